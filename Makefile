@@ -1,0 +1,77 @@
+# Every task that a person or CI runs. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+RUN := PYTHONPATH=tests PYTHONNOUSERSITE=1 .venv/bin/python
+SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
+
+.PHONY: help html test serve notebooks sync refresh bench linkcheck clean system requirements
+
+help:  ## list these tasks
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
+
+# A page that was read with a warning is not read, nor warned of, again: what a failed build read is thrown away.
+html: .venv  ## build the site into _build/html
+	@[ -e _build/doctrees/.good ] || rm -rf _build/doctrees
+	@rm -rf _build/html.new _build/doctrees/.good
+	@$(SPHINX) -b html -d _build/doctrees . _build/html.new
+	@touch _build/doctrees/.good
+	@rm -rf _build/html && mv _build/html.new _build/html
+	@echo "The site is in _build/html; open _build/html/index.html"
+
+test: .venv .venv-nbdime  ## run every test
+	@$(RUN) -m pytest -c tests/pytest.ini tests
+
+serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
+	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve
+
+notebooks: .venv .venv-nbdime  ## validate the notebooks; NB="name ..." for some
+	@$(RUN) -m course.runner validate $(NB)
+
+sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
+	@$(RUN) -m course.pairs sync $(if $(NB),--nb $(NB)) $(if $(FROM),--from $(FROM)) notebooks
+
+refresh: .venv .venv-nbdime  ## execute NB="name ..." anew and keep the outputs
+	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
+	@$(RUN) -m course.runner refresh $(NB)
+
+bench: .venv .venv-nbdime  ## compare our speed with that of the plain tools
+	@$(RUN) tests/bench.py
+
+linkcheck: .venv  ## check the external links; needs the internet
+	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
+
+clean:  ## remove what these tasks made
+	rm -rf _build .venv .venv-nbdime
+
+system:  ## as root: install the Debian packages that the tests can use
+	apt-get update -q
+	grep -v '^#' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
+
+requirements: .venv  ## compile the pinned requirements anew
+	@for file in requirements tests/requirements-nbdime; do \
+	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
+	done
+
+# An environment counts as made when its .made names this folder: not after a kill, a move or a new system Python.
+made = $(shell $1/bin/python -c 'print(open("$1/.made").read(), end="")' 2>/dev/null)
+ifneq ($(call made,.venv),$(CURDIR))
+.PHONY: .venv/.made
+endif
+ifneq ($(call made,.venv-nbdime),$(CURDIR))
+.PHONY: .venv-nbdime/.made
+endif
+.PHONY: .venv .venv-nbdime
+.venv: .venv/.made
+.venv-nbdime: .venv-nbdime/.made
+
+.venv/.made: requirements.txt tests/make-venv
+	@tests/make-venv .venv requirements.txt $(PYTHON)
+	@.venv/bin/python -m bash_kernel.install --sys-prefix >/dev/null
+	@MPLCONFIGDIR=.venv/share/matplotlib-cache .venv/bin/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@printf %s "$(CURDIR)" > $@
+
+.venv-nbdime/.made: tests/requirements-nbdime.txt tests/make-venv
+	@tests/make-venv .venv-nbdime tests/requirements-nbdime.txt $(PYTHON)
+	@printf %s "$(CURDIR)" > $@

@@ -1,0 +1,158 @@
+"""Facts that stand once and are read everywhere.
+
+``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``, becomes the value
+of that key in the TOML file named by ``facts_file``. It works in prose, literals and code blocks alike, since it
+is replaced before reST is parsed, and it leaves line numbers as they are.
+"""
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
+
+
+def load(path):
+    """Read a TOML file and return it as a dict; raises OSError, or tomllib.TOMLDecodeError."""
+    return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def lookup(facts, name):
+    """Return the string or number that the dotted ``name`` stands for; raises KeyError."""
+    value = facts
+    for key in name.split("."):
+        if not isinstance(value, dict):
+            raise KeyError(name)
+        value = value[key]
+    if isinstance(value, dict | list):
+        raise KeyError(name)
+    return value
+
+
+def substitute(text, facts):
+    """Replace each ``{{ name }}``; return the new text and a list of (line, name) that are no fact."""
+    unknown = []
+
+    def value(match):
+        try:
+            return str(lookup(facts, match[1].strip()))
+        except KeyError:
+            unknown.append((text.count("\n", 0, match.start()) + 1, match[1].strip()))
+            return match[0]
+
+    return PLACEHOLDER.sub(value, text), unknown
+
+
+def _substitute_in(app, text, path):
+    """As ``substitute``, with a warning for each unknown fact and a note that the page depends on the facts."""
+    new, unknown = substitute(text, app.config.facts)
+    for line, name in unknown:
+        logger.warning("there is no fact %r in %s", name, app.config.facts_file, location=f"{path}:{line}", type="facts")
+    if new != text:
+        app.env.note_dependency(app.confdir / app.config.facts_file)
+    return new
+
+
+def _source_read(app, docname, source):
+    path = app.env.doc2path(docname)
+    if path.suffix == ".rst":
+        source[0] = _substitute_in(app, source[0], path)
+
+
+def _include_read(app, relative_path, parent_docname, content):
+    content[0] = _substitute_in(app, content[0], app.srcdir / relative_path)
+
+
+class RenderedFile(SphinxDirective):
+    """Show a file with its facts filled in, and publish it beside the page under its own name."""
+
+    required_arguments = 1
+    option_spec = {"language": directives.unchanged_required}
+
+    def run(self):
+        name = self.arguments[0]
+        relative, path = self.env.relfn2path(name)
+        self.env.note_dependency(relative)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return [self.state.document.reporter.error(f"cannot read {name}: {error}", line=self.lineno)]
+        text = _substitute_in(self.env.app, text, path)
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(self.env.docname), name))
+        if not hasattr(self.env, "rendered_files"):
+            self.env.rendered_files = {}
+        self.env.rendered_files.setdefault(self.env.docname, {})[target] = text
+        block = nodes.literal_block(text, text, language=self.options.get("language", "none"))
+        self.set_source_info(block)
+        if self.env.app.builder.format != "html":
+            return [block]
+        link = nodes.reference("", posixpath.basename(name), refuri=name, internal=True, classes=["download"])
+        caption = nodes.caption("", "", nodes.Text("Download "), link)
+        return [nodes.container("", caption, block, literal_block=True, classes=["literal-block-wrapper"])]
+
+
+class FactsTable(SphinxDirective):
+    """A table from an array of tables: one row for each, ``:columns:`` says ``key = Heading`` line by line."""
+
+    required_arguments = 1
+    option_spec = {"columns": directives.unchanged_required}
+
+    def run(self):
+        rows = self.config.facts.get(self.arguments[0])
+        columns = [[part.strip() for part in line.split("=", 1)] for line in self.options["columns"].splitlines()]
+        if not isinstance(rows, list):
+            return [self.state.document.reporter.error(f"there is no list {self.arguments[0]!r} in the facts", line=self.lineno)]
+        missing = [key for key, _ in columns if any(key not in row for row in rows)]
+        if missing:
+            return [self.state.document.reporter.error(f"not every entry of {self.arguments[0]!r} has {missing[0]!r}", line=self.lineno)]
+        self.env.note_dependency(self.env.app.confdir / self.config.facts_file)
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in columns), cols=len(columns))
+        group += nodes.thead("", self._row(heading for _, heading in columns))
+        group += nodes.tbody("", *(self._row(str(row[key]) for key, _ in columns) for row in rows))
+        return [nodes.table("", group)]
+
+    @staticmethod
+    def _row(texts):
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in texts))
+
+
+def _read_facts(app, config):
+    path = Path(app.confdir) / config.facts_file
+    config.facts = load(path)
+
+
+def _forget(app, env, docname):
+    getattr(env, "rendered_files", {}).pop(docname, None)
+
+
+def _merge(app, env, docnames, other):
+    mine = env.__dict__.setdefault("rendered_files", {})
+    mine.update({name: files for name, files in getattr(other, "rendered_files", {}).items() if name in docnames})
+
+
+def _publish(app, exception):
+    if exception is None and app.builder.format == "html":
+        for files in getattr(app.env, "rendered_files", {}).values():
+            for name, text in files.items():
+                target = app.outdir / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+
+
+def setup(app):
+    app.add_config_value("facts_file", "facts.toml", "env", str)
+    app.connect("config-inited", _read_facts)
+    app.connect("source-read", _source_read)
+    app.connect("include-read", _include_read)
+    app.connect("env-purge-doc", _forget)
+    app.connect("env-merge-info", _merge)
+    app.connect("build-finished", _publish)
+    app.add_directive("rendered-file", RenderedFile)
+    app.add_directive("facts-table", FactsTable)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,81 @@
+"""Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "_ext"))
+import facts as facts_extension  # noqa: E402
+
+_facts = facts_extension.load(ROOT / "triton/facts.toml")
+_owner, _name = urlparse(_facts["site"]["repository"]).path.strip("/").split("/")
+
+project = f"Jupyter on {_facts['cluster']['name']}"
+author = f"{_facts['cluster']['university']} Science-IT and contributors"
+copyright = f"{author}, CC BY 4.0"
+language = "en"
+
+extensions = [
+    "facts",
+    "notebook_facts",
+    "myst_nb",
+    "notfound.extension",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_last_updated_by_git",
+    "sphinx_reredirects",
+    "sphinx_sitemap",
+    "sphinxext.opengraph",
+]
+facts_file = "triton/facts.toml"
+nitpicky = True
+
+# Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
+include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
+exclude_patterns = ["**/.*", "**/README*"] + [
+    str(path.with_suffix(".md").relative_to(ROOT)) for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
+]
+
+# A build executes nothing: what it shows is what the last validation has compared with a fresh run.
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "sphinx_rtd_theme"
+html_title = project
+html_baseurl = _facts["site"]["url"]
+html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
+html_last_updated_fmt = "%Y-%m-%d"
+html_theme_options = {"navigation_depth": 3, "prev_next_buttons_location": "bottom", "style_external_links": True}
+html_context = {
+    "display_github": True,
+    "github_user": _owner,
+    "github_repo": _name,
+    "github_version": _facts["site"]["branch"],
+    "conf_py_path": "/",
+}
+
+# A copy button takes the commands and leaves prompts and outputs.
+copybutton_prompt_text = r"\w+@\w+:[^$]*\$ "
+copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
+copybutton_here_doc_delimiter = "EOF"
+copybutton_selector = "div:not(.no-copybutton) > div.highlight > pre"
+
+git_untracked_check_dependencies = False
+git_exclude_commits = []
+# An archive or a shallow clone has no dates to show; that is no fault of the page.
+suppress_warnings = ["git.too_shallow", "git.subprocess_error"]
+
+notfound_urls_prefix = urlparse(html_baseurl).path
+ogp_site_url = html_baseurl
+ogp_social_cards = {"enable": False}
+sitemap_url_scheme = "{link}"
+sitemap_show_lastmod = True
+
+redirects = {}
+
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/"]

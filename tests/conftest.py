@@ -1,0 +1,75 @@
+"""What all tests share: the checkout, one clean build of the site, and the line with which a run ends."""
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
+
+
+def build_site(source, target, *options):
+    """Build the site from `source` into `target`/html as `make html` does; return the finished process."""
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", *options,
+               "-b", "html", "-d", target / "doctrees", source, target / "html"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=source)
+
+
+def copy_source(target):
+    """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return `target`."""
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                           cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    for name in map(os.fsdecode, filter(None, names)):
+        if (ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    subprocess.run(["git", "clone", "-q", "--bare", ROOT, target / ".git"], check=True)
+    subprocess.run(["git", "-C", target, "config", "core.bare", "false"], check=True)
+    subprocess.run(["git", "-C", target, "reset", "-q"], check=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder with the HTML of a clean build."""
+    target = tmp_path_factory.mktemp("site")
+    built = build_site(ROOT, target)
+    if built.returncode:
+        pytest.fail(f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False)
+    return target / "html"
+
+
+# The end of a run: one plain line, and with CI=true no skip that nobody has allowed.
+
+def _skips(reporter):
+    for report in reporter.stats.get("skipped", []):
+        yield report.nodeid, report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    forbidden = [(name, why) for name, why in _skips(reporter) if name not in ALLOWED_SKIPS]
+    if os.environ.get("CI") == "true" and forbidden:
+        session.config.stash[_forbidden] = forbidden
+        session.exitstatus = session.exitstatus or 1
+
+
+_forbidden = pytest.StashKey()
+
+
+def pytest_unconfigure(config):
+    terminalreporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not terminalreporter or not terminalreporter.stats:
+        return
+    stats = terminalreporter.stats
+    for name, why in terminalreporter.config.stash.get(_forbidden, []):
+        terminalreporter.write_line(f"NOT ALLOWED where CI=true: {name} was skipped: {why}", red=True)
+    failed = len(stats.get("failed", [])) + len(stats.get("error", []))
+    skipped = sorted({why for _, why in _skips(terminalreporter)})
+    line = f"{len(stats.get('passed', []))} passed, {failed} failed, {len(stats.get('skipped', []))} skipped"
+    terminalreporter.write_line("")
+    terminalreporter.write_line(line + (f" ({'; '.join(skipped)})" if skipped else ""))

@@ -1,0 +1,166 @@
+"""Run a function in a child process that can change one folder only and reaches no network.
+
+Linux namespaces do it: mounts (all read-only but the folder), network (loopback only), processes (whatever the
+function started dies with it). An unprivileged user gets them through a user namespace where the machine allows
+that; where it does not, `obstacle` says why and `start` can run the function without.
+"""
+import ctypes
+import fcntl
+import functools
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+_NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000  # linux/sched.h
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
+_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Child:
+    """A started function: `pid` of its supervisor, `result` the file descriptor that its JSON result arrives on."""
+
+    pid: int
+    result: int
+
+    def kill(self):
+        """End it and, in a sandbox, every process that it started."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def collect(self):
+        """Wait for its end and return what the function returned; RuntimeError says how it ended otherwise."""
+        with open(self.result, encoding="utf-8") as pipe:
+            text = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if not text:
+            raise RuntimeError(f"ended without a result, exit status {status}")
+        answer = json.loads(text)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["value"]
+
+
+def start(function, folder, isolated=True):
+    """Call `function()` in a child that may write below `folder` alone; return a Child at once.
+
+    The function's return value must be JSON. With `isolated` false it runs without namespaces.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return Child(pid, reading)
+    status = 1
+    try:
+        os.close(reading)
+        status = _supervise(function, Path(folder), writing, isolated)
+    except SystemExit as end:
+        _answer(writing, {"error": str(end)})
+    except BaseException:  # a forked child must never run on into its parent's code
+        _answer(writing, {"error": traceback.format_exc()})
+    finally:
+        os._exit(status)
+
+
+@functools.cache
+def obstacle():
+    """Why no sandbox can be had here, in one clause, or None."""
+    if sys.platform != "linux":
+        return "namespaces exist on Linux only"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            start(lambda: None, folder).collect()
+        except RuntimeError as error:
+            return f"this machine gives no namespaces ({str(error).strip().splitlines()[-1]})"
+    return None
+
+
+def refused_connections():
+    """How many connections this network namespace refused so far since they led out of it."""
+    count = 0
+    for name, key in (("snmp", "OutNoRoutes"), ("snmp6", "Ip6OutNoRoutes")):
+        try:
+            text = Path("/proc/net", name).read_text()
+        except OSError:
+            continue
+        if name == "snmp":
+            names, values = (line.split() for line in text.splitlines() if line.startswith("Ip:"))
+            count += int(values[names.index(key)])
+        else:
+            count += sum(int(line.split()[1]) for line in text.splitlines() if line.split()[0] == key)
+    return count
+
+
+def _supervise(function, folder, result, isolated):
+    if isolated:
+        _unshare()
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    pid = os.fork()  # the first process after unshare is init of the new process namespace
+    if pid:
+        os.close(result)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if isolated:
+        _loopback_up()
+        _close_filesystem(folder)
+    _answer(result, {"value": function()})
+    return 0
+
+
+def _answer(descriptor, answer):
+    with open(descriptor, "w", encoding="utf-8") as pipe:
+        json.dump(answer, pipe)
+
+
+def _unshare():
+    uid, gid = os.getuid(), os.getgid()
+    _call("unshare", _NEWNS | _NEWNET | _NEWPID | (_NEWUSER if uid else 0))
+    if uid:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def _loopback_up():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
+        fcntl.ioctl(interface, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+
+
+def _close_filesystem(folder):
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    _mount(folder, folder, None, _MS_BIND)
+    # A resolver that is on no loopback address: a name that is looked up counts as an attempt to leave.
+    resolver = folder / ".resolv.conf"
+    resolver.write_text("nameserver 192.0.2.1\noptions timeout:1 attempts:1\n")
+    if Path("/etc/resolv.conf").exists():
+        _mount(resolver, Path("/etc/resolv.conf").resolve(), None, _MS_BIND)
+    _set_mount("/", _AT_RECURSIVE, set_=_ATTR_RDONLY)
+    _set_mount(folder, 0, clear=_ATTR_RDONLY)
+    _mount("proc", "/proc", "proc", 0)
+    if Path("/dev/shm").is_dir():
+        _mount("tmpfs", "/dev/shm", "tmpfs", 0)
+
+
+def _mount(source, target, kind, flags):
+    encode = lambda text: None if text is None else os.fsencode(text)  # noqa: E731
+    _call("mount", encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), None)
+
+
+def _set_mount(target, flags, set_=0, clear=0):
+    attributes = struct.pack("4Q", set_, clear, 0, 0)
+    _call("syscall", _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), flags, attributes, ctypes.c_size_t(len(attributes)))
+
+
+def _call(name, *arguments):
+    if getattr(_libc, name)(*arguments) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")

@@ -1,0 +1,107 @@
+"""A fact of the cluster stands in triton/facts.toml and nowhere else, and a page that asks for another does not build."""
+import re
+
+import facts
+import pytest
+from conftest import ROOT, build_site
+
+FACTS = facts.load(ROOT / "triton/facts.toml")
+PAGES = sorted(path for top in ("triton", "scicomp", "notebooks") for path in (ROOT / top).rglob("*.rst")) + [ROOT / "index.rst"]
+
+
+def published_files():
+    """The files that pages show and publish with their facts filled in."""
+    for page in PAGES:
+        for name in re.findall(r"^ *\.\. rendered-file:: (\S+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            yield page.parent / name
+
+
+SOURCES = [*PAGES, *published_files()]
+
+
+def values(table=FACTS, prefix=""):
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from values(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            yield f"{prefix}{key}", str(value)
+
+
+def raw(path):
+    """The text of a source without its placeholders and comments, as (line number, line)."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        yield number, facts.PLACEHOLDER.sub("", line)
+
+
+# What looks like a fact of the cluster whatever its value: a host of the university, a port, a path that only the cluster has.
+LOOKS_LIKE_A_FACT = {
+    "host name": re.compile(r"\b[\w.-]+\.aalto\.fi\b"),
+    "port": re.compile(r"(?<=localhost:)\d+|(?<=127\.0\.0\.1:)\d+|(?<=-D )\d+|(?<=-L )\d+|(?i:(?<=port )\d+)|(?i:(?<=port ``)\d+)"),
+    "absolute path": re.compile(r"(?<![\w.~/})>-])/(?:home|scratch|share|m|l|work|opt|apps|project|archive)\b[\w./-]*"),
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
+    own = {name: value for name, value in values() if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"}
+    found = []
+    for number, line in raw(path):
+        found += [f"{path.name}:{number}: {match[0]!r} looks like a {kind}: write it as {{{{ a fact }}}}"
+                  for kind, pattern in LOOKS_LIKE_A_FACT.items() for match in pattern.finditer(line)]
+        found += [f"{path.name}:{number}: {value!r} is the fact {name}: write {{{{ {name} }}}}"
+                  for name, value in own.items() if re.search(rf"(?<![\w.]){re.escape(value)}(?![\w])", line)]
+    assert not found, "\n".join(found)
+
+
+def test_every_fact_is_used():
+    text = "".join(path.read_text(encoding="utf-8") for path in SOURCES) + (ROOT / "conf.py").read_text()
+    unused = [name for name, _ in values() if f"{{{{ {name} }}}}" not in text and "[\"{}\"][\"{}\"]".format(*name.split(".")) not in text]
+    assert not unused, f"no page uses {unused}"
+
+
+def small_guide(folder, text):
+    (folder / "facts.toml").write_text('[hosts]\nlogin = "login.example.org"\n[[rows]]\nname = "A"\n')
+    (folder / "conf.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT / '_ext')!r})\nextensions = ['facts']\n")
+    (folder / "page.pac").write_text("// {{ hosts.login }}\n")
+    (folder / "more.txt").write_text("Included {{ hosts.login }}.\n")
+    (folder / "index.rst").write_text(text)
+    return build_site(folder, folder / "_build")
+
+
+@pytest.fixture
+def guide(tmp_path):
+    return lambda text: (small_guide(tmp_path, text), tmp_path / "_build/html")
+
+
+def test_a_fact_is_filled_in_everywhere(guide):
+    built, html = guide("Title {{ hosts.login }}\n=======================\n\nProse {{hosts.login}}, ``lit {{ hosts.login }}``.\n\n"
+                        ".. code-block:: console\n\n   x@y:~$ ssh {{ hosts.login }}\n\n.. include:: more.txt\n\n.. rendered-file:: page.pac\n\n"
+                        ".. facts-table:: rows\n   :columns: name = Heading\n")
+    assert built.returncode == 0, built.stderr
+    page = (html / "index.html").read_text()
+    text = re.sub("<[^>]+>", "", page)
+    for expected in ("Title login.example.org", "Prose login.example.org", "lit login.example.org", "ssh login.example.org", "Included login.example.org",
+                     "// login.example.org", "Heading"):
+        assert expected in text
+    assert "{{" not in text
+    assert (html / "page.pac").read_text() == "// login.example.org\n"
+    assert 'href="page.pac"' in page
+
+
+@pytest.mark.parametrize("line", ["{{ hosts.logn }}", "``{{ host.login }}``", "{{ hosts }}", "{{ rows }}", "{{ hosts.login.x }}", "{{ }}"])
+def test_a_fact_that_does_not_exist_stops_the_build_with_file_and_line(guide, line):
+    built, _ = guide(f"Title\n=====\n\nFirst.\n{line}\n")
+    assert built.returncode == 1
+    assert "index.rst:5:" in built.stderr and "there is no fact" in built.stderr
+    assert "Traceback" not in built.stderr
+
+
+@pytest.mark.parametrize("directive, says", [
+    (".. facts-table:: columns\n   :columns: name = Heading", "there is no list 'columns'"),
+    (".. facts-table:: rows\n   :columns: nam = Heading", "'nam'"),
+    (".. rendered-file:: missing.pac", "cannot read missing.pac"),
+])
+def test_a_directive_that_asks_for_what_is_not_there_stops_the_build_with_file_and_line(guide, directive, says):
+    built, _ = guide(f"Title\n=====\n\n{directive}\n")
+    assert built.returncode == 1
+    assert "index.rst:4:" in built.stderr and says in built.stderr

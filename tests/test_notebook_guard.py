@@ -1,0 +1,198 @@
+"""A notebook that is wrong in a way that nbval alone would pass, or wait for, is reported by notebook and cell."""
+import base64
+import io
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import nbformat
+import psutil
+import pytest
+from course import nbval_plugin, runner, sandbox
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+needs_sandbox = pytest.mark.skipif(sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}")
+
+
+def stream(text, name="stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+def cell(source, *outputs, count=1, tags=()):
+    return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata={"tags": list(tags)} if tags else {})
+
+
+def picture(level, size=(40, 30)):
+    """A grey PNG with one black dot at `level`, as base64."""
+    image = Image.new("L", size, 255)
+    image.putpixel((3, 3), level)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def shows(data):
+    """A cell that displays the PNG `data`."""
+    return f"import base64\nfrom IPython.display import display\ndisplay({{'image/png': '{data}'}}, raw=True)"
+
+
+def image_output(data):
+    return new_output("display_data", data={"image/png": data})
+
+
+FINE = cell("print('fine')", stream("fine\n"))
+MAGIC_ERROR = "UsageError: Line magic function `%nonsense` not found.\n"
+SLEEPER = "86399.25"  # a duration that no other process has
+
+
+@dataclass
+class Case:
+    """Cells of a notebook, and what its report must say, at the code cell with that number."""
+
+    cells: list
+    says: str = ""
+    at: int = 2
+    limits: dict = field(default_factory=dict)
+    metadata: dict = field(default_factory=dict)
+    marks: tuple = ()
+
+
+CASES = {
+    "output_differs": Case([FINE, cell("print(2)", stream("3\n"))], "differ"),
+    "output_was_added": Case([FINE, cell("print(2)")], "Unexpected output"),
+    "output_is_missing": Case([FINE, cell("x = 2", stream("2\n"))], "Missing output"),
+    "cell_was_never_executed": Case([FINE, cell("print(2)", count=None)], "never executed"),
+    "image_is_missing": Case([FINE, cell("x = 1", image_output(picture(0)))], "stored are 1 images"),
+    "image_was_added": Case([FINE, cell(shows(picture(0)))], "stored are 0 images"),
+    "one_pixel_of_an_image_differs": Case([FINE, cell(shows(picture(0)), image_output(picture(255)))], "image differs"),
+    "image_has_another_size": Case([FINE, cell(shows(picture(0)), image_output(picture(0, (40, 31))))], "40x31"),
+    "expected_exception_does_not_come": Case([FINE, cell("x = 1", tags=["raises-exception"])], "raised nothing"),
+    "other_exception_than_stored": Case(
+        [FINE, cell("1 / 0", new_output("error", ename="NameError", evalue="x", traceback=[]), tags=["raises-exception"])], "differ"),
+    "exception": Case([FINE, cell("1 / 0")], "ZeroDivisionError"),
+    "magic_does_not_exist": Case([FINE, cell("%nonsense", stream(MAGIC_ERROR, "stderr"))], "a magic failed"),
+    "stderr": Case([FINE, cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"))], "writes-stderr"),
+    "comparison_switched_off_by_comment": Case([FINE, cell("# NBVAL_IGNORE_OUTPUT\nprint(2)", stream("3\n"))], "switches the comparison off"),
+    "comparison_switched_off_by_tag": Case([FINE, cell("print(2)", stream("3\n"), tags=["nbval-skip"])], "switches the comparison off"),
+    "kernel_dies": Case([FINE, cell("import os; os._exit(1)"), FINE], "kernel died", limits={"seconds": 300}),
+    "kernel_is_killed": Case([FINE, cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), FINE], "kernel died", limits={"seconds": 300}),
+    "cell_hangs": Case([FINE, cell("import time; time.sleep(1000)"), FINE], "limit was reached", limits={"seconds": 4}),
+    "cell_hangs_and_ignores_interrupts": Case(
+        [FINE, cell("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)")],
+        "limit was reached", limits={"seconds": 4}),
+    "cell_prints_for_ever": Case([FINE, cell("import time\nwhile True: print('x' * 100); time.sleep(0.001)")], "limit was reached", limits={"seconds": 4}),
+    "too_much_memory": Case([FINE, cell("x = b'x' * 300_000_000")], "memory_mb: 200", limits={"memory_mb": 200}),
+    "too_much_memory_in_a_child": Case(
+        [FINE, cell("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; x = b\"x\" * 300_000_000; time.sleep(1)'])")],
+        "memory_mb: 200", limits={"memory_mb": 200}),
+    "connection_is_tried_in_silence": Case(
+        [FINE, cell("import socket\ntry: socket.create_connection(('192.0.2.7', 80), 1)\nexcept OSError: pass")], "network", marks=(needs_sandbox,)),
+    "name_is_looked_up_in_silence": Case(
+        [FINE, cell("import socket\ntry: socket.getaddrinfo('www.example.org', 80)\nexcept OSError: pass")], "network", marks=(needs_sandbox,)),
+    "connection_is_tried_by_a_command": Case(
+        [FINE, cell("%%bash\n(exec 3<>/dev/tcp/192.0.2.7/80) 2>/dev/null || true")], "network", marks=(needs_sandbox,)),
+    "writes_outside_its_folder": Case([FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")], "Read-only file system", marks=(needs_sandbox,)),
+    "writes_into_the_machines_tmp": Case([FINE, cell("open('/tmp/stray-of-the-course', 'w')")], "Read-only file system", marks=(needs_sandbox,)),
+    "leaves_a_file": Case([cell("open('stray', 'w').close()"), FINE], "stray was left changed by cell 1"),
+    "leaves_a_folder_in_the_home": Case([cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE], "../home/stray was left changed by cell 1"),
+    "changes_its_data": Case([cell("open('data.txt', 'a').write('more')", new_output("execute_result", data={"text/plain": "4"})), FINE],
+                             "data.txt was left changed by cell 1"),
+    "undeclared": Case([FINE], "declares no course", at=0, metadata={"course": None}),
+    "unknown_need": Case([FINE], "'quantum'", at=0, metadata={"course": {"needs": ["quantum"], "seconds": 60, "memory_mb": 500}}),
+    "kernel_is_not_installed": Case([FINE], "'python2'", at=0, metadata={"kernelspec": {"name": "python2", "display_name": "Python 2"}}),
+    "no_cells": Case([], "no cell was validated", at=0),
+    # and what is right passes
+    "passes_fine": Case([FINE, cell("print(1 + 1)", stream("2\n"))]),
+    "passes_the_same_image": Case([cell(shows(picture(0)), image_output(picture(0)))]),
+    "passes_an_image_smoothed_otherwise": Case([cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]),
+    "passes_stderr_that_is_declared": Case([cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"), tags=["writes-stderr"])]),
+    "passes_a_file_that_is_removed_again": Case([cell("open('stray', 'w').close()"), cell("import os; os.remove('stray')")]),
+    "passes_temporary_files": Case([cell("import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()")]),
+    "passes_and_leaves_a_process": Case([cell(f"import subprocess; process = subprocess.Popen(['sleep', '{SLEEPER}'])")]),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a space in its name that holds the cases' notebooks."""
+    folder = tmp_path_factory.mktemp("the course") / "notebooks"
+    folder.mkdir()
+    (folder / "data.txt").write_text("data")
+    for name, case in CASES.items():
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"},
+                    "course": {"needs": [], "seconds": 60, "memory_mb": 500} | case.limits} | case.metadata
+        cells = [new_code_cell(**{**cell, "id": f"cell-{number}"}) for number, cell in enumerate(case.cells)]
+        nbformat.write(new_notebook(cells=cells, metadata={key: value for key, value in metadata.items() if value}), folder / f"{name}.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return {result.name: result for result in runner.validate(runner.load(folder=folder))}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=case.marks) for name, case in CASES.items()])
+def test_what_nbval_would_miss_is_reported_by_notebook_and_cell(name, results):
+    case, result = CASES[name], results[name]
+    if not case.says:
+        assert result.outcome == "passed", runner.describe(result)
+        return
+    assert result.outcome == "failed", runner.describe(result)
+    if case.at:
+        [[_, text]] = result.problems
+        assert text.startswith(f"cell {case.at}: ") and case.says in text
+    else:
+        assert case.says in result.reason
+
+
+def test_a_dead_kernel_is_reported_within_ten_seconds_and_the_cells_after_it_are_not_passed(results):
+    for name in ("kernel_dies", "kernel_is_killed"):
+        assert results[name].seconds < 10
+        assert "1 not run" in results[name].reason
+
+
+def test_every_notebook_is_reported_once_whatever_the_others_do(results):
+    assert set(results) == set(CASES)
+
+
+def test_a_need_that_is_not_there_skips_with_a_reason_and_never_passes(folder, monkeypatch):
+    monkeypatch.setitem(runner.NEEDS, "quantum", (lambda: False, "buy one"))
+    [result] = runner.validate(runner.load(["unknown_need"], folder))
+    assert (result.outcome, result.reason) == ("skipped", "quantum is not here: buy one")
+
+
+def test_the_folder_that_was_copied_is_left_as_it_was(folder, results):
+    assert (folder / "data.txt").read_text() == "data"
+    assert {path.name for path in folder.iterdir()} == {f"{name}.ipynb" for name in CASES} | {"data.txt"}
+
+
+@needs_sandbox
+def test_no_process_outlives_its_notebook(results):
+    assert not [process for process in psutil.process_iter(["cmdline"]) if SLEEPER in (process.info["cmdline"] or [])]
+
+
+@needs_sandbox
+def test_killing_the_runner_leaves_no_process(folder):
+    program = ("import pathlib, sys; from course import runner; "
+               "runner.validate(runner.load(['cell_hangs'], pathlib.Path(sys.argv[1])))")
+    process = subprocess.Popen([sys.executable, "-c", program, folder], env=os.environ | {"PYTHONPATH": str(runner.ROOT / "tests")})
+    try:
+        for _ in range(100):
+            family = psutil.Process(process.pid).children(recursive=True)
+            if len(family) > 2:  # supervisor, nbval, kernel
+                break
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    assert len(family) > 2
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+
+
+def test_a_name_that_no_notebook_has_is_one_clear_sentence(folder):
+    with pytest.raises(ValueError, match="there is no notebook 99-none in notebooks/"):
+        runner.load(["99-none"], folder)

@@ -1,0 +1,62 @@
+"""Every notebook of the course gives, in a fresh run, the outputs that are stored in it."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from course import pairs, runner, sandbox
+
+NAMES = sorted(pair.name for pair in pairs.find(runner.NOTEBOOKS) if pair.ipynb)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    """A function that returns the Result of a notebook; the runner goes through all of them while the tests wait."""
+    before = _state()
+    process = subprocess.Popen([sys.executable, "-m", "course.runner", "validate", "--json"], stdout=subprocess.PIPE,
+                               text=True, env=os.environ | {"PYTHONPATH": str(runner.ROOT / "tests")})
+    results = {}
+
+    def of(name):
+        while name not in results:
+            line = process.stdout.readline()
+            if not line:
+                pytest.fail(f"the runner ended without a result for {name}")
+            result = runner.Result(**json.loads(line))
+            results[result.name] = result
+        return results[name]
+
+    try:
+        yield of
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert _state() == before, "the validation changed the checkout"
+
+
+def _state():
+    """Every file of the course with what changes when it is written."""
+    files = [path for path in Path(runner.NOTEBOOKS).rglob("*") if path.is_file()]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_run_gives_the_stored_outputs(name, outcome):
+    result = outcome(name)
+    if result.outcome == "skipped":
+        pytest.skip(f"{name}: {result.reason}")
+    if result.outcome == "failed":
+        pytest.fail(runner.describe(result), pytrace=False)
+
+
+def test_notebooks_run_offline_and_cannot_write_outside_their_folder():
+    if sandbox.obstacle():
+        pytest.skip(f"not isolated: {sandbox.obstacle()}")
+    assert sandbox.obstacle() is None
+
+
+def test_the_course_has_its_nine_notebooks():
+    assert [name.split("-")[0] for name in NAMES] == [f"{number:02}" for number in range(1, 10)]

@@ -1,0 +1,82 @@
+"""Nothing of the page that this guide grew from is lost.
+
+tests/seed.toml is the witness: for each of its sections, the page and the anchor that carry it now, and the words and
+links that must stand there. It repeats the facts on purpose, so that a wrong one in triton/facts.toml is noticed.
+"""
+import tomllib
+from html.parser import HTMLParser
+
+import pytest
+from conftest import ROOT
+
+SEED = tomllib.loads((ROOT / "tests/seed.toml").read_text(encoding="utf-8"))
+TITLES = [
+    "Jupyter", "How Jupyter notebooks work", "Limitations", "JupyterHub", "Connecting and starting", "Usage", "Problems? Requests?",
+    "Your own notebooks via sjupyter", "Set up the proxy", "Starting sjupyter", "Software and kernels", "Git integration",
+    "FAQ/common problems", "See also",
+]
+
+
+class Sections(HTMLParser):
+    """Text and links of each section of a page, by every id that stands in it or just before it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.open, self.sections = [], {}
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "section":
+            self.open.append({"text": [], "links": set()})
+        if given.get("id") and self.open:
+            self.sections[given["id"]] = self.open[-1]
+        for section in self.open:
+            if given.get("href"):
+                section["links"].add(given["href"])
+
+    def handle_endtag(self, tag):
+        if tag == "section":
+            self.open.pop()
+
+    def handle_data(self, data):
+        for section in self.open:
+            section["text"].append(data)
+
+
+@pytest.fixture(scope="module")
+def sections(site):
+    read = {}
+
+    def of(page):
+        if page not in read:
+            assert (site / f"{page}.html").exists(), f"there is no page {page}"
+            read[page] = Sections(site / f"{page}.html").sections
+        return read[page]
+
+    return of
+
+
+@pytest.mark.parametrize("entry", SEED["section"], ids=lambda entry: f"{entry['title']} -> {entry['page']}#{entry['anchor']}")
+def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_links(entry, sections):
+    assert entry["anchor"] in sections(entry["page"]), f"{entry['page']} has no anchor {entry['anchor']}"
+    section = sections(entry["page"])[entry["anchor"]]
+    text = " ".join("".join(section["text"]).replace("’", "'").split())
+    missing = [words for words in entry["says"] if words not in text]
+    assert not missing, f"{entry['page']}#{entry['anchor']} no longer says {missing}"
+    lost = set(entry.get("links", [])) - section["links"]
+    assert not lost, f"{entry['page']}#{entry['anchor']} no longer links to {lost}"
+
+
+@pytest.mark.parametrize("entry", SEED["anchor"], ids=lambda entry: f"{entry['page']}#{entry['anchor']}")
+def test_an_address_that_readers_have_bookmarked_still_leads_there(entry, sections):
+    assert entry["anchor"] in sections(entry["page"])
+
+
+def test_the_table_has_every_section_of_the_seed():
+    assert {entry["title"] for entry in SEED["section"]} >= set(TITLES)
+    assert all(entry["says"] for entry in SEED["section"])
+
+
+def test_what_was_dropped_is_named_with_its_reason():
+    assert SEED["gone"] and all(len(entry["why"]) > 10 for entry in SEED["gone"])

@@ -1,0 +1,199 @@
+"""The built site holds together: links lead somewhere, old addresses live, and a build does no more than it must."""
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import facts
+import pytest
+from conftest import ROOT, build_site, copy_source
+
+FACTS = facts.load(ROOT / "triton/facts.toml")
+
+
+class Page(HTMLParser):
+    """Ids, links and images of an HTML page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.images, self.text = set(), [], [], path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
+        self.links += [given[key] for key in ("href", "src") if given.get(key)]
+        if tag == "img":
+            self.images.append(given)
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path.relative_to(site).as_posix(): Page(path) for path in site.rglob("*.html")}
+
+
+def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exist(site, pages):
+    base, broken = urlparse(FACTS["site"]["url"]).path, []
+    for name, page in pages.items():
+        for link in page.links:
+            target, fragment = urldefrag(link)
+            if urlparse(link).scheme or link.startswith("//"):
+                continue
+            if target.startswith(base) and name == "404.html":
+                path = site / unquote(target.removeprefix(base)).split("?")[0]
+            else:
+                path = (site / name).parent / unquote(target).split("?")[0] if target else site / name
+            if path.is_dir():
+                path /= "index.html"
+            if not path.exists():
+                broken.append(f"{name}: {link}")
+            elif fragment and path.suffix == ".html" and fragment not in pages[path.resolve().relative_to(site).as_posix()].ids | {"top"}:
+                broken.append(f"{name}: {link}: no such anchor")
+    assert not broken, "\n".join(sorted(set(broken)))
+
+
+def test_every_page_is_reached_from_the_menu(site, pages):
+    redirected = {f"{name}.html" for name in _redirects()}
+    linked = {(site / unquote(urldefrag(link)[0])).resolve() for link in pages["index.html"].links}
+    reached = set()
+    todo = [site / "index.html"]
+    while todo:
+        path = todo.pop()
+        if path in reached or path.suffix != ".html" or not path.exists():
+            continue
+        reached.add(path)
+        todo += [(path.parent / unquote(urldefrag(link)[0])).resolve() for link in pages[path.relative_to(site).as_posix()].links
+                 if not urlparse(link).scheme and urldefrag(link)[0]]
+    assert linked <= reached | {path for path in linked if path.suffix != ".html" or not path.exists()}
+    assert {site / name for name in pages} - reached <= {site / name for name in redirected | {"404.html", "search.html", "genindex.html"}}
+
+
+def test_every_image_has_an_alternative_text(pages):
+    bare = [f"{name}: {image.get('src', '')[:60]}" for name, page in pages.items() for image in page.images
+            if len(image.get("alt", "")) < 10 or re.fullmatch(r"\S*[0-9a-f]{20,}\S*", image["alt"])]
+    assert not bare, "\n".join(bare)
+
+
+def test_no_placeholder_is_left_in_a_page(pages):
+    assert not [name for name, page in pages.items() if re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))]
+
+
+def _redirects():
+    namespace = {"__file__": str(ROOT / "conf.py")}
+    exec((ROOT / "conf.py").read_text(), namespace)  # noqa: S102
+    return namespace["redirects"]
+
+
+def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pages):
+    assert _redirects()
+    for old in _redirects():
+        target = re.search(r'url=([^"]+)"', (site / f"{old}.html").read_text())[1]
+        path, fragment = urldefrag(target)
+        destination = ((site / old).parent / path).resolve().relative_to(site).as_posix()
+        assert destination in pages and (not fragment or fragment in pages[destination].ids), f"{old} leads to {target}"
+
+
+def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site, pages):
+    for name in ("index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html"):
+        text = pages[name].text
+        source = next(path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".ipynb")) if path.exists())
+        assert f"{FACTS['site']['repository']}/blob/{FACTS['site']['branch']}/{source.relative_to(ROOT).as_posix()}" in text
+        assert 'property="og:title"' in text and f'property="og:url" content="{FACTS["site"]["url"]}' in text
+        assert 'rel="next"' in text and (name == "index.html" or 'rel="prev"' in text)
+        if subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h", "--", source], capture_output=True, text=True).stdout:
+            assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), f"{name} shows no date"
+
+
+def test_the_site_has_a_page_for_addresses_that_do_not_exist_and_a_sitemap(site, pages):
+    assert "404.html" in pages
+    sitemap = (site / "sitemap.xml").read_text()
+    for name in ("triton/apps/jupyter.html", "notebooks/01-first-notebook.html"):
+        assert f"<loc>{FACTS['site']['url']}{name}</loc>" in sitemap
+
+
+def test_a_notebook_page_shows_its_times_and_offers_both_halves(site, pages):
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = pages[f"notebooks/{notebook.stem}.html"]
+        measured = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]["measured"]
+        assert f"ran in {measured['seconds']} s with {measured['memory_mb']} MB" in page.text
+        for suffix in (".ipynb", ".md"):
+            assert any(link.endswith(notebook.stem + suffix) for link in page.links)
+
+
+def test_a_page_shows_the_stored_outputs_and_only_the_half_that_has_them(site):
+    assert (site / "notebooks/01-first-notebook.html").exists()
+    assert not list((site / "notebooks").glob("README*"))
+
+
+def log(source, target):
+    """Build verbosely; return (documents read, outcome)."""
+    built = build_site(source, target, "-v")
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return set(re.findall(r"reading sources\.\.\. \[ *\d+%\] (\S+)", re.sub(r"\x1b\[[0-9;]*[mK]", "", built.stdout + built.stderr)))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the checkout in a folder with a space in its name, built once."""
+    source = copy_source(tmp_path_factory.mktemp("a copy") / "the guide")
+    read = _read(source)
+    return source, read
+
+
+def _read(source, *options):
+    """Build the copy with a program that prints what it reads; return the documents."""
+    program = (
+        "import sys\n"
+        "from sphinx.application import Sphinx\n"
+        "read = []\n"
+        "app = Sphinx(*sys.argv[1:5], 'html', status=None, warningiserror=True)\n"
+        "app.connect('source-read', lambda app, name, source: read.append(name))\n"
+        "app.build()\n"
+        "print('\\n'.join(read)); sys.exit(app.statuscode)\n")
+    built = subprocess.run([sys.executable, "-c", program, source, source, source / "_build/html", source / "_build/doctrees"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return set(built.stdout.split())
+
+
+def test_a_build_without_a_change_reads_nothing_again(copy):
+    source, first = copy
+    assert "index" in first and len(first) > 20
+    assert _read(source) == set()
+
+
+def test_a_change_of_one_page_reads_that_page_again(copy):
+    source, _ = copy
+    page = source / "triton/tut/storage.rst"
+    page.write_text(page.read_text() + "\nOne more sentence.\n")
+    assert _read(source) == {"triton/tut/storage"}
+
+
+def test_a_change_of_the_facts_reads_the_pages_that_use_them(copy):
+    source, first = copy
+    path = source / "triton/facts.toml"
+    path.write_text(path.read_text() + "\n")
+    read = _read(source)
+    assert "triton/apps/jupyter/connecting" in read and "notebooks/01-first-notebook" not in read
+
+
+def test_every_extension_is_safe_to_run_in_parallel(copy):
+    source, _ = copy
+    built = build_site(source, source / "_build-parallel", "-j", "2")
+    assert built.returncode == 0 and "not safe" not in built.stderr, built.stderr
+
+
+def test_a_build_executes_nothing(site, tmp_path):
+    namespace = {"__file__": str(ROOT / "conf.py")}
+    exec((ROOT / "conf.py").read_text(), namespace)  # noqa: S102
+    assert namespace["nb_execution_mode"] == "off"
+
+
+def test_the_extra_half_of_each_pair_is_derived_not_listed():
+    namespace = {"__file__": str(ROOT / "conf.py")}
+    exec((ROOT / "conf.py").read_text(), namespace)  # noqa: S102
+    for notebook in Path(ROOT, "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{notebook.stem}.md" in namespace["exclude_patterns"]
+        assert f"notebooks/{notebook.stem}.md" not in (ROOT / "conf.py").read_text()
