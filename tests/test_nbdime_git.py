@@ -5,7 +5,6 @@ Real repositories, a real nbdime: $NBDIME_ENV names its environment, else .venv-
 import json
 import os
 import pty
-import re
 import shutil
 import signal
 import stat
@@ -23,8 +22,8 @@ NATIVE = ["diff", "--no-ext-diff", "--no-textconv", "--no-color"]
 HINT = "To repair: nbdime-git enable"
 NOBODY = 65534
 
-AWKWARD = ["plain", "a space", "two  spaces", "it's", 'dou"ble', "at@sign", "and&more", "ha#sh", "semi;colon", "dol$HOME", "back\\1slash",
-           "per%Ocent", "st*r", "näme-数"]
+AWKWARD = ["two  spaces", "it's \"quoted\"", "at@sign and&more", "ha#sh; semi;colon", "dol$HOME `id` back\\1slash", "per%Ocent %A", "st*r [a] ?",
+           "näme-数", "(brackets) {a} <b> | ~ !"]
 
 
 @pytest.fixture(scope="session")
@@ -91,15 +90,15 @@ class Repo:
     def readable(self, *arguments, **options):
         return self.git(*arguments, env=self.env | {"NBDIME_GIT_READABLE": "1"}, **options)
 
-    def branches(self, base, ours, theirs):
-        """main has `ours`, other has `theirs`, both from `base`, in nb.ipynb."""
-        self.write(nb=base)
+    def branches(self, base, ours, theirs, name="nb"):
+        """main has `ours`, other has `theirs`, both from `base`, in one notebook."""
+        self.write(**{name: base})
         self.commit("base")
         self.git("checkout", "-qb", "other")
-        self.write(nb=theirs)
+        self.write(**{name: theirs})
         self.commit("theirs")
         self.git("checkout", "-q", "-")
-        self.write(nb=ours)
+        self.write(**{name: ours})
         self.commit("ours")
 
     def state(self):
@@ -207,6 +206,7 @@ def test_the_environment_is_found_by_variable_or_by_the_facts(bare_bones, withou
     run(*without_nbdime, "enable", env=env | {"NBDIME_GIT_PREFIX": str(movable)}, cwd=bare_bones.path)
     enabled = bare_bones.state()
     assert str(movable).encode() in b"".join(enabled.values())
+    assert run(*without_nbdime, "status", env=env, cwd=bare_bones.path).stdout.count(str(movable)) == 1
     run(*without_nbdime, "disable", env=env, cwd=bare_bones.path)
     (tmp_path / "centre/facts.toml").write_text(f'[paths]\njupyter_env = "{movable}"\n')
     run(*without_nbdime, "enable", env=env, cwd=bare_bones.path)
@@ -293,7 +293,7 @@ def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, en
     assert told.returncode == 1 and "/moved/away/git-nbdiffdriver" in told.stdout
     bare_bones.nbdime_git("enable", "--prefix", environment)
     assert_is_readable(bare_bones.readable("diff").stdout)
-    assert ".gitattributes, line" in bare_bones.nbdime_git("status").stdout
+    assert "line 2 of .gitattributes" in bare_bones.nbdime_git("status").stdout
     assert (bare_bones.path / ".gitattributes").read_bytes() == tracked
     assert "As before" in bare_bones.nbdime_git("disable").stdout and bare_bones.state() == state
 
@@ -321,6 +321,11 @@ def test_global_settings_are_for_every_repository_and_go_without_a_trace(bare_bo
     assert bare_bones.nbdime_git("status").returncode == 0
     bare_bones.nbdime_git("disable", "--global", cwd=tmp_path)
     assert config.read_bytes() == before and not attributes.exists()
+    new = env | {"GIT_CONFIG_GLOBAL": str(tmp_path / "new-config")}
+    bare_bones.nbdime_git("enable", "--global", "--prefix", environment, env=new)
+    bare_bones.nbdime_git("enable", "--global", "--prefix", environment, env=new)
+    bare_bones.nbdime_git("disable", "--global", env=new)
+    assert not (tmp_path / "new-config").exists() and not attributes.exists()
     config.write_bytes(before + b"[core]\n\tattributesFile = ~/my attributes\n")
     bare_bones.nbdime_git("enable", "--global", "--prefix", environment)
     assert_is_readable(bare_bones.readable("diff").stdout)
@@ -340,11 +345,11 @@ def test_any_path_will_do(tmp_path, env, environment, name):
     run("git", "init", "-q", path, env=env, cwd=tmp_path)
     repo = Repo(path, env, script)
     base, ours, theirs = code("a = 1", "b = 1", "c = 1"), code("a = 2", "b = 1", "c = 1"), code("a = 1", "b = 1", "c = 3")
-    repo.branches(base, ours, theirs)
+    odd = path / f"{name}.ipynb"
+    repo.branches(base, ours, theirs, odd.stem)
     repo.nbdime_git("enable", "--prefix", link)
     merged = repo.git("merge", "other")
-    assert sources(path / "nb.ipynb") == ["a = 2", "b = 1", "c = 3"] and "nbdime-git" not in merged.stderr
-    odd = path / f"{name}.ipynb"
+    assert sources(odd) == ["a = 2", "b = 1", "c = 3"] and "nbdime-git" not in merged.stderr
     odd.write_text(ONE)
     repo.commit()
     odd.write_text(TWO)
@@ -354,22 +359,18 @@ def test_any_path_will_do(tmp_path, env, environment, name):
     assert repo.git("diff").stdout == repo.git(*NATIVE).stdout
     tool = repo.git("difftool", "--no-prompt", "--tool=nbdime")
     assert_is_readable(tool.stdout)
-    assert repo.git("show", env=env | {"NBDIME_GIT_READABLE": "1"}).stdout.count("+%% [code]") == 3
+    assert repo.git("show", env=env | {"NBDIME_GIT_READABLE": "1"}).stdout.count(" %% [code]\n-") == 3
 
 
-def test_a_linked_worktree_gets_the_same(repo, tmp_path):
+def test_a_linked_worktree_gets_the_same(repo, environment, tmp_path):
     repo.git("worktree", "add", "-q", "../tree", "-b", "tree")
     (tmp_path / "tree/nb.ipynb").write_text(TWO)
     assert_is_readable(repo.readable("diff", cwd=tmp_path / "tree").stdout)
     state = repo.state()
     repo.nbdime_git("disable", cwd=tmp_path / "tree")
     assert repo.state() != state and "nbdime" not in repo.git("config", "--list").stdout
-    repo.nbdime_git("enable", "--prefix", state_prefix(state), cwd=tmp_path / "tree")
+    repo.nbdime_git("enable", "--prefix", environment, cwd=tmp_path / "tree")
     assert repo.state() == state
-
-
-def state_prefix(state):
-    return re.search(rb"prefix = (.*)", b"".join(state.values())).group(1).decode()
 
 
 def test_a_submodule_can_be_enabled(bare_bones, environment, tmp_path):
@@ -451,6 +452,18 @@ def test_global_without_a_home_is_explained(env, environment, tmp_path):
     env.pop("HOME")
     done = run(sys.executable, SCRIPT, "enable", "--global", "--prefix", environment, env=env, cwd=tmp_path, ok=False)
     assert_one_sentence(done, "HOME is not set")
+
+
+def test_a_device_is_never_replaced(env, environment, tmp_path):
+    """GIT_CONFIG_GLOBAL=/dev/null is a common way to have no settings."""
+    null = tmp_path / "null"
+    os.mkfifo(null)    # a stand-in that is no file either: the test must not risk the machine's own
+    for where in ({"GIT_CONFIG_GLOBAL": str(null)}, {"GIT_CONFIG_COUNT": "0", "XDG_CONFIG_HOME": str(tmp_path / "xdg")}):
+        if "XDG_CONFIG_HOME" in where:
+            (tmp_path / "xdg/git/attributes").mkdir(parents=True)
+        done = run(sys.executable, SCRIPT, "enable", "--global", "--prefix", environment, env=env | where, cwd=tmp_path, ok=False, timeout=10)
+        assert_one_sentence(done, "is not a file")
+    assert null.is_fifo()
 
 
 def test_git_missing_is_explained(env, environment, tmp_path):
@@ -723,7 +736,10 @@ def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
     for command in (["log", "-p"], ["show"], ["blame", "-p", "nb.ipynb"]):
         assert repo.git(*command).stdout == repo.git(*command, *(["--no-textconv"] if command[0] != "blame" else [])).stdout
         assert "cell_type" in repo.git(*command).stdout
+    repo.git("config", "log.decorate", "false")
+    on_terminal(["git", "show", "--output=written"], repo.env | {"GIT_PAGER": "cat"}, repo.path)
     patch = repo.git("show").stdout
+    assert (repo.path / "written").read_text() == patch
     repo.git("reset", "-q", "--hard", "HEAD~")
     repo.git("apply", input=patch)
     assert sources(repo.path / "nb.ipynb") == ["radius = 2"]

@@ -1,0 +1,92 @@
+"""What a reader does in a browser works: copying a command, reading on a phone, with no other host asked."""
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+PAGES = ["index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/connecting.html", "triton/apps/jupyter/hub.html",
+         "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html", "search.html"]
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The address at which the built site is served, on the loopback interface."""
+    handler = functools.partial(_Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A function that opens a page of the site at a width, and then has its errors and requests to other hosts."""
+    contexts = []
+
+    def open_page(name, width=1280):
+        context = browser.new_context(viewport={"width": width, "height": 900}, permissions=["clipboard-read", "clipboard-write"])
+        contexts.append(context)
+        page = context.new_page()
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith((address, "data:")) else page.faults.append(request.url))
+        page.goto(f"{address}/{name}", wait_until="load")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def test_a_copy_button_copies_the_commands_and_leaves_prompts_and_outputs(page):
+    opened = page("triton/apps/jupyter/connecting.html")
+    blocks = opened.locator("div.highlight-console")
+    copied = 0
+    for index in range(blocks.count()):
+        block = blocks.nth(index)
+        if not block.locator("button.copybtn").count() or not block.is_visible():
+            continue
+        lines = block.locator("pre").inner_text().splitlines()
+        commands = [line.split("$ ", 1)[1] for line in lines if line.startswith("username@") and "$ " in line]
+        block.hover()
+        block.locator("button.copybtn").click()
+        text = opened.evaluate("navigator.clipboard.readText()")
+        assert text.splitlines()[:1] == commands[:1] and "username@laptop:" not in text and "username@triton:" not in text
+        copied += 1
+    assert copied >= 3 and not opened.faults
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_page_has_no_sideways_scroll_no_error_and_asks_no_other_host(name, width, page):
+    opened = page(name, width)
+    assert opened.locator("h1").count() == 1
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    assert not opened.faults
+
+
+def test_a_search_finds_the_proxy(page):
+    opened = page("search.html?q=proxy")
+    opened.locator("ul.search li a").first.wait_for(timeout=20000)
+    assert opened.locator("ul.search li a[href*='connecting']").count() >= 1
