@@ -677,9 +677,10 @@ def test_filters_and_line_ends_are_as_git_has_them(repo):
 
 
 def test_the_user_s_external_diff_does_not_get_in_between(repo):
-    repo.git("config", "diff.external", "false")
+    repo.git("config", "--global", "diff.external", "false")
     repo.write(nb=TWO)
     assert_is_readable(repo.readable("diff").stdout)
+    assert repo.git("diff").stdout == repo.git(*NATIVE).stdout
 
 
 @pytest.mark.parametrize("what", ["environment", "script"])

@@ -439,7 +439,7 @@ def main(arguments=None):
     parser.add_argument("folder", nargs="?", default="notebooks", type=Path)
     parser.add_argument("--nb", metavar="NAME", type=lambda name: re.sub(r"^notebooks/|\.(ipynb|md)$", "", name))
     parser.add_argument("--from", dest="source", choices=["md", "ipynb"])
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if not options.folder.is_dir():
         parser.exit(2, f"there is no folder {options.folder}\n")
     if options.task == "check":
