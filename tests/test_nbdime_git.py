@@ -616,6 +616,24 @@ def test_a_run_killed_at_any_moment_is_repaired_by_the_next(bare_bones, environm
     assert bare_bones.state() == state
 
 
+@pytest.mark.parametrize("kill", ["TERM", "KILL"])
+def test_a_run_killed_with_the_files_in_place_takes_them_back_or_leaves_no_lock(bare_bones, environment, tmp_path, kill):
+    state = bare_bones.state()
+    (tmp_path / "bin").mkdir()
+    git = tmp_path / "bin/git"    # the real git, but the first look at the result is the end of who looks
+    git.write_text(f'#!/bin/sh\ncase "$*" in *--show-origin*) kill -{kill} $PPID; sleep 0.2;; esac\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    env = bare_bones.env | {"PATH": f"{tmp_path}/bin:{bare_bones.env['PATH']}"}
+    assert bare_bones.nbdime_git("enable", "--prefix", environment, env=env, ok=False).returncode != 0
+    if kill == "TERM":
+        assert bare_bones.state() == state and not list((bare_bones.path / ".git").rglob("*nbdime-git*"))
+    else:
+        assert bare_bones.state() != state
+    bare_bones.nbdime_git("enable", "--prefix", environment)
+    bare_bones.nbdime_git("disable")
+    assert bare_bones.state() == state
+
+
 # ------------------------------------------------------------------ diff
 
 def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
@@ -714,7 +732,7 @@ def test_a_file_that_is_no_notebook_is_compared_as_text(repo):
 
 
 def test_a_reader_that_goes_away_is_no_error(repo):
-    repo.write(nb=code(*(f"line_{number} = {number}" for number in range(400))))
+    repo.write(nb=code(*(f"line_{number} = {number}" for number in range(20000))))
     done = run("sh", "-c", "NBDIME_GIT_READABLE=1 git diff | head -n 1", env=repo.env, cwd=repo.path)
     assert done.stdout.startswith("nbdiff a/nb.ipynb") and done.stderr == ""
 
@@ -966,6 +984,7 @@ def test_mergetool_without_a_browser_shows_the_conflict_and_ends(repo):
     done = repo.git("mergetool", "--tool=nbdime", ok=False, stdin=subprocess.DEVNULL, timeout=30)
     assert done.returncode == 1
     assert_has_both(done.stdout + done.stderr, "ours", "theirs", "1 conflict to settle", "git add -- nb.ipynb")
+    assert "successful" not in done.stdout, "git asked whether the merge was successful"
     assert (repo.path / "nb.ipynb").read_bytes() == conflicted
     assert repo.git("status", "--short").stdout == "UU nb.ipynb\n", "files were left behind"
 
