@@ -49,7 +49,7 @@ html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
 html_last_updated_fmt = "%Y-%m-%d"
-html_theme_options = {"navigation_depth": 3, "prev_next_buttons_location": "bottom", "style_external_links": True}
+html_theme_options = {"navigation_depth": 3, "titles_only": True, "prev_next_buttons_location": "bottom", "style_external_links": True}
 html_context = {
     "display_github": True,
     "github_user": _owner,

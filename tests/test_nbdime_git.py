@@ -308,7 +308,8 @@ def test_an_environment_that_moved_is_repaired_by_enabling_again(bare_bones, mov
     bare_bones.write(nb=TWO)
     (bare_bones.path / "sub").mkdir()
     assert_is_readable(bare_bones.readable("diff", cwd=bare_bones.path / "sub").stdout)
-    assert str(movable) not in bare_bones.git("config", "--list").stdout
+    shown = bare_bones.git("config", "--list").stdout
+    assert str(movable) not in shown and f"py={tmp_path}/elsewhere/bin/" in shown
 
 
 def test_global_settings_are_for_every_repository_and_go_without_a_trace(bare_bones, environment, env, tmp_path):
@@ -562,7 +563,7 @@ def test_without_permission_nothing_changes(second_user, env):
     state = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     other = {"PATH": env["PATH"], "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     command = as_nobody([second_user / "env/bin/python3", second_user / "nbdime-git", "enable"])
-    assert_one_sentence(run(*command, env=other, cwd=path, ok=False), "no permission")
+    assert_one_sentence(run(*command, env=other, cwd=path, ok=False), f"no permission to write {path}/.git/config.")
     os.chown(path / ".git", NOBODY, NOBODY)    # the config can be written now, the attributes cannot
     assert_one_sentence(run(*command, env=other, cwd=path, ok=False), "no permission")
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == state
@@ -694,6 +695,14 @@ def test_filters_and_line_ends_are_as_git_has_them(repo):
     assert "secret" not in shown and "/cells/2" not in shown
 
 
+def test_what_nbdime_is_told_to_ignore_is_not_shown(repo):
+    repo.write(nb=ONE.replace('"outputs": []', '"outputs": [{"output_type": "stream", "name": "stdout", "text": ["3\\n"]}]', 1))
+    assert "## inserted before /cells/0/outputs/0" in repo.readable("diff").stdout
+    (repo.path / "nbdime_config.json").write_text('{"Diff": {"outputs": false}}')
+    shown = repo.readable("diff").stdout
+    assert "/cells/0/outputs" not in shown and "nothing to show" in shown
+
+
 def test_the_user_s_external_diff_does_not_get_in_between(repo):
     repo.git("config", "--global", "diff.external", "false")
     repo.write(nb=TWO)
@@ -744,6 +753,7 @@ FIGURE = [{"output_type": "stream", "name": "stdout", "text": ["hello\n"]},
 
 
 def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
+    repo.git("config", "--global", "diff.jupyternotebook.cachetextconv", "true")    # a cache would mix up the two
     repo.write(nb=code("radius = 2", outputs={0: FIGURE}))
     repo.commit("two")
     env = repo.env | {"GIT_PAGER": "sed ''"}
