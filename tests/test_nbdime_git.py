@@ -41,8 +41,8 @@ def env(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text("[user]\n\tname = Ann\n\temail = ann@example.org\n[init]\n\tdefaultBranch = main\n")
-    keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    return keep | {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    keep = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return keep | {"HOME": str(home), "TMPDIR": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1", "TERM": "xterm", "LC_ALL": "C.UTF-8"}
 
 
 def run(*command, env, cwd, ok=True, **options):
@@ -753,7 +753,7 @@ FIGURE = [{"output_type": "stream", "name": "stdout", "text": ["hello\n"]},
 
 
 def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
-    repo.git("config", "--global", "diff.jupyternotebook.cachetextconv", "true")    # a cache would mix up the two
+    repo.git("config", "--global", "diff.jupyternotebook.cachetextconv", "true")    # a cache could mix up the two
     repo.write(nb=code("radius = 2", outputs={0: FIGURE}))
     repo.commit("two")
     env = repo.env | {"GIT_PAGER": "sed ''"}
@@ -767,6 +767,7 @@ def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
         assert "cell_type" in repo.git(*command).stdout
     repo.git("config", "log.decorate", "false")
     on_terminal(["git", "show", "--output=written"], repo.env | {"GIT_PAGER": "cat"}, repo.path)
+    assert repo.git("for-each-ref", "refs/notes").stdout == ""
     patch = repo.git("show").stdout
     assert (repo.path / "written").read_text() == patch
     repo.git("reset", "-q", "--hard", "HEAD~")

@@ -125,6 +125,7 @@ class Guard:
         files = {}
         for top in self.watched:
             for folder, folders, names in os.walk(top):
+                folders[:] = [name for name in folders if not name.startswith("Rtmp")]  # R's own, removed when it ends
                 for name in (*folders, *names):
                     path = os.path.join(folder, name)
                     status = os.lstat(path)
