@@ -39,6 +39,7 @@ exclude_patterns = ["**/.*", "**/README*"] + [
 # A build executes nothing: what it shows is what the last validation has compared with a fresh run.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_error_lexer = "none"  # a traceback may be R's
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
