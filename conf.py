@@ -77,7 +77,11 @@ ogp_social_cards = {"enable": False}
 sitemap_url_scheme = "{link}"
 sitemap_show_lastmod = True
 
-redirects = {}
+# Addresses of the pages that this guide grew from.
+redirects = {
+    "triton/apps/sjupyter": "jupyter/sjupyter.html",
+    "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
+}
 
 linkcheck_timeout = 20
 linkcheck_retries = 2

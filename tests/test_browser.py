@@ -10,7 +10,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 PAGES = ["index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/connecting.html", "triton/apps/jupyter/hub.html",
-         "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html", "search.html"]
+         "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html", "search.html?q=proxy"]
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
 
 
@@ -81,7 +81,7 @@ def test_a_copy_button_copies_the_commands_and_leaves_prompts_and_outputs(page):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_page_has_no_sideways_scroll_no_error_and_asks_no_other_host(name, width, page):
     opened = page(name, width)
-    assert opened.locator("h1").count() == 1
+    assert opened.locator("[itemprop=articleBody]").is_visible()
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert not opened.faults
 

@@ -4,5 +4,7 @@
 #SBATCH --mem=100M
 #SBATCH --output=analysis.out
 
+module purge
 module load {{ modules.python }}
+
 python3 -c 'print(sum(range(1000)))'

@@ -2,7 +2,10 @@
 #SBATCH --partition={{ partitions.batch }}
 #SBATCH --time=00:05:00
 #SBATCH --mem=100M
-#SBATCH --array=1-3
+#SBATCH --array=0-2
 #SBATCH --output=array_%a.out
 
-echo "This is task $SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT"
+TOWNS=(Helsinki Oulu Utsjoki)
+town=${TOWNS[$SLURM_ARRAY_TASK_ID]}
+
+echo "Task $SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT: $town"

@@ -1,4 +1,7 @@
-// Sends the cluster's addresses through the SSH proxy on this computer, and nothing else.
+// Which proxy for which address? The browser asks this function for each one.
+// Compute nodes have names inside the cluster only, and the hub answers inside the
+// university only. So both go through the ssh -D on this computer, and their names
+// are looked up at its other end. Everything else goes as it always did.
 function FindProxyForURL(url, host) {
     if (dnsDomainIs(host, ".{{ hosts.domain }}") || host === "{{ hosts.hub }}") {
         return "SOCKS5 localhost:{{ proxy.port }}";
