@@ -1014,7 +1014,7 @@ def test_mergetool_opens_a_browser_where_there_is_one(repo, tmp_path):
     repo.branches(BASE, code("a = 'ours'", "b = 1", "c = 1"), code("a = 'theirs'", "b = 1", "c = 1"))
     repo.git("merge", "other", ok=False)
     browser = tmp_path / "browser"    # asks nbdime's page, then closes it, as its button does
-    browser.write_text(f"""#!{sys.executable}
+    browser.write_text(f"""#!/usr/bin/env python3
 import http.cookiejar, sys, urllib.request
 cookies = http.cookiejar.CookieJar()
 opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
