@@ -1,11 +1,15 @@
 """Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlparse
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
 import facts as facts_extension  # noqa: E402
+
+# Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
+sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(DEFAULT_SOCIAL_CONFIG={}, create_social_card=None)
 
 _facts = facts_extension.load(ROOT / "triton/facts.toml")
 _owner, _name = urlparse(_facts["site"]["repository"]).path.strip("/").split("/")

@@ -4,7 +4,7 @@
 
 The sun's declination comes from Spencer's series (J. W. Spencer, Search 2 (5), 1971, page 172). The sun counts as up
 while the centre of its disc is higher than -0.833 degrees, which allows for its size and for refraction at the horizon.
-The result is within a few minutes of an almanac's; near the first and last day of the polar night, within half an hour.
+The series fits the calendar of the middle of the last century: for 2026 it is about a day late. README.md says what that makes.
 """
 import csv
 import datetime
