@@ -58,6 +58,16 @@ def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(sourc
     assert says in said and "Traceback (most recent call last):\n  File" not in said
 
 
+def test_a_notebook_whose_halves_differ_is_synced_first(notebook, capfd):
+    stored = notebook("print(1)")
+    pairs.sync(stored.folder)
+    md = stored.path.with_suffix(".md")
+    md.write_text(md.read_text().replace("print(1)", "print(2)"))
+    before = stored.path.read_bytes()
+    assert not runner.refresh([stored]) and stored.path.read_bytes() == before
+    assert "its halves differ: make sync NB=x" in capfd.readouterr().err
+
+
 def test_the_stored_notebook_is_plain_json_with_a_newline_at_its_end(notebook):
     stored = notebook("print(1)")
     runner.refresh([stored])

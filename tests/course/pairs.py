@@ -183,6 +183,14 @@ def _content(notebook):
     return _shared_metadata(notebook), _cells(notebook)
 
 
+def differ(md, ipynb):
+    """Whether the halves at these paths hold different content; a half that is missing or unreadable differs from none."""
+    try:
+        return md.exists() and _content(read_md(md)) != _content(read_ipynb(ipynb))
+    except Unreadable:
+        return False
+
+
 def _first_difference(one, other):
     """The index of the first item that differs, None if all are the same."""
     for index in range(max(len(one), len(other))):

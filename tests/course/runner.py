@@ -247,6 +247,8 @@ def refresh(notebooks):
     good = True
     for notebook in notebooks:
         absent = missing(notebook)
+        if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
+            absent = "failed", f"its halves differ: make sync NB={notebook.name}"
         if absent:
             print(f"{notebook.name}: not refreshed: {absent[1]}", file=sys.stderr)
             good = False
@@ -297,7 +299,7 @@ def _execute(notebook, work):
     fresh = nbformat.read(copy, as_version=4)
     try:
         NotebookClient(fresh, timeout=notebook.limits[0], kernel_name=fresh.metadata.kernelspec.name,
-                       record_timing=False, resources={"metadata": {"path": str(copy.parent)}}).execute()
+                       record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(copy.parent)}}).execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise SystemExit(f"a cell failed:\n{error}") from None
     return fresh
