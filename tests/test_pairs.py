@@ -237,7 +237,6 @@ def test_a_cell_that_myst_cannot_hold_stops_the_sync_before_anything_is_written(
     assert not good and "changes when it is written as MyST" in message and content(folder) == before
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_write_that_fails_leaves_both_halves_whole(folder, monkeypatch):
     edit(folder / "x.md", "one = 1", "one = 2")
     before = content(folder)
