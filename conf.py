@@ -36,7 +36,7 @@ nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
 include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
-exclude_patterns = ["**/.*", "**/README*"] + [
+exclude_patterns = [".*", "_build", "tests", "**/.*", "**/README*"] + [
     str(path.with_suffix(".md").relative_to(ROOT)) for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
 ]
 
