@@ -6,10 +6,10 @@ PYTHON ?= python3
 RUN := PYTHONPATH=tests PYTHONNOUSERSITE=1 .venv/bin/python
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
-.PHONY: help html test serve notebooks sync refresh bench linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh cluster cluster-down bench linkcheck clean system requirements
 
 help:  ## list these tasks
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 # A page that was read with a warning is not read, nor warned of, again: what a failed build read is thrown away.
 html: .venv  ## build the site into _build/html
@@ -20,7 +20,7 @@ html: .venv  ## build the site into _build/html
 	@rm -rf _build/html && mv _build/html.new _build/html
 	@echo "The site is in _build/html; open _build/html/index.html"
 
-test: .venv .venv-nbdime  ## run every test
+test: .venv .venv-nbdime $(if $(shell python3 tests/cluster/cluster.py obstacle),,.triton)  ## run every test
 	@$(RUN) -m pytest -c tests/pytest.ini tests
 
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
@@ -36,21 +36,30 @@ refresh: .venv .venv-nbdime  ## execute NB="name ..." anew and keep the outputs
 	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
 	@$(RUN) -m course.runner refresh $(NB)
 
+cluster: .triton  ## as root: start a small Triton on this machine; tests/cluster/on login:alice is a shell there
+	@python3 tests/cluster/cluster.py up
+
+cluster-down:  ## end it and remove all that it made
+	@python3 tests/cluster/cluster.py down
+
 bench: .venv .venv-nbdime  ## compare our speed with that of the plain tools
 	@$(RUN) tests/bench.py
 
 linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
-clean:  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime
+clean: cluster-down  ## remove what these tasks made
+	rm -rf _build .venv .venv-nbdime .triton
 
+# The services of these packages run in the small Triton only: policy-rc.d keeps apt from starting them here.
 system:  ## as root: install the Debian packages that the tests can use
 	apt-get update -q
-	grep -v '^#' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
+	policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; fi; \
+	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime; do \
+	@for file in requirements tests/requirements-nbdime tests/cluster/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
 
@@ -62,9 +71,10 @@ endif
 ifneq ($(call made,.venv-nbdime),$(CURDIR))
 .PHONY: .venv-nbdime/.made
 endif
-.PHONY: .venv .venv-nbdime
+.PHONY: .venv .venv-nbdime .triton
 .venv: .venv/.made
 .venv-nbdime: .venv-nbdime/.made
+.triton: .triton/.made
 
 .venv/.made: requirements.txt tests/make-venv
 	@tests/make-venv .venv requirements.txt $(PYTHON)
@@ -75,3 +85,8 @@ endif
 .venv-nbdime/.made: tests/requirements-nbdime.txt tests/make-venv
 	@tests/make-venv .venv-nbdime tests/requirements-nbdime.txt $(PYTHON)
 	@printf %s "$(CURDIR)" > $@
+
+# What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.
+.triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps triton/facts.toml | .venv
+	@tests/cluster/make-apps .triton
+	@touch $@

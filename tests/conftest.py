@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from triton import bring_up, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
@@ -41,6 +42,16 @@ def site(tmp_path_factory):
     if built.returncode:
         pytest.fail(f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False)
     return target / "html"
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory):
+    """A running small Triton (triton.Triton); tests that use it are skipped where it cannot run."""
+    if why := cluster.obstacle():
+        pytest.skip(why)
+    running, end = bring_up(tmp_path_factory.mktemp("cluster") / "state")
+    yield running
+    end()
 
 
 # The end of a run: one plain line, and with CI=true no skip that nobody has allowed.

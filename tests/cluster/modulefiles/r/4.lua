@@ -1,0 +1,3 @@
+help([[R, with the kernel for Jupyter.]])
+whatis("R: R with IRkernel")
+setenv("R_ROOT", "/usr/lib/R")

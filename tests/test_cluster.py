@@ -1,0 +1,147 @@
+"""The small Triton is a real cluster, and it leaves nothing behind."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from triton import cluster
+
+CLUSTER = Path(cluster.__file__)
+
+
+def mounts_and_files():
+    """What a cluster could leave on this machine."""
+    return (Path("/proc/mounts").read_text(), Path("/etc/hosts").read_text(), Path("/etc/passwd").read_text(),
+            sorted(os.listdir("/")), sorted(os.listdir("/run")), sorted(os.listdir("/sys/class/net")),
+            subprocess.run(["losetup", "--all"], capture_output=True, text=True).stdout.count("image"),
+            sorted(path.name for path in cluster.CGROUP_ROOT.glob("memory/small-triton-*")))
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The folder for a cluster of the test's own, with a space in its path."""
+    if why := cluster.obstacle():
+        pytest.skip(why)
+    state = tmp_path / "a cluster"
+    yield state
+    cluster.down(state)
+
+
+def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton):
+    names = cluster.facts()["hosts"]
+    expected = {"login": names["login"], "hub": names["hub"], "kosh": names["gateway"], "c4": f"c4.{names['domain']}", "laptop": "laptop"}
+    assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
+
+
+@pytest.mark.parametrize(("host", "reached", "not_reached"), [
+    ("laptop", ["login", "gateway"], ["node"]),
+    ("outside", ["gateway"], ["login", "hub", "node"]),
+    ("login", ["node"], []),
+])
+def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
+    facts = cluster.facts()["hosts"]
+    names = facts | {"node": f"{facts['node']}.{facts['domain']}"}
+    port = {"node": 6818}
+    for role in reached + not_reached:
+        done = triton.run(host, f"curl --silent --max-time 3 telnet://{names[role]}:{port.get(role, 22)}", check=False)
+        connected = done.returncode == 28   # it listens, and waits for more
+        assert connected == (role in reached), f"{host} to {names[role]}: curl ended with {done.returncode}"
+
+
+def test_no_host_has_a_way_to_this_machines_network(triton):
+    for host in ("laptop", "login", "c1", "outside", "kosh"):
+        routes = triton.run(host, "ip route").stdout.splitlines()
+        assert routes and all(route.startswith("10.4") for route in routes)
+
+
+def test_jobs_run_on_all_nodes_and_are_accounted(triton):
+    user = triton.account()
+    printed = triton.run("login", f"srun --nodes={len(triton.nodes)} hostname", user).stdout.split()
+    assert sorted(name.split(".")[0] for name in printed) == sorted(triton.nodes)
+    for _ in range(100):
+        listed = triton.run("login", "sacct --noheader --parsable2 --allocations --format=State,JobName", user).stdout
+        if "COMPLETED|hostname" in listed:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"sacct does not know the job: {listed!r}")
+
+
+@pytest.mark.parametrize("mode", ["cgroup", "polling"])
+def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
+    if mode == "cgroup" and not cluster.cgroups_usable():
+        pytest.skip("no cgroup v1 memory controller here")
+    from triton import Triton
+    cluster.up(nodes=1, memory=mode, state=own, tied=True, say=print)
+    triton = Triton(own)
+    assert triton.memory == mode
+    script = "#!/bin/bash\n#SBATCH --mem=50M\n#SBATCH --output=out\npython3 -c 'import time; x = bytearray(300_000_000); time.sleep(60)'\n"
+    triton.write("login", "~/greedy.sh", script, "alice")
+    began = time.monotonic()
+    assert triton.run("login", "sbatch --wait greedy.sh", "alice", check=False).returncode
+    assert time.monotonic() - began < 40
+    text = triton.run("login", "cat out", "alice").stdout
+    assert ("oom-kill" in text) if mode == "cgroup" else ("exceeded memory limit" in text.lower()), text
+
+
+def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
+    done = triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm -f more; exit $status", cluster.FULL_USER, check=False)
+    assert done.returncode and "No space left on device" in done.stderr
+    triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm more; exit $status", "alice")
+
+
+def test_what_the_cluster_has_for_everyone_only_root_of_this_machine_can_change(triton):
+    apps = cluster.facts()["paths"]["apps"]
+    assert triton.run("login", f"touch {apps}/x {apps}/jupyterhub/live/x", check=False).stderr.count("Read-only file system") == 2
+
+
+def test_going_down_leaves_nothing(own):
+    before = mounts_and_files()
+    cluster.up(nodes=1, state=own, say=print)
+    assert cluster._family(cluster.machine_room(own))[10:]
+    assert mounts_and_files() != before
+    family = cluster._family(cluster.machine_room(own))
+    cluster.down(own)
+    assert not own.exists()
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists() and cluster._start_time(pid)]
+    assert mounts_and_files() == before
+
+
+def test_after_a_crash_it_goes_down_and_comes_up_again(own):
+    cluster.up(nodes=1, state=own, say=print)
+    os.kill(cluster.machine_room(own), signal.SIGKILL)
+    cluster.up(nodes=1, state=own, say=print)
+    command = [sys.executable, CLUSTER, "up"]
+    again = subprocess.run(command, env=os.environ | {"SMALL_TRITON": str(own)}, capture_output=True, text=True)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"A cluster is running already in {own}: make cluster-down ends it\n"
+
+
+def test_a_cluster_of_a_test_ends_with_the_test_however_that_ends(own):
+    script = f"import sys, time; sys.path.insert(0, {str(CLUSTER.parent)!r}); import cluster, pathlib; cluster.up(1, state=pathlib.Path({str(own)!r}), tied=True); time.sleep(100)"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert "idle" in process.stdout.readline()
+    family = cluster._family(cluster.machine_room(own))
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    for _ in range(200):
+        if not any(cluster._start_time(pid) for pid in family):
+            return
+        time.sleep(0.02)
+    pytest.fail("its processes are still there")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["nowhere", "true"], "There is no host 'nowhere'; there are: c1, c2, c3, c4, ctl, hub, kosh, laptop, login, outside"),
+])
+def test_on_says_which_hosts_there_are(triton, words, message):
+    done = subprocess.run([CLUSTER.parent / "on", *words], env=os.environ | {"SMALL_TRITON": str(triton.state)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, message + "\n")
+
+
+def test_on_without_a_cluster_says_how_to_start_one(tmp_path):
+    done = subprocess.run([CLUSTER.parent / "on", "login", "true"], env=os.environ | {"SMALL_TRITON": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "No cluster is running: make cluster starts one\n")
