@@ -33,9 +33,9 @@ class Triton:
         """How Slurm enforces memory limits here: cgroup or polling."""
         return "cgroup" if "proctrack/cgroup" in self.run("login", "scontrol show config").stdout else "polling"
 
-    def command(self, host, command, user=None):
+    def command(self, host, command, user=None, terminal=None):
         """The argument list that runs `command`, a string for the shell or a list of words, on `host`; see cluster.command_on."""
-        return cluster.command_on(host, command, user, self.state)
+        return cluster.command_on(host, command, user, self.state, terminal)
 
     def run(self, host, command, user=None, check=True, timeout=120, **options):
         """Run `command` on `host`, in a login shell of `user` or as root; return the finished process, with its text.

@@ -236,10 +236,11 @@ def _remove_cgroup(group):
 
 # Running something on a host.
 
-def command_on(host, command=(), user=None, state=STATE):
+def command_on(host, command=(), user=None, state=STATE, terminal=None):
     """The command, as a list, that runs `command` on `host`: as root, or in a login shell of `user`.
 
-    `command` is a list of words, or one string for the shell. Raises ClusterError.
+    `command` is a list of words, or one string for the shell; `terminal` is its $TERM, this terminal's if None.
+    Raises ClusterError.
     """
     room = machine_room(state)
     if not room:
@@ -257,7 +258,7 @@ def command_on(host, command=(), user=None, state=STATE):
     inside = ["runuser", "-l", user, *(["-c", command] if command else [])] if user else list(command) or ["bash"]
     return ["nsenter", f"--target={first[0]}", "--mount", "--pid", "--",
             "nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--",
-            "env", "-i", f"TERM={os.environ.get('TERM', 'dumb')}", "LANG=C.UTF-8", "HOME=/root",
+            "env", "-i", f"TERM={terminal or os.environ.get('TERM', 'dumb')}", "LANG=C.UTF-8", "HOME=/root",
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *map(str, inside)]
 
 

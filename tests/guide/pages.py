@@ -1,0 +1,93 @@
+"""What the guide's pages show: their console blocks, command by command, and the files that they publish.
+
+Facts are filled in first, as Sphinx does, which leaves line numbers as they are.
+"""
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from facts import load, substitute
+from sybil import Document
+from sybil.parsers.rest.lexers import DirectiveLexer
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPT = re.compile(r"username@(?P<host>\w+):(?P<folder>\S*)\$(?: (?P<command>.*))?$")
+
+
+@dataclass
+class Command:
+    """A command after a prompt, and what the page shows below it."""
+
+    line: int
+    host: str
+    folder: str
+    text: str
+    shown: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Block:
+    """A console block: `line` is that of its directive; `files` are those that the page has shown above it."""
+
+    page: str
+    line: int
+    commands: list[Command]
+    files: dict[str, str]
+
+    @property
+    def name(self):
+        return f"{self.page}:{self.line}"
+
+
+def sources():
+    """The reST pages of the guide, as paths below the root folder."""
+    found = [path.relative_to(ROOT) for folder in ("triton", "scicomp", "notebooks") for path in (ROOT / folder).rglob("*.rst")]
+    return sorted(str(path) for path in (*found, Path("index.rst")))
+
+
+@cache
+def read(name):
+    """The text of the file `name` below the root folder, with the facts filled in; ValueError names what is no fact."""
+    text, unknown = substitute((ROOT / name).read_text(encoding="utf-8"), load(ROOT / "triton/facts.toml"))
+    if unknown:
+        raise ValueError(f"{name}:{unknown[0][0]}: there is no fact {unknown[0][1]!r}")
+    return text
+
+
+def blocks(page):
+    """The console blocks of `page`, in order; ValueError names a line that is none of prompt, command and output."""
+    document = Document(read(page), page)
+    found, files = [], {}
+    for region in DirectiveLexer("code-block|rendered-file")(document):
+        line = document.text.count("\n", 0, region.start) + 1
+        argument, source = region.lexemes["arguments"].strip(), region.lexemes["source"]
+        if region.lexemes["directive"] == "rendered-file":
+            files[Path(argument).name] = read(str(Path(page).parent / argument))
+        elif argument == "console":
+            found.append(Block(page, line, _commands(source, page, line + source.line_offset + 1), dict(files)))
+    return found
+
+
+def _commands(source, page, first):
+    commands = []
+    for number, text in enumerate(source.rstrip().splitlines(), start=first):
+        if prompt := PROMPT.match(text):
+            commands.append(Command(number, prompt["host"], prompt["folder"], prompt["command"] or ""))
+        elif commands:
+            commands[-1].shown.append(text)
+        else:
+            raise ValueError(f"{page}:{number}: a console block begins with a prompt such as username@triton:~$, not with {text!r}")
+    return commands
+
+
+def matches(shown, printed):
+    """Whether the lines `printed` are the lines `shown`, where `...` stands for any text, and alone for any lines.
+
+    Spaces at the ends of lines do not count. Where only `...` is shown, something must have been printed.
+    """
+    if shown and not any(line.strip(". ") for line in shown):
+        return bool(printed)
+    pattern = "".join("(?:[^\n]*\n)*" if line.strip() == "..." else ".*".join(map(re.escape, line.rstrip().split("..."))) + "\n"
+                      for line in shown)
+    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed), re.DOTALL) is not None

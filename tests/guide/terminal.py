@@ -1,0 +1,97 @@
+"""A person at a terminal of the small Triton: types commands, answers questions, sees the prompt come back."""
+import os
+import re
+import subprocess
+import termios
+import time
+
+import pexpect
+from pexpect import fdpexpect
+
+COLUMNS = 400   # so wide that no shell breaks a command over two lines
+PASSPHRASE = "correct horse battery staple"
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x07")
+
+
+class Stuck(Exception):
+    """The prompt has not come back in time; the argument is what was printed until then."""
+
+
+class Terminal:
+    """A login shell of `user` on `host`, with a screen of its own."""
+
+    def __init__(self, triton, host, user, names):
+        """names: what the prompt calls the hosts, as a dict from that name to the host's."""
+        self.user, self.names = user, names
+        self.host = host
+        self.prompt = re.compile(rf"(?:^|[\r\n])(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ $")
+        self.questions = [
+            (re.compile(r"\(yes/no/\[fingerprint\]\)\? $"), "yes"),
+            (re.compile(r"[Ee]nter[^\r\n]* passphrase[^\r\n]*: $"), PASSPHRASE),
+            (re.compile(r"[Pp]assword: $"), triton.password(user)),
+        ]
+        ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (50, COLUMNS))
+        command = ["setsid", "--ctty", "--wait", *triton.command(host, (), user, terminal="dumb")]
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.screen = fdpexpect.fdspawn(ours, encoding="utf-8", codec_errors="replace")
+        self.screen.delaybeforesend = None
+        try:
+            self._wait(30)
+            # Nobody is there to press the space bar; and a pipeline whose first command fails has failed.
+            self.type(" export LMOD_PAGER=none PAGER=cat GIT_PAGER=cat; set -o pipefail")
+        except Stuck:
+            self.close()
+            raise
+
+    def _wait(self, seconds):
+        """Read until a prompt, answering questions on the way; return what was printed, without questions and answers."""
+        printed, patterns = "", [self.prompt, *(question for question, _ in self.questions)]
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                index = self.screen.expect(patterns, timeout=max(0.1, until - time.monotonic()))
+            except (pexpect.TIMEOUT, pexpect.EOF):
+                raise Stuck(clean(printed + (self.screen.before if isinstance(self.screen.before, str) else ""))) from None
+            if index == 0:
+                self.host, self.folder = self.names[self.screen.match["host"]], self.screen.match["folder"]
+                return clean(printed + self.screen.before)
+            printed += self.screen.before.rpartition("\n")[0] + "\n"
+            self.screen.sendline(self.questions[index - 1][1])
+            self.screen.expect("\n", timeout=5)
+
+    def type(self, command, seconds=120):
+        """Type `command`; return the lines that it printed, and its exit status, None if it ended on another host.
+
+        Raises Stuck if no prompt comes back in so many seconds.
+        """
+        host = self.host
+        self.screen.sendline(command)
+        printed = self._wait(seconds)
+        if self.host != host:
+            return _without_echo(printed, command), None
+        self.screen.sendline(" (s=$?; echo \"status=$s\"; exit $s)")
+        status = re.search(r"^status=(\d+)$", self._wait(30), re.MULTILINE)
+        return _without_echo(printed, command), int(status[1])
+
+    def close(self):
+        """End the shell, and with it all that runs in it."""
+        self.screen.close()   # hangs up, as a window that is closed
+        self.process.kill()
+        self.process.wait()
+
+
+def clean(text):
+    """What a person reads of what a program sent to the terminal."""
+    text = CONTROL.sub("", text).replace("\r\n", "\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+
+
+def _without_echo(printed, command):
+    lines = printed.split("\n")
+    if lines and lines[0].strip() == command.strip():
+        lines = lines[1:]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
