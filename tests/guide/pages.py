@@ -55,18 +55,37 @@ def read(name):
     return text
 
 
-def blocks(page):
-    """The console blocks of `page`, in order; ValueError names a line that is none of prompt, command and output."""
-    document = Document(read(page), page)
+def _directives(page, text, pattern):
+    """(line, directive, argument, content, first line of the content) of each directive of `page` that `pattern` matches."""
+    document = Document(text, page)
+    for region in DirectiveLexer(pattern)(document):
+        line, source = document.text.count("\n", 0, region.start) + 1, region.lexemes["source"]
+        yield line, region.lexemes["directive"], (region.lexemes["arguments"] or "").strip(), source, line + source.line_offset + 1
+
+
+def blocks(page, text=None):
+    """The console blocks of `page`, in order; ValueError names a line that is none of prompt, command and output.
+
+    text: what the page says, if not what is in its file.
+    """
     found, files = [], {}
-    for region in DirectiveLexer("code-block|rendered-file")(document):
-        line = document.text.count("\n", 0, region.start) + 1
-        argument, source = region.lexemes["arguments"].strip(), region.lexemes["source"]
-        if region.lexemes["directive"] == "rendered-file":
+    for line, directive, argument, source, first in _directives(page, read(page) if text is None else text, "code-block|rendered-file"):
+        if directive == "rendered-file":
             files[Path(argument).name] = read(str(Path(page).parent / argument))
         elif argument == "console":
-            found.append(Block(page, line, _commands(source, page, line + source.line_offset + 1), dict(files)))
+            found.append(Block(page, line, _commands(source, page, first), dict(files)))
     return found
+
+
+def other_code(page):
+    """(line, language, first line) of each piece of code on `page` that is neither a console block nor a file."""
+    pattern = "code-block|code|sourcecode|highlight|parsed-literal|literalinclude"
+    found = [(line, argument or directive, source.splitlines()[0].strip() if source.strip() else "")
+             for line, directive, argument, source, _ in _directives(page, read(page), pattern) if argument != "console"]
+    # a paragraph that ends in :: makes a block as well
+    found += [(number, "::", line.strip()) for number, line in enumerate(read(page).splitlines(), start=1)
+              if line.endswith("::") and not line.lstrip().startswith("..")]
+    return sorted(found)
 
 
 def _commands(source, page, first):

@@ -12,10 +12,10 @@ from .terminal import Stuck, Terminal
 class Reader(threading.Thread):
     """Goes through the blocks of one page, in order, under an account of its own. `outcomes` holds a Future for each line."""
 
-    def __init__(self, triton, page, until=None):
+    def __init__(self, triton, page, blocks, patience=120):
+        """patience: the seconds that a command may take until its prompt is back."""
         super().__init__(name=page, daemon=True)
-        self.triton, self.page = triton, page
-        self.blocks = [block for block in pages.blocks(page) if until is None or block.line <= until]
+        self.triton, self.page, self.blocks, self.patience = triton, page, blocks, patience
         self.outcomes = {block.line: Future() for block in self.blocks}
         self.user = triton.account()
         self.terminals = []
@@ -71,11 +71,11 @@ class Reader(threading.Thread):
                 continue
             here = terminal.host
             try:
-                printed, status = terminal.type(self.own(command.text))
+                printed, status = terminal.type(self.own(command.text), self.patience)
             except Stuck as stuck:
                 self.terminals.remove(terminal)
                 terminal.close()
-                return _tell(block, command, "the prompt did not come back in two minutes", str(stuck).splitlines())
+                return _tell(block, command, f"the prompt did not come back in {self.patience} seconds", str(stuck).splitlines())
             shown = [self.own(line) for line in command.shown]
             if terminal.host != here and not shown:
                 continue    # a shell on another host: what it says in greeting is no part of the page

@@ -1,4 +1,6 @@
 """What has happened to the reader of a page before it begins. A page that is not listed needs nothing."""
+import json
+
 import cluster
 
 
@@ -19,7 +21,32 @@ def a_server_died_of_memory(triton, user):
     triton.run("login", "sbatch --wait server.sh; rm server.sh greedy.py; cat jupyterhub_*.log", user, check=False)
 
 
+def a_colleague_changed_the_same_cell(triton, user):
+    """A repository ~/analysis on the reader's computer, with a notebook and two branches that change the cell that main changed."""
+    script = f"""set -e
+git config --global user.name Reader; git config --global user.email reader@example.org
+git init --quiet --initial-branch=main analysis; cd analysis
+save() {{ cat > analysis.ipynb <<NOTEBOOK
+{json.dumps(NOTEBOOK, indent=1).replace('WORK', '$1')}
+NOTEBOOK
+git add analysis.ipynb; git commit --quiet -m "$1"; }}
+save 'mean = sum(data) / 3'
+git checkout --quiet -b colleague; save 'mean = sum(data) / len(data)'
+git checkout --quiet -b experiment main; save 'mean = statistics.mean(data)'
+git checkout --quiet main; save 'mean = sum(data) / 3.0'
+"""
+    triton.run("laptop", script, user)
+
+
+NOTEBOOK = {
+    "cells": [{"cell_type": "code", "execution_count": None, "id": "mean", "metadata": {}, "outputs": [],
+               "source": ["data = [3, 5, 10]\n", "WORK\n", "mean"]}],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    "nbformat": 4, "nbformat_minor": 5,
+}
+
 STAGES = {
+    "scicomp/git.rst": [a_colleague_changed_the_same_cell],
     "triton/apps/jupyter/hub.rst": [a_server_died_of_memory],
     "triton/apps/jupyter/faq.rst": [a_server_died_of_memory],
 }
