@@ -1,7 +1,7 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, nbdime-git, imports.
+line choose some: site, notebooks, pairs, nbdime-git, imports, cluster.
 """
 import os
 import shutil
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from triton import cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv/bin/python"
@@ -42,7 +44,7 @@ def compare(name, ours, plain, most, pairs=3):
 def site(folder):
     """A cold build of the site, against bare Sphinx with the theme and myst-nb over the same sources."""
     bare = folder / "bare"
-    shutil.copytree(ROOT, bare, ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "conf.py"))
+    shutil.copytree(ROOT, bare, ignore=shutil.ignore_patterns(".git", ".venv*", ".triton", "_build", "conf.py"))
     (bare / "conf.py").write_text(BARE_CONF)
 
     def build(source):
@@ -73,6 +75,28 @@ def imports(folder):
                    lambda: seconds([ROOT / ".venv-nbdime/bin/python", "-c", "import nbformat"]), 0.6, pairs=5)
 
 
+def small_triton(folder):
+    """Sixteen nodes against four: bring-up and the memory that the idle cluster holds. Nothing on it can be measured for speed."""
+    if why := cluster.obstacle():
+        print(f"no cluster: {why}")
+        return False
+    held = {}
+
+    def bring_up(nodes):
+        state, began = folder / f"nodes-{nodes}", time.perf_counter()
+        cluster.up(nodes, state=state, tied=True, say=lambda line: None)
+        took = time.perf_counter() - began
+        held[nodes] = cluster.memory_used(cluster.machine_room(state)) / 1e6
+        down = time.perf_counter()
+        cluster.down(state)
+        held["down"] = time.perf_counter() - down
+        return took
+
+    met = compare("small Triton up with 16 nodes / with 4", lambda: bring_up(16), lambda: bring_up(4), 4)
+    print(f"{'  it holds, idle':58}{held[16]:5.0f} MB  {held[4]:6.0f} MB; down in {held['down']:.1f} s")
+    return met and held[4] < 700
+
+
 def script(*arguments):
     return lambda folder: subprocess.run([PYTHON, *arguments], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}).returncode == 0
 
@@ -83,6 +107,7 @@ BENCHES = {
     "pairs": script("tests/bench_pairs.py"),
     "nbdime-git": script("tests/bench_nbdime_git.py", "--env", ROOT / ".venv-nbdime"),
     "imports": imports,
+    "cluster": small_triton,
 }
 
 

@@ -3,7 +3,7 @@
 
     cluster.py up [--nodes N] [--memory cgroup|polling]    start it; a few seconds
     cluster.py status                                      what runs, and how much memory it takes
-    cluster.py obstacle                                    why none can run here; nothing if it can
+    cluster.py obstacle                                    why none can run here, if so
     cluster.py down                                        end it, and leave nothing
     cluster.py apps FOLDER WHEELS                          make the folder that it has as /share/apps
     on HOST[:USER] [COMMAND ...]                           run a command there; without one, a login shell
@@ -328,7 +328,8 @@ def main(arguments=None):
             case "status":
                 print(*status(), sep="\n")
             case "obstacle":
-                print(obstacle() or "", end="")
+                if why := obstacle():
+                    raise ClusterError(why[0].upper() + why[1:])
             case "apps":
                 apps(options.folder.resolve(), options.wheels.resolve())
             case "on":
