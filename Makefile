@@ -9,7 +9,7 @@ SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh cluster cluster-down bench linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh cluster cluster-down bench mutate linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -47,6 +47,9 @@ cluster-down:  ## end it and remove all that it made
 
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools
 	@$(RUN) tests/bench.py
+
+mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, one at a time, and print what no test noticed; SEED=1, PAGE=file
+	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
 
 linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck

@@ -9,7 +9,7 @@ from triton import cluster
 
 LIST = Path(__file__).with_suffix(".toml")
 NOT_RUN = tomllib.loads(LIST.read_text(encoding="utf-8"))
-MOST_NOT_RUN = 0.04   # of the console blocks; 0.03 as soon as sjupyter is there
+MOST_NOT_RUN = 0.03   # of the console blocks
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
 RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(block.page, {})]
 
@@ -89,6 +89,13 @@ def test_the_reader_goes_through_right_blocks(triton):
     text = "username@laptop:~$ ssh -D 8123 username@{login}\nusername@laptop:~$ cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n" \
            "username@triton:~$ hostname\ntri...\nusername@triton:~$ ls nothing\nls: cannot access 'nothing'...".format(login=cluster.facts()["hosts"]["login"])
     reader = Reader(triton, "right", pages.blocks("right", _page(text)), patience=20)
+    reader.start()
+    assert reader.outcomes[1].result(timeout=60) == ""
+
+
+def test_a_command_that_goes_on_is_left_in_its_window(triton):
+    text = "username@triton:~$ echo ready; sleep 300\nready\nusername@triton:~$ pgrep --exact sleep > /dev/null"
+    reader = Reader(triton, "on", pages.blocks("on", _page(text)), patience=40)
     reader.start()
     assert reader.outcomes[1].result(timeout=60) == ""
 

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import Future
 
 from . import pages, stages
-from .terminal import Stuck, Terminal
+from .terminal import GoesOn, Stuck, Terminal
 
 
 
@@ -18,7 +18,7 @@ class Reader(threading.Thread):
         self.triton, self.page, self.blocks, self.patience = triton, page, blocks, patience
         self.outcomes = {block.line: Future() for block in self.blocks}
         self.user = triton.account()
-        self.terminals = []
+        self.terminals, self.busy = [], []
         # What prompts call the hosts, and the words that stand for something of the reader's own.
         self.hosts = {"laptop": "laptop", "outside": "outside", "triton": "login", **{node: node for node in triton.nodes}}
         self.words = {"username": self.user}
@@ -34,7 +34,7 @@ class Reader(threading.Thread):
                 self.outcomes[block.line].set_result(fault or self._block(block))
             except Exception as error:  # a thread must not die with blocks unanswered
                 self.outcomes[block.line].set_exception(error)
-        for terminal in self.terminals:
+        for terminal in self.terminals + self.busy:
             terminal.close()
         self.triton.run("login", "scancel --me", self.user, check=False)
 
@@ -69,19 +69,23 @@ class Reader(threading.Thread):
                 return _tell(block, command, f"the prompt shows the folder {self.own(command.folder)}, but the terminal is in {terminal.folder}")
             if not command.text:
                 continue
-            here = terminal.host
+            here, shown = terminal.host, [self.own(line) for line in command.shown]
+            told = any(line.strip(". ") for line in shown)
             try:
-                printed, status = terminal.type(self.own(command.text), self.patience)
+                printed, status = terminal.type(self.own(command.text), self.patience, told and (lambda lines: pages.matches(shown, lines)))  # noqa: B023
+            except GoesOn:
+                self.terminals.remove(terminal)     # it goes on in its window; what follows is typed in another one
+                self.busy.append(terminal)
+                continue
             except Stuck as stuck:
                 self.terminals.remove(terminal)
                 terminal.close()
                 return _tell(block, command, f"the prompt did not come back in {self.patience} seconds", str(stuck).splitlines())
-            shown = [self.own(line) for line in command.shown]
             if terminal.host != here and not shown:
                 continue    # a shell on another host: what it says in greeting is no part of the page
             if not pages.matches(shown, printed):
                 return _tell(block, command, "it printed something else than the page shows", printed)
-            if status and not any(line.strip(". ") for line in shown):
+            if status and not told:
                 return _tell(block, command, f"it ended with status {status}, and the page shows no error", printed)
         return ""
 

@@ -9,8 +9,13 @@ import pexpect
 from pexpect import fdpexpect
 
 COLUMNS = 400   # so wide that no shell breaks a command over two lines
+QUIET = 15      # seconds of silence after which a command that has printed enough is left to run
 PASSPHRASE = "correct horse battery staple"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x07")
+
+
+class GoesOn(Exception):
+    """The command has printed what it should and runs on; the argument is what it printed."""
 
 
 class Stuck(Exception):
@@ -45,15 +50,24 @@ class Terminal:
             self.close()
             raise
 
-    def _wait(self, seconds):
-        """Read until a prompt, answering questions on the way; return what was printed, without questions and answers."""
+    def _wait(self, seconds, enough=None):
+        """Read until a prompt, answering questions on the way; return what was printed, without questions and answers.
+
+        Raises GoesOn if no prompt has come, nothing more is printed for QUIET seconds, and `enough` says that what was printed will do.
+        """
         printed, patterns = "", [self.prompt, *(question for question, _ in self.questions)]
         until = time.monotonic() + seconds
         while True:
+            left = max(0.1, until - time.monotonic())
             try:
-                index = self.screen.expect(patterns, timeout=max(0.1, until - time.monotonic()))
-            except (pexpect.TIMEOUT, pexpect.EOF):
-                raise Stuck(clean(printed + (self.screen.before if isinstance(self.screen.before, str) else ""))) from None
+                index = self.screen.expect(patterns, timeout=min(left, QUIET) if enough else left)
+            except (pexpect.TIMEOUT, pexpect.EOF) as error:
+                so_far = clean(printed + (self.screen.before if isinstance(self.screen.before, str) else ""))
+                if enough and enough(so_far):
+                    raise GoesOn(so_far) from None
+                if isinstance(error, pexpect.EOF) or time.monotonic() >= until:
+                    raise Stuck(so_far) from None
+                continue
             if index == 0:
                 self.host, self.folder = self.names[self.screen.match["host"]], self.screen.match["folder"]
                 return clean(printed + self.screen.before)
@@ -61,14 +75,14 @@ class Terminal:
             self.screen.sendline(self.questions[index - 1][1])
             self.screen.expect("\n", timeout=5)
 
-    def type(self, command, seconds=120):
+    def type(self, command, seconds=120, enough=None):
         """Type `command`; return the lines that it printed, and its exit status, None if it ended on another host.
 
-        Raises Stuck if no prompt comes back in so many seconds.
+        Raises Stuck if no prompt comes back in so many seconds; GoesOn if none comes, but `enough` of the printed lines is true.
         """
         host = self.host
         self.screen.sendline(command)
-        printed = self._wait(seconds)
+        printed = self._wait(seconds, enough and (lambda text: enough(_without_echo(text, command))))
         if self.host != host:
             return _without_echo(printed, command), None
         self.screen.sendline(" (s=$?; echo \"status=$s\"; exit $s)")

@@ -1,0 +1,644 @@
+"""What the guide says about the cluster is so: each promise is brought about on the small Triton."""
+import json
+import re
+import time
+
+import jupyter_server
+import pytest
+from guide import pages
+from guide.terminal import Terminal
+from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from triton import cluster
+
+FACTS = cluster.facts()
+HOSTS, PATHS, MODULES, PARTITIONS = (FACTS[name] for name in ("hosts", "paths", "modules", "partitions"))
+PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
+NAMES = {"laptop": "laptop", "outside": "outside", "triton": "login"}
+CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
+
+
+@pytest.fixture(autouse=True)
+def claim(record_property):
+    record_property("kind", "claim")
+
+
+@pytest.fixture(scope="module")
+def user(triton):
+    name = triton.account()
+    let_in(triton, name)
+    yield name
+    triton.run("login", "scancel --me", name, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def out_of_time(triton, user):
+    """A job that will be out of time after a minute: it runs while the other tests do."""
+    script = "#!/bin/bash\n#SBATCH --time=1 --mem=50M --job-name=out-of-time --output=out-of-time\nsleep 600\n"
+    yield triton.run("login", "cat > long.sh; sbatch --parsable long.sh", user, input=script).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def server(triton, user):
+    """A Jupyter server in the queue, handed in from an ssh session on a laptop that has ended since."""
+    terminal = Terminal(triton, "laptop", user, NAMES)
+    try:
+        terminal.type(f"ssh {user}@{HOSTS['login']}")
+        assert terminal.host == "login"
+        found = Server(triton, user, submit=lambda command: terminal.type(command)[0][0])
+        found.first = found.kernel()
+        assert found.first.execute("answer = 42")["status"] == "ok"
+        terminal.type("exit")
+        assert terminal.host == "laptop"
+    finally:
+        terminal.close()
+    yield found
+    found.end()
+
+
+def submit(triton, user, script, options="", name="job.sh"):
+    """Hand in `script`, a bash script below its first line; return the number of the job."""
+    triton.write("login", f"~/{name}", f"#!/bin/bash\n{script}\n", user)
+    return triton.run("login", f"sbatch --parsable {options} {name}", user).stdout.strip().split(";")[0]
+
+
+def state(triton, user, job, wanted=None, seconds=30):
+    """(State, ExitCode) of `job` in Slurm's accounts, once the state is `wanted` or the job has ended."""
+    for _ in range(seconds * 5):
+        listed = triton.run("login", f"sacct --noheader --parsable2 --allocations --jobs={job} --format=State,ExitCode", user).stdout
+        found = listed.splitlines()[-1].split("|") if listed.strip() else ["", ""]
+        if found[0] and (found[0].startswith(wanted) if wanted else found[0] not in ("PENDING", "RUNNING")):
+            break
+        time.sleep(0.2)
+    return found
+
+
+# ---------------------------------------------------------------- connecting
+
+def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
+    there = f"{user}@{HOSTS['login']}"
+    ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
+    direct = triton.run("outside", f"{ssh} {there} hostname", user, check=False)
+    assert direct.returncode == 255 and HOSTS["login"] not in direct.stdout
+    for way in (f"-J {user}@{HOSTS['gateway']} {there}", f"{there} -o ProxyCommand='ssh {user}@{HOSTS['gateway']} -W %h:%p'"):
+        assert triton.run("outside", f"{ssh} {way} hostname", user).stdout.strip() == HOSTS["login"]
+    assert triton.run("laptop", f"{ssh} {there} hostname", user).stdout.strip() == HOSTS["login"]
+
+
+def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
+    settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
+    for host, name in (("laptop", "triton"), ("outside", "triton-outside")):
+        before = triton.run(host, f"ssh -o BatchMode=yes -o ConnectTimeout=5 {name} hostname", user, check=False)
+        assert before.returncode == 255, "without the file that name should be none"
+        triton.run(host, "cat >> .ssh/config", user, input=settings)
+        try:
+            assert triton.run(host, f"ssh -o BatchMode=yes {name} hostname", user).stdout.strip() == HOSTS["login"]
+            told = triton.run(host, f"ssh -G {name}", user).stdout.splitlines()
+            assert "serveraliveinterval 60" in told and ("proxyjump" in "".join(told)) == (host == "outside")
+        finally:
+            triton.run(host, "rm .ssh/config", user)
+
+
+def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
+    [warning] = [text for text in literals(pages.read("triton/tut/connecting.rst")) if text.isupper()]
+    triton.run("laptop", f"cd .ssh; cp known_hosts kept; ssh-keygen -q -t ed25519 -N '' -f other; echo {HOSTS['login']} $(cat other.pub) > known_hosts", user)
+    done = triton.run("laptop", f"ssh -o BatchMode=yes {user}@{HOSTS['login']} hostname; s=$?; cd .ssh; mv kept known_hosts; rm other*; exit $s", user, check=False)
+    assert done.returncode == 255 and warning in done.stderr
+
+
+def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
+    prepare = f"cp .ssh/id_ed25519 locked; ssh-keygen -q -p -P '' -N secret -f locked; ssh='ssh -o BatchMode=yes -o IdentitiesOnly=yes -i locked {user}@{HOSTS['login']}'; "
+    agent = "printf '#!/bin/sh\\necho secret\\n' > say; chmod 700 say; eval $(ssh-agent) > agent; DISPLAY=: SSH_ASKPASS=./say SSH_ASKPASS_REQUIRE=force ssh-add -q locked; "
+    try:
+        assert triton.run("laptop", prepare + "$ssh hostname", user, check=False).returncode == 255
+        done = triton.run("laptop", prepare.replace("ssh-keygen", "true") + agent + "$ssh hostname && $ssh hostname; kill $SSH_AGENT_PID", user)
+        assert done.stdout.split() == [HOSTS["login"]] * 2
+    finally:
+        triton.run("laptop", "rm -f locked say agent", user)
+
+
+def ask(triton, user, url, how):
+    """What `curl` on the laptop makes of `url`: its exit status, and what it says."""
+    done = triton.run("laptop", f"curl --silent --show-error --max-time 10 {how} {url}", user, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server):
+    url = f"{server.url}/api"
+    with proxy(triton, user):
+        status, said = ask(triton, user, url, f"--socks5-hostname localhost:{PORT}")
+        assert status == 0 and "version" in json.loads(said)
+        assert ask(triton, user, url, f"--socks5 localhost:{PORT}")[0] == 97
+        assert ask(triton, user, url, "")[0] == 6
+
+
+def test_when_the_connection_drops_the_proxy_fails_until_it_is_started_again_and_notebooks_run_on(triton, user, server):
+    url, how = f"{server.url}/api", f"--socks5-hostname localhost:{PORT}"
+    server.first.execute("dropped = True")
+    with proxy(triton, user):
+        assert ask(triton, user, url, how)[0] == 0
+    assert ask(triton, user, url, how)[0] == 7
+    with proxy(triton, user):
+        assert ask(triton, user, url, how)[0] == 0
+    assert server.first.prints("print(dropped)") == "True"
+
+
+def test_from_outside_the_proxy_works_over_the_gateway_in_both_forms(triton, user, server):
+    gate = f"{user}@{HOSTS['gateway']}"
+    for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
+        with proxy(triton, user, "outside", way):
+            done = triton.run("outside", f"curl --silent --socks5-hostname localhost:{PORT} {server.url}/api", user)
+            assert "version" in json.loads(done.stdout)
+
+
+def test_the_proxy_with_N_has_no_shell(triton, user):
+    def shells():
+        return triton.run("login", f"ps --no-headers -u {user} -o args", check=False).stdout.count("-bash")
+    with proxy(triton, user):
+        assert shells() == 0
+    with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS['login']}"):
+        listens(triton, "laptop", PORT)
+        for _ in range(50):
+            if found := shells():
+                break
+            time.sleep(0.1)
+        assert found == 1
+
+
+def test_one_forwarded_port_serves_one_server(triton, user, server):
+    node, port = server.url.removeprefix("http://").split(":")
+    here = FACTS["proxy"]["example"]
+    with Ssh(triton, "laptop", user, f"-N -L {here}:{node}:{port} {user}@{HOSTS['login']}"):
+        listens(triton, "laptop", here)
+        assert ask(triton, user, f"http://localhost:{here}/api/kernels?token={server.token}", "")[1].count(server.first.number) == 1
+        assert ask(triton, user, f"http://localhost:{here}/api/kernels", "--fail")[0] == 22, "the token is the password"
+        assert ask(triton, user, server.url, "")[0] == 6
+
+
+THROUGH = [f"http://{NODE}:8888/lab", f"https://{NODE}/", f"http://c4.{HOSTS['domain']}:34567/", f"http://not-there.{HOSTS['domain']}/",
+           f"http://{NODE.upper()}:8889/", f"https://{HOSTS['hub']}/", f"http://{HOSTS['hub']}:8000/hub/login"]
+DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http://laptop:8888/", f"http://{HOSTS['domain']}/",
+          f"http://un{HOSTS['domain']}/", f"http://{NODE}.example.org/", f"http://not{HOSTS['hub']}/", f"http://example.org/{NODE}"]
+
+
+@pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(triton, user, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    went = {}
+    with Ssh(triton, "laptop", user, f"-vv -N -D {PORT} {user}@{HOSTS['login']}") as ssh, sync_playwright() as playwright, \
+            jupyter_server.proxy_file(triton, user) as address, jupyter_server.browser(playwright, triton, tmp_path, pac=address) as chromium:
+        listens(triton, "laptop", PORT)
+        page = chromium.new_page()
+        for url in THROUGH + DIRECT:
+            before, error = len(ssh.said()), ""
+            try:
+                page.goto(url, timeout=5000, wait_until="commit")
+            except Exception as failed:  # each ends in an error of its own: what matters is whether the proxy was asked
+                error = str(failed).splitlines()[0]
+            asked = re.findall(r"dynamic request: socks5 host (\S+) port (\d+)", ssh.said()[before:])
+            went[url] = (bool(asked), error, asked)
+    assert {url: through for url, (through, *_) in went.items()} == dict.fromkeys(THROUGH, True) | dict.fromkeys(DIRECT, False), went
+
+
+# ---------------------------------------------------------------- the server
+
+def test_a_server_in_the_queue_survives_logging_out(triton, user, server):
+    assert server.first.prints("print(answer)") == "42"
+
+
+def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
+    assert server.first.prints("import socket; print(socket.gethostname())") != HOSTS["login"]
+    assert server.first.prints("import getpass; print(getpass.getuser())") == user
+
+
+def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the_log_says_so(triton, user):
+    with Server(triton, user, "--mem=400M --time=5") as greedy:
+        kernel = greedy.kernel()
+        modest = greedy.kernel("bash")
+        assert modest.prints("echo here") == "here"
+        said = kernel.execute("held = bytearray(900_000_000)", 30)
+        assert not (said["stdout"] + said["stderr"] + said["error"] + said["result"]), "without a notice in the notebook"
+        if triton.memory == "cgroup":
+            assert said["status"] == "restarting"
+            assert kernel.execute("held")["error"].startswith("NameError"), "the kernel began afresh"
+            assert modest.prints("echo here") == "here", "the server and the other kernels live"
+            assert "killed" not in greedy.said().lower()
+        else:
+            ended(triton, user, greedy.job, seconds=30)
+    for _ in range(50):
+        if "killed" in greedy.said().lower():
+            break
+        time.sleep(0.1)
+    log = greedy.said()
+    assert ("oom-kill" if triton.memory == "cgroup" else "exceeded") in log and "killed" in log.lower(), log[-2000:]
+
+
+# ---------------------------------------------------------------- kernels
+
+def make_kernel(triton, user, name, env=None, **changes):
+    """A kernel of `user`, as the page's kernel.json with another `env` and other keys."""
+    spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json")) | changes
+    if env is not None:
+        spec["env"] = env
+    triton.run("login", f"mkdir -p {PATHS['user_kernels']}/{name}", user)
+    triton.write("login", f"{PATHS['user_kernels']}/{name}/kernel.json", json.dumps(spec), user)
+
+
+def environment(kernel):
+    return json.loads(kernel.prints("import json, os; print(json.dumps(dict(os.environ)))"))
+
+
+def test_the_kernels_for_everyone_are_there_and_answer(server):
+    there = server.kernelspecs()
+    languages = {spec["spec"]["language"].lower(): name for name, spec in there.items() if PATHS["jupyter_env"] in spec["resources"].get("logo-64x64", "")
+                 or not name.startswith("by-hand")}
+    hello = {"python": "print('hello')", "r": "cat('hello')", "bash": "echo hello"}
+    listed = [row[0].lower() for row in rows(KERNELS, "Software and kernels")]
+    assert set(hello) | {"matlab"} == set(listed), "the page's table and this test name the same kernels"
+    for language, code in hello.items():
+        assert server.kernel(languages[language]).prints(code) == "hello"
+
+
+def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
+    shown = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
+    make_kernel(triton, user, "shown")
+    assert server.kernelspecs()["shown"]["spec"]["display_name"] == shown["display_name"]
+    found = environment(server.kernel("shown"))
+    path = environment(server.first)["PATH"]
+    assert found["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"] and found["OMP_NUM_THREADS"] == "1"
+    assert found["PATH"] == f"{PATHS['home']}/{user}/bin:{path}"
+
+
+def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
+    table = rows(KERNELS, "kernel-env")
+    home = f"{PATHS['home']}/{user}"
+    servers_path = environment(server.first)["PATH"]
+    env, expected = {}, {}
+    for number, (written, gets) in enumerate(table):
+        said = literals(gets)
+        for index, value in enumerate(literals(written)):
+            name, _, text = value.rpartition(": ")
+            name, text = json.loads(name) if name else f"ROW_{number}_{index}", json.loads(text)
+            env[name] = text
+            if gets.startswith("exactly that"):
+                expected[name] = text
+            elif gets.startswith("your home directory"):
+                expected[name] = text.replace("${HOME}", home)
+                env[name + "_AS_WELL"], expected[name + "_AS_WELL"] = text.replace("${HOME}", said[0]), expected[name]
+            elif gets.startswith("your folder, then"):
+                assert text.endswith(":${PATH}")
+                expected[name] = f"{home}/bin:{servers_path}"
+                env["PATH"], expected["PATH"] = text, expected[name]
+            else:
+                expected[name] = said[index]
+    assert len(env) == len(table) + 3 and any("$" in value for value in expected.values())
+    make_kernel(triton, user, "table", env)
+    found = environment(server.kernel("table"))
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton, user, server):
+    make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
+    assert environment(server.kernel("replaced"))["PATH"] == f"{PATHS['home']}/{user}/bin"
+    make_kernel(triton, user, "number", {"OMP_NUM_THREADS": 1})
+    with pytest.raises(AssertionError, match="HTTP Error 500"):
+        server.kernel("number")
+
+
+def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, user, server):
+    argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
+    make_kernel(triton, user, "first-word", {"PATH": f"{PATHS['apps']}/anaconda3/latest/bin:${{PATH}}"}, argv=["python", *argv[1:]])
+    kernel = server.kernel("first-word")
+    assert kernel.prints("import sys, shutil; print(sys.prefix, shutil.which('python'))").split() == \
+        [PATHS["jupyter_env"], f"{PATHS['apps']}/anaconda3/latest/bin/python"]
+
+
+def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
+    triton.run("login", "mkdir -p lib; cp /lib/*/libz.so.1 lib/libonly-here.so", user)
+    load = "import ctypes\ntry:\n    ctypes.CDLL('libonly-here.so'); print('found')\nexcept OSError:\n    print('not found')"
+    make_kernel(triton, user, "library", {"LD_LIBRARY_PATH": "${HOME}/lib"})
+    assert server.kernel("library").prints(load) == "found"
+    assert server.first.prints(f"import os; os.environ['LD_LIBRARY_PATH'] = '{PATHS['home']}/{user}/lib'\n{load}") == "not found"
+
+
+def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kernel_goes(triton, user, server):
+    python = "$WRKDIR/envs/own/bin/python"
+    triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)
+    without = triton.run("login", f"{python} -m ipykernel install --user --name own-env", user, check=False)
+    assert without.returncode and "No module named ipykernel" in without.stderr
+    triton.run("login", f"$WRKDIR/envs/own/bin/pip install --quiet ipykernel; {python} -m ipykernel install --user --name own-env", user)
+    assert triton.run("login", f"ls -d {PATHS['user_kernels']}/own-env", user).stdout.strip().endswith("own-env")
+    kernel = server.kernel("own-env")
+    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['work']}/{user}/envs/own"
+    assert server.first.prints("import sys; print(sys.prefix)") == PATHS["jupyter_env"], "Jupyter and the kernel are two environments"
+    triton.run("login", f"module load {MODULES['jupyter']}; jupyter kernelspec remove -f own-env", user)
+    assert "own-env" not in server.kernelspecs()
+    triton.run("login", f"! ls -d {PATHS['user_kernels']}/own-env 2>/dev/null && {python} -c 'import ipykernel'", user)
+
+
+def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, server):
+    make = f"module load {MODULES['jupyter']}; envkernel lmod --user --name=with-module {MODULES['python']} {MODULES['demo']}"
+    triton.run("login", make, user)
+    set_by_module = triton.run("login", f"module load {MODULES['demo']}; echo $DEMO_GREETING", user).stdout.strip()
+    assert set_by_module and "DEMO_GREETING" not in environment(server.first)
+    kernel = server.kernel("with-module")
+    found = environment(kernel)
+    assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(MODULES["demo"])
+    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['apps']}/{MODULES['python']}"
+
+
+def test_module_load_in_a_cell_ends_with_its_line(server):
+    kernel = server.kernel()
+    assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"
+    assert "DEMO_GREETING" not in environment(kernel)
+    assert kernel.prints("!echo [$DEMO_GREETING]") == "[]"
+
+
+def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server):
+    triton.run("login", "cp .bashrc bashrc-kept; { echo 'export FROM_BASHRC=1; touch ~/bashrc-was-read'; cat bashrc-kept; } > .bashrc; "
+                        "echo 'Sys.setenv(FROM_RPROFILE = 1)' > .Rprofile; rm -f bashrc-was-read", user)
+    triton.run("login", "rm bashrc-was-read", user, check=False)    # that shell read it
+    try:
+        kernel = server.kernel("ir")
+        assert kernel.prints("cat(Sys.getenv('FROM_RPROFILE'), file.exists('~/bashrc-was-read'), Sys.getenv('FROM_BASHRC', 'unset'))") == "1 FALSE unset"
+    finally:
+        triton.run("login", "mv bashrc-kept .bashrc; rm -f .Rprofile bashrc-was-read", user)
+
+
+# ---------------------------------------------------------------- files and modules
+
+def test_all_filesystems_but_tmp_are_the_same_on_login_and_compute_nodes(triton, user):
+    triton.run("login", f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS['scratch']}/work/{user}/mark /tmp/mark-{user} >/dev/null", user)
+    look = f"srun cat {PATHS['home']}/{user}/mark $WRKDIR/mark {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua /tmp/mark-{user}"
+    done = triton.run("login", look, user, check=False)
+    demo = triton.run("login", f"cat {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua", user).stdout
+    assert done.stdout == "here\nhere\n" + demo and f"/tmp/mark-{user}: No such file" in done.stderr
+    # and the other way: what a job writes is there, its /tmp is not
+    triton.run("login", f"srun bash -c 'hostname | tee ~/mark $WRKDIR/mark /tmp/from-job-{user}'", user)
+    written = triton.run("login", f"cat ~/mark $WRKDIR/mark; ls /tmp/from-job-{user}; rm -f ~/mark $WRKDIR/mark /tmp/mark-{user}", user, check=False)
+    assert written.stdout.count(HOSTS["domain"]) == 2 and "No such file" in written.stderr
+
+
+def test_wrkdir_is_your_own_folder_everywhere(triton, user):
+    for command in ("echo $WRKDIR", "srun bash -c 'echo $WRKDIR'"):
+        assert triton.run("login", command, user).stdout.strip() == f"{PATHS['work']}/{user}"
+    assert triton.run("login", "stat --format=%U $WRKDIR; touch $WRKDIR/x && rm $WRKDIR/x", user).stdout.strip() == user
+
+
+def test_the_software_for_everyone_is_read_only(triton, user):
+    for command in (f"touch {PATHS['apps']}/x", f"srun touch {PATHS['apps']}/x"):
+        done = triton.run("login", command, user, check=False)
+        assert done.returncode and "Read-only file system" in done.stderr
+
+
+def test_the_table_of_storage_names_folders_that_are_there(triton, user):
+    table = {literals(row[0])[0]: row for row in rows("triton/tut/storage.rst", "Storage")} \
+        if "Storage" in pages.read("triton/tut/storage.rst") else {}
+    assert set(table) == {PATHS["home"], PATHS["work"], PATHS["scratch"], PATHS["apps"], "/tmp"}
+    triton.run("login", "ls -d " + " ".join(table), user)
+    triton.run("login", f"cd; [ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ]", user)
+
+
+def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
+    done = triton.run("login", f"module load {MODULES['demo']}; (echo 1$DEMO_GREETING); module purge; echo 2$DEMO_GREETING", user).stdout.split("\n")
+    assert len(done[0]) > 1 and done[1] == "2"
+    assert triton.run("login", "echo 3$DEMO_GREETING", user).stdout.strip() == "3"
+
+
+def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_it(triton, user):
+    triton.run("login", f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES['demo']}'; cat bashrc-kept; }} > with-module; cp with-module .bashrc", user)
+    try:
+        terminal = Terminal(triton, "login", user, {"triton": "login"})
+        try:
+            assert terminal.type("srun printenv DEMO_GREETING")[1] == 0
+        finally:
+            terminal.close()
+    finally:
+        triton.run("login", "mv bashrc-kept .bashrc; rm with-module", user)
+
+
+# ---------------------------------------------------------------- jobs
+
+def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(triton, user):
+    triton.write("login", "~/program", "#!/bin/bash\necho old program\n", user, "755")
+    job = submit(triton, user, "#SBATCH --output=copied --time=1\necho old script\n./program", "--hold --mem=50M", "copied.sh")
+    triton.write("login", "~/copied.sh", "#!/bin/bash\necho new script\n", user)
+    triton.write("login", "~/program", "#!/bin/bash\necho new program\n", user, "755")
+    triton.run("login", f"scontrol release {job}", user)
+    ended(triton, user, job)
+    assert triton.run("login", "cat copied", user).stdout == "old script\nnew program\n"
+
+
+def test_the_command_line_wins_over_the_script_and_options_below_the_first_command_are_not_read(triton, user):
+    script = "#SBATCH --time=7 --mem=50M\n#SBATCH --comment=above\n# a remark is no command\n#SBATCH --job-name=above\ntrue\n#SBATCH --job-name=below --mem=60M\n"
+    for options, minutes in (("", "00:07:00"), ("--time=00:10:00", "00:10:00")):
+        job = submit(triton, user, script, f"--hold {options}", "options.sh")
+        told = triton.run("login", f"scontrol show job {job}; scancel {job}", user).stdout
+        assert f"TimeLimit={minutes}" in told and "JobName=above" in told and "50M" in told and "60M" not in told
+
+
+def test_a_job_starts_in_the_folder_where_it_was_handed_in_and_writes_there(triton, user):
+    triton.run("login", "mkdir -p $WRKDIR/place; rm -f $WRKDIR/place/*", user)
+    triton.write("login", "~/place.sh", "#!/bin/bash\npwd\necho trouble >&2\n", user)
+    job = triton.run("login", "cd $WRKDIR/place; sbatch --parsable --mem=50M ~/place.sh", user).stdout.strip()
+    ended(triton, user, job)
+    said = pages.read("triton/tut/serial.rst")
+    assert "Without ``--output`` the file is called ``slurm-``, the number, ``.out``." in said
+    assert triton.run("login", f"cat $WRKDIR/place/slurm-{job}.out", user).stdout == f"{PATHS['work']}/{user}/place\ntrouble\n"
+
+
+@pytest.mark.parametrize(("name", "out", "printed"), [
+    ("analysis.sh", "analysis.out", "499500\n"),
+    ("array.sh", "array_0.out array_1.out array_2.out", "Task 0 of 3: Helsinki\nTask 1 of 3: Oulu\nTask 2 of 3: Utsjoki\n"),
+])
+def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
+    triton.write("login", f"~/{name}", pages.read(f"triton/tut/{name}"), user)
+    job = triton.run("login", f"sbatch --parsable {name}", user).stdout.strip()
+    told = triton.run("login", f"scontrol show job {job}", user).stdout
+    assert f"Partition={PARTITIONS['batch']}" in told and "TimeLimit=00:05:00" in told
+    ended(triton, user, job)
+    assert triton.run("login", f"cat {out}", user).stdout == printed
+
+
+def test_the_script_runs_by_hand_too(triton, user):
+    triton.write("login", "~/analysis.sh", pages.read("triton/tut/analysis.sh"), user)
+    assert triton.run("login", "bash analysis.sh", user).stdout == "499500\n"
+
+
+def test_the_shown_memory_script_holds_what_it_says(triton, user):
+    triton.write("login", "~/memory.sh", pages.read("triton/tut/memory.sh"), user)
+    job = triton.run("login", "sbatch --parsable memory.sh", user).stdout.strip()
+    assert job.isdigit(), "--parsable prints the bare number"
+    try:
+        for _ in range(60):
+            told = triton.run("login", f"sstat --allsteps --noheader --parsable2 --jobs={job} --format=JobID,MaxRSS", user, check=False).stdout
+            held = int(re.search(r"batch\|(\d+)K", told)[1]) if "K" in told else 0
+            if held > 50_000:
+                break
+            time.sleep(0.5)
+        assert 50_000 < held < 100_000, told
+        assert f"JobId={job}" in triton.run("login", f"scontrol show job {job}", user).stdout
+    finally:
+        triton.run("login", f"scancel {job}", user)
+
+
+def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together(triton, user):
+    job = submit(triton, user, "#SBATCH --array=2,5,7%1 --mem=50M --time=5 --output=/dev/null\nsleep 60", name="tasks.sh")
+    for _ in range(50):
+        listed = triton.run("login", f"squeue --array --noheader --jobs={job} --format='%i %t'", user).stdout.split("\n")
+        if f"{job}_2 R" in listed:
+            break
+        time.sleep(0.1)
+    assert sorted(filter(None, listed)) == [f"{job}_2 R", f"{job}_5 PD", f"{job}_7 PD"], "one at a time"
+    triton.run("login", f"scancel {job}_5", user)
+    listed = triton.run("login", f"squeue --array --noheader --jobs={job} --format=%i", user).stdout.split()
+    assert f"{job}_5" not in listed and f"{job}_7" in listed
+    triton.run("login", f"scancel {job}", user)
+    ended(triton, user, job)
+
+
+# Reasons and states: the rows of the tables in monitoring.rst.
+
+NOT_HERE = {"QOSMaxJobsPerUserLimit": "the small Triton sets no limits on the number of jobs"}
+
+
+def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
+    named = {literals(reason)[0] for reason, _ in rows("triton/tut/monitoring.rst", "pending")}
+    sleep = "sleep 60"
+    whole = f"--partition={PARTITIONS['interactive']} --nodes={len(triton.nodes)} --exclusive --mem=50M --time=5 --output=/dev/null"
+    last = sorted(triton.nodes)[-1]
+    triton.run("login", f"scontrol create reservation reservationname=maintenance-{user} starttime=now+10minutes duration=10 flags=maint "
+                        f"nodes={last} users=root")
+    try:
+        # Not before a maintenance, but with less time it runs.
+        kept = submit(triton, user, sleep, f"--nodelist={last} --time=60 --mem=50M --output=/dev/null", "kept.sh")
+        short = submit(triton, user, "true", f"--nodelist={last} --time=1 --mem=50M --output=/dev/null", "short.sh")
+        ended(triton, user, short)
+        submit(triton, user, sleep, "--time=6-0 --mem=50M", "never.sh")
+        array = submit(triton, user, sleep, "--array=0-3%1 --mem=50M --time=5 --output=/dev/null", "array%1.sh")
+        submit(triton, user, sleep, f"--dependency=afterok:{array} --mem=50M", "later.sh")
+        for name in ("first", "second", "third"):
+            submit(triton, user, sleep, whole, f"{name}.sh")
+        seen = set()
+        for _ in range(40):
+            seen |= set(re.split(r"[\s,]+", triton.run("login", "squeue --me --noheader --states=PENDING --Format=Reason:60", user).stdout)) - {""}
+            if named - set(NOT_HERE) <= seen:
+                break
+            time.sleep(0.5)
+        assert state(triton, user, short, "COMPLETED")[0] == "COMPLETED" and kept
+    finally:
+        triton.run("login", "scancel --me --state=PENDING; scancel --me --name=first.sh,array%1.sh,kept.sh", user)
+        triton.run("login", f"scontrol delete reservation=maintenance-{user}")
+    assert named - seen == set(NOT_HERE)
+
+
+def test_what_no_node_can_give_is_refused_at_once(triton, user):
+    message = re.search(r"is refused at once: ``(.+?)``", pages.read("triton/tut/monitoring.rst"))[1]
+    for command in ("srun --mem=9000G hostname", "sbatch --mem=9000G --wrap hostname"):
+        done = triton.run("login", command, user, check=False)
+        assert done.returncode and message in done.stderr
+
+
+HOW_IT_ENDS = {
+    "COMPLETED": ("false; true", "0:0"),
+    "FAILED": ("echo why; exit 7", "7:0"),
+    "OUT_OF_MEMORY": ("python3 -c 'held = bytearray(300_000_000); import time; time.sleep(60)'", "0:125"),
+    "CANCELLED": ("sleep 60", "0:0"),
+    "NODE_FAIL": ("sleep 60", None),
+}
+
+
+def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
+    named = [literals(name)[0] for name, _ in rows("triton/tut/monitoring.rst", "how-it-ended")]
+    assert set(named) == {*HOW_IT_ENDS, "TIMEOUT"}
+    last = sorted(triton.nodes)[-1]
+    jobs = {}
+    for name, (script, _) in HOW_IT_ENDS.items():
+        where = f"--nodelist={last} --no-requeue" if name == "NODE_FAIL" else ""
+        jobs[name] = submit(triton, user, script, f"--mem=50M --time=5 --output=out-{name} {where}", f"{name}.sh")
+    for name in ("CANCELLED", "NODE_FAIL"):
+        assert state(triton, user, jobs[name], "RUNNING")[0] == "RUNNING"
+    triton.run("login", f"scancel {jobs['CANCELLED']}", user)
+    triton.run("login", f"scontrol update nodename={last} state=down reason=test")
+    try:
+        found = {name: state(triton, user, job) for name, job in jobs.items()}
+    finally:
+        triton.run("login", f"scontrol update nodename={last} state=resume", check=False)    # it may have come back already
+    by_cgroup = triton.memory == "cgroup"
+    for name, (_, code) in HOW_IT_ENDS.items():
+        expected = "FAILED" if name == "OUT_OF_MEMORY" and not by_cgroup else name
+        assert found[name][0].startswith(expected), f"{name}: {found[name]}"
+        if code and expected == name:
+            assert found[name][1] == code
+    assert triton.run("login", "cat out-FAILED", user).stdout == "why\n"
+    said = triton.run("login", "cat out-OUT_OF_MEMORY", user).stdout
+    promised = next(text for name, text in rows("triton/tut/monitoring.rst", "how-it-ended") if "OUT_OF_MEMORY" in name)
+    oom, killed = literals(promised)[1:3]
+    assert (oom in said or killed in said) if by_cgroup else "exceeded" in said.lower(), said
+    triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=20)
+
+
+def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, user):
+    job = submit(triton, user, "python3 -c 'held = bytearray(60_000_000); import time; time.sleep(3)'; srun true", "--mem=150M --output=/dev/null", "peak.sh")
+    ended(triton, user, job)
+    ask = f"sacct --noheader --parsable2 --jobs={job} --units=M --format=JobID,ReqMem,MaxRSS"
+    for _ in range(50):
+        lines = [line.split("|") for line in triton.run("login", ask, user).stdout.splitlines()]
+        if any(line[0] == f"{job}.batch" and line[2] for line in lines):
+            break
+        time.sleep(0.2)
+    assert lines[0][:3] == [job, "150M", ""] and [line[0] for line in lines[1:] if "extern" not in line[0]] == [f"{job}.batch", f"{job}.0"]
+    assert 60 < float(lines[1][2].rstrip("M")) < 150
+
+
+def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end(triton, user):
+    with Ssh(triton, "laptop", user, f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 --mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'") as ssh:
+        ssh.waits_for(re.escape(HOSTS["domain"]))
+        job = triton.run("login", "squeue --me --noheader --name=broken --format=%i", user).stdout.strip()
+        assert job
+    ended(triton, user, job, seconds=30)
+    assert "sleep 77" not in triton.run("c1", f"ps -u {user} -o args", check=False).stdout
+
+
+def test_scancel_me_stops_all_of_yours(triton):
+    user = triton.account()
+    jobs = [submit(triton, user, "sleep 60", "--mem=50M --output=/dev/null") for _ in range(2)]
+    triton.run("login", "scancel --me", user)
+    ended(triton, user, *jobs)
+
+
+# ---------------------------------------------------------------- git
+
+def notebook(source):
+    return json.dumps({"cells": [{"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": [], "source": source}],
+                       "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+
+
+@pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
+def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
+    triton.run("login", f"""set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
+        git config user.name R; git config user.email r@example.org; mkdir -p deep/down
+        cat > deep/analysis.ipynb; git add .; git commit --quiet -m one; git worktree add --quiet ../worktree""", user, input=notebook("mean = 1"))
+    triton.run("login", f"module purge; cd git-test/{where}; nbdime-git enable", user)
+    tree = "git-test/worktree" if where == "worktree" else "git-test/repository"
+    triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
+    terminal = Terminal(triton, "login", user, {"triton": "login"})
+    try:
+        # whatever modules are loaded, and from any directory
+        for module, folder in ((f"module load {MODULES['python']}", "deep"), ("module purge", "deep/.."), (f"module load {MODULES['demo']}", "deep/../deep")):
+            terminal.type(f"cd; {module}; cd {tree}/{folder}")
+            lines, status = terminal.type("git diff")
+            text = "\n".join(lines)
+            assert status == 0 and "mean = 2" in text and '"cells"' not in text and '"source"' not in text, text
+    finally:
+        terminal.close()
+    # in a pipe it is a normal patch
+    patch = triton.run("login", f"cd {tree}; git diff | tee ../p.patch; git checkout --quiet .; git apply ../p.patch && git diff --quiet; echo $?", user).stdout
+    assert '"source": "mean = 2"' in patch and patch.endswith("\n1\n")
+
+
+# ---------------------------------------------------------------- last, since it takes a minute
+
+def test_a_job_whose_time_is_up_is_killed_and_its_output_says_so(triton, user, out_of_time):
+    assert state(triton, user, out_of_time, seconds=150)[0] == "TIMEOUT"
+    assert "DUE TO TIME LIMIT" in triton.run("login", "cat out-of-time", user).stdout

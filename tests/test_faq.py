@@ -1,0 +1,643 @@
+"""Each answer of the FAQ: the fault is brought about, shows the message that the page prints, and is cured by what the page says."""
+import functools
+import json
+import re
+import shlex
+
+import jupyter_server
+import pytest
+from guide import pages
+from guide.terminal import Terminal
+from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from triton import cluster
+
+FACTS = cluster.facts()
+HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
+PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
+FAQ, CONNECTING, KERNELS = (f"triton/apps/jupyter/{name}.rst" for name in ("faq", "connecting", "kernels"))
+
+# Entries that no test brings about yet, and why. The list may only shrink.
+NOT_YET = {
+    "faq-spawn": "the small Triton has no JupyterHub yet, so none fails to start a server",
+    "faq-500": "the small Triton has no JupyterHub yet, and the message is its page's",
+    "faq-pending": "the small Triton has no JupyterHub yet, and the messages are its page's",
+    "faq-log": "the small Triton has no JupyterHub yet, whose servers write these logs and remove old ones",
+    "faq-stop": "the small Triton has no JupyterHub yet, so there is no log-out and no Hub Control Panel",
+}
+# Messages, by their place in the entry, that cannot be seen here, and why.
+UNSEEN = {
+    "faq-died": {2: "JupyterLab says it only of a server of JupyterHub, which the small Triton does not have yet"},
+    "faq-time": {0: "JupyterLab says it only of a server of JupyterHub, which the small Triton does not have yet"},
+    "faq-tunnel": {1: "Firefox says it, and the readers' computers have Chromium alone"},
+    "faq-quota": {0: "the kernel of this machine has no quotas, so a full home is a full disk"},
+}
+TESTS = {}
+pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+
+
+class Entry:
+    """One entry of the page: its title, the messages of `:You see:`, and what follows `:Do:`."""
+
+    def __init__(self, label):
+        text = re.search(rf"^\.\. _{label}:$(.*?)(?=^\.\. _faq|\Z)", pages.read(FAQ), re.MULTILINE | re.DOTALL)[1]
+        self.label, self.title = label, text.strip().splitlines()[0]
+        self.messages, self.do = literals(self._field(text, "You see")), self._field(text, "Do")
+        self.seen = set()
+
+    @staticmethod
+    def _field(text, name):
+        found = re.search(rf"^:{name}:((?:.*\n)(?:[ \t]+.*\n|\n)*)", text + "\n", re.MULTILINE)
+        return found[1] if found else ""
+
+    def shows(self, text, which=0):
+        """Assert that `text` has the message; its ... stands for anything."""
+        message = self.messages[which]
+        self.seen.add(which)
+        assert re.search(".*".join(map(re.escape, message.split("..."))), " ".join(text.split())), f"the page says {message!r}, the reader sees {text!r}"
+
+    def here(self):
+        """The places of the messages that can be seen here."""
+        return [index for index in range(len(self.messages)) if index not in UNSEEN.get(self.label, {})]
+
+    def commands(self):
+        """The commands that it says to type, without prompts."""
+        return [line.split("$ ", 1)[1].strip() for line in self.do.splitlines() if pages.PROMPT.match(line.strip())]
+
+
+LABELS = re.findall(r"^\.\. _(faq-[\w-]+):$", pages.read(FAQ), re.MULTILINE)
+
+
+def proves(label):
+    """The test brings about the entry `label`."""
+    def keep(test):
+        assert label not in TESTS
+        TESTS[label] = test.__name__
+        return test
+    return keep
+
+
+@pytest.fixture
+def entry(request, record_property):
+    """The entry that the test proves; at the end each of its messages must have been seen."""
+    found = Entry(next(label for label, name in TESTS.items() if name == request.function.__name__))
+    record_property("kind", "FAQ entry")
+    yield found
+    for index, message in enumerate(found.messages):
+        unseen = index in UNSEEN.get(found.label, {})
+        assert unseen != (index in found.seen), f"{found.label}: ``{message}`` " + ("was seen: take it out of UNSEEN" if unseen else "was not seen")
+
+
+def section(page, label):
+    """The commands of the console blocks of `page` below `label`, up to the next label."""
+    lines = pages.read(page).splitlines()
+    first = lines.index(f".. _{label}:") + 1
+    last = next((number for number, line in enumerate(lines[first:], start=first) if line.startswith(".. _")), len(lines))
+    return [command for block in pages.blocks(page) if first < block.line <= last for command in block.commands]
+
+
+# ---------------------------------------------------------------- a reader with a browser
+
+class Reader:
+    """A person with an account, a laptop with keys, and the guide's proxy file in the browser."""
+
+    def __init__(self, triton, user, chromium):
+        self.triton, self.user, self.chromium = triton, user, chromium
+        self.contexts = []
+
+    def run(self, command, **options):
+        return self.triton.run("login", command, self.user, **options).stdout
+
+    def own(self, command):
+        return re.sub(r"\busername\b", self.user, command)
+
+    def write(self, name, cells, kernel="python3", language="python"):
+        """A notebook with these cells in the reader's home."""
+        cells = [{"cell_type": "code", "execution_count": None, "id": f"cell{number}", "metadata": {}, "outputs": [], "source": source}
+                 for number, source in enumerate(cells)]
+        metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
+        self.triton.write("login", f"~/{name}", json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}), self.user)
+
+    def page(self):
+        self.contexts.append(self.chromium.new_context(viewport={"width": 1280, "height": 800}))
+        return self.contexts[-1].new_page()
+
+    def fails(self, url):
+        """The error with which the browser opens `url`; an empty string if it opens."""
+        page = self.page()
+        try:
+            page.goto(url, timeout=20000, wait_until="commit")
+            return ""
+        except Exception as error:  # playwright's, with the browser's own name of the error in it
+            return str(error).splitlines()[0]
+        finally:
+            page.context.close()
+            self.contexts.remove(page.context)
+
+    def lab(self, server, name=None, base=None):
+        """JupyterLab, with the notebook `name` open if it is given."""
+        lab = Lab(self.page())
+        lab.page.goto(f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset", wait_until="load")
+        if name:
+            lab.cell(0).wait_for(timeout=30000)
+        return lab
+
+    def close(self):
+        while self.contexts:
+            self.contexts.pop().close()
+
+
+class Lab:
+    """A window with JupyterLab."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def cell(self, number):
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+
+    def run_cell(self, number=0):
+        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
+        prompt = self.cell(number).locator(".jp-InputPrompt")
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=30000)
+        for _ in range(5):
+            self.cell(number).locator(".cm-content").click()
+            self.page.keyboard.press("Shift+Enter")
+            for _ in range(15):
+                if prompt.inner_text().strip(": ") != "[ ]":
+                    return
+                self.page.wait_for_timeout(100)
+        raise AssertionError(f"cell {number} does not run")
+
+    def output(self, number=0):
+        output = self.cell(number).locator(".jp-OutputArea-output").first
+        output.wait_for(timeout=30000)
+        return output.inner_text()
+
+    def dialog(self, seconds=30):
+        """What the dialog says that comes within so many seconds."""
+        dialog = self.page.locator(".jp-Dialog").first
+        dialog.wait_for(timeout=seconds * 1000)
+        return dialog.inner_text()
+
+    def states(self, last, seconds=60):
+        """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
+        said = []
+        for _ in range(seconds * 5):
+            texts = [self.page.locator(where).all_inner_texts() for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")]
+            now = " ".join(" ".join(text) for text in texts)
+            if now not in said:
+                said.append(now)
+            if self.page.locator(f".jp-Notebook-ExecutionIndicator[data-status={last}]").count():
+                break
+            self.page.wait_for_timeout(200)
+        return "\n".join(said)
+
+    def press(self, button):
+        self.page.locator(".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")).first.click()
+        self.page.locator(".jp-Dialog").wait_for(state="detached", timeout=10000)
+
+    def save(self):
+        self.page.keyboard.press("Control+s")
+
+
+@pytest.fixture(scope="module")
+def user(triton):
+    name = triton.account()
+    let_in(triton, name)
+    yield name
+    triton.run("login", "scancel --me", name, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short(triton, user):
+    """A server whose time is up after a minute: it runs while the other tests do."""
+    server = Server(triton, user, "--mem=500M --time=1")
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright, triton, user, short, tmp_path_factory):
+    """The browser on the laptop, with the guide's proxy file."""
+    with jupyter_server.proxy_file(triton, user) as address, \
+            jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser"), pac=address) as found:
+        yield found
+
+
+@pytest.fixture
+def reader(triton, user, chromium):
+    found = Reader(triton, user, chromium)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def tunnel(triton, user):
+    """The proxy, for the tests that need it and do not end it."""
+    with proxy(triton, user):
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(triton, user):
+    with Server(triton, user, "--mem=2G --time=30") as found:
+        yield found
+
+
+# ---------------------------------------------------------------- the connection; before the proxy of the other tests
+
+def forwards(reader, options=""):
+    return Ssh(reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS['login']}")
+
+
+@proves("faq-tunnel")
+def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, server, playwright, tmp_path):
+    table = rows(CONNECTING, "proxy-in-use")
+    said = [literals(messages) for messages, _ in table]
+    dead = server.url.rpartition(":")[0] + ":34"    # nothing listens there
+
+    def curl(url):
+        done = reader.triton.run("laptop", f"curl --silent --show-error --max-time 10 --socks5-hostname localhost:{PORT} {url}/api", reader.user, check=False)
+        return done.stdout + done.stderr
+
+    # No proxy runs: start it.
+    refused_in_chrome, _, refused_by_curl = said[1]
+    error = reader.fails(server.url)
+    assert refused_in_chrome in error
+    entry.shows(error, entry.messages.index(refused_in_chrome))
+    assert refused_by_curl in curl(server.url)
+    with forwards(reader, "-tt") as first:
+        listens(reader.triton, "laptop", PORT)
+        # The proxy works, and nothing listens at that address.
+        channel, *_, in_chrome = said[2]
+        curl(dead)
+        entry.shows(first.waits_for(re.escape(channel)))
+        assert in_chrome in reader.fails(dead)
+        # There is no node of that name.
+        curl(f"http://no-such-node.{HOSTS['domain']}:8888")
+        first.waits_for(re.escape(said[3][0]))
+        # All is well.
+        assert reader.fails(server.url) == "" and "version" in curl(server.url)
+        # A second ssh: logged in all the same, without a proxy.
+        with forwards(reader, "-tt") as second:
+            bind, could_not = said[0]
+            second.waits_for(re.escape(could_not))
+            second.waits_for(r"\$ ")
+            entry.shows(second.said(), entry.messages.index(bind))
+            find = literals(table[0][1])[1]
+            found = reader.triton.run("laptop", f"{find} -t -sTCP:LISTEN", reader.user).stdout.split()
+            assert "version" in curl(server.url), "the earlier one works: use it"
+        reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
+        first.process.wait(timeout=10)
+    with forwards(reader, "-N"):
+        listens(reader.triton, "laptop", PORT)
+        assert reader.fails(server.url) == ""
+    # The address did not go through the proxy.
+    by_curl, in_chrome = said[4]
+    direct = reader.triton.run("laptop", f"curl --silent --show-error {server.url}", reader.user, check=False)
+    assert by_curl in direct.stderr
+    with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
+        assert in_chrome in Reader(reader.triton, reader.user, without).fails(server.url)
+
+
+@proves("faq-hub-unreachable")
+def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
+    port = FACTS["proxy"]["example"]
+    url = f"http://{HOSTS['hub']}:{port}/"
+    answers = reader.triton.start("hub", f"echo $$ > /run/answers; cd /run/lock; exec python3 -m http.server {port} >/dev/null 2>&1")
+    try:
+        listens(reader.triton, "hub", port)
+        # another network: aalto open, say
+        with jupyter_server.browser(playwright, reader.triton, tmp_path, "outside") as outside:
+            assert Reader(reader.triton, reader.user, outside).fails(url)
+        # a proxy that does not run
+        assert "PROXY" in reader.fails(url)
+        # start it
+        with forwards(reader, "-N"):
+            listens(reader.triton, "laptop", PORT)
+            assert reader.fails(url) == ""
+        # or switch it off
+        with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
+            assert Reader(reader.triton, reader.user, without).fails(url) == ""
+    finally:
+        reader.triton.run("hub", "kill $(cat /run/answers)")
+        answers.wait(timeout=10)
+
+
+@proves("faq-vscode")
+def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, server, playwright, tmp_path):
+    [command] = section(CONNECTING, "ssh-forward")
+    node, port = re.match(r"http://(.*):(\d+)", server.url).groups()
+    words = reader.own(command.text).split()
+    here = FACTS["proxy"]["example"]
+    assert words[:3] == ["ssh", "-L", f"{here}:{NODE}:{here}"]
+    with Ssh(reader.triton, "laptop", reader.user, shlex.join(["-N", "-L", f"{here}:{node}:{port}", *words[3:]])):
+        listens(reader.triton, "laptop", here)
+        reader.write("here.ipynb", ["import socket; print(socket.gethostname())"])
+        with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
+            editor = Reader(reader.triton, reader.user, without)
+            lab = editor.lab(server, "here.ipynb", base=f"http://localhost:{here}")
+            lab.run_cell()
+            assert lab.output().strip() == node, "what it computes with is the node"
+            editor.close()
+
+
+# ---------------------------------------------------------------- the server
+
+@proves("faq-died")
+def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
+    reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
+    with Server(reader.triton, reader.user, "--mem=400M --time=10") as small:
+        lab = reader.lab(small, "analysis.ipynb")
+        lab.run_cell()
+        said = lab.dialog()
+        if reader.triton.memory == "cgroup":    # the kernel died; where Slurm measures memory by itself, the whole server has
+            lab.press("Ok")
+            small.end()
+            said += lab.dialog()
+        else:
+            entry.seen |= {0, 1}
+        for index in entry.here():
+            if index not in entry.seen:
+                entry.shows(said, index)
+    [look] = entry.commands()
+    assert "kill" in reader.run(look).lower() and small.job in reader.run(look)
+    with Server(reader.triton, reader.user, "--mem=2G --time=10") as bigger:
+        lab = reader.lab(bigger, "analysis.ipynb")
+        lab.run_cell()
+        assert lab.output().strip() == "900000000"
+
+
+@proves("faq-close")
+def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, entry, tunnel, server):
+    reader.write("long.ipynb", ["import pathlib, time\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = 42", "x"])
+    reader.run("rm -f go-on")
+    lab = reader.lab(server, "long.ipynb")
+    lab.run_cell()
+    lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for(timeout=10000)
+    entry.shows(lab.cell(0).locator(".jp-InputPrompt").inner_text())
+    lab.page.context.close()
+    reader.contexts.clear()
+    reader.run("touch go-on")
+    lab = reader.lab(server, "long.ipynb")
+    lab.run_cell(1)
+    assert lab.output(1).strip() == "42"
+    assert not lab.cell(0).locator(".jp-OutputArea-output").count(), "the cell is without its output"
+
+
+@proves("faq-gpu")
+def test_there_is_no_gpu_in_a_server(entry, server):
+    entry.shows(server.kernel().execute("!nvidia-smi")["stdout"])
+
+
+# ---------------------------------------------------------------- kernels and modules
+
+@functools.cache
+def named(page, label):
+    """The name that the commands below `label` give to their kernel."""
+    return next(re.search(r"--name[ =](\S+)", command.text)[1] for command in section(page, label) if "--name" in command.text)
+
+
+def environment_of_ones_own(reader, register):
+    """Type the page's commands that make an environment, and if asked for, those that make it a kernel."""
+    commands = [reader.own(command.text) for command in section(KERNELS, "own-kernel")]
+    last = next(number for number, command in enumerate(commands) if "ipykernel install" in command)
+    chosen = commands[last:last + 1] if register else commands[:last]
+    reader.run("; ".join(chosen), timeout=120)
+    return next(re.search(r"\S+/python(?= -m ipykernel)", command)[0] for command in commands if "ipykernel install" in command)
+
+
+@proves("faq-kernel-list")
+def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunnel, server):
+    environment_of_ones_own(reader, register=False)
+    name = named(KERNELS, "own-kernel")
+    listed = "; ".join(entry.commands())
+    assert name not in reader.run(listed) and name not in server.kernelspecs()
+    environment_of_ones_own(reader, register=True)
+    assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
+    lab = reader.lab(server)
+    shown = server.kernelspecs()[name]["spec"]["display_name"]
+    lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for(timeout=30000)
+    reader.run(f"rm -r {PATHS['user_kernels']}/{name}")
+
+
+@proves("faq-import")
+def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_environment(reader, entry, server):
+    package = re.search("'(.+)'", entry.messages[0])[1]
+    environment_of_ones_own(reader, register=False)
+    python = environment_of_ones_own(reader, register=True)
+    reader.run(f"echo 'here = True' > $({python} -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/{package}.py")
+    in_terminal = reader.run(f"{python} -c 'import {package}, sys; print(sys.executable)'").strip()
+    notebook = server.kernel()
+    entry.shows(notebook.execute(f"import {package}")["error"])
+    which = next(text for text in literals(pages.read(FAQ)) if text.endswith("sys.executable"))
+    assert notebook.execute(which)["result"].strip("'") != in_terminal
+    right = server.kernel(named(KERNELS, "own-kernel"))
+    assert right.execute(f"import {package}")["status"] == "ok"
+    assert right.execute(which)["result"].strip("'") == in_terminal
+    reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'own-kernel')}")
+
+
+@proves("faq-module")
+def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, entry, server):
+    [line] = literals(entry.title)
+    line = f"{line} {MODULES['demo']}"
+    greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
+    kernel = server.kernel()
+    said = kernel.execute(line)
+    assert (said["status"], said["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", "no message, and the module is not there"
+    with Server(reader.triton, reader.user, "--mem=500M --time=5", before="unset -f module ml; unset BASH_ENV") as bare:
+        kernel = bare.kernel()
+        entry.shows(kernel.execute(line)["stdout"])
+        assert kernel.prints(greeting) == "None"
+    make = [command.text for command in section(KERNELS, "module-kernel")]
+    last = next(number for number, command in enumerate(make) if command.startswith("envkernel"))
+    reader.run("; ".join(make[:last + 1]))
+    assert server.kernel(named(KERNELS, "module-kernel")).prints(greeting).startswith("Hello")
+    reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'module-kernel')}")
+
+
+@proves("faq-bashrc")
+def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader, entry):
+    name = re.search("'(.+)'", entry.messages[0])[1]
+    in_terminal = next(text for text in entry.messages if text.startswith("echo"))
+    set_in_cell = next(text for text in literals(entry.do) if text.startswith("%env"))
+    value = set_in_cell.partition("=")[2]
+    reader.run(f"cp .bashrc bashrc-kept; echo 'export {name}={value}' >> .bashrc")
+    try:
+        terminal = Terminal(reader.triton, "login", reader.user, {"triton": "login"})
+        try:
+            assert terminal.type(in_terminal) == ([value], 0)
+            entry.seen.add(entry.messages.index(in_terminal))
+        finally:
+            terminal.close()
+        with Server(reader.triton, reader.user, "--mem=500M --time=5") as server:
+            kernel, show = server.kernel(), f"import os; print(os.environ['{name}'])"
+            entry.shows(kernel.execute(show)["error"])
+            assert kernel.execute(set_in_cell)["status"] == "ok" and kernel.prints(show) == value
+            spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
+            spec["env"][name] = value
+            reader.run(f"mkdir -p {PATHS['user_kernels']}/with-variable")
+            reader.triton.write("login", f"{PATHS['user_kernels']}/with-variable/kernel.json", json.dumps(spec), reader.user)
+            assert server.kernel("with-variable").prints(show) == value
+    finally:
+        reader.run(f"mv bashrc-kept .bashrc; rm -rf {PATHS['user_kernels']}/with-variable")
+
+
+@proves("faq-r")
+def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_aside(reader, entry, tunnel, server):
+    # A library with a package that was built for another R: what its machine code is, this R cannot load.
+    reader.run("mkdir -p R/other; cp -r /usr/lib/R/site-library/jsonlite R/other; echo 'built for another R' > R/other/jsonlite/libs/jsonlite.so; "
+               "echo \"R_LIBS_USER=$HOME/R/other\" > .Renviron; echo '.libPaths(c(\"~/R/other\", .libPaths()))' > .Rprofile")
+    try:
+        reader.write("r.ipynb", ["cat('hello')"], "ir", "R")
+        lab = reader.lab(server, "r.ipynb")
+        said = lab.states("disconnected")
+        for index in entry.here():
+            entry.shows(said, index)
+        look = "; ".join(entry.commands())
+        assert f"{PATHS['home']}/{reader.user}/R/other" in reader.run(look)
+        moved = [name for name in (".Renviron", ".Rprofile") if f"~/{name}" in pages.read(FAQ)]
+        assert len(moved) == 2
+        reader.run(f"mkdir aside; mv {' '.join(moved)} R aside")
+        assert PATHS["home"] not in reader.run(look)
+        assert server.kernel("ir").prints("cat('hello')") == "hello"
+    finally:
+        reader.run("rm -rf aside R .Renviron .Rprofile")
+
+
+@proves("faq-select-kernel")
+def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reader, entry, tunnel, server):
+    question = re.search('"(.+?)"', entry.title)[1]
+    reader.write("elsewhere.ipynb", ["print('hello')"], "a-kernel-of-another-computer")
+    lab = reader.lab(server, "elsewhere.ipynb")
+    assert question in lab.dialog()
+    lab.page.locator(".jp-Dialog select").first.select_option(label=server.kernelspecs()["python3"]["spec"]["display_name"])
+    lab.press("Select")
+    lab.run_cell()
+    assert lab.output().strip() == "hello"
+    lab.save()
+    reader.run("for i in $(seq 100); do grep -q '\"name\": \"python3\"' elsewhere.ipynb && exit; sleep 0.1; done; exit 1")
+    reader.close()
+    lab = reader.lab(server, "elsewhere.ipynb")
+    lab.run_cell()
+    assert not lab.page.locator(".jp-Dialog").count()
+
+
+# ---------------------------------------------------------------- files
+
+@proves("faq-scratch")
+def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server):
+    link = next(command for command in entry.commands() if command.startswith("ln")).rpartition("/")[2]
+    reader.run("touch $WRKDIR/data-of-mine")
+    try:
+        lab = reader.lab(server)
+        items = lab.page.locator(".jp-DirListing-item")
+        items.first.wait_for(timeout=30000)
+        assert not items.filter(has_text=re.compile(f"^(scratch|{link})")).count()
+        with pytest.raises(AssertionError, match="HTTP Error 404"):
+            server.talk("ask", f"/api/contents/..{PATHS['work']}/{reader.user}")
+        reader.run("; ".join(entry.commands()))
+        lab.page.locator("[title^='Refresh the file']").first.click()
+        items.filter(has_text=re.compile(f"^{link}")).first.dblclick()
+        items.filter(has_text="data-of-mine").first.wait_for(timeout=10000)
+    finally:
+        reader.run(f"rm -f {link} $WRKDIR/data-of-mine")
+
+
+@proves("faq-readonly")
+def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, entry, tunnel):
+    reader.run("mkdir convenience; ln -s ~ convenience/home; ln -s /scratch convenience/scratch; chmod 555 convenience")
+    try:
+        with Server(reader.triton, reader.user, "--mem=500M --time=5", folder="~/convenience") as server:
+            lab = reader.lab(server)
+            lab.page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
+            entry.shows(lab.dialog())
+            lab.page.keyboard.press("Escape")
+            lab.page.locator(".jp-DirListing-item", has_text=literals(entry.do)[0]).first.dblclick()
+            lab.page.locator(".jp-BreadCrumbs", has_text="home").wait_for(timeout=10000)
+            lab.page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
+            lab.page.locator(".jp-Notebook").first.wait_for(timeout=30000)
+            reader.run("ls Untitled.ipynb")
+    finally:
+        reader.run("chmod 755 convenience; rm -rf convenience Untitled.ipynb", check=False)
+
+
+@proves("faq-quota")
+def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
+    full = Reader(triton, cluster.FULL_USER, chromium)
+    space = triton.run("login", f"stat --file-system --format='%b %S' {PATHS['home']}/{full.user}").stdout.split()
+    assert int(space[0]) * int(space[1]) < 2 * cluster.FULL_HOME_MB * 2**20, "that home is a small disk of its own"
+    full.write("results.ipynb", ["print('x' * 1_500_000)"])
+    try:
+        with Server(triton, full.user, "--mem=1G --time=10") as server:
+            lab = full.lab(server, "results.ipynb")
+            lab.run_cell()
+            lab.output()
+            lab.save()
+            said = lab.dialog()
+            for index in entry.here():
+                entry.shows(said, index)
+            assert int(full.run("stat --format=%s results.ipynb")) < 10_000
+            lab.page.keyboard.press("Escape")
+            # The page stays open. What is big?
+            look = [command.text for command in section("triton/tut/storage.rst", "storage-full") if command.text.startswith("du")]
+            shown = full.run(look[-1])
+            assert "old-results.dat" in shown, f"{look[-1]} does not show what is big: {shown}"
+            full.run("mv old-results.dat $WRKDIR")
+            lab.save()
+            full.run("for i in $(seq 100); do [ $(stat --format=%s results.ipynb) -gt 1500000 ] && exit; sleep 0.1; done; exit 1")
+    finally:
+        full.close()
+        full.run("rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true")
+
+
+@proves("faq-twice")
+def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader, entry, tunnel, server):
+    title = re.search('"(.+?)"', entry.title)[1]
+    reader.write("twice.ipynb", ["mine = 1"])
+    lab = reader.lab(server, "twice.ipynb")
+    lab.run_cell()
+    reader.run("sleep 1.5")     # a date of its own
+    reader.write("twice.ipynb", ["theirs = 2"])
+    lab.save()
+    said = lab.dialog()
+    assert title in said
+    entry.shows(said)
+    lab.press("Overwrite")
+    reader.run("for i in $(seq 50); do grep -q mine twice.ipynb && exit; sleep 0.1; done; exit 1")
+
+
+# ---------------------------------------------------------------- last, since it takes a minute
+
+@proves("faq-time")
+def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry, short, server):
+    ended(reader.triton, reader.user, short.job, seconds=150)
+    for index in entry.here():
+        entry.shows(short.said(), index)
+    reader.run("ls analysis.ipynb")
+    assert server.kernel().prints("print('again')") == "again"
+
+
+# ---------------------------------------------------------------- the page and the tests
+
+def test_every_entry_has_a_test_or_a_reason(record_property):
+    assert len(LABELS) > 15 and len(set(LABELS)) == len(LABELS)
+    titles = pages.read(FAQ).count("\n~~~~")
+    assert titles == len(LABELS), "every entry has a label of its own"
+    assert set(TESTS) | set(NOT_YET) == set(LABELS)
+    assert not set(TESTS) & set(NOT_YET), "an entry that has a test needs no reason"
+    for label, reason in NOT_YET.items():
+        assert len(reason.split()) > 4
+        record_property("not_covered", f"{FAQ}, {label}: {reason}")
+    for label, reasons in UNSEEN.items():
+        for index, reason in reasons.items():
+            record_property("not_covered", f"{FAQ}, {label}: {Entry(label).messages[index]}: {reason}")

@@ -1,0 +1,75 @@
+"""Every name in the guide that is set as code is one that the small Triton knows."""
+import pickle
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from guide import pages
+from guide.literals import Page, Reality, check
+from triton import cluster
+
+LIST = tomllib.loads(Path(__file__).with_name("literals.toml").read_text(encoding="utf-8"))["unchecked"]
+PAGES = {name: Page(name) for name in pages.sources()}
+LITERALS = [literal for page in PAGES.values() for literal in page.literals]
+UNCHECKED = {(entry["page"], entry["text"]): entry for entry in LIST}
+MOST_UNCHECKED = 0.02
+
+
+@pytest.fixture(scope="module")
+def reality(triton):
+    return Reality(triton)
+
+
+def identify(literals):
+    """A name for each; the same literal twice in one line is numbered."""
+    seen = Counter()
+    for literal in literals:
+        seen[literal.name] += 1
+        yield literal.name + (f" ({seen[literal.name]})" if seen[literal.name] > 1 else "")
+
+
+@pytest.mark.parametrize("literal", LITERALS, ids=identify(LITERALS))
+def test_the_literal_is_true(literal, reality, record_property):
+    record_property("kind", "literal")
+    rule, fault = check(literal, PAGES[literal.page], reality)
+    record_property("class", rule)
+    if entry := UNCHECKED.get((literal.page, literal.text)):
+        record_property("not_covered", f"{literal.name}: {entry['reason']}")
+        if not fault:
+            pytest.fail(f"{literal.name}: the rule {rule!r} can check it: take it out of tests/literals.toml", pytrace=False)
+    elif fault:
+        pytest.fail(f"{literal.name}\n  taken for  {rule or 'nothing that is known'}\n  but        {fault}", pytrace=False)
+
+
+def test_each_literal_on_the_list_is_there_and_has_a_reason():
+    there = Counter((literal.page, literal.text) for literal in LITERALS)
+    assert len(UNCHECKED) == len(LIST), "tests/literals.toml lists a literal twice"
+    for entry in LIST:
+        assert (entry["page"], entry["text"]) in there, f"tests/literals.toml: {entry['page']} has no literal {entry['text']!r} any more"
+        assert len(entry["reason"].split()) > 4, f"tests/literals.toml: {entry['text']}: a reason that a reader accepts, please"
+
+
+def test_what_waits_for_a_part_of_the_cluster_is_off_the_list_once_that_is_there():
+    packages = {path.name for path in (cluster.APPS / "apps").glob("jupyterhub/*/*/lib/python3*/site-packages/*")}
+    if not packages:
+        pytest.skip("there is no .triton/ yet: make .triton builds it")
+    over = [f"{entry['page']} ``{entry['text']}``" for entry in LIST if entry.get("until") in packages]
+    assert not over, f"the cluster has what these waited for, so a rule should check them: {'; '.join(over)}"
+
+
+def test_few_literals_are_unchecked():
+    unchecked = [literal for literal in LITERALS if "until" not in UNCHECKED.get((literal.page, literal.text), {"until": ""})]
+    assert len(unchecked) <= MOST_UNCHECKED * len(LITERALS), f"{len(unchecked)} of {len(LITERALS)} literals are not checked"
+
+
+def test_no_literal_is_overlooked(site):
+    """Sphinx finds the same ones."""
+    for name, page in PAGES.items():
+        with open(site.parent / "doctrees" / Path(name).with_suffix(".doctree"), "rb") as file:
+            tree = pickle.load(file)
+        for contents in list(tree.findall(nodes.topic)):
+            contents.parent.remove(contents)    # repeats the titles
+        found = [" ".join(node.astext().split()) for node in tree.findall(nodes.literal) if node.rawsource.startswith("``")]
+        assert Counter(found) == Counter(literal.text for literal in page.literals), name
