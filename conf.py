@@ -22,6 +22,7 @@ language = "en"
 extensions = [
     "facts",
     "notebook_facts",
+    "proof",
     "myst_nb",
     "notfound.extension",
     "sphinx_copybutton",
@@ -35,7 +36,7 @@ facts_file = "triton/facts.toml"
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
-include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
+include_patterns = ["*.rst", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = [".*", "_build", "tests", "**/.*", "**/README*"] + [
     str(path.with_suffix(".md").relative_to(ROOT)) for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from triton import bring_up, cluster
 
+pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
@@ -45,11 +46,12 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def triton(tmp_path_factory):
+def triton(tmp_path_factory, request):
     """A running small Triton (triton.Triton); tests that use it are skipped where it cannot run."""
     if why := cluster.obstacle():
         pytest.skip(why)
     running, end = bring_up(tmp_path_factory.mktemp("cluster") / "state")
+    request.config.pluginmanager.get_plugin("proof-recorder").note_versions(running)
     yield running
     end()
 

@@ -1,0 +1,149 @@
+"""What a run of the tests has proven, on the pages.
+
+``:tested:`test_file.py::test_name``` beside a sentence is a small mark that leads to that test on the page with the
+directive ``proof``: what it does, and whether, when and on which versions it passed. The tests are found by reading the
+files in ``proof_tests``; a name that none of them has is a warning. What was proven stands in ``proof_file``, which the
+tests write; without it that page says so. Building runs nothing.
+"""
+import ast
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+logger = logging.getLogger(__name__)
+
+
+def tests(folder):
+    """The tests in the files test_*.py of `folder`: a dict from file::name to (sentence, docstring), and from file to its docstring."""
+    found, files = {}, {}
+    for path in sorted(Path(folder).glob("test_*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        files[path.name] = (ast.get_docstring(tree) or path.name).split("\n\n")[0].replace("\n", " ")
+        for item in tree.body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+                found[f"{path.name}::{item.name}"] = item.name.removeprefix("test_").replace("_", " "), ast.get_docstring(item) or ""
+    return found, files
+
+
+class Tested(SphinxRole):
+    """A mark that leads to the test that proves the sentence before it."""
+
+    def run(self):
+        if self.text not in self.env.app.proof_known[0]:
+            logger.warning("there is no test %r in %s", self.text, self.config.proof_tests, location=self.get_location(), type="proof")
+            return [], []
+        claims = self.env.__dict__.setdefault("proof_claims", {})
+        claims.setdefault(self.env.docname, []).append(self.text)
+        page = self.config.proof_page
+        mark = nodes.reference("", "tested", internal=True, classes=["tested"], refuri="",
+                               reftitle="A test shows this: " + self.env.app.proof_known[0][self.text][0])
+        mark["proof"] = nodes.make_id(self.text), page
+        return [mark], []
+
+
+class Proof(SphinxDirective):
+    """What the last run has proven, with each test that a mark names."""
+
+    def run(self):
+        return [nodes.container("", proof=True)]
+
+
+def _resolve(app, tree, docname):
+    for mark in tree.findall(lambda node: isinstance(node, nodes.reference) and "proof" in node):
+        identifier, page = mark["proof"]
+        mark["refuri"] = app.builder.get_relative_uri(docname, page) + f"#{identifier}" if app.builder.format == "html" else ""
+        del mark["proof"]
+    for place in list(tree.findall(lambda node: isinstance(node, nodes.container) and node.get("proof"))):
+        place.replace_self(_report(app, docname))
+
+
+def _report(app, docname):
+    """The nodes that stand for the directive."""
+    try:
+        proof = json.loads(Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        proof = None
+    known, files = app.proof_known
+    if proof is None:
+        report = [nodes.paragraph("", "Not proven in this build: the tests did not run before it.", classes=["proof-none"])]
+    else:
+        versions = "; ".join(f"{name} {version}" for name, version in proof["versions"].items())
+        report = [nodes.paragraph("", f"Run on {proof['date']}, commit {proof['commit']}" + (" with changes" if proof["changed"] else "")
+                                  + f", in {proof['seconds'] / 60:.0f} minutes. {versions}.")]
+        report.append(_table(["What", "Passed", "Failed", "Not run"],
+                             [[files.get(name, name), *map(str, counts)] for name, counts in sorted(proof["files"].items())]))
+        if proof["pages"]:
+            report.append(nodes.rubric("", "Page by page"))
+            report.append(_table(["Page", "Console blocks", "Inline literals", "Claims"],
+                                 [[page, str(counts.get("blocks", 0)), str(counts.get("literals", 0)),
+                                   str(len(app.env.__dict__.get("proof_claims", {}).get(page.removesuffix(".rst"), [])))]
+                                  for page, counts in sorted(proof["pages"].items())]))
+        report.append(nodes.rubric("", "What is not covered, and why"))
+        report.append(nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph("", text)) for text in proof["not_covered"] or ["Nothing."])))
+    report.append(nodes.rubric("", "Claims and their tests"))
+    entries = nodes.definition_list()
+    for test in sorted({test for found in app.env.__dict__.get("proof_claims", {}).values() for test in found}):
+        outcome = "not proven in this build" if proof is None else proof["tests"].get(test, "not run")
+        sentence, docstring = known[test]
+        definition = nodes.definition("", nodes.paragraph("", "", nodes.literal("", test), nodes.Text(f": {outcome}. {docstring}")))
+        pages = [name for name, found in sorted(app.env.proof_claims.items()) if test in found]
+        links = nodes.paragraph("", "On: ")
+        for name in pages:
+            if app.builder.format == "html":
+                links += nodes.reference("", app.env.titles[name].astext(), internal=True, refuri=app.builder.get_relative_uri(docname, name))
+                links += nodes.Text(" ")
+        definition += links
+        entries += nodes.definition_list_item("", nodes.term("", sentence, ids=[nodes.make_id(test)]), definition)
+    return [*report, entries]
+
+
+def _table(head, rows):
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *map(_row, rows))
+    return nodes.table("", group)
+
+
+def _row(texts):
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in texts))
+
+
+def _read_tests(app):
+    app.proof_known = tests(Path(app.confdir, app.config.proof_tests))
+
+
+def _outdated(app, env, added, changed, removed):
+    """The page with the proof shows what stands on others, so it is read when they are; and a mark whose test has gone is warned of."""
+    gone = [name for name, found in env.__dict__.get("proof_claims", {}).items() if not set(found) <= set(app.proof_known[0])]
+    path = Path(app.confdir, app.config.proof_file)
+    before, now = env.__dict__.get("proof_run"), path.stat().st_mtime_ns if path.exists() else 0
+    env.proof_run = now
+    if gone or added or changed or removed or before != now:
+        return [name for name in (*gone, app.config.proof_page) if name in env.found_docs]
+    return []
+
+
+def _forget(app, env, docname):
+    env.__dict__.get("proof_claims", {}).pop(docname, None)
+
+
+def _merge(app, env, docnames, other):
+    found = other.__dict__.get("proof_claims", {})
+    env.__dict__.setdefault("proof_claims", {}).update({name: found[name] for name in docnames if name in found})
+
+
+def setup(app):
+    app.add_config_value("proof_tests", "tests", "", str)
+    app.add_config_value("proof_file", "_build/proof.json", "", str)
+    app.add_config_value("proof_page", "how-tested", "env", str)
+    app.add_role("tested", Tested())
+    app.add_directive("proof", Proof)
+    app.connect("builder-inited", _read_tests)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("env-purge-doc", _forget)
+    app.connect("env-merge-info", _merge)
+    app.connect("doctree-resolved", _resolve)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,86 @@
+"""A claim with a mark has a test, and a page says no more than the last run has shown."""
+import json
+import os
+import subprocess
+import sys
+
+import proof_recorder
+import pytest
+from conftest import ROOT, build_site, copy_source
+
+TEST = "def test_it_holds():\n    assert {}\n"
+
+
+def test_every_mark_names_a_test_that_is_there():
+    marks = list(proof_recorder.claims())
+    assert len(marks) > 10
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    for page, line, test in marks:
+        file, _, name = test.partition("::")
+        assert f"\ndef {name}(" in files.get(file, ""), f"{page}:{line}: {test}"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return copy_source(tmp_path_factory.mktemp("copy") / "guide")
+
+
+def test_a_mark_without_a_test_stops_the_build(source, tmp_path):
+    page = source / "triton/tut/storage.rst"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text + "\nTrue. :tested:`test_claims.py::test_of_nothing`\n", encoding="utf-8")
+    built = build_site(source, tmp_path)
+    page.write_text(text, encoding="utf-8")
+    assert built.returncode and f"storage.rst:{len(text.splitlines()) + 2}" in built.stderr and "test_of_nothing" in built.stderr
+
+
+def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, tmp_path):
+    assert build_site(source, tmp_path / "one").returncode == 0
+    page = (tmp_path / "one/html/how-tested.html").read_text(encoding="utf-8")
+    assert "Not proven in this build" in page
+    [test] = [test for name, _, test in proof_recorder.claims() if name == "triton/tut/storage.rst"]
+    (source / "_build").mkdir(exist_ok=True)
+    (source / "_build/proof.json").write_text(json.dumps({
+        "date": "2031-05-06 07:08 UTC", "commit": "abc1234", "changed": False, "seconds": 60, "versions": {"Slurm": "99.1"},
+        "files": {"test_claims.py": [7, 0, 1]}, "pages": {}, "tests": {test: "passed"}, "not_covered": ["a page that nobody reads"]}))
+    assert build_site(source, tmp_path / "two").returncode == 0
+    page = (tmp_path / "two/html/how-tested.html").read_text(encoding="utf-8")
+    for word in ("2031-05-06", "abc1234", "Slurm 99.1", "a page that nobody reads", ": passed."):
+        assert word in page
+    marked = (tmp_path / "two/html/triton/tut/storage.html").read_text(encoding="utf-8")
+    address = marked.split('class="tested reference internal" href="../../')[1].split('"')[0]
+    assert address.startswith("how-tested.html#") and f'id="{address.partition("#")[2]}"' in page
+
+
+def run(folder, *arguments, ci="true"):
+    """Run pytest with the plugin over `folder`, a guide of the test's own; return the process."""
+    return subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments, folder / "tests"], cwd=folder, capture_output=True, text=True,
+                          env=os.environ | {"CI": ci, "PYTHONPATH": f"{folder}/tests:{ROOT}/_ext", "PYTEST_PLUGINS": "proof_recorder"})
+
+
+@pytest.fixture
+def guide(tmp_path):
+    """A guide with one claim, and the plugin."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/proof_recorder.py").write_text((ROOT / "tests/proof_recorder.py").read_text(encoding="utf-8"))
+    (tmp_path / "index.rst").write_text("It holds. :tested:`test_it.py::test_it_holds`\n")
+    (tmp_path / "tests/test_it.py").write_text(TEST.format("True"))
+    return tmp_path
+
+
+def test_a_whole_run_writes_what_it_has_shown(guide):
+    assert run(guide).returncode == 0
+    report = json.loads((guide / "_build/proof.json").read_text())
+    assert report["files"] == {"test_it.py": [1, 0, 0]} and report["tests"] == {"test_it.py::test_it_holds": "passed"}
+
+
+def test_a_run_of_a_part_writes_nothing(guide):
+    assert run(guide, "-k", "holds").returncode == 0
+    assert not (guide / "_build/proof.json").exists()
+
+
+@pytest.mark.parametrize("body", ["False", "__import__('pytest').skip('no root')"])
+def test_a_claim_that_was_not_shown_turns_ci_red_and_is_named(guide, body):
+    (guide / "tests/test_it.py").write_text(TEST.format(body))
+    done = run(guide)
+    assert done.returncode == 1 and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it" in done.stdout, done.stdout
