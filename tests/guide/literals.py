@@ -695,7 +695,8 @@ def message(literal, page, reality):
     """What Slurm, ssh, curl, git, the system and JupyterLab print: brought about, or found in the program."""
     text = literal.text
     if not re.search(r"\w.*[\s_-].*\w", text) and text not in reality.signals:
-        return None
+        # of single words, those that JupyterLab has for a state
+        return "" if text.istitle() and len(text) > 6 and text in reality.jupyter_messages[0] else None
     scenes = reality.scenes_that_say(text)
     if scenes:
         cell = page.cell(literal)
