@@ -65,6 +65,8 @@ def _skips(reporter):
 
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not reporter:    # a worker: who started it tells the end
+        return
     forbidden = [(name, why) for name, why in _skips(reporter) if name not in ALLOWED_SKIPS]
     if os.environ.get("CI") == "true" and forbidden:
         session.config.stash[_forbidden] = forbidden

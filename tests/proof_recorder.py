@@ -57,8 +57,15 @@ class Recorder:
             if report.skipped and isinstance(report.longrepr, tuple):
                 self.not_covered.append(f"{report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}")
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.versions |= getattr(node, "workeroutput", {}).get("versions", {})
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session):
+        if hasattr(self.config, "workeroutput"):    # one of several workers: who started them puts it together
+            self.config.workeroutput["versions"] = self.versions
+            return
         if not self.whole or session.config.option.collectonly:
             return
         tests = defaultdict(set)

@@ -12,12 +12,13 @@ from triton import cluster
 CLUSTER = Path(cluster.__file__)
 
 
-def mounts_and_files():
-    """What a cluster could leave on this machine."""
-    return (Path("/proc/mounts").read_text(), Path("/etc/hosts").read_text(), Path("/etc/passwd").read_text(),
-            sorted(os.listdir("/")), sorted(os.listdir("/run")), sorted(os.listdir("/sys/class/net")),
-            subprocess.run(["losetup", "--all"], capture_output=True, text=True).stdout.count("image"),
-            sorted(path.name for path in cluster.CGROUP_ROOT.glob("memory/small-triton-*")))
+def traces(state):
+    """What the cluster in `state` could leave on this machine, where other tests have theirs."""
+    mine = (str(state.parent), cluster.cgroup_name(state))
+    listed = [*Path("/proc/mounts").read_text().splitlines(), *map(str, cluster.CGROUP_ROOT.glob("*/small-triton-*")),
+              *subprocess.run(["losetup", "--all"], capture_output=True, text=True).stdout.splitlines()]
+    return (sorted(line for line in listed if any(name in line for name in mine)), Path("/etc/hosts").read_text(), Path("/etc/passwd").read_text(),
+            sorted(os.listdir("/")), sorted(os.listdir("/run")), sorted(os.listdir("/sys/class/net")))
 
 
 @pytest.fixture
@@ -98,15 +99,15 @@ def test_what_the_cluster_has_for_everyone_only_root_of_this_machine_can_change(
 
 
 def test_going_down_leaves_nothing(own):
-    before = mounts_and_files()
+    before = traces(own)
     cluster.up(nodes=1, state=own, say=print)
     assert cluster._family(cluster.machine_room(own))[10:]
-    assert mounts_and_files() != before
+    assert len(traces(own)[0]) > len(before[0])
     family = cluster._family(cluster.machine_room(own))
     cluster.down(own)
     assert not own.exists()
     assert not [pid for pid in family if Path(f"/proc/{pid}").exists() and cluster._start_time(pid)]
-    assert mounts_and_files() == before
+    assert traces(own) == before
 
 
 def test_after_a_crash_it_goes_down_and_comes_up_again(own):

@@ -56,7 +56,26 @@ def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
 def test_every_fact_is_used():
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES) + (ROOT / "conf.py").read_text()
     unused = [name for name, _ in values() if f"{{{{ {name} }}}}" not in text and "[\"{}\"][\"{}\"]".format(*name.split(".")) not in text]
-    assert not unused, f"no page uses {unused}"
+    assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: no page uses {name}" for name in unused)
+
+
+def line_of(name):
+    """The line of triton/facts.toml that gives the fact `name` a value."""
+    table, _, key = name.rpartition(".")
+    here = None
+    for number, line in enumerate((ROOT / "triton/facts.toml").read_text(encoding="utf-8").splitlines(), 1):
+        here = line.strip("[] ") if line.startswith("[") else here
+        if here == table and re.match(rf"{re.escape(key)} *=", line):
+            return number
+    raise KeyError(name)
+
+
+def test_the_profiles_say_one_thing_in_words_and_to_slurm():
+    names = [profile["name"] for profile in FACTS["profiles"]]
+    assert len(set(names)) == len(names), f"triton/facts.toml: two profiles have the same name: {names}"
+    for profile in FACTS["profiles"]:
+        days, hours = re.fullmatch(r"(?:(\d+)-)?0*(\d+):00:00", profile["slurm_time"]).groups()
+        assert profile["time"] == (f"{days} days" if days else f"{hours} hours"), f"triton/facts.toml: {profile['name']}: {profile['time']} is not {profile['slurm_time']}"
 
 
 def small_guide(folder, text):

@@ -6,6 +6,7 @@ Rules ask the cluster and the programs on it, never the guide. What only a page 
 files) must be in a command or a file that the page shows, since those are run.
 """
 import ast
+import contextlib
 import functools
 import http.client
 import json
@@ -827,8 +828,19 @@ class Reality:
         # The same files, as this machine has them.
         self.installed = cluster.APPS / "apps" / self.central.relative_to(cluster.facts()["paths"]["apps"])
         # What takes long is asked beforehand, a part of it on the other processor.
-        for slow in (("scenes", "_jobs", "_repository"), ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages")):
-            threading.Thread(target=lambda names=slow: [getattr(self, name) for name in names], daemon=True).start()
+        self._beforehand = [threading.Thread(target=self._ask_each, args=names, daemon=True) for names in (
+            ("scenes", "_jobs", "_repository"), ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages"))]
+        for thread in self._beforehand:
+            thread.start()
+
+    def _ask_each(self, *names):
+        for name in names:
+            with contextlib.suppress(RuntimeError):    # kept, and raised for whoever asks next
+                getattr(self, name)
+
+    def close(self):
+        for thread in self._beforehand:
+            thread.join(300)
 
     def ask(self, host, script, timeout=60):
         """(exit status, what was printed) of a script in a login shell of the user on `host`."""

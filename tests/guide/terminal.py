@@ -29,7 +29,7 @@ class Terminal:
         """names: what the prompt calls the hosts, as a dict from that name to the host's."""
         self.user, self.names = user, names
         self.host = host
-        self.prompt = re.compile(rf"(?:^|[\r\n])(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ $")
+        self.prompt = re.compile(rf"(?:^|[\r\n]|\^C)(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ $")
         self.questions = [
             (re.compile(r"\(yes/no/\[fingerprint\]\)\? $"), "yes"),
             (re.compile(r"[Ee]nter[^\r\n]* passphrase[^\r\n]*: $"), PASSPHRASE),
