@@ -6,6 +6,9 @@ PYTHON ?= python3
 RUN := PYTHONPATH=tests PYTHONNOUSERSITE=1 .venv/bin/python
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
+# Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
+WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
+
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
@@ -24,7 +27,7 @@ html: .venv  ## build the site into _build/html
 	@echo "The site is in _build/html; open _build/html/index.html"
 
 test: .venv .venv-nbdime $(TRITON)  ## run every test
-	@$(RUN) -m pytest -c tests/pytest.ini tests
+	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
 	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve

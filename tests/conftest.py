@@ -11,7 +11,13 @@ from triton import bring_up, cluster
 
 pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = ["test_sjupyter.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long begins first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def build_site(source, target, *options):

@@ -698,7 +698,7 @@ def _check_unmutated(copy, mutations, say):
     if status != 0:
         failed = _failed(said)
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        raise SystemExit(f"The tests do not pass without any mutation, so none can be judged: {'; '.join(failed[:5]) + more or said[-2000:]}")
+        raise SystemExit(f"The tests do not pass without any mutation, so none can be judged: {'; '.join(failed[:5]) + more}\n{said[-4000:]}")
     say(f"{', '.join(tests)} pass on the pages as they are, in {time.monotonic() - began:.0f} s")
 
 

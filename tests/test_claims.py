@@ -347,6 +347,16 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['apps']}/{MODULES['python']}"
 
 
+def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server):
+    loaded = {"modules": [MODULES["demo"]]}
+    server.talk("ask", "/module", loaded, "POST")    # what the tab asks for at a click
+    try:
+        assert "DEMO_GREETING" in environment(server.kernel()) and "DEMO_GREETING" not in environment(server.first)
+    finally:
+        server.talk("ask", "/module", loaded, "DELETE")
+    assert "DEMO_GREETING" not in environment(server.kernel())
+
+
 def test_module_load_in_a_cell_ends_with_its_line(server):
     kernel = server.kernel()
     assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"

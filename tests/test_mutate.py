@@ -238,7 +238,7 @@ def test_an_interrupt_leaves_no_process_and_no_file(small):
     tests = Path("/proc", note.read_text())
     assert tests.exists()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=50)
     assert process.returncode == 130
     assert not tests.exists()
     assert [path.name for path in note.parent.iterdir()] == ["tests.pid"]
