@@ -7,6 +7,7 @@ tests write; without it that page says so. Building runs nothing.
 """
 import ast
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -82,7 +83,7 @@ def _report(app, docname):
                                    str(len(app.env.__dict__.get("proof_claims", {}).get(page.removesuffix(".rst"), [])))]
                                   for page, counts in sorted(proof["pages"].items())]))
         report.append(nodes.rubric("", "What is not covered, and why"))
-        report.append(nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph("", text)) for text in proof["not_covered"] or ["Nothing."])))
+        report.append(nodes.bullet_list("", *(nodes.list_item("", _paragraph(text)) for text in proof["not_covered"] or ["Nothing."])))
     report.append(nodes.rubric("", "Claims and their tests"))
     entries = nodes.definition_list()
     for test in sorted({test for found in app.env.__dict__.get("proof_claims", {}).values() for test in found}):
@@ -108,7 +109,13 @@ def _table(head, rows):
 
 
 def _row(texts):
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in texts))
+    return nodes.row("", *(nodes.entry("", _paragraph(text)) for text in texts))
+
+
+def _paragraph(text):
+    """`text`, with what stands between backticks as a literal."""
+    parts = re.split("`+([^`]+)`+", text)
+    return nodes.paragraph("", "", *(nodes.literal("", part) if number % 2 else nodes.Text(part) for number, part in enumerate(parts)))
 
 
 def _read_tests(app):
