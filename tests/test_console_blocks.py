@@ -21,6 +21,7 @@ def readers(triton, request):
               and "block" in item.callspec.params]
     last = {block.page: block.line for block in wanted}
     found = {page: Reader(triton, page, [block for block in RUN if block.page == page and block.line <= line]) for page, line in last.items()}
+    triton.settle()
     for reader in found.values():
         reader.start()
     yield found

@@ -158,7 +158,7 @@ class Lab:
     def run_cell(self, number=0):
         """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
         prompt = self.cell(number).locator(".jp-InputPrompt")
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=30000)
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)    # connected, too
         for _ in range(5):
             self.cell(number).locator(".cm-content").click()
             self.page.keyboard.press("Shift+Enter")
@@ -378,11 +378,12 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
 
 @proves("faq-close")
 def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, entry, tunnel, server):
-    reader.write("long.ipynb", ["import pathlib, time\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = 42", "x"])
-    reader.run("rm -f go-on")
+    reader.write("long.ipynb", ["import pathlib, time\npathlib.Path('began').touch()\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = 42", "x"])
+    reader.run("rm -f began go-on")
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell()
     lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for(timeout=10000)
+    reader.run("for i in $(seq 100); do ls began && exit; sleep 0.1; done; exit 1")
     entry.shows(lab.cell(0).locator(".jp-InputPrompt").inner_text())
     lab.page.context.close()
     reader.contexts.clear()

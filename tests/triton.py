@@ -49,6 +49,10 @@ class Triton:
             raise AssertionError(f"on {host}, {user or 'root'} ran {command!r}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def settle(self):
+        """Wait until no job is left: the next one begins on the first node."""
+        self.run("login", "for i in $(seq 300); do [ -z \"$(squeue --noheader)\" ] && break; sleep 0.1; done")
+
     def start(self, host, command, user=None, **options):
         """Start `command` on `host` and return the Popen; whoever starts it ends it."""
         return subprocess.Popen(self.command(host, command, user), text=True, **options)
