@@ -1,9 +1,12 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, nbdime-git, imports, cluster.
+line choose some: site, notebooks, pairs, nbdime-git, imports, cluster, sjupyter.
 """
+import json
 import os
+import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -12,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from triton import cluster
+from triton import Triton, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv/bin/python"
@@ -97,6 +100,83 @@ def small_triton(folder):
     return met and held[4] < 700
 
 
+BARE_JUPYTER = """
+type module >/dev/null 2>&1 || . /etc/profile
+module load {module}
+exec jupyter lab --no-browser --ip=$(hostname --ip-address) --port=0
+"""
+LIST_SERVERS, MANY_SERVERS = 20, 500
+HELD_SERVERS = """
+for number in $(seq {first} {last}); do
+    job=$(sbatch --parsable --hold --partition={partition} --job-name=sjupyter --output=/dev/null --wrap=true) || exit
+    folder=$HOME/.local/share/sjupyter/$(date +%s%3N)-$(printf %06x $number)
+    mkdir -p $folder/runtime
+    echo "{{\\"job\\": \\"$job\\", \\"dir\\": \\"$HOME\\", \\"app\\": \\"lab\\"}}" > $folder/asked.json
+    echo "{{\\"job\\": \\"$job\\", \\"node\\": \\"{node}\\", \\"state\\": \\"ready\\", \\"host\\": \\"{node}.{domain}\\", \\"port\\": $((20000 + number)), \\"memory_mb\\": 200}}" > $folder/said.json
+done
+"""
+
+
+def start_seconds(triton, user, command, url):
+    """From Enter on the login node to a page of JupyterLab that answers there; `url` finds its address in what `command` prints."""
+    began = time.perf_counter()
+    process = triton.start("login", f"exec {command}", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    printed = ""
+    while not (found := url.search(printed)):
+        if not (line := process.stdout.readline()):
+            raise SystemExit(f"{command} ended:\n{printed}")
+        printed += line
+    triton.run("login", ["curl", "--silent", "--fail", "--location", "--cookie-jar", "/dev/null", "--retry", "100", "--retry-delay", "0", "--retry-connrefused",
+                         "--output", "/dev/null", found[0]], user)
+    took = time.perf_counter() - began
+    triton.run("login", "scancel --me", user)
+    process.communicate()
+    triton.run("login", 'while [ -n "$(squeue --me --noheader)" ]; do sleep 0.1; done', user)
+    return took
+
+
+def list_seconds(triton, user, *commands):
+    """The median times of the commands on the login node, each run in turn with the others."""
+    def timed(command):     # on the host, since to enter it takes longer than squeue
+        printed = triton.run("login", f"TIMEFORMAT=%R; time {command} >/dev/null", user).stderr
+        return float(printed.split()[-1])
+
+    return [statistics.median(times) for times in zip(*[[timed(command) for command in commands] for _ in range(7)], strict=True)]
+
+
+def sjupyter(folder):
+    """The start of a server, against srun with the same module, node, memory and time; and --list against one squeue."""
+    if why := cluster.obstacle():
+        print(f"no cluster: {why}")
+        return False
+    state = folder / "cluster"
+    cluster.up(nodes=2, state=state, tied=True, say=lambda line: None)
+    try:
+        triton = Triton(state)
+        user, known = triton.account(), cluster.facts()
+        asked = f"-w {known['hosts']['node']} -t 20 --mem=1G"
+        bare = BARE_JUPYTER.format(module=known["modules"]["jupyter"])
+        met = compare(
+            "sjupyter, until a page answers / srun jupyter lab",
+            lambda: start_seconds(triton, user, f"sjupyter --json {asked}", re.compile(r'(?<="url": ")http[^"]+')),
+            lambda: start_seconds(triton, user, f"srun --partition={known['partitions']['interactive']} {asked} bash -c {shlex.quote(bare)}",
+                                  re.compile(rf"http://{known['hosts']['node']}\S+token=\S+")), 1.10, pairs=9)
+
+        # Jobs that wait in the queue, each with the folder that a server keeps.
+        values = {"partition": known["partitions"]["interactive"], "node": known["hosts"]["node"], "domain": known["hosts"]["domain"]}
+        first = 1
+        for last, most in ((LIST_SERVERS, 0.3), (MANY_SERVERS, None)):
+            triton.run("login", HELD_SERVERS.format(first=first, last=last, **values), user, timeout=600)
+            first = last + 1
+            ours, squeue = list_seconds(triton, user, "sjupyter --list", "squeue --me")
+            limit = f"  own {ours - squeue:.2f} s" + (f"  (at most {most})" if most else "")
+            print(f"{f'sjupyter --list of {last} servers / squeue':58}{ours:7.2f} s  {squeue:7.2f} s{limit}", flush=True)
+            met = met and (most is None or ours - squeue <= most)
+        return met
+    finally:
+        cluster.down(state)
+
+
 def script(*arguments):
     return lambda folder: subprocess.run([PYTHON, *arguments], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}).returncode == 0
 
@@ -108,6 +188,7 @@ BENCHES = {
     "nbdime-git": script("tests/bench_nbdime_git.py", "--env", ROOT / ".venv-nbdime"),
     "imports": imports,
     "cluster": small_triton,
+    "sjupyter": sjupyter,
 }
 
 

@@ -5,6 +5,7 @@ Real repositories, a real nbdime: $NBDIME_ENV names its environment, else .venv-
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import stat
