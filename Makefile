@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
-RUN := PYTHONPATH=tests PYTHONNOUSERSITE=1 .venv/bin/python
+RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 .venv/bin/python
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
@@ -12,7 +12,7 @@ WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh cluster cluster-down bench mutate linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh pictures cluster cluster-down bench mutate linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -41,6 +41,9 @@ sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew and keep the outputs
 	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
 	@$(RUN) -m course.runner refresh $(NB)
+
+pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs
+	@$(RUN) tests/pictures.py
 
 cluster: .triton  ## as root: start a small Triton on this machine; tests/cluster/on login:alice is a shell there
 	@python3 tests/cluster/cluster.py up

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from docutils import nodes
 from guide import pages
-from guide.literals import Page, Reality, check
+from guide.literals import Page, check
+from guide.reality import Reality
 
 LIST = tomllib.loads(Path(__file__).with_name("literals.toml").read_text(encoding="utf-8"))["unchecked"]
 PAGES = {name: Page(name) for name in pages.sources()}
