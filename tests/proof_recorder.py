@@ -1,7 +1,7 @@
 """pytest plugin: what a whole run has proven goes to _build/proof.json, which the page how-tested shows.
 
 A test may add `record_property("not_covered", "sentence")`. A run of a part of the tests writes nothing. In a whole run each
-test that a page names with :tested: must have passed.
+test that a page names with :tested:, or tests/seed.toml for a section of the old page, must have passed.
 """
 import datetime
 import json
@@ -22,11 +22,15 @@ PAGE = re.compile(r"\[([\w/.-]+\.rst):\d+")
 
 
 def claims():
-    """(page, line, test) of each :tested: mark in the guide."""
+    """(file, line, test) of each :tested: mark in the guide, and of each test that shows what the old page said."""
     for path in sorted([*ROOT.glob("*.rst"), *(path for folder in ("triton", "scicomp", "notebooks") for path in (ROOT / folder).rglob("*.rst"))]):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             for found in MARK.finditer(line):
                 yield path.relative_to(ROOT).as_posix(), number, found[1]
+    seed = ROOT / "tests/seed.toml"
+    for number, line in enumerate(seed.read_text(encoding="utf-8").splitlines() if seed.exists() else [], start=1):
+        for found in re.finditer(r'"(test_\w+\.py::\w+)"', line):
+            yield "tests/seed.toml", number, found[1]
 
 
 VERSIONS = {"Slurm": "sinfo --version", "OpenSSH": "ssh -V", "Lmod": "module --version", "JupyterLab": "jupyter lab --version",
