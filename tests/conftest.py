@@ -15,9 +15,10 @@ LONGEST = ["test_sjupyter.py", "test_faq.py", "test_claims.py", "test_nbdime_git
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
-def pytest_collection_modifyitems(items):
-    """What takes long begins first, so that no worker is left alone with it at the end."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+def pytest_collection_modifyitems(items, config):
+    """Among several workers, what takes long begins first, so that none is left alone with it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def build_site(source, target, *options):
