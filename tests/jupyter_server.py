@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 # Runs on the login node, in the central environment: JSON lines in, JSON lines out.
 CLIENT = r'''
-import json, sys, urllib.request, uuid, websocket
+import json, sys, time, urllib.request, uuid, websocket
 
 url, token = sys.argv[1:]
 rest = {"Authorization": "token " + token, "Content-Type": "application/json"}
@@ -30,14 +30,24 @@ def ask(path, data=None, method=None):
         text = answer.read()
     return json.loads(text) if text else None
 
+def channels_of(kernel, request, seconds):
+    for attempt in range(10):     # until the kernel is there, the server hangs up
+        try:
+            channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=seconds,
+                                                   header=["Authorization: token " + token])
+            channels.send(json.dumps(request))
+            return channels
+        except (websocket.WebSocketException, OSError):
+            if attempt == 9:
+                raise
+            time.sleep(1)
+
 def execute(kernel, code, seconds):
     said = {"stdout": "", "stderr": "", "result": "", "error": "", "status": "no answer"}
-    channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=seconds,
-                                           header=["Authorization: token " + token])
     number = uuid.uuid4().hex
-    channels.send(json.dumps({"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": [],
+    channels = channels_of(kernel, {"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": [],
         "header": {"msg_id": number, "msg_type": "execute_request", "username": "", "session": number, "version": "5.3", "date": ""},
-        "content": {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}}))
+        "content": {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}}, seconds)
     left = {"reply", "idle"}
     try:
         while left:
