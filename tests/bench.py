@@ -3,7 +3,6 @@
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
 line choose some: site, notebooks, pairs, nbdime-git, imports, cluster, sjupyter.
 """
-import json
 import os
 import re
 import shlex
@@ -126,8 +125,7 @@ def start_seconds(triton, user, command, url):
         if not (line := process.stdout.readline()):
             raise SystemExit(f"{command} ended:\n{printed}")
         printed += line
-    triton.run("login", ["curl", "--silent", "--fail", "--location", "--cookie-jar", "/dev/null", "--retry", "100", "--retry-delay", "0", "--retry-connrefused",
-                         "--output", "/dev/null", found[0]], user)
+    triton.run("login", f"until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null {shlex.quote(found[0])}; do sleep 0.05; done", user)
     took = time.perf_counter() - began
     triton.run("login", "scancel --me", user)
     process.communicate()
@@ -160,7 +158,7 @@ def sjupyter(folder):
             "sjupyter, until a page answers / srun jupyter lab",
             lambda: start_seconds(triton, user, f"sjupyter --json {asked}", re.compile(r'(?<="url": ")http[^"]+')),
             lambda: start_seconds(triton, user, f"srun --partition={known['partitions']['interactive']} {asked} bash -c {shlex.quote(bare)}",
-                                  re.compile(rf"http://{known['hosts']['node']}\S+token=\S+")), 1.10, pairs=9)
+                                  re.compile(r"http://(?!127)\S+token=\S+")), 1.10, pairs=9)
 
         # Jobs that wait in the queue, each with the folder that a server keeps.
         values = {"partition": known["partitions"]["interactive"], "node": known["hosts"]["node"], "domain": known["hosts"]["domain"]}

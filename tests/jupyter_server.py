@@ -108,7 +108,7 @@ class Server:
     returns its output; without it, a shell on the login node. It is there when `url` is, which waits for it.
     """
 
-    def __init__(self, triton, user, options="--mem=1G --time=10", folder="~", before="", submit=None):
+    def __init__(self, triton, user, options="--mem=2G --time=20", folder="~", before="", submit=None):
         self.triton, self.user, self.token = triton, user, os.urandom(12).hex()
         name = FACTS["logs"]["pattern"].replace("~/", "").replace("*", "%j")
         script = f"""#!/bin/bash

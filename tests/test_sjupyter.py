@@ -264,6 +264,21 @@ def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user, clean):
         assert started.end()[:2] == (0, {"job": started.job, "state": "ended", "reason": "It was shut down."})
 
 
+# ---------------------------------------------------------------- engines
+
+def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user, clean):
+    ask = "import ipyparallel, socket; client = ipyparallel.Client({!r}); client.wait_for_engines(2, timeout=60); print(*client[:].apply_sync(socket.gethostname))"
+    with Started(triton, user, "--mem=2G -c 2 --cluster 2") as started:
+        said = triton.run("login", f"cat $(grep -l '\"job\": \"{started.job}\"' .local/share/sjupyter/*/said.json)", user).stdout
+        connection = json.loads(said)["connection_file"]
+        printed = triton.run("login", shlex.join([f"{FACTS['paths']['jupyter_env']}/bin/python", "-c", ask.format(connection)]), user).stdout
+        assert [host.split(".")[0] for host in printed.split()] == [started.said["node"]] * 2
+        triton.run("login", f"sjupyter --stop {started.job}", user)
+        started.end()
+    assert "ipyparallel" not in triton.run(started.said["node"], f"for i in $(seq 50); do pgrep -u {user} > /dev/null || break; sleep 0.2; done; ps -u {user} -o args",
+                                           check=False).stdout
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 WRONG = {
@@ -281,7 +296,7 @@ WRONG = {
     "more than a node has": ("sjupyter --mem=9000G", 1, "Slurm says: sbatch: error:"),
     "no such module": ("sjupyter --env nothing/1.0", 1, "The module nothing/1.0 cannot be loaded"),
     "an environment without jupyter": (f"sjupyter --env {FACTS['modules']['demo']}", 1, "There is no jupyter in this environment"),
-    "no ipyparallel": ("sjupyter --cluster 2", 1, "There is no ipyparallel in this environment"),
+    "no ipyparallel": ("mkdir -p none; echo 'raise ImportError' > none/ipyparallel.py; PYTHONPATH=$HOME/none sjupyter --cluster 2", 1, "There is no ipyparallel in this environment"),
     "waiting too long": ("sjupyter --begin=now+1hour --wait 2", 3, "was still in the queue (BeginTime) after 2 seconds, and is cancelled"),
     "a Jupyter that does not start": ("sjupyter -- --ServerApp.root_dir=/nowhere", 1, "before it answered; sjupyter --logs shows what it printed"),
     "nothing to attach to": ("sjupyter --attach", 1, "You have no server: sjupyter starts one"),
