@@ -601,9 +601,9 @@ def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, us
     job = submit(triton, user, "python3 -c 'held = bytearray(60_000_000); import time; time.sleep(3)'; srun true", "--mem=150M --output=/dev/null", "peak.sh")
     ended(triton, user, job)
     ask = f"sacct --noheader --parsable2 --jobs={job} --units=M --format=JobID,ReqMem,MaxRSS"
-    for _ in range(50):
+    for _ in range(100):     # what is known of the job and of its steps comes to the accounts one after the other
         lines = [line.split("|") for line in triton.run("login", ask, user).stdout.splitlines()]
-        if any(line[0] == f"{job}.batch" and line[2] for line in lines):
+        if any(line[0] == f"{job}.batch" and line[2] for line in lines) and lines[0][1] == "150M":
             break
         time.sleep(0.2)
     assert lines[0][:3] == [job, "150M", ""] and [line[0] for line in lines[1:] if "extern" not in line[0]] == [f"{job}.batch", f"{job}.0"]

@@ -271,7 +271,7 @@ def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user, clea
     with Started(triton, user, "--mem=2G -c 2 --cluster 2") as started:
         said = triton.run("login", f"cat $(grep -l '\"job\": \"{started.job}\"' .local/share/sjupyter/*/said.json)", user).stdout
         connection = json.loads(said)["connection_file"]
-        printed = triton.run("login", shlex.join([f"{FACTS['paths']['jupyter_env']}/bin/python", "-c", ask.format(connection)]), user).stdout
+        printed = triton.run(started.said["node"], shlex.join([f"{FACTS['paths']['jupyter_env']}/bin/python", "-c", ask.format(connection)]), user).stdout
         assert [host.split(".")[0] for host in printed.split()] == [started.said["node"]] * 2
         triton.run("login", f"sjupyter --stop {started.job}", user)
         started.end()
