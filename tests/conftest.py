@@ -11,14 +11,16 @@ from triton import bring_up, cluster
 
 pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = ["test_sjupyter.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+HEAVIEST = "test_hub_faults.py"    # takes both cores for a minute: when the others are done
+LONGEST = ["test_sjupyter.py", "test_faq.py", "test_hub.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(items, config):
     """Among several workers, what takes long begins first, so that none is left alone with it at the end."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+        order = {name: number for number, name in enumerate(LONGEST)} | {HEAVIEST: len(LONGEST) + 1}
+        items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 def build_site(source, target, *options):

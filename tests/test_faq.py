@@ -6,85 +6,19 @@ import shlex
 
 import jupyter_server
 import pytest
+from faq import FAQ, LABELS, NOT_YET, TESTS, UNSEEN, Entry, entry, proves, visible  # noqa: F401  (entry is a fixture)
 from guide import pages
 from guide.terminal import Terminal
+from hub import Reader
 from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
 from triton import cluster
 
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
 PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
-FAQ, CONNECTING, KERNELS = (f"triton/apps/jupyter/{name}.rst" for name in ("faq", "connecting", "kernels"))
+CONNECTING, KERNELS = (f"triton/apps/jupyter/{name}.rst" for name in ("connecting", "kernels"))
 
-# Entries that no test brings about yet, and why. The list may only shrink.
-NOT_YET = {
-    "faq-spawn": "the small Triton has no JupyterHub yet, so none fails to start a server",
-    "faq-500": "the small Triton has no JupyterHub yet, and the message is its page's",
-    "faq-pending": "the small Triton has no JupyterHub yet, and the messages are its page's",
-    "faq-log": "the small Triton has no JupyterHub yet, whose servers write these logs and remove old ones",
-    "faq-stop": "the small Triton has no JupyterHub yet, so there is no log-out and no Hub Control Panel",
-}
-# Messages, by their place in the entry, that cannot be seen here, and why.
-UNSEEN = {
-    "faq-died": {2: "JupyterLab says it only of a server of JupyterHub, which the small Triton does not have yet"},
-    "faq-time": {0: "JupyterLab says it only of a server of JupyterHub, which the small Triton does not have yet"},
-    "faq-tunnel": {1: "Firefox says it, and the readers' computers have Chromium alone"},
-    "faq-quota": {0: "the kernel of this machine has no quotas, so a full home is a full disk"},
-}
-TESTS = {}
 pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
-
-
-class Entry:
-    """One entry of the page: its title, the messages of `:You see:`, and what follows `:Do:`."""
-
-    def __init__(self, label):
-        text = re.search(rf"^\.\. _{label}:$(.*?)(?=^\.\. _faq|\Z)", pages.read(FAQ), re.MULTILINE | re.DOTALL)[1]
-        self.label, self.title = label, text.strip().splitlines()[0]
-        self.messages, self.do = literals(self._field(text, "You see")), self._field(text, "Do")
-        self.seen = set()
-
-    @staticmethod
-    def _field(text, name):
-        found = re.search(rf"^:{name}:((?:.*\n)(?:[ \t]+.*\n|\n)*)", text + "\n", re.MULTILINE)
-        return found[1] if found else ""
-
-    def shows(self, text, which=0):
-        """Assert that `text` has the message; its ... stands for anything."""
-        message = self.messages[which]
-        self.seen.add(which)
-        assert re.search(".*".join(map(re.escape, message.split("..."))), " ".join(text.split())), f"the page says {message!r}, the reader sees {text!r}"
-
-    def here(self):
-        """The places of the messages that can be seen here."""
-        return [index for index in range(len(self.messages)) if index not in UNSEEN.get(self.label, {})]
-
-    def commands(self):
-        """The commands that it says to type, without prompts."""
-        return [line.split("$ ", 1)[1].strip() for line in self.do.splitlines() if pages.PROMPT.match(line.strip())]
-
-
-LABELS = re.findall(r"^\.\. _(faq-[\w-]+):$", pages.read(FAQ), re.MULTILINE)
-
-
-def proves(label):
-    """The test brings about the entry `label`."""
-    def keep(test):
-        assert label not in TESTS
-        TESTS[label] = test.__name__
-        return test
-    return keep
-
-
-@pytest.fixture
-def entry(request, record_property):
-    """The entry that the test proves; at the end each of its messages must have been seen."""
-    found = Entry(next(label for label, name in TESTS.items() if name == request.function.__name__))
-    record_property("kind", "FAQ entry")
-    yield found
-    for index, message in enumerate(found.messages):
-        unseen = index in UNSEEN.get(found.label, {})
-        assert unseen != (index in found.seen), f"{found.label}: ``{message}`` " + ("was seen: take it out of UNSEEN" if unseen else "was not seen")
 
 
 def section(page, label):
@@ -95,110 +29,7 @@ def section(page, label):
     return [command for block in pages.blocks(page) if first < block.line <= last for command in block.commands]
 
 
-# ---------------------------------------------------------------- a reader with a browser
-
-class Reader:
-    """A person with an account, a laptop with keys, and the guide's proxy file in the browser."""
-
-    def __init__(self, triton, user, chromium):
-        self.triton, self.user, self.chromium = triton, user, chromium
-        self.contexts = []
-
-    def run(self, command, **options):
-        return self.triton.run("login", command, self.user, **options).stdout
-
-    def own(self, command):
-        return re.sub(r"\busername\b", self.user, command)
-
-    def write(self, name, cells, kernel="python3", language="python"):
-        """A notebook with these cells in the reader's home."""
-        cells = [{"cell_type": "code", "execution_count": None, "id": f"cell{number}", "metadata": {}, "outputs": [], "source": source}
-                 for number, source in enumerate(cells)]
-        metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
-        self.triton.write("login", f"~/{name}", json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}), self.user)
-
-    def page(self):
-        self.contexts.append(self.chromium.new_context(viewport={"width": 1280, "height": 800}))
-        return self.contexts[-1].new_page()
-
-    def fails(self, url):
-        """The error with which the browser opens `url`; an empty string if it opens."""
-        page = self.page()
-        try:
-            page.goto(url, timeout=20000, wait_until="commit")
-            return ""
-        except Exception as error:  # playwright's, with the browser's own name of the error in it
-            return str(error).splitlines()[0]
-        finally:
-            page.context.close()
-            self.contexts.remove(page.context)
-
-    def lab(self, server, name=None, base=None):
-        """JupyterLab, with the notebook `name` open if it is given."""
-        lab = Lab(self.page())
-        lab.page.goto(f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset", wait_until="load")
-        if name:
-            lab.cell(0).wait_for(timeout=30000)
-        return lab
-
-    def close(self):
-        while self.contexts:
-            self.contexts.pop().close()
-
-
-class Lab:
-    """A window with JupyterLab."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def cell(self, number):
-        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
-
-    def run_cell(self, number=0):
-        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
-        prompt = self.cell(number).locator(".jp-InputPrompt")
-        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)    # connected, too
-        for _ in range(5):
-            self.cell(number).locator(".cm-content").click()
-            self.page.keyboard.press("Shift+Enter")
-            for _ in range(15):
-                if prompt.inner_text().strip(": ") != "[ ]":
-                    return
-                self.page.wait_for_timeout(100)
-        raise AssertionError(f"cell {number} does not run")
-
-    def output(self, number=0):
-        output = self.cell(number).locator(".jp-OutputArea-output").first
-        output.wait_for(timeout=30000)
-        return output.inner_text()
-
-    def dialog(self, seconds=30):
-        """What the dialog says that comes within so many seconds."""
-        dialog = self.page.locator(".jp-Dialog").first
-        dialog.wait_for(timeout=seconds * 1000)
-        return dialog.inner_text()
-
-    def states(self, last, seconds=60):
-        """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
-        said = []
-        for _ in range(seconds * 5):
-            texts = [self.page.locator(where).all_inner_texts() for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")]
-            now = " ".join(" ".join(text) for text in texts)
-            if now not in said:
-                said.append(now)
-            if self.page.locator(f".jp-Notebook-ExecutionIndicator[data-status={last}]").count():
-                break
-            self.page.wait_for_timeout(200)
-        return "\n".join(said)
-
-    def press(self, button):
-        self.page.locator(".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")).first.click()
-        self.page.locator(".jp-Dialog").wait_for(state="detached", timeout=10000)
-
-    def save(self):
-        self.page.keyboard.press("Control+s")
-
+# ---------------------------------------------------------------- who does it
 
 @pytest.fixture(scope="module")
 def user(triton):
@@ -352,7 +183,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, s
 
 # ---------------------------------------------------------------- the server
 
-@proves("faq-died")
+@proves("faq-died", [0, 1])
 def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
     reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
     with Server(reader.triton, reader.user, "--mem=400M --time=10") as small:
@@ -365,7 +196,7 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
             said += lab.dialog()
         else:
             entry.seen |= {0, 1}
-        for index in entry.here():
+        for index in entry.wanted:
             if index not in entry.seen:
                 entry.shows(said, index)
     [look] = entry.commands()
@@ -502,7 +333,7 @@ def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_
         reader.write("r.ipynb", ["cat('hello')"], "ir", "R")
         lab = reader.lab(server, "r.ipynb")
         said = lab.states("disconnected")
-        for index in entry.here():
+        for index in entry.wanted:
             entry.shows(said, index)
         look = "; ".join(entry.commands())
         assert f"{PATHS['home']}/{reader.user}/R/other" in reader.run(look)
@@ -585,7 +416,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             lab.output()
             lab.save()
             said = lab.dialog()
-            for index in entry.here():
+            for index in entry.wanted:
                 entry.shows(said, index)
             assert int(full.run("stat --format=%s results.ipynb")) < 10_000
             lab.page.keyboard.press("Escape")
@@ -619,10 +450,10 @@ def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader
 
 # ---------------------------------------------------------------- last, since it takes a minute
 
-@proves("faq-time")
+@proves("faq-time", [1])
 def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry, short, server):
     ended(reader.triton, reader.user, short.job, seconds=150)
-    for index in entry.here():
+    for index in entry.wanted:
         entry.shows(short.said(), index)
     reader.run("ls analysis.ipynb")
     assert server.kernel().prints("print('again')") == "again"
@@ -631,11 +462,16 @@ def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry,
 # ---------------------------------------------------------------- the page and the tests
 
 def test_every_entry_has_a_test_or_a_reason(record_property):
+    import test_hub     # what it proves, it writes into TESTS
+    assert test_hub.proves is proves
     assert len(LABELS) > 15 and len(set(LABELS)) == len(LABELS)
     titles = pages.read(FAQ).count("\n~~~~")
     assert titles == len(LABELS), "every entry has a label of its own"
     assert set(TESTS) | set(NOT_YET) == set(LABELS)
     assert not set(TESTS) & set(NOT_YET), "an entry that has a test needs no reason"
+    for label, tests in TESTS.items():
+        all_here = visible(label, Entry(label).messages)
+        assert {index for seen in tests.values() for index in (all_here if seen is None else seen)} == set(all_here), label
     for label, reason in NOT_YET.items():
         assert len(reason.split()) > 4
         record_property("not_covered", f"{FAQ}, {label}: {reason}")

@@ -5,7 +5,7 @@
     cluster.py status                                      what runs, and how much memory it takes
     cluster.py obstacle                                    why none can run here, if so
     cluster.py down                                        end it, and leave nothing
-    cluster.py apps FOLDER WHEELS                          make the folder that it has as /share/apps
+    cluster.py apps FOLDER                                 make what it has as /share/apps, and on the hub as /opt/jupyterhub
     on HOST[:USER] [COMMAND ...]                           run a command there; without one, a login shell
 
 Root, and the packages of tests/apt.txt. $SMALL_TRITON is the folder of a cluster, _build/cluster if it is not set.
@@ -33,10 +33,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
-APPS = ROOT / ".triton"                  # made by `make .triton`: apps/ and wheels/
+APPS = ROOT / ".triton"                  # made by `make .triton`: apps/, wheels/, hub/
 IMAGE_SIZE = "6G"                        # the file is sparse: it takes what is written
 FULL_HOME_MB = 16                        # the home that is nearly full has this size
-USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 100))]
+USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 200))]
 FULL_USER = "bob"
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -293,14 +293,14 @@ def memory_used(room):
     return total
 
 
-def apps(folder, wheels):
-    """Make the folder that the cluster has as /share/apps, from wheels alone, at the paths that it will have there.
+def apps(folder):
+    """Make folder/apps, /share/apps of the cluster, from folder/wheels, and folder/hub, /opt/jupyterhub of the hub, from folder/hub-wheels.
 
     Programs remember where they were installed, so this happens where / looks as on a host.
     """
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "machine_room.py", "--apps", folder, wheels]
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "machine_room.py", "--apps", folder]
     if subprocess.run(command).returncode:
-        raise ClusterError("The folder for /share/apps could not be made; the reason stands above")
+        raise ClusterError("The folders of the cluster's programs could not be made; the reason stands above")
 
 
 def main(arguments=None):
@@ -314,7 +314,6 @@ def main(arguments=None):
     commands.add_parser("obstacle")
     make = commands.add_parser("apps")
     make.add_argument("folder", type=Path)
-    make.add_argument("wheels", type=Path)
     run = commands.add_parser("on")
     run.add_argument("host")
     run.add_argument("words", nargs=argparse.REMAINDER)
@@ -323,6 +322,7 @@ def main(arguments=None):
         match options.command:
             case "up":
                 up(options.nodes, options.memory)
+                subprocess.run(command_on("hub", ["hub-services", "start"]), check=True)    # tests that want it start it themselves
             case "down":
                 down()
             case "status":
@@ -331,7 +331,7 @@ def main(arguments=None):
                 if why := obstacle():
                     raise ClusterError(why[0].upper() + why[1:])
             case "apps":
-                apps(options.folder.resolve(), options.wheels.resolve())
+                apps(options.folder.resolve())
             case "on":
                 host, _, user = options.host.partition(":")
                 words = options.words[0] if len(options.words) == 1 else options.words

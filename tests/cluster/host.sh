@@ -29,6 +29,7 @@ if cluster; then
 else
     mount --bind ../home home
 fi
+if [ "$role" = hub ]; then mount --bind "$disk/hub" opt/jupyterhub; fi
 mount --bind "$disk/pypi" srv/pypi
 mount --bind "$disk/git" srv/git
 
@@ -89,6 +90,9 @@ case $role in
         rm -f /etc/ssh/ssh_host_*
         ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
         /usr/sbin/sshd
+        ;;
+    hub)
+        /etc/jupyterhub/install
         ;;
 esac
 touch /run/ready

@@ -2,6 +2,7 @@
 
 It runs in namespaces of its own, so that the mounts, names and networks made here are nowhere else.
 """
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from cluster import facts
 
 PEOPLE = range(1000, 60000)              # user and group numbers that Debian gives to people
 LAYERS = ("all", "cluster", "reader")
+HUB_ENVIRONMENT, HUB_CONFIG = "/opt/jupyterhub", "/etc/jupyterhub"
 SIZES = {"cgroup": """\
 ProctrackType=proctrack/cgroup
 TaskPlugin=task/cgroup
@@ -59,14 +61,15 @@ def accounts(layer):
     kept = {"passwd": of_system("passwd")}
     names = {line.split(":")[0] for line in kept["passwd"]}
     kept["shadow"] = [line for line in Path("/etc/shadow").read_text().splitlines() if line.split(":")[0] in names]
-    groups = of_system("group")
+    groups = [line + ",".join(cluster.USERS) if line.startswith("users:") else line for line in of_system("group")]
     hashes = run("openssl", "passwd", "-6", "-stdin", input="\n".join(map(cluster.password, cluster.USERS)), capture_output=True)
     for number, (user, hashed) in enumerate(zip(cluster.USERS, hashes.stdout.split(), strict=True), start=10001):
         kept["passwd"].append(f"{user}:x:{number}:{number}:{user}:/home/{user}:/bin/bash")
         kept["shadow"].append(f"{user}:{hashed}:20000:0:99999:7:::")
         groups.append(f"{user}:x:{number}:")
     write(etc / "passwd", "\n".join(kept["passwd"]) + "\n")
-    write(etc / "shadow", "\n".join(kept["shadow"]) + "\n", 0o600)
+    write(etc / "shadow", "\n".join(kept["shadow"]) + "\n", 0o640)
+    shutil.chown(etc / "shadow", "root", "shadow")
     write(etc / "group", "\n".join(groups) + "\n")
 
 
@@ -103,12 +106,41 @@ def fill(home):
         os.fchown(file.fileno(), number, number)
 
 
+def hub(disk, hosts, everywhere):
+    """The hub's configuration, installed as an admin would: the folder triton/jupyterhub, facts.toml beside it, a certificate.
+
+    The certificate is of the small Triton's own authority, which all hosts and their browsers trust.
+    """
+    config = disk / "hosts/hub/upper" / HUB_CONFIG.lstrip("/")
+    shutil.copytree(cluster.ROOT / "triton/jupyterhub", config, ignore=shutil.ignore_patterns("__pycache__"))
+    profiles = (cluster.HERE / "profiles.toml").read_text(encoding="utf-8")
+    write(config / "facts.toml", (cluster.ROOT / "triton/facts.toml").read_text(encoding="utf-8") + "\n" + profiles)
+    (config.parents[1] / HUB_ENVIRONMENT.lstrip("/")).mkdir(parents=True)
+    write(config.parents[1] / "usr/local/sbin/hub-services", (cluster.HERE / "hub-services").read_text(encoding="utf-8"), 0o755)
+    tls = config / "tls"
+    tls.mkdir()
+    name = next(host.fqdn for host in hosts if host.role == "hub")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30")
+    run("openssl", "req", "-x509", *new_key, "-subj", f"/CN={facts()['cluster']['name']} test authority", "-keyout", tls / "ca-key.pem",
+        "-out", tls / "ca.pem", capture_output=True)
+    run("openssl", "req", "-x509", *new_key, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=CA:FALSE",
+        "-CA", tls / "ca.pem", "-CAkey", tls / "ca-key.pem", "-keyout", tls / "key.pem", "-out", tls / "cert.pem", capture_output=True)
+    (tls / "ca-key.pem").unlink()
+    authority = (tls / "ca.pem").read_text()
+    trusted = Path("/etc/ssl/certs/ca-certificates.crt")
+    write(everywhere / "etc/ssl/certs/ca-certificates.crt", (trusted.read_text() if trusted.exists() else "") + authority)
+    body = "".join(authority.splitlines()[1:-1])
+    for browser in ("chromium", "opt/chrome"):
+        write(everywhere / "etc" / browser / "policies/managed/authority.json", json.dumps({"CACertificates": [body]}))
+
+
 def layers(disk, hosts, memory):
     """What hosts have over this machine's files: all of them, those of the cluster, those of readers."""
     for name in LAYERS:
         (disk / "layers" / name / "etc").mkdir(parents=True)
     everywhere, inside, readers = (disk / "layers" / name for name in LAYERS)
     accounts(everywhere)
+    hub(disk, hosts, everywhere)
     known, nodes = facts(), [host for host in hosts if host.role == "node"]
     values = {
         "cluster": known["cluster"]["name"].lower(), "nodes": len(nodes), "controller": hosts[0].addresses["cluster"],
@@ -154,13 +186,14 @@ def shared_folders(disk):
     for number, user in enumerate(cluster.USERS, start=10001):
         (work / user).mkdir(parents=True)
         os.chown(work / user, number, number)
-    for name in ("apps", "pypi", "git"):
+    for name in ("apps", "pypi", "git", "hub"):
         (disk / name).mkdir()
     (disk / "apps/modulefiles").mkdir()
     for program in ("anaconda3", "jupyterhub"):
         (disk / "apps" / program).mkdir()
         run("mount", "-o", "bind,ro", cluster.APPS / "apps" / program, disk / "apps" / program)
     run("mount", "-o", "bind,ro", cluster.APPS / "wheels", disk / "pypi")
+    run("mount", "-o", "bind,ro", cluster.APPS / "hub", disk / "hub")
     values = {f"@{key}@": value for key, value in known["paths"].items()}
     for source in (cluster.HERE / "modulefiles").rglob("*.lua"):
         text = source.read_text(encoding="utf-8")
@@ -199,7 +232,7 @@ def boot(host, hosts, state, memory):
     disk = state / "disk"
     own = disk / "hosts" / host.name
     for name in ("upper/etc", "work", "root", "tmp"):
-        (own / name).mkdir(parents=True)
+        (own / name).mkdir(parents=True, exist_ok=True)
     (own / "tmp").chmod(0o1777)
     if host.role in ("gateway", "reader"):
         homes(own / "home")
@@ -265,11 +298,11 @@ def cluster_command(host, state, *words):
     return ["nsenter", f"--target={pid}", "--all", "--root", "--wd", *words]
 
 
-def make_apps(folder, wheels):
-    """Install what /share/apps has into `folder`, from `wheels`, where the root folder looks as on a host."""
+def make_apps(folder):
+    """Install what /share/apps and the hub's /opt/jupyterhub have below `folder`, where the root folder looks as on a host."""
     top = Path("/mnt")
     run("mount", "-t", "tmpfs", "-o", "size=1G", "tmp", top)
-    for name in ("upper/share/apps", "upper/srv/pypi", "upper/etc", "work", "root"):
+    for name in ("upper/share/apps", "upper/srv/pypi", "upper/srv/hub-wheels", f"upper{HUB_ENVIRONMENT}", "upper/etc", "work", "root"):
         (top / name).mkdir(parents=True)
     shutil.copy(cluster.HERE / "etc/pip.conf", top / "upper/etc/pip.conf")
     run("mount", "-t", "overlay", "overlay", "-o", "lowerdir=/,upperdir=upper,workdir=work", "root", cwd=top)
@@ -279,18 +312,27 @@ def make_apps(folder, wheels):
     run("mount", "-t", "tmpfs", "root", root / "root")
     apps = root / str(facts()["paths"]["apps"]).lstrip("/")
     apps.mkdir(parents=True, exist_ok=True)
-    run("mount", "--bind", folder, apps)
-    run("mount", "--bind", wheels, root / "srv/pypi")
+    hub = root / HUB_ENVIRONMENT.lstrip("/")
+    for source, target in (("apps", apps), ("wheels", root / "srv/pypi"), ("hub", hub), ("hub-wheels", root / "srv/hub-wheels")):
+        if (folder / source).exists():
+            run("mount", "--bind", folder / source, target)
     uv = root / "usr/local/bin/uv"
     uv.touch()
     run("mount", "--bind", cluster.ROOT / ".venv/bin/uv", uv)
     central = facts()["paths"]["jupyter_env"]
-    for target, packages in ((central, [wheel.name.split("-")[0] for wheel in wheels.glob("*.whl")]),
-                             (f"{facts()['paths']['apps']}/anaconda3/latest", ["ipykernel", "numpy", "matplotlib", "psutil"])):
+    environments = [(central, "/srv/pypi", []),
+                    (f"{facts()['paths']['apps']}/anaconda3/latest", "/srv/pypi", ["ipykernel", "numpy", "matplotlib", "psutil"])]
+    if (folder / "hub-wheels").exists():    # the hub's does not depend on the facts: who makes the others anew may keep it
+        environments.append((HUB_ENVIRONMENT, "/srv/hub-wheels", []))
+    for target, wheels, packages in environments:
+        packages = packages or [wheel.name.split("-")[0] for wheel in (root / wheels.lstrip("/")).glob("*.whl")]
         for command in (["/usr/bin/python3", "-m", "venv", "--without-pip", target],
-                        ["uv", "pip", "install", "--quiet", "--offline", "--no-index", "--find-links=/srv/pypi", "--no-cache",
+                        ["uv", "pip", "install", "--quiet", "--offline", "--no-index", f"--find-links={wheels}", "--no-cache",
                          "--compile-bytecode", "--link-mode=copy", f"--python={target}/bin/python", *packages]):
             run("chroot", root, "env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", "LANG=C.UTF-8", *command)
+    extension = cluster.ROOT / "triton/jupyterhub/labextension"
+    name = json.loads((extension / "package.json").read_text(encoding="utf-8"))["name"]
+    shutil.copytree(extension, root / central.lstrip("/") / "share/jupyter/labextensions" / name)
     run("chroot", root, f"{central}/bin/python", "-m", "bash_kernel.install", "--sys-prefix", stdout=subprocess.DEVNULL)
     kernel = root / str(facts()["paths"]["r_kernel"]).lstrip("/")
     kernel.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +341,7 @@ def make_apps(folder, wheels):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--apps":
-        make_apps(Path(sys.argv[2]), Path(sys.argv[3]))
+        make_apps(Path(sys.argv[2]))
     else:
         start(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

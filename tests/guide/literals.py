@@ -703,27 +703,35 @@ def message(literal, page, reality):
 
 
 def said_by_jupyter(text, page, reality, depth=0):
-    """Whether JupyterLab or a server of the environment says `text`; what stands for %1 must be known itself."""
+    """Whether JupyterLab, the hub or a server of the environment says `text`; what stands for %1 must be known itself.
+
+    ... at its end stands for the rest.
+    """
     plain, templates = reality.jupyter_messages
     if text in plain:
         return True
     if found := re.fullmatch(r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text):   # as tornado writes it, and the hub's page before it
         code, phrase, reason = found.groups()
         return phrase == http.client.responses.get(int(code)) and said_by_jupyter(reason, page, reality, depth)
+    if text.startswith("Error: "):      # before a message on the hub's page
+        return said_by_jupyter(text.removeprefix("Error: "), page, reality, depth)
+    head = text.removesuffix("...") if text.endswith(" ...") else None
     for pieces in templates if depth < 2 else ():
-        if all(piece in text for piece in pieces) and (found := re.fullmatch("(.+?)".join(map(re.escape, pieces)) + r"\.?", text)):
-            if all(fill(value, page, reality, depth) for value in found.groups()):
-                return True
+        cuts = [] if head is None else [(head, pieces[:number]) for number in range(1, len(pieces))]
+        for said, known in [(text, pieces), *cuts]:
+            if all(piece in said for piece in known) and (found := re.fullmatch("(.+?)".join(map(re.escape, known)) + r"(?:(?<!\.)\.)?", said)):
+                if all(fill(value, page, reality, depth) for value in found.groups()):
+                    return True
     return False
 
 
 def fill(value, page, reality, depth):
-    here = Literal(page.name, 0, value.removesuffix(":..."), 0)
+    here = Literal(page.name, 0, re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":...")), 0)
     if re.fullmatch(r"http://\w+", here.text):
         return here.text.removeprefix("http://") in facts("hosts")
     if value == "..." or value.isdigit() or value in reality.default_names:
         return True
-    return any(rule(here, page, reality) == "" for rule in (address, host, reader, file)) or said_by_jupyter(value, page, reality, depth + 1)
+    return any(rule(here, page, reality) == "" for rule in (address, host, reader, file, path)) or said_by_jupyter(value, page, reality, depth + 1)
 
 
 def interface(literal, page, reality):

@@ -621,11 +621,11 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
             for quote, said in re.findall(r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")):
                 found.add(re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], said))
         library = next((self.installed / "lib").glob("python3*")) / "site-packages"
-        for name in ("jupyter_server", "jupyterhub", "batchspawner", "wrapspawner", "jupyterlmod"):
-            for path in (library / name).rglob("*.py"):
-                if "tests" not in path.parts:
+        for source in (cluster.ROOT / "triton/jupyterhub", *(library / name for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod"))):
+            for path in source.rglob("*.py"):
+                if "tests" not in path.relative_to(source).parts:
                     found |= set(_texts(path.read_text(encoding="utf-8")))
-            for path in (*(library / name).rglob("*.html"), *(self.installed / "share/jupyterhub").rglob("*.html")):
+            for path in (*source.rglob("*.html"), *(self.installed / "share/jupyterhub").rglob("*.html")):
                 found |= {" ".join(text.split()) for text in re.findall(r">([^<>{}]{4,})<", path.read_text(encoding="utf-8"))}
         plain, templates = set(), set()
         for text in found:
@@ -643,7 +643,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         """The titles of what extensions add to JupyterLab."""
         found = set()
         for path in (self.installed / "share/jupyter/labextensions").rglob("*.js"):
-            found |= set(re.findall(r"""title\.(?:caption|label)\s*=\s*["'`]([A-Z][\w ]+)["'`]""", path.read_text(encoding="utf-8")))
+            found |= set(re.findall(r"""title\.(?:caption|label)\s*=\s*(?:[\w.]+\()?["'`]([A-Z][\w ]+)["'`]""", path.read_text(encoding="utf-8")))
         return found
 
     @fixed

@@ -21,21 +21,29 @@ def a_server_died_of_memory(triton, user):
     triton.run("login", "sbatch --wait server.sh; rm server.sh greedy.py; cat jupyterhub_*.log", user, check=False)
 
 
-def a_colleague_changed_the_same_cell(triton, user):
-    """A repository ~/analysis on the reader's computer, with a notebook and two branches that change the cell that main changed."""
-    script = f"""set -e
+def repository(what):
+    """A shell script: the repository ~/analysis, and `what`, in which `save TEXT` writes TEXT into a notebook and commits it."""
+    return f"""set -e
 git config --global user.name Reader; git config --global user.email reader@example.org
 git init --quiet --initial-branch=main analysis; cd analysis
 save() {{ cat > analysis.ipynb <<NOTEBOOK
 {json.dumps(NOTEBOOK, indent=1).replace('WORK', '$1')}
 NOTEBOOK
 git add analysis.ipynb; git commit --quiet -m "$1"; }}
-save 'mean = sum(data) / 3'
+{what}
+"""
+
+
+def a_notebook_has_changed_since_its_commit(triton, user):
+    triton.run("login", repository("save 'mean = 6'; save 'mean = sum(data) / 3'; git reset --quiet --soft HEAD~; git reset --quiet"), user)
+
+
+def a_colleague_changed_the_same_cell(triton, user):
+    """On the reader's computer two branches change the cell that main changed."""
+    triton.run("laptop", repository("""save 'mean = sum(data) / 3'
 git checkout --quiet -b colleague; save 'mean = sum(data) / len(data)'
 git checkout --quiet -b experiment main; save 'mean = statistics.mean(data)'
-git checkout --quiet main; save 'mean = sum(data) / 3.0'
-"""
-    triton.run("laptop", script, user)
+git checkout --quiet main; save 'mean = sum(data) / 3.0'"""), user)
 
 
 NOTEBOOK = {
@@ -47,6 +55,7 @@ NOTEBOOK = {
 
 STAGES = {
     "scicomp/git.rst": [a_colleague_changed_the_same_cell],
+    "triton/apps/jupyter/git.rst": [a_notebook_has_changed_since_its_commit],
     "triton/apps/jupyter/hub.rst": [a_server_died_of_memory],
     "triton/apps/jupyter/faq.rst": [a_server_died_of_memory],
 }

@@ -1,6 +1,7 @@
 """A person at a terminal of the small Triton: types commands, answers questions, sees the prompt come back."""
 import os
 import re
+import signal
 import subprocess
 import termios
 import time
@@ -38,7 +39,7 @@ class Terminal:
         ours, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (50, COLUMNS))
         command = ["setsid", "--ctty", "--wait", *triton.command(host, (), user, terminal="dumb")]
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_heed_signals)
         os.close(theirs)
         self.screen = fdpexpect.fdspawn(ours, encoding="utf-8", codec_errors="replace")
         self.screen.delaybeforesend = None
@@ -94,6 +95,12 @@ class Terminal:
         self.screen.close()   # hangs up, as a window that is closed
         self.process.kill()
         self.process.wait()
+
+
+def _heed_signals():
+    """What a closed window and Ctrl-C send ends the programs in it, though `nohup` or `&` in a script made us ignore it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def clean(text):

@@ -1,0 +1,322 @@
+"""A reader at a browser: JupyterLab's window, and the pages of the hub of the small Triton."""
+import contextlib
+import json
+import re
+import time
+from dataclasses import dataclass
+
+import jupyter_server
+import pytest
+from triton import cluster
+
+FACTS = cluster.facts()
+HUB = f"https://{FACTS['hosts']['hub']}"
+TINY = "Tiny"       # tests/cluster/profiles.toml
+
+
+# ---------------------------------------------------------------- JupyterLab
+
+def notebook(cells, kernel="python3", language="python"):
+    """The text of a notebook with these cells, none of them run."""
+    cells = [{"cell_type": "code", "execution_count": None, "id": f"cell{number}", "metadata": {}, "outputs": [], "source": source}
+             for number, source in enumerate(cells)]
+    metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
+    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+class Reader:
+    """A person with an account, a laptop with keys, and the guide's proxy file in the browser."""
+
+    def __init__(self, triton, user, chromium):
+        self.triton, self.user, self.chromium = triton, user, chromium
+        self.contexts = []
+
+    def run(self, command, **options):
+        return self.triton.run("login", command, self.user, **options).stdout
+
+    def own(self, command):
+        return re.sub(r"\busername\b", self.user, command)
+
+    def write(self, name, cells, kernel="python3", language="python"):
+        """A notebook with these cells in the reader's home."""
+        self.triton.write("login", f"~/{name}", notebook(cells, kernel, language), self.user)
+
+    def page(self):
+        self.contexts.append(self.chromium.new_context(viewport={"width": 1280, "height": 800}))
+        return self.contexts[-1].new_page()
+
+    def fails(self, url):
+        """The error with which the browser opens `url`; an empty string if it opens."""
+        page = self.page()
+        try:
+            page.goto(url, timeout=20000, wait_until="commit")
+            return ""
+        except Exception as error:  # playwright's, with the browser's own name of the error in it
+            return str(error).splitlines()[0]
+        finally:
+            page.context.close()
+            self.contexts.remove(page.context)
+
+    def lab(self, server, name=None, base=None):
+        """JupyterLab, with the notebook `name` open if it is given."""
+        lab = Lab(self.page())
+        lab.page.goto(f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset", wait_until="load")
+        if name:
+            lab.cell(0).wait_for(timeout=30000)
+        return lab
+
+    def close(self):
+        while self.contexts:
+            self.contexts.pop().close()
+
+
+class Lab:
+    """A window with JupyterLab."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def cell(self, number):
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+
+    def run_cell(self, number=0):
+        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
+        prompt = self.cell(number).locator(".jp-InputPrompt")
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)    # connected, too
+        for _ in range(5):
+            self.cell(number).locator(".cm-content").click()
+            self.page.keyboard.press("Shift+Enter")
+            for _ in range(15):
+                if prompt.inner_text().strip(": ") != "[ ]":
+                    return
+                self.page.wait_for_timeout(100)
+        raise AssertionError(f"cell {number} does not run")
+
+    def output(self, number=0):
+        output = self.cell(number).locator(".jp-OutputArea-output").first
+        output.wait_for(timeout=30000)
+        return output.inner_text()
+
+    def dialog(self, seconds=30, about=""):
+        """What the dialog says that comes within so many seconds and has the word `about`; others before it are closed, for they hold it up."""
+        dialog, until = self.page.locator(".jp-Dialog").first, time.monotonic() + seconds
+        while True:
+            dialog.wait_for(timeout=max(1, until - time.monotonic()) * 1000)
+            text = dialog.inner_text()
+            if about in text:
+                return text
+            dialog.locator(".jp-Dialog-footer button").last.click()
+            self.page.wait_for_timeout(200)
+
+    def states(self, last, seconds=60):
+        """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
+        said = []
+        for _ in range(seconds * 5):
+            texts = [self.page.locator(where).all_inner_texts() for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")]
+            now = " ".join(" ".join(text) for text in texts)
+            if now not in said:
+                said.append(now)
+            if self.page.locator(f".jp-Notebook-ExecutionIndicator[data-status={last}]").count():
+                break
+            self.page.wait_for_timeout(200)
+        return "\n".join(said)
+
+    def press(self, button):
+        self.page.locator(".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")).first.click()
+        self.page.locator(".jp-Dialog").wait_for(state="detached", timeout=10000)
+
+    def save(self):
+        self.page.keyboard.press("Control+s")
+
+    def menu(self, *names):
+        """Choose an entry of the menus: menu("File", "Log Out")."""
+        first, *rest = names
+        self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")).click()
+        for name in rest:
+            self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first.click()
+
+
+# ---------------------------------------------------------------- the hub
+
+FETCH = """async ([method, address, token, body]) => {
+    const answer = await fetch(address, {method, body, headers: {"X-XSRFToken": token, "Content-Type": "application/json"}});
+    return {status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text()};
+}"""
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict
+    text: str
+
+    def json(self):
+        assert self.status < 300, self
+        return json.loads(self.text)
+
+
+class Visit:
+    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's."""
+
+    def __init__(self, triton, user, chromium):
+        self.triton, self.user = triton, user
+        self.context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        self.page = self.context.new_page()
+
+    def log_in(self, password=None):
+        self.page.goto(HUB)
+        self.page.get_by_label("Username").fill(self.user)
+        self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def choose(self, profile):
+        self.page.get_by_label(profile, exact=True).check()
+
+    def press_start(self):
+        self.page.get_by_role("button", name="Start", exact=True).click()
+
+    def said(self):
+        """What the page says."""
+        return " ".join(self.page.locator("body").inner_text().split())
+
+    def waits_for(self, text, seconds=60):
+        """Wait until the page says `text`, a string or a compiled pattern; return all that it says then."""
+        self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
+        return self.said()
+
+    def arrive(self, seconds=60):
+        """Wait for JupyterLab; return what the page said of the start, one message a line, and the seconds it took."""
+        began, heard = time.monotonic(), []
+        while "/user/" not in self.page.url:
+            with contextlib.suppress(Exception):    # the page goes while it is read
+                heard += [text for text in self.page.locator(".progress-log-event").all_text_contents() if text not in heard]
+            if (failed := self.page.locator(".bg-danger#progress-bar, .spawn-error-msg")).count():
+                raise AssertionError(f"no server after {time.monotonic() - began:.1f} s: {failed and self.said()}")
+            assert time.monotonic() - began < seconds, f"no server: {self.said()}"
+            self.page.wait_for_timeout(50)
+        self.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+        return "\n".join(heard), time.monotonic() - began
+
+    def start(self, profile):
+        """All of it: log in, choose, start, arrive."""
+        self.log_in()
+        self.choose(profile)
+        self.press_start()
+        return self.arrive()
+
+    def open(self, path="/hub/home"):
+        self.page.goto(HUB + path)
+
+    def ask(self, method, path, data=None, base=None):
+        """What this browser, with the login of this window, gets from the user's server or from `base`: an Answer."""
+        base = base or f"/user/{self.user}"
+        if not self.page.url.startswith(HUB):
+            self.open()
+        own = f"{HUB}{base if base.startswith('/user/') else '/hub'}/"
+        token = next((cookie["value"] for cookie in self.context.cookies(own) if cookie["name"].endswith("_xsrf")), "")
+        return Answer(**self.page.evaluate(FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)]))
+
+    def job(self):
+        """The number of the job of the user's server."""
+        return self.triton.run("login", "squeue --me --noheader --format=%i", self.user).stdout.strip()
+
+    def close(self):
+        self.context.close()
+
+
+def running(triton, options=""):
+    """Start the services of the hub, the hub with these options and so that it logs all it can; return when the page of the login answers."""
+    triton.run("hub", f"hub-services stop 2>/dev/null; hub-services start proxy; HUB_OPTIONS='--debug {options}' hub-services start hub")
+    answers(triton)
+
+
+def answers(triton, seconds=30):
+    look = f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null --max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
+    triton.run("hub", look, timeout=seconds + 60)
+
+
+def log(triton, name="hub"):
+    return triton.run("hub", f"cat /var/log/jupyterhub-{name}.log").stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services(triton):
+    """The hub and its proxy, running; as all that follows, for the tests that import it."""
+    running(triton)
+
+
+@pytest.fixture(scope="module")
+def chromium(triton, services, tmp_path_factory):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(triton, chromium):
+    """visit(user) is a new window of that user, or of one who was never here."""
+    windows = []
+
+    def new(user=None):
+        windows.append(Visit(triton, user or triton.account(), chromium))
+        return windows[-1]
+
+    yield new
+    for window in windows:
+        window.close()
+
+
+# ---------------------------------------------------------------- many people
+
+# Runs on a reader's computer. Each person logs in, starts a server and opens it, by the requests that a browser sends.
+# Arguments: the hub's address, a profile, the seconds within which all begin; people and passwords as JSON on standard input.
+CROWD = r'''
+import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.parse, urllib.request
+hub, profile, within = sys.argv[1], sys.argv[2], float(sys.argv[3])
+people = json.load(sys.stdin)
+
+class Person:
+    def __init__(self, name):
+        self.name, self.jar = name, http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
+
+    def open(self, path, form=None):
+        if form or "/hub/api/" in path:
+            path += "?_xsrf=" + next(cookie.value for cookie in self.jar if cookie.name == "_xsrf" and cookie.path == "/hub/")
+        with self.opener.open(hub + path, form and urllib.parse.urlencode(form).encode(), timeout=120) as answer:
+            return answer.read().decode()
+
+    def start(self, later):
+        time.sleep(later)
+        began = time.monotonic()
+        self.open("/hub/login")
+        self.open("/hub/login", {"username": self.name, "password": people[self.name]})
+        self.open("/hub/spawn")
+        self.open("/hub/spawn", {"profile": profile})
+        while not (known := json.loads(self.open(f"/hub/api/users/{self.name}")))["servers"].get("", {}).get("ready"):
+            if not known["pending"]:
+                raise RuntimeError("the start has failed")
+            if time.monotonic() - began > 300:
+                raise RuntimeError("no server after 300 s")
+            time.sleep(1)
+        page = self.open(f"/user/{self.name}/lab")
+        return {"seconds": round(time.monotonic() - began, 1), "own": re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"}
+
+def attempt(number, name):
+    try:
+        return Person(name).start(within * number / len(people))
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
+    print(json.dumps(dict(zip(people, pool.map(attempt, range(len(people)), people)))))
+'''
+
+
+def crowd(triton, users, profile, within):
+    """All `users` log in within so many seconds and start servers of `profile`: {user: {"seconds", "own"} or {"error"}}."""
+    people = json.dumps({user: triton.password(user) for user in users})
+    triton.write("laptop", "/tmp/crowd.py", CROWD)
+    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within)], input=people, timeout=500).stdout
+    return json.loads(said)

@@ -1,0 +1,533 @@
+"""JupyterHub does what the guide says of it, as the folder triton/jupyterhub configures it: driven from a reader's browser."""
+import json
+import re
+import time
+from urllib.parse import quote
+
+import hub
+import jupyter_server
+import pytest
+from faq import entry, proves  # noqa: F401  (entry is a fixture)
+from guide import pages
+from hub import HUB, TINY, Lab, Visit, chromium, notebook, services, visit  # noqa: F401  (three are fixtures)
+from jupyter_server import Server, ended
+from triton import cluster
+
+FACTS = cluster.facts()
+LOGS = FACTS["logs"]["pattern"]
+PROFILES = [profile["name"] for profile in FACTS["profiles"]]
+BIG = next(profile["name"] for profile in FACTS["profiles"] if profile["most"] == "80 GB")     # more than is free beside 55 GB jobs
+HANGS = "import time; time.sleep(1000)"
+pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(triton, chromium):
+    """Windows in which things take their minutes while the other tests run: a server that does not answer, one whose time is short,
+    and two of a profile that stops what is not used, of which one window stays open."""
+    hanging, short, unused, used = windows = [Visit(triton, triton.account(), chromium) for _ in range(4)]
+    triton.run("login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user)
+    for window, profile in zip(windows, (TINY, "A minute", "Not for long", "Not for long")):
+        window.log_in()
+        window.choose(profile)
+        window.press_start()
+    used.arrive()
+    used.ask("POST", "/api/kernels", {"name": "python3"})
+    unused.arrive()
+    unused.job_then = unused.job()
+    unused.open("/hub/home")
+    yield {"hanging": hanging, "short": short, "unused": unused, "used": used}
+    for window in windows:
+        triton.run("login", "scancel --me", window.user)
+        window.close()
+
+
+@pytest.fixture(scope="module")
+def alice(triton, chromium):
+    """A window of a user whose server runs; two old logs were there before."""
+    window = Visit(triton, triton.account(), chromium)
+    aged = {"100001": "8 days ago", "100002": "6 days ago"}
+    for number, age in aged.items():
+        name = LOGS.replace("*", number)
+        triton.run("login", f"touch --date '{age}' {name}", window.user)
+    window.start(PROFILES[0])
+    yield window
+    triton.run("login", "scancel --me", window.user, check=False)
+    window.close()
+
+
+class HubServer(Server):
+    """The server that the hub has started for a user, reached with a token of that user, as programs do."""
+
+    def __init__(self, window, name=""):
+        self.triton, self.user, self._client = window.triton, window.user, None
+        self.token = window.ask("POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
+        self._url = f"{HUB}/user/{window.user}" + (f"/{name}" if name else "")
+
+    def close(self):
+        if self._client:
+            self._client.stdin.close()
+            self._client.wait(timeout=30)
+            self._client.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(alice):
+    found = HubServer(alice)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(server):
+    return server.kernel()
+
+
+def as_hub(triton, command, **options):
+    return triton.run("hub", f"cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups env HOME=/var/lib/jupyterhub {command}", **options)
+
+
+# ---------------------------------------------------------------- start, and be there
+
+def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit):
+    window = visit()
+    window.log_in()
+    window.page.locator("#spawn_form").wait_for()
+    rows = window.page.locator("table tbody tr").all()
+    shown = [[cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in rows][:len(PROFILES)]
+    assert shown == [[profile[key] for key in ("name", "time", "memory", "most", "idle")] for profile in FACTS["profiles"]]
+
+
+def test_a_wrong_password_lets_nobody_in(visit):
+    window = visit()
+    window.log_in("wrong")
+    window.waits_for("Invalid username or password")
+
+
+@proves("faq-pending")
+def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(visit, triton, entry):
+    window = visit()
+    window.log_in()
+    window.choose(BIG)
+    others = triton.run("login", f"sbatch --parsable --array=1-{2 * len(triton.nodes)} --mem=55G --time=2 --output=/dev/null --wrap='sleep 120'").stdout.strip()
+    triton.run("login", f"for i in $(seq 300); do squeue --noheader --array --jobs={others} --format=%T | grep -q PENDING || exit 0; sleep 0.2; done; exit 1")
+    try:
+        window.press_start()
+        waiting = window.waits_for(re.compile(r"Pending in queue\.\.\. (Resources|Priority)"))
+        assert "the cluster is busy" in waiting
+        entry.shows(waiting)
+        [look] = entry.commands()
+        assert re.search("Resources|Priority", triton.run("login", look, window.user).stdout)
+        window.page.get_by_role("button", name="Stop Server").click()
+        window.page.get_by_role("button", name=re.compile("aunch Server")).click(timeout=30000)
+        window.choose(TINY)
+        window.press_start()
+        said, _ = window.arrive()
+    finally:
+        triton.run("login", f"scancel {others}")
+    entry.shows(said, 1)
+    triton.write("login", "~/first.ipynb", notebook(["import os, socket; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"]), window.user)
+    lab = Lab(window.page)
+    window.open(f"/user/{window.user}/lab/tree/home/first.ipynb")
+    lab.run_cell()
+    node, job = lab.output().split()
+    assert node.split(".")[0] in triton.nodes and job == window.job()
+    triton.run("login", "scancel --me", window.user)
+
+
+def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
+    left = triton.run("login", f"ls {LOGS}", alice.user).stdout
+    assert [number for number in ("100001", "100002", alice.job()) if LOGS.partition("/")[2].replace("*", number) in left] == ["100002", alice.job()]
+
+
+def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_a_shell(alice, kernel, triton):
+    name = LOGS.replace("*", alice.job())
+    assert triton.run("login", f"stat --format='%a %U' {name}", alice.user).stdout.split() == ["600", alice.user]
+    triton.run("login", "rm -f ~/shell; touch ~/shell", alice.user)
+    kernel.prints("import pathlib; (pathlib.Path.home() / 'cell').touch()")
+    assert len(set(triton.run("login", "stat --format=%a cell shell", alice.user).stdout.split())) == 1
+
+
+def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, alice, triton):
+    listed = server.talk("ask", "/api/contents")["content"]
+    assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
+    with pytest.raises(AssertionError, match="HTTP Error"):
+        server.talk("ask", "/api/contents", {"type": "notebook"})
+    made = server.talk("ask", "/api/contents/home", {"type": "notebook"})
+    assert triton.run("login", f"ls ~/{made['name']}", alice.user).returncode == 0
+
+
+def test_the_classic_look_is_at_tree(alice):
+    alice.open(f"/user/{alice.user}/tree")
+    alice.page.get_by_text("Running").first.wait_for(timeout=20000)
+    alice.page.get_by_text("scratch").first.wait_for(timeout=20000)
+
+
+@pytest.mark.parametrize(("name", "code", "answer"), [("python3", "print(6 * 7)", "42"), ("bash", "echo $((6 * 7))", "42"), ("ir", "cat(6 * 7)", "42")])
+def test_each_kernel_runs(server, name, code, answer):
+    assert server.kernel(name).prints(code) == answer
+
+
+def test_a_kernel_of_ones_own_runs(server, alice, triton):
+    folder = f"{FACTS['paths']['user_kernels']}/own"
+    triton.run("login", f"mkdir -p {folder}", alice.user)
+    triton.write("login", f"{folder}/kernel.json", pages.read("triton/apps/jupyter/demo-kernel.json"), alice.user)
+    assert server.kernel("own").prints("print(6 * 7)") == "42"
+
+
+def test_a_kernel_that_loads_a_module_first_runs(server, alice, triton):
+    modules = FACTS["modules"]
+    make = f"module load {modules['jupyter']}; envkernel lmod --user --name=with-module {modules['python']} {modules['demo']}"
+    triton.run("login", make, alice.user)
+    said = server.kernel("with-module").prints("import os; print(os.environ['LOADEDMODULES'])")
+    assert said.endswith(modules["demo"]) and modules["python"] in said
+
+
+# ---------------------------------------------------------------- what JupyterLab has more
+
+def git(triton, user, command):
+    return triton.run("login", f"cd project && {command}", user).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def project(alice, triton):
+    """A repository in the home: two branches contradict each other in a notebook, which has changed once more since the last commit."""
+    set_up = "git config --global user.name x; git config --global user.email x@example.org; git init -q -b main"
+    triton.run("login", f"mkdir project; cd project; {set_up}", alice.user)
+    for text, then in (("one", "git add .; git commit -qm one; git switch -qc other"), ("two", "git commit -qam two; git switch -q main"),
+                       ("three", "git commit -qam three"), ("four", "true")):
+        triton.write("login", "~/project/a.ipynb", notebook([f"print('{text}')"]), alice.user)
+        git(triton, alice.user, then)
+    return Lab(alice.page)
+
+
+def test_a_button_of_the_notebook_shows_what_has_changed_since_the_last_commit(alice, project):
+    alice.open(f"/user/{alice.user}/lab/tree/home/project/a.ipynb?reset")
+    project.page.get_by_title("Display nbdiff from git HEAD to currently saved version").click(timeout=30000)
+    shown = project.page.locator(".nbdime-Widget")
+    for text in ("print('three')", "print('four')"):
+        shown.get_by_text(text).first.wait_for(timeout=20000)
+
+
+def in_git_tab(alice, lab):
+    """Open the Git tab of the project."""
+    alice.open(f"/user/{alice.user}/lab/tree/home/project?reset")
+    lab.page.locator(".jp-DirListing-item", has_text="a.ipynb").wait_for(timeout=30000)
+    lab.page.locator(".jp-SideBar [title=Git]").click()
+
+
+def commits(page, message):
+    page.get_by_placeholder("Commit message").fill(message)
+    page.get_by_role("button", name="Commit", exact=True).click()
+    page.get_by_text(message).nth(0).wait_for(timeout=20000)     # in the history
+
+
+def test_the_git_tab_commits(alice, project, triton):
+    in_git_tab(alice, project)
+    changed = project.page.get_by_title("a.ipynb \u2022 Modified")
+    changed.hover(timeout=20000)
+    changed.get_by_title("Stage this change").click()
+    commits(project.page, "Say four")
+    assert "Say four" in git(triton, alice.user, "git log --format=%s -1; git status --short")
+
+
+def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project, triton):
+    git(triton, alice.user, "git commit -qam four; git merge other >merge.log; git status --short | grep UU")
+    in_git_tab(alice, project)
+    project.page.get_by_title("a.ipynb \u2022 Conflicted").dblclick(timeout=20000)
+    project.page.get_by_text("Incoming", exact=True).wait_for(timeout=20000)
+    project.page.locator(".jp-Merge-gutter-picker", has_text=re.compile(r"\S")).filter(visible=True).last.click()
+    project.page.get_by_role("button", name="Mark as resolved").click()
+    commits(project.page, "Take two")
+    assert "Take two" in git(triton, alice.user, "git log --merges --format=%s -1")
+    cells = json.loads(triton.run("login", "cat project/a.ipynb", alice.user).stdout)["cells"]
+    assert ["".join(cell["source"]) for cell in cells] == ["print('two')"]
+
+
+def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
+    triton.write("login", "~/held.ipynb", notebook(["answer_of_mine = 6 * 7 * 1001"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/held.ipynb?reset")
+    Lab(alice.page).run_cell()
+    alice.page.locator(".jp-SideBar [title='Your Variables']").click()
+    alice.page.get_by_text("answer_of_mine", exact=True).wait_for(timeout=20000)
+    alice.page.get_by_text("42042").wait_for(timeout=20000)
+
+
+def test_nobody_installs_extensions(server, alice, triton):
+    with pytest.raises(AssertionError, match="HTTP Error"):
+        server.talk("ask", "/lab/api/extensions", {"cmd": "install", "extension_name": "jupyterlab-git"})
+    assert triton.run("login", f"touch {FACTS['paths']['jupyter_env']}/share/jupyter/labextensions/x", alice.user, check=False).returncode
+
+
+# ---------------------------------------------------------------- others
+
+def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(alice, server, visit, triton):
+    other = visit()
+    other.log_in()
+    theirs = f"/user/{alice.user}"
+    assert other.ask("GET", "/api/contents", base=theirs).status in (403, 404)
+    other.open(f"{theirs}/lab")
+    assert "403" in other.said() and not other.page.locator(".jp-LauncherCard").count()
+    for method, path in (("GET", ""), ("POST", "/server"), ("DELETE", "/server"), ("POST", "/tokens")):
+        assert other.ask(method, f"/users/{alice.user}{path}", base="/hub/api").status in (403, 404), (method, path)
+    assert triton.run("login", f"ls {FACTS['paths']['home']}/{alice.user}", other.user, check=False).returncode
+    token = other.ask("POST", f"/users/{other.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
+    node, port = re.findall(rf"route {theirs} -> http://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
+    for way in (f"{HUB}{theirs}", f"http://{node}:{port}{theirs}"):
+        def asked(with_token):
+            look = f"curl --silent --output /dev/null --write-out '%{{http_code}}' --header 'Authorization: token {with_token}' {way}/api/contents"
+            return triton.run("login", look, other.user).stdout
+
+        assert asked(token) in ("403", "404")  # noqa: B023
+        assert asked(server.token) == "200", "that is the way"  # noqa: B023
+    listed = triton.run(node.split(".")[0], "ls /tmp", other.user).stdout
+    begins = next(name for name in listed.split() if name.startswith(f"jupyter-{alice.job()}-"))
+    assert triton.run(node.split(".")[0], f"ls /tmp/{begins}", other.user, check=False).returncode
+
+
+# ---------------------------------------------------------------- what does not start, and what ends
+
+@proves("faq-spawn", [2])
+def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
+    window = visit(cluster.FULL_USER)
+    before = triton.run("login", "sacct --noheader", window.user).stdout
+    window.log_in()
+    window.choose(TINY)
+    window.press_start()
+    said = window.waits_for("is full")
+    entry.shows(said.replace(window.user, "username"), 2)
+    assert FACTS["quota"]["home"] in said and "du -sh" in said and FACTS["paths"]["work"] in said
+    assert triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
+
+
+@proves("faq-spawn", [1])
+def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, entry):
+    window = visit()
+    triton.run("login", "mkdir .jupyter; echo 'raise SystemExit(\"it is my own\")' > .jupyter/jupyter_server_config.py", window.user)
+    window.log_in()
+    window.choose(TINY)
+    window.press_start()
+    said = window.waits_for("Spawn failed", 40)
+    entry.shows(said, 1)
+    assert "it ended with an error; Slurm says FAILED" in said
+    log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", said)[0]
+    assert "it is my own" in triton.run("login", f"cat {log}", window.user).stdout
+    assert not window.job()
+
+
+# ---------------------------------------------------------------- what it refuses
+
+@pytest.mark.parametrize("options", [{"options": "x"}, {"profile": "no such"}, {"profile": [TINY]}, {"memory": "1T", "profile": TINY}])
+def test_options_that_are_no_profile_are_refused(visit, options):
+    window = visit()
+    window.log_in()
+    window.page.locator("#spawn_form").wait_for()
+    answer = window.ask("POST", f"/users/{window.user}/server", options, base="/hub/api")
+    assert answer.status == 400 and not window.job()
+
+
+def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
+    users = triton.run("hub", "ps -o user:20=,args= -e | grep -E 'bin/(jupyterhub|node)' | grep -v grep | awk '{print $1}'").stdout.split()
+    assert len(users) >= 2 and set(users) == {"jupyterhub"}
+    refused = ["id", "sbatch --parsable --uid=0", "scancel --user=root", f"scancel --signal=KILL {alice.job()}", "/bin/sh -c id", "squeue"]
+    for command in refused:
+        assert as_hub(triton, f"sudo --non-interactive --user={alice.user} {command}", check=False).returncode, command
+    for user in ("root", "slurm", "munge"):
+        assert as_hub(triton, f"sudo --non-interactive --user={user} sbatch --parsable </dev/null", check=False).returncode, user
+
+
+def test_secrets_are_for_the_hub_only(triton):
+    listed = triton.run("hub", "stat --format='%a %U %n' /var/lib/jupyterhub /var/lib/jupyterhub/* /etc/jupyterhub/tls/key.pem").stdout.splitlines()
+    assert len(listed) >= 5
+    for line in listed:
+        mode, user, name = line.split()
+        assert user == "jupyterhub" and mode in ("700", "600", "400"), name
+
+
+def test_cookies_are_secure_and_pages_have_a_policy(alice):
+    cookies = [cookie for cookie in alice.context.cookies() if cookie["domain"] == FACTS["hosts"]["hub"]]
+    assert [cookie for cookie in cookies if "jupyterhub" in cookie["name"]]
+    for cookie in cookies:
+        assert cookie["secure"] and cookie["sameSite"] == "Lax", cookie["name"]
+        assert cookie["httpOnly"] or cookie["name"].endswith("_xsrf"), cookie["name"]
+    headers = alice.ask("GET", "/home", base="/hub").headers
+    assert "frame-ancestors 'none'" in headers["content-security-policy"] and "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_no_token_stands_in_a_log_though_the_hub_logs_all_it_can(alice, server, kernel, triton):
+    secrets = [server.token, kernel.prints("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"),
+               triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user)]
+    texts = {"hub": hub.log(triton), "proxy": hub.log(triton, "proxy"), "server": triton.run("login", f"cat {LOGS}", alice.user).stdout}
+    assert "[D " in texts["hub"]
+    for name, text in texts.items():
+        assert not [secret for secret in secrets if secret in text], f"the log of the {name} has a secret"
+
+
+def test_two_servers_of_one_user_run_at_once(alice, server):
+    name = "second"
+    path = f"/users/{alice.user}/servers/{name}"
+    assert alice.ask("POST", path, {"profile": TINY}, base="/hub/api").status in (201, 202)
+    second = HubServer(alice, name)
+    try:
+        until = time.monotonic() + 40
+        while alice.ask("GET", f"/users/{alice.user}", base="/hub/api").json()["servers"].get(name, {}).get("ready") is not True:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert second.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])") != server.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])")
+    finally:
+        assert alice.ask("DELETE", path, base="/hub/api").status in (202, 204)
+        second.close()
+
+
+@pytest.mark.parametrize("name", ["$(touch pwned)", "a; touch pwned", "'", "a\n#SBATCH --uid=0", "`id`"])
+def test_a_server_is_not_named_like_a_command(alice, name):
+    answer = alice.ask("POST", f"/users/{alice.user}/servers/{quote(name)}", {"profile": TINY}, base="/hub/api")
+    assert answer.status == 400 and "Invalid server_name" in answer.text
+
+
+TELLS = """import json, os, pathlib, re, urllib.error, urllib.request
+port = int(re.search(r':(\\d+)', os.environ['JUPYTERHUB_SERVICE_URL'])[1])
+def tell(data):
+    request = urllib.request.Request(os.environ['JUPYTERHUB_API_URL'] + '/batchspawner', json.dumps(data).encode(),
+                                     {'Authorization': 'token ' + os.environ['JUPYTERHUB_API_TOKEN'], 'Content-Type': 'application/json'})
+    try:
+        return urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as error:
+        return error.code
+told = [tell(data) for data in ({'port': port, 'note': 'x'}, {'note': 'x'}, {'port': str(port)}, {'port': 80}, [port], {'port': port})]
+pathlib.Path('~/told').expanduser().write_text(json.dumps(told))
+"""
+
+
+def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, triton):
+    window = visit()
+    triton.run("login", "mkdir .jupyter", window.user)
+    triton.write("login", "~/.jupyter/jupyter_server_config.py", TELLS, window.user)
+    window.start(TINY)
+    assert json.loads(triton.run("login", "cat told", window.user).stdout) == [400, 400, 400, 400, 400, 201]
+    assert hub.log(triton).count(f"Refused from the server of {window.user}: fields ['note', 'port']") == 1
+    triton.run("login", "scancel --me", window.user)
+
+
+# ---------------------------------------------------------------- the FAQ
+
+@proves("faq-500")
+def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
+    window = visit()
+    window.log_in()
+    window.choose("Too much")
+    window.press_start()
+    entry.shows(window.waits_for("Requested node configuration is not available"))
+    window.choose(TINY)
+    window.press_start()
+    window.arrive()
+    window.triton.run("login", "scancel --me", window.user)
+
+
+@proves("faq-log")
+def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
+    [command] = entry.commands()
+    listed = triton.run("login", command, alice.user).stdout.split()
+    assert listed[0] == LOGS.replace("*", alice.job()).replace("~", f"{FACTS['paths']['home']}/{alice.user}")
+
+
+@proves("faq-stop")
+def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
+    look = next(text for text in entry.messages if text.startswith("squeue"))
+    entry.seen.add(entry.messages.index(look))
+    window = visit()
+    window.start(TINY)
+    job = window.job()
+    Lab(window.page).menu("File", "Log Out")
+    until = time.monotonic() + 20
+    while not any("/hub/login" in page.url for page in window.context.pages):     # it may be a new tab
+        assert time.monotonic() < until, [page.url for page in window.context.pages]
+        window.page.wait_for_timeout(100)
+    assert job in triton.run("login", look, window.user).stdout
+    window.log_in()
+    window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+    with window.context.expect_page() as opened:
+        Lab(window.page).menu("File", "Hub Control Panel")
+    opened.value.wait_for_load_state("networkidle")     # the button works when its script is there
+    opened.value.get_by_role("button", name="Stop My Server").click()
+    ended(triton, window.user, job, seconds=20)
+    opened.value.get_by_role("button", name="Start My Server").wait_for(timeout=10000)
+    assert job not in triton.run("login", look, window.user).stdout
+    window.open()
+    assert "ended" not in window.said(), "no page complains of what the user wanted"
+
+
+@proves("faq-died", [2])
+def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(visit, triton, entry):
+    window = visit()
+    triton.run("login", "truncate --size=400M big.txt", window.user)
+    window.start(TINY)
+    job = window.job()
+    window.ask("GET", "/api/contents/home/big.txt?content=1&type=file&format=text")
+    ended(triton, window.user, job)
+    entry.shows(Lab(window.page).dialog(60, about="unavailable"), 2)
+    window.open()
+    said = window.waits_for("Your last server", 20)
+    assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
+    [look] = entry.commands()
+    assert "kill" in triton.run("login", look, window.user).stdout.lower()
+    told = triton.run("login", f"cat {LOGS.replace('*', job)}", window.user).stdout
+    assert "more memory than its profile Tiny allows" in told or "exceeded memory limit" in told, told[-1500:]
+
+
+@proves("faq-spawn", [0])
+def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
+    window = begun["hanging"]
+    entry.shows(window.waits_for("Spawn failed", 90))
+    look, _ = entry.commands()
+    assert triton.run("login", look, window.user).returncode == 0
+    triton.run("login", "mv .jupyter jupyter-aside", window.user)
+    window.open("/hub/spawn")
+    window.choose(TINY)
+    window.press_start()
+    window.arrive()
+    triton.run("login", "scancel --me", window.user)
+
+
+@proves("faq-time", [0])
+def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry):
+    window = begun["short"]
+    window.page.get_by_text("its time is up then. Save your files.").wait_for(timeout=60000)
+    entry.shows(Lab(window.page).dialog(120, about="unavailable"))
+    window.open()
+    assert "the time of its profile, a minute, was up" in window.waits_for("Your last server", 20)
+    assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
+
+
+def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton):
+    window = begun["unused"]
+    ended(triton, window.user, window.job_then, seconds=150)
+    until = time.monotonic() + 60
+    while "Your last server" not in window.said():      # the hub looks now and then
+        assert time.monotonic() < until, window.said()
+        window.page.wait_for_timeout(2000)
+        window.open()
+    assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.said()
+    used = begun["used"]
+    assert used.job() and used.ask("GET", "/api/kernels").json() == [], "the kernel did not compute, the page is open"
+
+
+# ---------------------------------------------------------------- restarts, after all that a restart would disturb
+
+@pytest.mark.parametrize(("verb", "service"), [("stop", "hub"), ("kill", "hub"), ("stop", "proxy")])
+def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, kernel, triton, verb, service):
+    job, value = alice.job(), f"{verb} {service}"
+    kernel.prints(f"kept = {value!r}")
+    number = f"cat /run/jupyterhub-{service}.pid"
+    before = triton.run("hub", number).stdout
+    triton.run("hub", f"hub-services {verb} {service}; HUB_OPTIONS={'--debug' if service == 'hub' else ''} hub-services start {service}")
+    hub.answers(triton)
+    assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, "it is a new one, and it runs"
+    until = time.monotonic() + 20
+    while alice.ask("GET", "/api/status").status != 200:
+        assert time.monotonic() < until, "the server is not found again"
+        time.sleep(0.2)
+    assert kernel.prints("print(kept)") == value
+    assert alice.job() == job
+    alice.open(f"/user/{alice.user}/lab?reset")
+    alice.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)

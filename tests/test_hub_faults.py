@@ -1,0 +1,203 @@
+"""What goes wrong around JupyterHub ends no server, leaves no job behind, and is told to the user; nor do many people at once."""
+import concurrent.futures
+import re
+import time
+
+import hub
+import jupyter_server
+import pytest
+from hub import TINY, Visit, chromium, visit  # noqa: F401  (fixtures)
+from jupyter_server import ended
+
+pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+PARTITION = hub.FACTS["partitions"]["interactive"]
+PEOPLE = 40
+
+
+def jobs(triton, users):
+    """(user, number) of the jobs that Slurm has of these users."""
+    lines = triton.run("login", f"squeue --noheader --format='%u %i' --user={','.join(users)}").stdout.splitlines()
+    return sorted(tuple(line.split()) for line in lines)
+
+
+def queries(triton):
+    """How many times the hub has asked Slurm for its queue."""
+    said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
+    found = re.search(r"^\s+jupyterhub\s.*?count:(\d+)", said, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services(triton):
+    """The hub, patient: the nodes are one machine, and forty JupyterLabs that start on its two cores take more than a minute."""
+    hub.running(triton, "--ProfileSpawner.http_timeout=240")
+
+
+@pytest.fixture(scope="module")
+def running(triton, chromium):
+    """A window of a user whose server runs, from the first fault to the last."""
+    window = Visit(triton, triton.account(), chromium)
+    window.start(TINY)
+    yield window
+    triton.run("login", "scancel --me", window.user)
+    window.close()
+
+
+def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, record_property):
+    users = [triton.account() for _ in range(PEOPLE)]
+    before, began = queries(triton), time.monotonic()
+    try:
+        got = hub.crowd(triton, users, TINY, within=10)
+        asked, took = queries(triton) - before, time.monotonic() - began
+        assert [answer for answer in got.values() if not answer.get("own")] == []
+        found = jobs(triton, users)
+        assert [user for user, _ in found] == sorted(users), "one job for each, and of its owner"
+        memory = triton.run("hub", "ps -o rss= -p $(cat /run/jupyterhub-hub.pid)").stdout
+        time.sleep(5)
+        quiet = queries(triton)
+        time.sleep(15)
+        quiet = queries(triton) - quiet
+    finally:
+        triton.run("login", f"scancel {' '.join(number for _, number in jobs(triton, users))}")
+    assert asked <= took + 5, f"{asked} questions in {took:.0f} s"
+    assert quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
+    slowest = max(answer["seconds"] for answer in got.values())
+    record_property("measured", f"{PEOPLE} people who log in within 10 s all have their JupyterLab after {slowest:.0f} s; the hub then has "
+                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s")
+
+
+@pytest.fixture
+def closed(triton):
+    """The partition starts no job; calling it opens it again."""
+    def state(word):
+        triton.run("ctl", f"scontrol update partitionname={PARTITION} state={word}")
+
+    state("down")
+    yield lambda: state("up")
+    state("up")
+
+
+def waits_in_queue(window):
+    window.log_in()
+    window.choose(TINY)
+    window.press_start()
+    window.waits_for("PartitionDown: its part of the cluster is closed for a while.")
+
+
+def controller(triton, verb):
+    look = "for i in $(seq 100); do [ -e /run/slurmctld.pid ] || break; sleep 0.1; done"
+    triton.run("ctl", "slurmctld" if verb == "start" else f"kill $(cat /run/slurmctld.pid); {look}")
+
+
+def lives(window):
+    return window.ask("GET", "/api/status").status == 200
+
+
+def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(running, visit, closed, triton):
+    window = visit()
+    waits_in_queue(window)
+    controller(triton, "stop")
+    try:
+        window.waits_for("Slurm does not answer", 30)
+        time.sleep(30)
+        assert lives(running)
+    finally:
+        controller(triton, "start")
+    window.waits_for("Pending in queue", 60)
+    closed()
+    window.arrive(90)
+    assert lives(running)
+    triton.run("login", "scancel --me", window.user)
+
+
+def test_a_start_that_is_cancelled_says_so(visit, closed, triton):
+    window = visit()
+    waits_in_queue(window)
+    triton.run("login", "scancel --me", window.user)
+    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
+
+
+def node_of(triton, window):
+    return triton.run("login", "squeue --me --noheader --format=%B", window.user).stdout.strip()
+
+
+def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(running, visit, triton):
+    node = node_of(triton, running)
+    triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
+    try:
+        window = visit()
+        window.start(TINY)
+        assert node_of(triton, window) != node and lives(running)
+    finally:
+        triton.run("ctl", f"scontrol update nodename={node} state=resume")
+        triton.run("login", "scancel --me", window.user)
+
+
+def test_a_server_lives_though_slurmd_is_killed(running, triton):
+    node = node_of(triton, running)
+    triton.run(node, "kill -9 $(cat /run/slurmd.pid)")
+    try:
+        assert lives(running)
+        time.sleep(16)     # longer than the hub goes without a look
+        assert lives(running) and running.job()
+    finally:
+        triton.run(node, "slurmd")
+    time.sleep(5)
+    assert lives(running) and running.job()
+
+
+def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, triton):
+    window = visit()
+    window.log_in()
+    window.choose(TINY)
+    lock = "import sqlite3, time; base = sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite'); base.execute('BEGIN EXCLUSIVE'); time.sleep(10)"
+    locked = triton.start("hub", f"setpriv --reuid jupyterhub --regid jupyterhub --init-groups /usr/bin/python3 -c \"{lock}\"")
+    time.sleep(1)
+    window.press_start()
+    window.arrive()
+    assert locked.wait(timeout=20) == 0
+    assert lives(running)
+    triton.run("login", "scancel --me", window.user)
+
+
+def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, running, closed, triton):
+    users = [triton.account() for _ in range(10)]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        crowd = pool.submit(hub.crowd, triton, users, TINY, 2)
+        until = time.monotonic() + 60
+        while len(jobs(triton, users)) < len(users):
+            assert time.monotonic() < until, jobs(triton, users)
+            time.sleep(0.5)
+        triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
+        assert all("error" in answer for answer in crowd.result().values())
+    hub.answers(triton)
+    until = time.monotonic() + 60
+    while jobs(triton, users):
+        assert time.monotonic() < until, jobs(triton, users)
+        time.sleep(0.5)
+    window = visit(users[0])
+    window.log_in()
+    window.waits_for("the hub was restarted while it started. Start it again.")
+    closed()
+    window.choose(TINY)
+    window.press_start()
+    window.arrive()
+    assert jobs(triton, users) == [(users[0], window.job())]
+    assert lives(running)
+    triton.run("login", "scancel --me", window.user)
+
+
+def test_the_failure_of_a_node_is_told(running, triton):
+    job, node = running.job(), node_of(triton, running)
+    triton.run("ctl", f"scontrol update nodename={node} state=down reason=test")
+    try:
+        ended(triton, running.user, job)
+        until = time.monotonic() + 60
+        while "Your last server" not in running.said():
+            assert time.monotonic() < until, running.said()
+            running.open()
+            running.page.wait_for_timeout(2000)
+        assert f"(job {job}) ended: its node failed. Start it again." in running.said()
+        assert not running.job(), "Slurm does not start it anew for nobody"
+    finally:
+        triton.run("ctl", f"scontrol update nodename={node} state=resume", check=False)      # it may be back by itself

@@ -1,0 +1,48 @@
+#!/bin/bash
+# The job of one server. The hub fills in what stands in double braces, none of which a user can write.
+#SBATCH --job-name={{ job_name }}
+#SBATCH --output="{{ log }}"
+#SBATCH --partition={{ partition }}
+#SBATCH --time={{ time }}
+#SBATCH --mem={{ memory }}
+#SBATCH --chdir=/
+#SBATCH --no-requeue
+#SBATCH --export={{ keep }}
+{% if options %}#SBATCH {{ options }}
+{% endif %}
+umask {{ umask }}       # the log is made with the hub's, for its owner only; files of the user as from a login shell
+export HOME=~ USER=$(id -un)
+. /etc/profile
+module load {{ modules }}
+cd
+
+find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
+
+# Where JupyterLab begins: links to everywhere, and nothing can be made beside them.
+own=$(mktemp -d "/tmp/jupyter-$SLURM_JOB_ID-XXXXXX")
+begin=$own/begin
+mkdir "$begin"
+{% for name, target in links %}[ ! -d "{{ target }}" ] || ln -s "{{ target }}" "$begin/{{ name }}"
+{% endfor %}chmod 500 "$begin"
+export JUPYTERHUB_ROOT_DIR=$begin
+trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
+
+# When the job ends: labextension/ warns ten minutes before.
+mkdir "$own/labconfig"
+ends=$(date --date "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e)" +%s) &&
+    echo "{\"jobEnds\": \"$ends\"}" > "$own/labconfig/page_config.json"
+export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+
+{{ command }} &
+server=$!
+trap 'kill -TERM $server' TERM
+wait $server; status=$?
+while kill -0 $server 2>/dev/null; do wait $server; status=$?; done
+
+# What the kernel counted: cgroup v1, cgroup v2. The log is the user's, so it says what to do.
+v1=/sys/fs/cgroup/memory/$(sed -n 's/^[0-9]*:memory:.*\(slurm.*\)/\1/p' /proc/self/cgroup)/memory.oom_control
+v2=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/memory.events
+if [ $status = 137 ] && grep -qs '^oom_kill [1-9]' "$v1" "$v2"; then
+    echo Your server was killed: it took more memory than its profile {{ profile }} allows, {{ most }}. {{ advice }}
+fi
+exit $status

@@ -1,0 +1,65 @@
+"""JupyterHub for a Slurm cluster. What the cluster is called and which profiles it has stands in facts.toml, beside this file."""
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
+sys.path.insert(0, str(HERE))
+from profile_spawner import Profile, ProfileSpawner  # noqa: E402
+
+facts = tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
+paths, host = facts["paths"], facts["hosts"]["hub"]
+central = f"{paths['jupyter_env']}/bin"
+c = get_config()  # noqa: F821
+
+# The hub listens for the proxy and for the servers on the nodes; readers reach it through the proxy alone.
+c.JupyterHub.bind_url = f"https://{host}"
+c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
+c.JupyterHub.hub_connect_url = f"http://{host}:8081"
+c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"       # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
+if c.JupyterHub.db_url.startswith("sqlite"):
+    c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}     # seconds: a backup may hold the file
+c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
+
+# The proxy is a service of its own (start-proxy): hub and proxy restart one by one, and no server ends.
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8001"
+c.ConfigurableHTTPProxy.auth_token = (STATE / "proxy_token").read_text().strip()
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.last_activity_interval = 5       # seconds: a proxy that was restarted learns its routes then
+
+# Who may log in: who has an account here.
+c.JupyterHub.authenticator_class = "pam"
+c.PAMAuthenticator.service = "jupyterhub"
+c.PAMAuthenticator.open_sessions = False
+c.Authenticator.allow_all = True
+
+# What the browser is told. Each user's server has the same origin: see README.md about a domain of its own for each.
+c.JupyterHub.cookie_host_prefix_enabled = True
+c.JupyterHub.tornado_settings = {
+    "cookie_options": {"Secure": True, "SameSite": "Lax"},
+    "headers": {"Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+                "img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+                "X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=31536000"},
+}
+
+# The servers.
+c.JupyterHub.spawner_class = ProfileSpawner
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.named_server_limit_per_user = 3
+c.JupyterHub.template_paths = [str(HERE / "templates")]
+c.ProfileSpawner.profiles = [Profile(**profile) for profile in facts["profiles"]]
+c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
+c.ProfileSpawner.req_partition = facts["partitions"]["interactive"]
+c.ProfileSpawner.modules = [facts["modules"]["jupyter"]]
+c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths["scratch"])]
+c.ProfileSpawner.cmd = [f"{central}/jupyterhub-singleuser"]
+c.ProfileSpawner.batchspawner_singleuser_cmd = f"{central}/batchspawner-singleuser"
+c.ProfileSpawner.log_pattern = facts["logs"]["pattern"]
+c.ProfileSpawner.log_days = 7 * {"one": 1, "two": 2, "four": 4}[re.fullmatch(r"(\w+) weeks?", facts["logs"]["keep"])[1]]
+c.ProfileSpawner.home_advice = f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths['work']} has more space; the quota of a home is {facts['quota']['home']}."
+c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
+c.ProfileSpawner.http_timeout = 60          # one that runs must answer
+c.ProfileSpawner.poll_interval = 15
