@@ -1,7 +1,7 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, nbdime-git, imports, cluster, sjupyter.
+line choose some: site, notebooks, pairs, scale, nbdime-git, imports, cluster, sjupyter.
 """
 import os
 import re
@@ -183,6 +183,7 @@ BENCHES = {
     "site": site,
     "notebooks": notebooks,
     "pairs": script("tests/bench_pairs.py"),
+    "scale": script("tests/bench_scale.py"),
     "nbdime-git": script("tests/bench_nbdime_git.py", "--env", ROOT / ".venv-nbdime"),
     "imports": imports,
     "cluster": small_triton,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from course import pairs, runner, sandbox
+from course import pairs, report, runner, sandbox
 
 NAMES = sorted(pair.name for pair in pairs.find(runner.NOTEBOOKS) if pair.ipynb)
 
@@ -49,7 +49,9 @@ def test_a_fresh_run_gives_the_stored_outputs(name, outcome):
     if result.outcome == "skipped":
         pytest.skip(f"{name}: {result.reason}")
     if result.outcome == "failed":
-        pytest.fail(runner.describe(result), pytrace=False)
+        # GitHub shows beside the notebook's line what begins a line of the log like this.
+        annotations = report.annotations([result]) if os.environ.get("GITHUB_ACTIONS") == "true" else []
+        pytest.fail("\n".join([report.describe(result), *annotations]), pytrace=False)
 
 
 def test_notebooks_run_offline_and_cannot_write_outside_their_folder():

@@ -42,6 +42,16 @@ def test_a_second_refresh_changes_no_byte(notebook):
     assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_bytes() == before
 
 
+def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(notebook, monkeypatch, capsys):
+    stored = notebook("print(1 + 1)")
+    before = stored.path.read_bytes()
+    monkeypatch.setattr("builtins.input", lambda question: "" if "x: keep these outputs?" in question else "y")
+    assert runner.refresh([stored], runner._ask)
+    assert stored.path.read_bytes() == before and "x: left as it was" in capsys.readouterr().out
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert runner.refresh([stored], runner._ask) and stored.path.read_bytes() != before
+
+
 @pytest.mark.parametrize("source, limits, says", [
     ("import os; print(os.urandom(8))", {}, "a second run does not repeat the first"),
     ("1 / 0", {}, "ZeroDivisionError"),

@@ -71,18 +71,19 @@ class Guard:
             problems.append(self.stopped)
             item.parent.kernel.stop()
         problems += self._dynamic_problems(item, refused)
-        item.user_properties.append(("problems", problems))
+        item.user_properties += [("problems", problems), ("outputs", item.test_outputs or [])]
         assert not problems, problems
 
     def pytest_runtest_logreport(self, report):
         if report.when != "call" and report.outcome == "passed":
             return
-        problems = dict(report.user_properties).get("problems")
+        known = dict(report.user_properties)
+        problems = known.get("problems")
         if problems is None:  # not run, or a fault outside the cell
             problems = [report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)]
         number = int(report.nodeid.rsplit(" ", 1)[-1]) + 1
-        self.cells.append({"cell": number, "outcome": report.outcome,
-                           "problems": problems, "seconds": round(report.duration, 3)})
+        self.cells.append({"cell": number, "outcome": report.outcome, "problems": problems, "seconds": round(report.duration, 3),
+                           "outputs": known.get("outputs") if report.outcome == "failed" else None})
 
     # what is checked
 

@@ -1,13 +1,16 @@
 """Validate the course's notebooks against their stored outputs, or refresh those outputs.
 
-    python -m course.runner validate [--json] [NAME ...]
+    python -m course.runner validate [--json] [--changed] [--explain] [--on slurm [--resume]] [NAME ...]
     python -m course.runner refresh NAME ...
 
 Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, as many at a time as there
-are processor cores and the longest first. NAME is a notebook's name without its ending; none means all.
+are processor cores and as their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
+means all. With --changed those are left out that passed and can see nothing that changed since; --explain says for each why
+it runs (see changes.py).
 """
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -20,22 +23,24 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
-import pytest
-from jupyter_client.kernelspec import KernelSpecManager
+from . import changes, halves, sandbox, sanitize, slurm
+from . import report as reports
+from .report import describe
 
-from . import nbval_plugin, pairs, sandbox, sanitize
-
-ROOT = Path(__file__).resolve().parents[2]
+# What runs notebooks is imported where it is used: to find that nothing has changed takes less time than to import it.
+ROOT = changes.ROOT
 NOTEBOOKS = ROOT / "notebooks"
+RECORDS = ROOT / "_build/validated"
+NBDIFF = ROOT / ".venv-nbdime/bin/nbdiff"
 GRACE = 20  # seconds beyond a notebook's own limit until its sandbox is ended from outside
 
 
 @dataclass
 class Result:
-    """What became of a notebook: `outcome` is passed, failed or skipped, and `reason` says why if it is not passed.
+    """What became of a notebook: `outcome` is passed, failed, skipped or unchanged, and `reason` says why if it is not passed.
 
-    seconds: wall time; memory_mb: peak resident memory of its largest process; problems: (line of the .md half, text).
+    seconds: wall time; memory_mb: peak resident memory of its largest process; problems: (line of the .md half, text);
+    cells: of each code cell that ran its number, its line in the .md half, its seconds, and if it failed its fresh outputs.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Result:
     seconds: float = 0.0
     memory_mb: float = 0.0
     problems: list = field(default_factory=list)
+    cells: list = field(default_factory=list)
 
 
 @dataclass
@@ -65,23 +71,51 @@ class Notebook:
         return self.metadata.get("measured", {}).get("seconds", self.limits[0])
 
 
+def next_to_start(waiting, running, free_mb):
+    """The index in `waiting` of the notebook to start: the first whose declared memory fits beside those of `running`.
+
+    waiting: Notebooks, the longest first; free_mb: what may be declared in all. None if none fits. With nothing running the
+    first is taken even if it is too large: else it would never run.
+    """
+    left = free_mb - sum(notebook.limits[1] for notebook in running)
+    for index, notebook in enumerate(waiting):
+        if notebook.limits[1] <= left:
+            return index
+    return 0 if waiting and not running else None
+
+
+def memory_mb():
+    """What notebooks may take together here: what is available of the machine's memory, or of this process's cgroup if that is less."""
+    import psutil
+
+    room = [psutil.virtual_memory().available]
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            room.append(int(Path("/sys/fs/cgroup", limit).read_text()) - int(Path("/sys/fs/cgroup", used).read_text()))
+        except (OSError, ValueError):   # no such file, or "max"
+            pass
+    if "SLURM_MEM_PER_NODE" in os.environ:
+        room.append(int(os.environ["SLURM_MEM_PER_NODE"]) << 20)
+    return min(room) / 2**20
+
+
 def load(names=(), folder=NOTEBOOKS):
     """Return the Notebooks called `names`, all if there are none; ValueError names one that does not exist."""
-    found = {pair.name: pair.ipynb for pair in pairs.find(folder) if pair.ipynb}
+    found = {pair.name: pair.ipynb for pair in halves.find(folder) if pair.ipynb}
     unknown = set(names) - set(found)
     if unknown:
         raise ValueError(f"there is no notebook {unknown.pop()} in {folder.name}/; there are: {', '.join(sorted(found))}")
     notebooks = []
     for name in names or sorted(found):
         try:
-            metadata = nbformat.read(found[name], as_version=4).metadata
-        except Exception as error:  # nbformat raises many kinds; the pair check explains them
+            metadata = json.loads(found[name].read_bytes())["metadata"] | {}
+        except (OSError, ValueError, KeyError, TypeError) as error:  # the pair check explains it
             metadata = {"broken": f"{type(error).__name__}: {error}".splitlines()[0]}
         notebooks.append(Notebook(name, found[name], Path(folder), metadata))
     return notebooks
 
 
-def missing(notebook):
+def missing(notebook, surroundings):
     """What `notebook` needs and this machine has not, as (outcome, reason), or None."""
     if "broken" in notebook.metadata:
         return "failed", f"not a notebook: {notebook.metadata['broken']}"
@@ -94,21 +128,37 @@ def missing(notebook):
         present, remedy = NEEDS[need]
         if not present():
             return "skipped", f"{need} is not here: {remedy}"
-    kernel, kernels = notebook.metadata.get("kernelspec", {}).get("name"), KernelSpecManager().find_kernel_specs()
-    if kernel not in kernels:
-        return "failed", f"its kernel {kernel!r} is not here; there are: {', '.join(sorted(kernels))}"
+    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    if kernel not in _kernels():
+        return "failed", f"its kernel {kernel!r} is not here; there are: {', '.join(sorted(_kernels()))}"
+    try:
+        changes.read(notebook, surroundings)
+    except ValueError as error:
+        return "failed", str(error)
     return None
 
 
+@functools.cache
+def _kernels():
+    from jupyter_client.kernelspec import KernelSpecManager
+    return set(KernelSpecManager().find_kernel_specs())
+
+
 NEEDS = {
-    "r": (lambda: "ir" in KernelSpecManager().find_kernel_specs(), "make system installs it (r-cran-irkernel)"),
-    "nbdime": (lambda: (ROOT / ".venv-nbdime/bin/nbdiff").exists(), "make .venv-nbdime installs it"),
+    "r": (lambda: "ir" in _kernels(), "make system installs it (r-cran-irkernel)"),
+    "nbdime": (lambda: NBDIFF.exists(), "make .venv-nbdime installs it"),
     "slurm": (lambda: shutil.which("sbatch") is not None, "run it on a cluster"),
 }
 
 
-def validate(notebooks, report=lambda result: None):
-    """Run each of `notebooks`; call `report` with each Result as it comes and return them all."""
+def validate(notebooks, report=lambda result: None, records=None, surroundings=None, progress=lambda done, total, running: None):
+    """Run each of `notebooks`; call `report` with each Result as it comes and return them all.
+
+    records: the folder that keeps under which conditions each passed; None keeps nothing. progress: called about once a second.
+    """
+    from . import nbval_plugin  # noqa: F401  here once, not in each child
+
+    surroundings = surroundings or changes.Surroundings()
     results = []
 
     def finish(result):
@@ -117,50 +167,66 @@ def validate(notebooks, report=lambda result: None):
 
     waiting = []
     for notebook in notebooks:
-        absent = missing(notebook)
+        absent = missing(notebook, surroundings)
         if absent:
             finish(Result(notebook.name, *absent))
         else:
             waiting.append(notebook)
-    waiting.sort(key=lambda notebook: notebook.expected_seconds)
+    recorded = {notebook.name: changes.load_record(records, notebook.name) if records else None for notebook in waiting}
+    seconds = {notebook.name: changes.measured(recorded[notebook.name], "seconds", notebook.expected_seconds) for notebook in waiting}
+    waiting.sort(key=lambda notebook: -seconds[notebook.name])
+    free_mb = memory_mb()
     isolated = sandbox.obstacle() is None
     jobs, running = len(os.sched_getaffinity(0)), {}
     with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
         try:
             while waiting or running:
-                while waiting and len(running) < jobs:
-                    notebook, work = waiting.pop(), Path(tempfile.mkdtemp(dir=top))
-                    _prepare(notebook, work)
-                    child = sandbox.start(lambda: _run(notebook, work, isolated), work, isolated)  # noqa: B023
-                    running[child.result] = notebook, work, child, time.monotonic()
+                while len(running) < jobs:
+                    index = next_to_start(waiting, [notebook for notebook, *_ in running.values()], free_mb)
+                    if index is None:
+                        break
+                    notebook, work = waiting.pop(index), Path(tempfile.mkdtemp(dir=top))
+                    # Before it is copied: what changes from here on is found the next time.
+                    seen = changes.fingerprint(notebook, surroundings) if records and isolated else None
+                    child = _start(_run, notebook, work, isolated, surroundings)
+                    running[child.result] = notebook, work, child, time.monotonic(), seen
+                progress(len(results), len(notebooks), [(notebook.name, time.monotonic() - since, seconds[notebook.name])
+                                                        for notebook, _, _, since, _ in running.values()])
                 ready, _, _ = select.select(list(running), [], [], 1)
                 for descriptor in running.keys() - set(ready):
-                    notebook, _, child, since = running[descriptor]
+                    notebook, _, child, since, _ = running[descriptor]
                     if time.monotonic() - since > notebook.limits[0] + GRACE:
                         child.kill()
                 for descriptor in ready:
-                    notebook, work, child, since = running.pop(descriptor)
-                    finish(_result(notebook, work, child, time.monotonic() - since))
+                    notebook, work, child, since, seen = running.pop(descriptor)
+                    result = _result(notebook, work, child, time.monotonic() - since)
+                    if records:
+                        changes.save_record(records, notebook.name, seen if result.outcome == "passed" else None,
+                                            seconds=result.seconds, memory_mb=result.memory_mb)
+                    finish(result)
                     shutil.rmtree(work, ignore_errors=True)
         finally:
-            for _, _, child, _ in running.values():
+            for _, _, child, _, _ in running.values():
                 child.kill()
     return results
 
 
-def _prepare(notebook, work):
-    shutil.copytree(notebook.folder, work / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_build"))
+def _start(function, notebook, work, isolated, surroundings):
+    """Begin `function(notebook, work, isolated)` in a sandbox that shows the notebook only what it may see; return the Child."""
+    changes.copy(notebook, surroundings, work / "notebooks")
     for name in ("home", "tmp", "state"):
         (work / name).mkdir()
     fonts = ROOT / ".venv/share/matplotlib-cache"  # finding the machine's fonts takes seconds, and is done once
     if fonts.exists():
         shutil.copytree(fonts, work / "state/matplotlib")
     (work / "sanitize.cfg").write_text(sanitize.nbval_file(sanitize.load()), encoding="utf-8")
+    hidden = changes.hidden(notebook.metadata["course"]["needs"], surroundings, work)
+    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden)
 
 
 def environment(work):
     """The variables that a notebook's kernel gets, with every writable place below `work`."""
-    keep = {name: os.environ[name] for name in ("USER", "LOGNAME", "SHELL", "TERM") if name in os.environ}
+    keep = {name: os.environ[name] for name in changes.KEPT_VARIABLES if name in os.environ}
     return keep | {
         "HOME": f"{work}/home",
         "TMPDIR": f"{work}/tmp",
@@ -178,6 +244,10 @@ def environment(work):
 
 def _run(notebook, work, isolated):
     """In the sandbox: validate one notebook and return a dict of what was found."""
+    import pytest
+
+    from . import nbval_plugin
+
     copy = _enter(notebook, work)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated)
@@ -209,9 +279,11 @@ def _result(notebook, work, child, seconds):
     result = Result(notebook.name, "passed", "", round(found["seconds"], 1), round(found["memory_mb"]))
     failed = [cell for cell in found["cells"] if cell["outcome"] == "failed"]
     lines = _cell_lines(notebook.path.with_suffix(".md"))
-    for cell in failed:
+    for cell in found["cells"]:
         line = lines[cell["cell"] - 1] if 0 < cell["cell"] <= len(lines) else 0
-        result.problems += [[line, f"cell {cell['cell']}: {problem}"] for problem in cell["problems"]]
+        result.cells.append({"cell": cell["cell"], "line": line, "seconds": cell["seconds"], "outputs": cell["outputs"]})
+        if cell["outcome"] == "failed":
+            result.problems += [[line, f"cell {cell['cell']}: {problem}"] for problem in cell["problems"]]
     if failed:
         unrun = sum(cell["outcome"] == "skipped" for cell in found["cells"])
         result.outcome, result.reason = "failed", f"{len(failed)} of {len(found['cells'])} cells" + (f", {unrun} not run" if unrun else "")
@@ -229,24 +301,18 @@ def _cell_lines(path):
     return [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"`{3,}\{code-cell\}", line)]
 
 
-def describe(result):
-    """A Result as a person reads it: a line, and below it one paragraph for each problem."""
-    word = result.outcome.upper() if result.outcome == "failed" else result.outcome
-    line = f"{word:8}{result.name:24}"
-    if result.seconds:
-        line += f"{result.seconds:6.1f} s {result.memory_mb:5.0f} MB"
-    if result.reason:
-        line += f"  {result.reason}"
-    for number, text in result.problems:
-        line += f"\n    notebooks/{result.name}.md:{number}: " + text.replace("\n", "\n        ")
-    return line
+def refresh(notebooks, accept=lambda name: True):
+    """Execute each notebook anew and keep its outputs, if a second run gives the same; show what changed. False if one failed.
 
+    accept: called with the name of each once its difference is shown; what it says no to is left as it was.
+    """
+    import nbformat
 
-def refresh(notebooks):
-    """Execute each notebook anew and keep its outputs, if a second run gives the same; show what changed. False if one failed."""
-    good = True
+    from . import pairs
+
+    good, surroundings = True, changes.Surroundings()
     for notebook in notebooks:
-        absent = missing(notebook)
+        absent = missing(notebook, surroundings)
         if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
             absent = "failed", f"its halves differ: make sync NB={notebook.name}"
         if absent:
@@ -256,15 +322,17 @@ def refresh(notebooks):
         with tempfile.TemporaryDirectory(prefix="refresh-") as top:
             work = Path(top, "work")
             work.mkdir()
-            _prepare(notebook, work)
-            isolated = sandbox.obstacle() is None
-            child = sandbox.start(lambda: _execute(notebook, work), work, isolated)  # noqa: B023
+            child = _start(_execute, notebook, work, sandbox.obstacle() is None, surroundings)
             try:
-                fresh = nbformat.from_dict(child.collect())
+                ran = nbformat.from_dict(child.collect())
             except RuntimeError as error:
                 print(f"{notebook.name}: not refreshed: {error}", file=sys.stderr)
                 good = False
                 continue
+            fresh = nbformat.read(notebook.path, as_version=4)
+            fresh.metadata["language_info"] = ran.metadata.language_info
+            for old, new in zip((cell for cell in fresh.cells if cell.cell_type == "code"), ran.cells, strict=True):
+                old.outputs, old.execution_count = new.outputs, new.execution_count
             # The second run, in a copy of the folder that has the new outputs.
             again = Path(top, "notebooks")
             shutil.copytree(notebook.folder, again, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -278,6 +346,9 @@ def refresh(notebooks):
             fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result)
             pairs.write_ipynb(fresh, copy.path)
             _show_difference(notebook.path, copy.path)
+            if not accept(notebook.name):
+                print(f"{notebook.name}: left as it was")
+                continue
             pairs.write_ipynb(fresh, notebook.path)
             print(f"{notebook.name}: refreshed, {result.seconds} s, {result.memory_mb} MB")
     return good
@@ -290,8 +361,9 @@ def _steady(before, result):
     return before if near else new
 
 
-def _execute(notebook, work):
+def _execute(notebook, work, isolated):
     """In the sandbox: execute a notebook and return it as a dict."""
+    import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -306,11 +378,17 @@ def _execute(notebook, work):
 
 
 def _show_difference(old, new):
-    nbdiff = ROOT / ".venv-nbdime/bin/nbdiff"
-    if nbdiff.exists():
-        print(subprocess.run([nbdiff, "--no-color", old, new], capture_output=True, text=True).stdout, end="")
+    if NBDIFF.exists():
+        print(subprocess.run([NBDIFF, "--no-color", old, new], capture_output=True, text=True).stdout, end="")
     else:
         print("what changed cannot be shown: make .venv-nbdime")
+
+
+def _ask(name):
+    try:
+        return input(f"{name}: keep these outputs? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def main(arguments=None):
@@ -318,26 +396,75 @@ def main(arguments=None):
     parser.add_argument("task", choices=["validate", "refresh"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--changed", action="store_true", help="run only what something changed for since it passed")
+    parser.add_argument("--explain", action="store_true", help="say why each runs, or does not")
+    parser.add_argument("--on", choices=["slurm"], help="run them as jobs (see slurm.py)")
+    parser.add_argument("--resume", action="store_true", help="gather the jobs of a run whose terminal has ended")
+    options = parser.parse_intermixed_args(arguments)
     try:
         notebooks = load([name.removesuffix(".ipynb").removesuffix(".md").removeprefix("notebooks/") for name in options.names])
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     if options.task == "refresh":
-        return 0 if refresh(notebooks) else 1
-    if options.json:
-        results = validate(notebooks, lambda result: print(json.dumps(dataclasses.asdict(result)), flush=True))
-    else:
-        results = validate(notebooks, lambda result: print(describe(result), flush=True))
+        return 0 if refresh(notebooks, _ask if sys.stdin.isatty() else lambda name: True) else 1
+    surroundings, began = changes.Surroundings(), time.monotonic()
+    why = _why(notebooks, surroundings, options)
+    results = [] if options.resume else [Result(notebook.name, "unchanged") for notebook in notebooks if not why[notebook.name]]
+    if options.explain:
+        for name, reasons in why.items():
+            print(f"{name:24}{'runs: ' + '; '.join(reasons) if reasons else 'does not run: it passed, and nothing it can see changed since'}")
+    running = [notebook for notebook in notebooks if why[notebook.name]]
+    progress = reports.Progress()
+    by_name, differences = {notebook.name: notebook for notebook in notebooks}, {}
+
+    def report(result):
+        progress.clear()
+        if options.json:
+            print(json.dumps(dataclasses.asdict(result)), flush=True)
+            return
+        print(describe(result), flush=True)
+        differences[result.name] = reports.difference(result, by_name[result.name], NBDIFF)
+        print(differences[result.name], end="", flush=True)
+
+    if options.on:
+        try:
+            results += slurm.validate(notebooks if options.resume else running, report, options.resume, progress=progress.show)
+        except slurm.SlurmError as error:
+            parser.exit(1, f"{error}\n")
+        except KeyboardInterrupt:
+            parser.exit(130, "stopped; its jobs are cancelled\n")
+    elif running:
+        results += validate(running, report, RECORDS, surroundings, progress.show)
+    progress.clear()
+    if not options.json:
+        for line in filter(None, [reports.slowest(results), *(reports.annotations(results) if os.environ.get("GITHUB_ACTIONS") == "true" else ())]):
+            print(line)
+        print(reports.write(RECORDS.parent, results, by_name, differences, summary(results), time.monotonic() - began))
         print(summary(results))
     return 1 if any(result.outcome == "failed" for result in results) else 0
 
 
+def _why(notebooks, surroundings, options):
+    """For each notebook's name the reasons why it runs; none if it need not."""
+    if options.names or not options.changed:
+        return {notebook.name: ["it was asked for"] for notebook in notebooks}
+    always, some = changes.rule(os.environ)
+    if always:
+        return {notebook.name: [always] for notebook in notebooks}
+    why = {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
+    if some:
+        seed = os.environ.get("GITHUB_SHA", "")
+        for name in changes.sample([name for name in why if not why[name]], seed):
+            why[name] = [f"it is in the sample of {seed or 'no commit'}"]
+    return why
+
+
 def summary(results):
-    """One line that says how many notebooks passed, failed and were skipped, and under which conditions."""
-    count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped")}
-    line = ", ".join(f"{number} {outcome}" for outcome, number in count.items() if number or outcome != "skipped")
-    return f"notebooks: {line}" + (f"; not isolated: {sandbox.obstacle()}" if sandbox.obstacle() else "")
+    """One line that says how many notebooks passed, failed, were skipped and did not run, and under which conditions."""
+    count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("passed", "failed", "skipped", "unchanged")}
+    line = ", ".join(f"{number} {outcome}" for outcome, number in count.items() if number or outcome in ("passed", "failed"))
+    ran = count["unchanged"] < len(results)
+    return f"notebooks: {line}" + (f"; not isolated: {sandbox.obstacle()}" if ran and sandbox.obstacle() else "")
 
 
 if __name__ == "__main__":

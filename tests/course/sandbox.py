@@ -7,6 +7,7 @@ that; where it does not, `obstacle` says why and `start` can run the function wi
 import ctypes
 import fcntl
 import functools
+import gc
 import json
 import os
 import signal
@@ -49,10 +50,11 @@ class Child:
         return answer["value"]
 
 
-def start(function, folder, isolated=True):
+def start(function, folder, isolated=True, hidden=()):
     """Call `function()` in a child that may write below `folder` alone; return a Child at once.
 
-    The function's return value must be JSON. With `isolated` false it runs without namespaces.
+    The files and folders `hidden` are empty for it. The function's return value must be JSON. With `isolated` false it runs
+    without namespaces.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -61,8 +63,9 @@ def start(function, folder, isolated=True):
         return Child(pid, reading)
     status = 1
     try:
+        gc.freeze()     # what the parent left unclosed is not this child's to warn of
         os.close(reading)
-        status = _supervise(function, Path(folder), writing, isolated)
+        status = _supervise(function, Path(folder), writing, isolated, hidden)
     except SystemExit as end:
         _answer(writing, {"error": str(end)})
     except BaseException:  # a forked child must never run on into its parent's code
@@ -100,7 +103,7 @@ def refused_connections():
     return count
 
 
-def _supervise(function, folder, result, isolated):
+def _supervise(function, folder, result, isolated, hidden):
     if isolated:
         _unshare()
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -111,7 +114,7 @@ def _supervise(function, folder, result, isolated):
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if isolated:
         _loopback_up()
-        _close_filesystem(folder)
+        _close_filesystem(folder, hidden)
     _answer(result, {"value": function()})
     return 0
 
@@ -135,8 +138,13 @@ def _loopback_up():
         fcntl.ioctl(interface, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
 
 
-def _close_filesystem(folder):
+def _close_filesystem(folder, hidden):
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    for path in hidden:
+        if path.is_dir():
+            _mount("tmpfs", path, "tmpfs", 0)
+        else:
+            _mount("/dev/null", path, None, _MS_BIND)
     _mount(folder, folder, None, _MS_BIND)
     # A resolver that is on no loopback address: a name that is looked up counts as an attempt to leave.
     resolver = folder / ".resolv.conf"

@@ -1,0 +1,75 @@
+"""How time and memory grow with the number of notebooks, from 10 to 1,000; exits 1 if more than in proportion.
+
+Each line shows the processor time at each size and the growth of the time for one notebook from the second size to the last. A whole
+validation is measured up to 40 notebooks: 1,000 take minutes, and say no more.
+"""
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import generate
+from course import changes, pairs, runner
+
+DECIDE = ("import sys; from pathlib import Path; from course import changes, runner; place = changes.Surroundings(); "
+          "notebooks = runner.load(folder=Path(sys.argv[1])); "
+          "sys.exit(any(changes.why_run(notebook, place, Path(sys.argv[1], '_build')) for notebook in notebooks))")
+VALIDATE = ("import resource, sys; from pathlib import Path; from course import runner; results = runner.validate(runner.load(folder=Path(sys.argv[1]))); "
+            "print([runner.describe(result) for result in results if result.outcome != 'passed'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+
+
+def run(program, folder):
+    """Run it on `folder` in a process of its own: the processor time that it and its children took, in seconds, and what it printed."""
+    began = _children()
+    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(changes.ROOT / "tests")})
+    if done.returncode:
+        sys.exit(f"it does not do what is measured here:\n{done.stdout}{done.stderr}")
+    return _children() - began, done.stdout
+
+
+def _children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def line(name, seconds, most):
+    sizes = sorted(seconds)
+    growth = seconds[sizes[-1]] / sizes[-1] / (seconds[sizes[-2]] / sizes[-2])
+    print(f"{name:40}" + "".join(f"{size:6}: {seconds[size]:6.2f} s" for size in sizes) + f"  growth {growth:.2f}  (at most {most})", flush=True)
+    return growth <= most
+
+
+def main():
+    check, warm, cold, memory = {}, {}, {}, {}
+    with tempfile.TemporaryDirectory() as top:
+        for size in (10, 100, 1000):
+            folder = Path(top, f"{size}")
+            generate.make(folder, size)
+            began = time.process_time()
+            assert not pairs.check(folder)
+            check[size] = time.process_time() - began
+            place = changes.Surroundings()
+            for notebook in runner.load(folder=folder):
+                changes.save_record(folder / "_build", notebook.name, changes.fingerprint(notebook, place))
+            run(DECIDE, folder)
+            warm[size], _ = run(DECIDE, folder)
+        for size in (10, 40):
+            folder = Path(top, f"cold-{size}")
+            generate.make(folder, size)
+            cold[size], printed = run(VALIDATE, folder)
+            wrong, memory[size] = printed.splitlines()[-1].rsplit(" ", 1)
+            if wrong != "[]":
+                sys.exit(f"generated notebooks do not pass: {wrong}")
+    met = [line("pair check", check, 1.3), line("validation, nothing changed", warm, 1.3), line("validation", cold, 1.3)]
+    ratio = int(memory[40]) / int(memory[10])
+    print(f"{'memory of the runner':40}{int(memory[10]) // 1024} MB, {int(memory[40]) // 1024} MB  ratio {ratio:.2f}  (at most 1.3)")
+    each = (warm[1000] - warm[10]) / 990 * 1000
+    print(f"{'nothing changed':40}{warm[10]:.2f} s and {each:.1f} ms for each notebook  (at most 2 ms)")
+    return 0 if all(met) and ratio <= 1.3 and each <= 2 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
