@@ -23,6 +23,8 @@ extensions = [
     "facts",
     "notebook_facts",
     "proof",
+    "frontend",
+    "site_search",
     "myst_nb",
     "notfound.extension",
     "sphinx_copybutton",
@@ -54,6 +56,21 @@ html_baseurl = _facts["site"]["url"]
 html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
+html_js_files = ["guide.js"]
+html_permalinks_icon = "#"
+html_additional_pages = {"search": "search.html"}
+search_weights = {"triton/apps/jupyter/faq": 2}     # who searches has a problem
+search_words = {
+    "die": ["died"], "dies": ["died"], "dying": ["died"],
+    "ram": ["memory"], "crash": ["died"], "crashed": ["died"], "crashes": ["died"], "dead": ["died"], "kill": ["killed"], "hangs": ["pending"], "stuck": ["pending"],
+    "wait": ["pending"], "waiting": ["pending"], "queue": ["pending"], "disk": ["quota"], "space": ["quota", "full"], "logout": ["log out"], "graphics": ["gpu"],
+    "cuda": ["gpu"], "package": ["environment"], "library": ["environment"], "conda": ["environment"], "venv": ["environment"], "vs": ["code"], "vscode": ["code"],
+    "password": ["log in"], "vpn": ["networks"], "home": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
+}
+frontend_hosts = {
+    "triton": f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
+    "laptop": "your computer", "outside": "your computer, elsewhere",
+}
 html_last_updated_fmt = "%Y-%m-%d"
 html_theme_options = {"navigation_depth": 3, "titles_only": True, "prev_next_buttons_location": "bottom", "style_external_links": True}
 html_context = {

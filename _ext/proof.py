@@ -61,12 +61,31 @@ def _resolve(app, tree, docname):
         place.replace_self(_report(app, docname))
 
 
+def _proof(app):
+    """What the last run has proven, as the tests wrote it; None without a run."""
+    try:
+        return json.loads(Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _foot(app, docname, template, context, doctree):
+    """For the foot of each page: proof_page, and what was shown of this one, and on which versions."""
+    if docname not in app.env.found_docs:
+        return
+    proof = _proof(app)
+    context["proof_page"], context["proof"] = app.config.proof_page, "Not proven in this build"
+    if proof:
+        counts, claims = proof["pages"].get(f"{docname}.rst", {}), len(app.env.__dict__.get("proof_claims", {}).get(docname, []))
+        shown = [(counts.get("blocks", 0), "console block"), (counts.get("literals", 0), "name"), (claims, "claim")]
+        said = ", ".join(f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number) or "Nothing to run here"
+        context["proof"] = f"{said}: tested on {proof['date'].split()[0]}, commit {proof['commit']}"
+        context["proof_versions"] = "; ".join(f"{name} {version}" for name, version in proof["versions"].items())
+
+
 def _report(app, docname):
     """The nodes that stand for the directive."""
-    try:
-        proof = json.loads(Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        proof = None
+    proof = _proof(app)
     known, files = app.proof_known
     if proof is None:
         report = [nodes.paragraph("", "Not proven in this build: the tests did not run before it.", classes=["proof-none"])]
@@ -82,8 +101,9 @@ def _report(app, docname):
                                  [[page, str(counts.get("blocks", 0)), str(counts.get("literals", 0)),
                                    str(len(app.env.__dict__.get("proof_claims", {}).get(page.removesuffix(".rst"), [])))]
                                   for page, counts in sorted(proof["pages"].items())]))
-        report.append(nodes.rubric("", "What is not covered, and why"))
-        report.append(nodes.bullet_list("", *(nodes.list_item("", _paragraph(text)) for text in proof["not_covered"] or ["Nothing."])))
+        for title, name in (("What was measured", "measured"), ("What is not covered, and why", "not_covered")):
+            report.append(nodes.rubric("", title))
+            report.append(nodes.bullet_list("", *(nodes.list_item("", _paragraph(text)) for text in proof.get(name) or ["Nothing."])))
     report.append(nodes.rubric("", "Claims and their tests"))
     entries = nodes.definition_list()
     for test in sorted({test for found in app.env.__dict__.get("proof_claims", {}).values() for test in found}):
@@ -153,4 +173,5 @@ def setup(app):
     app.connect("env-purge-doc", _forget)
     app.connect("env-merge-info", _merge)
     app.connect("doctree-resolved", _resolve)
+    app.connect("html-page-context", _foot)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,102 @@
+"""Sphinx extension: pages that load little, and that everybody can use: on a phone, by keyboard, with a screen reader, in the dark.
+
+Each page has one style sheet and one script, of what this page needs. The theme's own style sheet stands in a layer below ours, so
+that a rule of ours wins without a fight, and without its web fonts. What scrolls sideways can be reached by keyboard.
+
+`frontend_hosts`: what a console block says of the computer on which it is typed, by the host in its first prompt.
+"""
+import hashlib
+import itertools
+import os
+import re
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from PIL import Image
+
+OURS = Path(__file__).parent
+WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
+PROMPT = re.compile(r'<span class="gp">\w+@(\w+):')
+# What only some pages need, by a part of the file's name, and what in a page needs it.
+WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-'}
+# What no page needs: templates/ and static/guide.js do without.
+NEVER = ("jquery", "javascript_frameworks", "doctools", "sphinx_highlight", "pygments", "searchtools", "language_data")
+
+
+def wanted(path, body):
+    """Whether a page with this `body` needs the style sheet or script at `path`."""
+    name = Path(path).name
+    return not any(part in name for part in NEVER) and all(need in body for part, need in WHERE.items() if part in name)
+
+
+def source(app, path):
+    """The file that is, or will be at the end, at `path` of the site: myst-nb copies its own late."""
+    there = Path(app.outdir) / path
+    return there if there.exists() or "mystnb" not in there.name else files("myst_nb.static") / "mystnb.css"
+
+
+def bundle(app, paths, suffix):
+    """Write the files `paths` as one, named by its content; return its path."""
+    texts = []
+    for path in paths:
+        path = path.split("?")[0]
+        text = WEB_FONT.sub("", source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(encoding="utf-8"))
+        texts.append(f"@layer theme {{ {text} }}" if suffix == "css" and "guide" not in path else text)
+    whole = "\n".join(texts).encode()
+    target = Path(app.outdir) / f"_static/page-{hashlib.sha256(whole).hexdigest()[:10]}.{suffix}"
+    if not target.exists():
+        new = target.with_suffix(f".{os.getpid()}")     # several processes may write pages
+        new.write_bytes(whole)
+        new.replace(target)
+    return target.relative_to(app.outdir).as_posix()
+
+
+def usable(body, hosts):
+    """The HTML of a page's text with what docutils leaves out: names and keyboard access for what scrolls, and sizes that do not jump."""
+    number = itertools.count(1)
+    body = re.sub(r"<table\b.*?</table>", lambda table: f'<div class="wide" tabindex="0" role="region" aria-label="Table {next(number)}">{table[0]}</div>',
+                  body, flags=re.DOTALL)
+    body = body.replace("<pre>", '<pre tabindex="0">').replace(' role="heading"', "")     # it would need a level
+
+    def on(match):
+        prompt = PROMPT.search(match[0])
+        return match[0].replace("<div", f'<div data-on="{hosts[prompt[1]]}"', 1) if prompt and prompt[1] in hosts else match[0]
+
+    return re.sub(r'<div class="highlight-console.*?</pre>', on, body, flags=re.DOTALL)
+
+
+def sized(app, match):
+    """An image with its size, so that the text below does not jump when it comes, and without haste."""
+    tag, name = match[0], match[1].rpartition("/")[2]
+    source = next((path for path, copied in app.builder.images.items() if copied == name), None)
+    if source and "width=" not in tag and "height=" not in tag and not name.endswith(".svg"):
+        with Image.open(Path(app.srcdir, source)) as image:
+            tag = tag.replace("<img", f'<img width="{image.width}" height="{image.height}"')
+    return tag.replace("<img", '<img loading="lazy" decoding="async"')
+
+
+def context(app, name, template, context, doctree):
+    """Give the templates the page's one style sheet and one script."""
+    if app.builder.format != "html":
+        return
+    body = usable(context.get("body", ""), app.config.frontend_hosts)
+    body = context["body"] = re.sub(r'<img\b[^>]*?src="([^"]*)"[^>]*>', lambda match: sized(app, match), body)
+    for kind, suffix in (("css", "css"), ("script", "js")):
+        paths = [str(getattr(file, "filename", file)) for file in context[f"{kind}_files"]]
+        context[f"frontend_{suffix}"] = bundle(app, [path for path in paths if wanted(path, body)], suffix)
+
+
+def tidy(app, error):
+    """Take out of the site what no page loads."""
+    if not error and app.builder.format == "html":
+        for fonts in ("_static/fonts", "_static/css/fonts"):
+            shutil.rmtree(Path(app.outdir) / fonts, ignore_errors=True)
+
+
+def setup(app):
+    app.add_config_value("frontend_hosts", {}, "html")
+    app.config.templates_path.append(str(OURS / "templates"))
+    app.connect("html-page-context", context, priority=900)
+    app.connect("build-finished", tidy)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,68 @@
+"""Sphinx extension: a search over sections, by Pagefind, instead of Sphinx's own over pages.
+
+Each section is indexed as a page of its own, so that a question leads to its answer and not to the top of a long page. The index
+is loaded when somebody searches. static/guide.js asks it, and corrects misspelt words with the list of all words, words.json.
+What readers call it, where the text says it otherwise, stands below a heading as ``.. index:: kernel missing, kernel not shown``.
+
+`search_words`: words that readers use, and what the guide says instead. `search_weights`: how much more the text of a page counts.
+"""
+import html
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+
+WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
+
+
+def sections(doctree):
+    """(anchor, title, text, index entries) of each section of a page, each without the sections in it; the first has no anchor."""
+    for section in doctree.findall(nodes.section):
+        title = section.next_node(nodes.title)
+        if title is not None:
+            text = "\n".join(child.astext() for child in section if not isinstance(child, nodes.section | nodes.title | nodes.comment))
+            outermost = isinstance(section.parent, nodes.document)
+            called = [entry[1] for child in section if isinstance(child, addnodes.index) for entry in child["entries"]]
+            yield "" if outermost else section["ids"][0], title.astext(), text, ", ".join(called)
+
+
+def index(app, target):
+    """Write the index of all sections, each a page for Pagefind, into the folder `target`."""
+    words = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for page in sorted(app.env.found_docs):
+            weight = app.config.search_weights.get(page, 1)
+            above = app.env.titles[page].astext()
+            for number, (anchor, title, text, called) in enumerate(sections(app.env.get_doctree(page))):
+                address = f"{page}.html" + (f"#{anchor}" if anchor else "")
+                Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(f"""<html lang="en"><body data-pagefind-meta="address:{address}">
+                    <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(above)}</p>
+                    <div data-pagefind-weight="{weight}">{html.escape(text)}</div>
+                    <p data-pagefind-weight="6">{html.escape(called)}</p></body></html>""", encoding="utf-8")
+                words.update(WORD.findall(f"{title} {text} {called}".lower()))
+        # The package's Python interface waits a tenth of a second for each section.
+        subprocess.run([sys.executable, "-m", "pagefind", "--silent", "--site", folder, "--output-path", target, "--force-language", "en"], check=True)
+    (target / "words.json").write_text(json.dumps({"words": words, "said": app.config.search_words}), encoding="utf-8")
+
+
+def finish(app, error):
+    if not error and app.builder.name == "html":
+        index(app, Path(app.outdir) / "pagefind")
+
+
+def begin(app):
+    app.builder.search = False      # Sphinx's own index, of 300 kB, is not made
+
+
+def setup(app):
+    app.add_config_value("search_words", {}, "html")
+    app.add_config_value("search_weights", {}, "html")
+    app.connect("builder-inited", begin)
+    app.connect("build-finished", finish)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

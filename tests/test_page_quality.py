@@ -1,0 +1,140 @@
+"""Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark; each type of page, in a browser."""
+import gzip
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
+REQUESTS, KILOBYTES = 12, 200
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_first_view_is_light_and_asks_no_other_host(name, page, site):
+    opened = page(name.partition("?")[0])
+    opened.wait_for_load_state("networkidle")
+    assert opened.faults == []
+    own = [Path(site, urlparse(url).path.lstrip("/")) for url in opened.asked if not url.startswith("data:")]
+    size = sum(len(path.read_bytes() if path.suffix in (".png", ".webp") else gzip.compress(path.read_bytes())) for path in own if path.is_file())
+    assert len(own) <= REQUESTS and 5_000 < size < KILOBYTES * 1000, (size, [path.name for path in own])
+    assert not [path for path in own if path.suffix in (".woff", ".woff2", ".ttf", ".pagefind")], "no web font, and no index before somebody searches"
+
+
+def violations(opened):
+    """(rule, element, what to mend) of each fault that axe finds on an open page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    faults = Axe().run(opened).response["violations"]
+    return [(fault["id"], node["html"][:150], node["failureSummary"][:250]) for fault in faults for node in fault["nodes"][:3]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("name", TYPES)
+def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, page):
+    opened = page(name, width, color_scheme=scheme)
+    opened.wait_for_load_state("networkidle")
+    for label in opened.locator(".sd-tab-set > label").all():
+        label.click()
+    if width < 800:
+        opened.get_by_role("button", name="Menu").click()
+    assert violations(opened) == []
+
+
+def test_axe_finds_nothing_on_any_other_page_either(page, site):
+    opened, found = page("index.html", color_scheme="dark"), []
+    top = opened.url.removesuffix("/index.html")
+    for path in sorted(site.rglob("*.html")):
+        opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
+        found += [(path.name, *fault) for fault in violations(opened)]
+    assert found == []
+
+
+def test_nothing_but_code_and_tables_scrolls_sideways_on_any_page(page, site):
+    opened = page("index.html", 320)
+    top, wide = opened.url.removesuffix("/index.html"), []
+    for path in sorted(site.rglob("*.html")):
+        opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
+        if opened.evaluate("document.documentElement.scrollWidth") > 320:
+            wide.append(path.name)
+    assert wide == []
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_nothing_jumps_while_a_page_loads(name, page):
+    opened = page(name, 390)
+    opened.wait_for_load_state("networkidle")
+    moved = opened.evaluate("""() => new Promise(done => {
+        let sum = 0;
+        new PerformanceObserver(list => { for (const entry of list.getEntries()) sum += entry.value; }).observe({type: "layout-shift", buffered: true});
+        setTimeout(() => done(sum), 300);
+    })""")
+    assert moved < 0.02
+
+
+def colour(opened, what="background-color"):
+    return opened.evaluate("what => getComputedStyle(document.body).getPropertyValue(what)", what)
+
+
+def test_the_switch_turns_light_and_dark_and_is_remembered_before_anything_is_painted(page):
+    opened = page("index.html", color_scheme="light")
+    light = colour(opened)
+    opened.get_by_role("button", name="Light or dark colours").click()
+    dark = colour(opened)
+    assert dark != light
+    opened.get_by_role("link", name="Storage").first.click()
+    opened.wait_for_load_state()
+    assert colour(opened) == dark
+    head = opened.content().partition("</head>")[0]
+    assert head.index("localStorage.theme") < head.index('rel="stylesheet"'), "the page is never painted in the other colours"
+    opened.get_by_role("button", name="Light or dark colours").click()
+    assert colour(opened) == light
+    assert colour(page("index.html", color_scheme="dark")) == dark, "without a choice it is as the system says"
+
+
+def test_the_keyboard_leads_to_the_text_the_menu_and_the_search(page):
+    opened = page("triton/apps/jupyter/faq.html", 390)
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.textContent") == "Skip to the text"
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("document.activeElement.id") == "main"
+    menu = opened.get_by_role("button", name="Menu")
+    menu.focus()
+    assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is visible"
+    assert not opened.locator("#menu").is_visible()
+    opened.keyboard.press("Enter")
+    assert opened.locator("#menu").is_visible() and menu.get_attribute("aria-expanded") == "true"
+    opened.locator("#main").focus()
+    opened.keyboard.press("/")
+    assert opened.evaluate("document.activeElement.id") == "q"
+
+
+def test_a_chosen_tab_is_chosen_on_the_next_page_too(page):
+    opened = page("triton/apps/jupyter/connecting.html")
+    label = opened.locator(".sd-tab-set > label").nth(1)
+    chosen = label.inner_text()
+    label.click()
+    opened.reload()
+    assert opened.locator(".sd-tab-set > input:checked + label").first.inner_text() == chosen
+
+
+def test_a_command_says_on_which_computer_it_is_typed(page):
+    opened = page("triton/apps/jupyter/connecting.html")
+    for host, words in (("laptop", "your computer"), ("outside", "your computer, elsewhere")):
+        block = opened.locator(".highlight-console", has_text=f"username@{host}:").first
+        assert block.get_attribute("data-on") == words and words in block.evaluate("block => getComputedStyle(block, '::before').content")
+
+
+def test_without_scripts_the_text_and_the_menu_are_there(page):
+    opened = page("triton/apps/jupyter/faq.html", 390, java_script_enabled=False)
+    assert opened.locator("#menu").is_visible() and opened.get_by_role("heading", name="My server or kernel died").is_visible()
+
+
+def test_on_paper_there_is_the_text_alone(page):
+    opened = page("triton/apps/jupyter/connecting.html", color_scheme="dark")
+    opened.emulate_media(media="print", color_scheme="dark")
+    for gone in (".side", ".turn", ".skip"):
+        assert not opened.locator(gone).first.is_visible(), gone
+    assert opened.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
