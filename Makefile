@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh pictures cluster cluster-down bench mutate linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -32,13 +32,13 @@ test: .venv .venv-nbdime $(TRITON)  ## run every test
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
 	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve
 
-notebooks: .venv .venv-nbdime  ## validate the notebooks; NB="name ..." for some
-	@$(RUN) -m course.runner validate $(NB)
+notebooks: .venv .venv-nbdime  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
+	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 	@$(RUN) -m course.pairs sync $(if $(NB),--nb $(NB)) $(if $(FROM),--from $(FROM)) notebooks
 
-refresh: .venv .venv-nbdime  ## execute NB="name ..." anew and keep the outputs
+refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, show what changed, and keep the outputs that you accept
 	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
 	@$(RUN) -m course.runner refresh $(NB)
 
@@ -57,6 +57,9 @@ bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain
 mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, one at a time, and print what no test noticed; SEED=1, PAGE=file
 	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
 
+anchors: html  ## add the addresses of new sections to the list that keeps them alive
+	@$(RUN) tests/anchors.py
+
 linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
@@ -71,7 +74,7 @@ system:  ## as root: install the Debian packages that the tests can use
 	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime tests/cluster/requirements; do \
+	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
 
@@ -99,6 +102,7 @@ endif
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.
-.triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps triton/facts.toml | .venv
+.triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps tests/cluster/machine_room.py triton/facts.toml | .venv
+.triton/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
 	@tests/cluster/make-apps .triton
 	@touch $@

@@ -601,8 +601,9 @@ class Copy:
             return "", 0
         link.unlink()
         (link / "apps").mkdir(parents=True)
-        (link / "wheels").symlink_to(self.root / ".triton/wheels")
-        made = subprocess.run(["/usr/bin/python3", "tests/cluster/cluster.py", "apps", link / "apps", self.root / ".triton/wheels"],
+        for name in ("wheels", "hub"):
+            (link / name).symlink_to(self.root / ".triton" / name)
+        made = subprocess.run(["/usr/bin/python3", "tests/cluster/cluster.py", "apps", link],
                               cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return self._tidy(made.stdout + made.stderr), made.returncode
 

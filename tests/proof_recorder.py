@@ -1,6 +1,6 @@
 """pytest plugin: what a whole run has proven goes to _build/proof.json, which the page how-tested shows.
 
-A test may add `record_property("not_covered", "sentence")`. A run of a part of the tests writes nothing. In a whole run each
+A test may add `record_property("not_covered", "sentence")`, and "measured". A run of a part of the tests writes nothing. In a whole run each
 test that a page names with :tested:, or tests/seed.toml for a section of the old page, must have passed.
 """
 import datetime
@@ -42,7 +42,7 @@ class Recorder:
 
     def __init__(self, config):
         self.config, self.began = config, time.time()
-        self.outcomes, self.not_covered, self.versions, self.deselected, self.unproven = {}, [], {}, False, []
+        self.outcomes, self.sentences, self.versions, self.deselected, self.unproven = {}, {"measured": set(), "not_covered": set()}, {}, False, []
 
     @property
     def whole(self):
@@ -57,9 +57,11 @@ class Recorder:
         if report.when == "call" or report.outcome != "passed":
             name = report.nodeid.removeprefix("tests/")
             self.outcomes[name] = "failed" if self.outcomes.get(name) == "failed" else report.outcome
-            self.not_covered += [value for name, value in report.user_properties if name == "not_covered"]
+            for name, value in report.user_properties:
+                if name in self.sentences:
+                    self.sentences[name].add(value)
             if report.skipped and isinstance(report.longrepr, tuple):
-                self.not_covered.append(f"{report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}")
+                self.sentences["not_covered"].add(f"{report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
@@ -98,7 +100,7 @@ class Recorder:
             "seconds": round(time.time() - self.began),
             "versions": self.versions,
             "files": {name: [counts["passed"], counts["failed"], counts["skipped"]] for name, counts in files.items()},
-            "pages": pages, "tests": summed, "not_covered": sorted(set(self.not_covered)),
+            "pages": pages, "tests": summed, **{name: sorted(found) for name, found in self.sentences.items()},
         }
 
     def note_versions(self, triton):

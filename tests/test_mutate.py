@@ -190,7 +190,7 @@ def test_the_copy_is_as_it_was_after_each_mutation_and_the_checkout_is_never_tou
 def command(root, *arguments):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.Popen([sys.executable, root / "tests/mutate.py", *arguments], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=mutate._prepare_child)
 
 
 def test_the_command_prints_survivors_and_fails_if_there_are_any(small):
@@ -229,16 +229,16 @@ def test_an_interrupt_leaves_no_process_and_no_file(small):
     (small / "tests/test_literals.py").write_text(
         "import os, pathlib, time\ndef test_slow():\n"
         "    pathlib.Path(os.environ['TMPDIR'], 'tests.pid').write_text(str(os.getpid()))\n    time.sleep(60)\n")
-    process = command(small, "-n", "3")
     note = small.parent / "temporary/tests.pid"
-    for _ in range(300):
-        if note.exists() and note.read_text():
-            break
-        time.sleep(0.1)
-    tests = Path("/proc", note.read_text())
-    assert tests.exists()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=50)
+    with command(small, "-n", "3") as process:
+        for _ in range(300):
+            if note.exists() and note.read_text():
+                break
+            time.sleep(0.1)
+        tests = Path("/proc", note.read_text())
+        assert tests.exists()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=50)
     assert process.returncode == 130
     assert not tests.exists()
     assert [path.name for path in note.parent.iterdir()] == ["tests.pid"]

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
+import anchors
 import facts
 import nbformat
 import pytest
@@ -56,6 +57,44 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
             elif fragment and path.suffix == ".html" and fragment not in pages[path.resolve().relative_to(site).as_posix()].ids | {"top"}:
                 broken.append(f"{name}: {link}: no such anchor")
     assert not broken, "\n".join(sorted(set(broken)))
+
+
+def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
+    published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
+    assert len(published) > 150
+    assert sorted(published - now) == [], "readers have bookmarked these: write `.. _old-name:` above the section that has replaced it"
+    assert sorted(now - published) == [], "new sections: make anchors adds them to tests/anchors.txt"
+
+
+SOURCES = sorted(path for folder in ("triton", "scicomp") for path in (ROOT / folder).rglob("*.rst")) + sorted(ROOT.glob("*.rst"))
+SMALL = {"the", "it", "of", "to", "you", "your", "in", "is"}
+
+
+def _words(text):
+    """The stems of the words of `text`, without small ones."""
+    return {re.sub(r"(ing|ers?|ed|es|s|e)$", "", word) for word in re.findall(r"[a-z]{2,}", text.lower())} - SMALL
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """{label: the words of its name, of the title below, and of the first two of the text}."""
+    found = {}
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        for label in re.finditer(r"^\.\. _([\w-]+):\n\n?(?:\.\. _[\w-]+:\n+)*((?:[=-]+\n)?.*)", text, re.MULTILINE):
+            below = re.findall(r"\w+", text[label.end():])[:2]
+            found[label[1]] = _words(f"{label[1].replace('-', ' ')} {label[2]} {' '.join(below)}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_reference_speaks_of_what_it_leads_to(path, labels):
+    text, wrong = path.read_text(encoding="utf-8"), []
+    for found in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
+        if not _words(found[1]) & labels.get(found[2], set()):
+            line = text.count("\n", 0, found.start()) + 1
+            wrong.append(f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no word in common with the section {found[2]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_page_is_reached_from_the_menu(site, pages):
