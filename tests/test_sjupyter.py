@@ -380,14 +380,14 @@ def test_twenty_servers_of_two_users_do_not_collide(triton):
     for name in users:
         triton.run("login", "for i in $(seq 10); do sjupyter --json --detach -t 10 --mem=300M; done", name)
     rows = {}
-    for _ in range(60):
+    for _ in range(150):
         rows = {name: [json.loads(line) for line in triton.run("login", "sjupyter --list --json", name).stdout.splitlines()] for name in users}
         if all(len([row for row in rows[name] if row["state"] == "ready"]) == 10 for name in users):
             break
         time.sleep(2)
     try:
         addresses = [row["address"] for name in users for row in rows[name]]
-        assert len(names) == len(set(addresses)) == 20 and all(addresses)
+        assert len(names) == len(set(addresses)) == 20 and all(addresses), rows
         for name in users:
             tokens = triton.run("login", "for folder in .local/share/sjupyter/*/; do cat $folder/said.json; echo; cat $folder/token; echo; done", name).stdout.splitlines()
             for said, token in zip(tokens[::2], tokens[1::2], strict=True):
