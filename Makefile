@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -41,6 +41,9 @@ sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, show what changed, and keep the outputs that you accept
 	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
 	@$(RUN) -m course.runner refresh $(NB)
+
+class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
+	@$(RUN) _ext/editions.py _build/class
 
 pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs
 	@$(RUN) tests/pictures.py

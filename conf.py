@@ -22,6 +22,7 @@ language = "en"
 extensions = [
     "facts",
     "notebook_facts",
+    "classroom",
     "proof",
     "frontend",
     "site_search",
@@ -45,6 +46,8 @@ exclude_patterns = [".*", "_build", "tests", "**/.*", "**/README*"] + [
 
 # A build executes nothing: what it shows is what the last validation has compared with a fresh run.
 nb_execution_mode = "off"
+course_solutions = _facts["course"]["solutions"]
+nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the solution"
 nb_merge_streams = True
 nb_render_error_lexer = "none"  # a traceback may be R's
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -56,7 +59,7 @@ html_baseurl = _facts["site"]["url"]
 html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
-html_js_files = ["guide.js"]
+html_js_files = ["guide.js", "present.js"]
 html_permalinks_icon = "#"
 html_additional_pages = {"search": "search.html"}
 search_weights = {"triton/apps/jupyter/faq": 2}     # who searches has a problem

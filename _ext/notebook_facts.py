@@ -1,12 +1,13 @@
-"""A line under the title of each notebook page: what it takes, and both halves of the pair to download.
+"""A line under the title of each notebook page: what it takes, and where to open it or get a copy, of those that classroom.py makes.
 
 The numbers come from the notebook's own metadata: ``course`` says what its author declares, ``measured`` what its last
 validated run took.
 """
 import json
+from urllib.parse import urlencode
 
+import editions
 from docutils import nodes
-from sphinx import addnodes
 
 
 def _add_line(app, doctree):
@@ -24,12 +25,24 @@ def _add_line(app, doctree):
         parts.append(f"ran in {measured['seconds']} s with {measured['memory_mb']} MB ({limits})")
     else:
         parts.append(limits)
-    line = nodes.paragraph("", " · ".join(parts) + " · Download ", classes=["notebook-facts"])
-    for index, name in enumerate((path.name, path.with_suffix(".md").name)):
-        link = addnodes.download_reference("", "", nodes.literal("", name), reftarget=name, refdoc=app.env.docname, refdomain="")
-        line += [nodes.Text(" or "), link] if index else [link]
+    line = nodes.paragraph("", " · ".join(parts), classes=["notebook-facts"])
+    line += nodes.Text(" · ")
+    up = "../" * app.env.docname.count("/") + "course/"
+    buttons = [(f"Open on {app.config.facts['cluster']['name']}", launch(app.config.facts, path.stem)), ("Download", f"{up}{path.stem}.ipynb"),
+               ("as text", f"{up}{path.stem}.md")]
+    if editions.released(app.config.course_solutions, path.stem):
+        buttons.append(("solved", f"{up}solutions/{path.stem}.ipynb"))
+    for index, (text, address) in enumerate(buttons):
+        line += [nodes.Text(", " if index > 1 else " · " if index else ""), nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))]
     line.source, line.line = str(path), 1
     title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def launch(facts, name):
+    """The address at the hub that brings the student edition into a reader's home, or brings it up to date, and opens the notebook `name`."""
+    folder = f"home/{editions.FOLDER}"
+    return f"https://{facts['hosts']['hub']}/hub/user-redirect/git-pull?" + urlencode({
+        "repo": facts["site"]["repository"], "branch": editions.BRANCH, "targetpath": folder, "urlpath": f"lab/tree/{folder}/{name}.ipynb"})
 
 
 def setup(app):

@@ -221,7 +221,7 @@ def test_a_build_executes_no_notebook(copy):
     stored = nbformat.v4.new_output("stream", text="stored, not computed")
     notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(source / 'executed')!r}, 'w')", outputs=[stored], execution_count=1))
     nbformat.write(notebook, path)
-    assert _read(source) == {"notebooks/02-hidden-state", "how-tested"}
+    assert _read(source) == {"notebooks/02-hidden-state", "notebooks/teaching", "how-tested"}
     assert "stored, not computed" in (source / "_build/html/notebooks/02-hidden-state.html").read_text()
     assert not (source / "executed").exists()
 

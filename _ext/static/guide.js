@@ -41,6 +41,7 @@ function load() {
 // How many letters are wrong, left out, too many or swapped; more than `most` counts as infinitely many.
 function distance(one, other, most) {
     if (Math.abs(one.length - other.length) > most) return Infinity;
+    if (one.length === other.length && one !== other && [...one].sort().join() === [...other].sort().join()) return 1;     // in another order
     let before = [], row = [...Array(other.length + 1).keys()];
     for (let i = 1; i <= one.length; i++) {
         const next = [i];

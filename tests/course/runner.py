@@ -320,11 +320,8 @@ def refresh(notebooks, accept=lambda name: True):
             good = False
             continue
         with tempfile.TemporaryDirectory(prefix="refresh-") as top:
-            work = Path(top, "work")
-            work.mkdir()
-            child = _start(_execute, notebook, work, sandbox.obstacle() is None, surroundings)
             try:
-                ran = nbformat.from_dict(child.collect())
+                ran = executed(notebook, surroundings)
             except RuntimeError as error:
                 print(f"{notebook.name}: not refreshed: {error}", file=sys.stderr)
                 good = False
@@ -355,13 +352,23 @@ def refresh(notebooks, accept=lambda name: True):
 
 
 def _steady(before, result):
-    """The measured numbers to store: the old ones while the new ones are near, so that a refresh changes no more than it must."""
+    """The measured numbers to store, with the seconds of each code cell: the old ones while the new ones are near, so that a refresh changes no more than it must."""
     new = {"seconds": max(1, round(result.seconds)), "memory_mb": round(result.memory_mb, -1)}
-    near = before and all(new[key] / 2 <= before.get(key, 0) <= new[key] * 2 for key in new)
-    return before if near else new
+    cells = [round(cell["seconds"], 1) for cell in result.cells]
+    near = before and all(new[key] / 2 <= before.get(key, 0) <= new[key] * 2 for key in new) and len(before.get("cells", [])) == len(cells)
+    return before if near else new | {"cells": cells}
 
 
-def _execute(notebook, work, isolated):
+def executed(notebook, surroundings, stop=True):
+    """Execute a notebook as a validation does, and return it with its fresh outputs; RuntimeError says which cell failed, if that is to `stop` it."""
+    import nbformat
+
+    with tempfile.TemporaryDirectory(prefix="notebook-") as work:
+        child = _start(functools.partial(_execute, stop=stop), notebook, Path(work), sandbox.obstacle() is None, surroundings)
+        return nbformat.from_dict(child.collect())
+
+
+def _execute(notebook, work, isolated, stop=True):
     """In the sandbox: execute a notebook and return it as a dict."""
     import nbformat
     from nbclient import NotebookClient
@@ -370,7 +377,7 @@ def _execute(notebook, work, isolated):
     copy = _enter(notebook, work)
     fresh = nbformat.read(copy, as_version=4)
     try:
-        NotebookClient(fresh, timeout=notebook.limits[0], kernel_name=fresh.metadata.kernelspec.name,
+        NotebookClient(fresh, allow_errors=not stop, timeout=notebook.limits[0], kernel_name=fresh.metadata.kernelspec.name,
                        record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(copy.parent)}}).execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise SystemExit(f"a cell failed:\n{error}") from None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import editions
 from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 from triton import cluster
@@ -753,7 +754,30 @@ def own_words(literal, page, reality):
     return "" if any(re.search(rf"(?<![\w/.~-]){re.escape(literal.text)}(?![\w/-])", phrase) for phrase in reality.old_page) else None
 
 
-RULES = [fact, address, host, port, kernel_value, kernel_result, kernel_key, git_file, home_file, path, slurm_sign, ending, variable,
+def classroom(literal, page, reality):
+    """On the page for those who teach: the guide's own repository, its tasks and settings, and what the editions have."""
+    text = literal.text
+    if page.name != "notebooks/teaching.rst":
+        return None
+    if text.startswith("make "):
+        makefile = (pages.ROOT / "Makefile").read_text(encoding="utf-8")
+        return "" if re.search(rf"^{re.escape(text.removeprefix('make '))}:.*##", makefile, re.MULTILINE) else "the Makefile has no such task"
+    if text.startswith("_build/"):
+        return "" if text in (pages.ROOT / "Makefile").read_text(encoding="utf-8") else "no task makes it"
+    if re.fullmatch(r'"\w+"', text):
+        try:
+            editions.released(text.strip('"'), "")
+        except editions.CourseError as error:
+            return str(error)
+        return ""
+    if re.fullmatch(r"\[\w+\]", text):
+        return "" if text.strip("[]") in cluster.facts() else "triton/facts.toml has no such table"
+    checks = [cell for notebook in editions.load().values() for cell in notebook["cells"] if "check" in editions.tags(cell)]
+    known = {editions.BRANCH, "solutions.zip", "student.zip", *cluster.facts()["course"]}
+    return "" if text in known or (pages.ROOT / text).is_file() or all(text in editions.source(cell) for cell in checks) else None
+
+
+RULES = [classroom, fact, address, host, port, kernel_value, kernel_result, kernel_key, git_file, home_file, path, slurm_sign, ending, variable,
          notebook_line, conflict, key, protocol, made_up_error, python, option, slurm_word, module, message, r_name, ssh_keyword,
          package, command, elsewhere, file, links, reader, interface, own_words]
 

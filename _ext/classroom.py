@@ -1,0 +1,116 @@
+"""Sphinx extension: the pages of a course show what their readers may see, and the site offers the course's editions.
+
+`course_solutions` says whose solutions are out: "all", "none", or a list of names of notebooks. The directive `run-sheet` writes
+what an instructor needs of each notebook. editions.py makes the editions.
+"""
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import editions
+import slides
+from docutils import nodes
+from docutils.frontend import get_default_settings
+from docutils.utils import new_document
+from myst_parser.parsers.docutils_ import Parser
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+FOLDER = "course"       # of the site
+
+
+def _show(app, name, text):
+    """Leave in a notebook what its readers may see."""
+    path = Path(app.env.doc2path(name))
+    if path.suffix == ".ipynb":
+        text[0] = json.dumps(editions.page(json.loads(text[0]), editions.released(app.config.course_solutions, path.stem)))
+
+
+def _say_minutes(app, doctree):
+    """Below the heading of each exercise, how long it takes; static/present.js makes a timer of it."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix != ".ipynb":
+        return
+    parts = {part.title: part.minutes for part in _sheet(path.stem, json.loads(path.read_text(encoding="utf-8"))).parts if part.exercise}
+    for title in list(doctree.findall(nodes.title)):
+        if title.astext() in parts:
+            title.parent.insert(1, nodes.paragraph("", f"{parts[title.astext()]} minute{'s' * (parts[title.astext()] > 1)}", classes=["minutes"]))
+
+
+def _sheet(name, notebook):
+    try:
+        return editions.sheet(name, notebook)
+    except editions.CourseError as wrong:
+        raise ExtensionError(str(wrong)) from None
+
+
+def _download(app, name, template, context, doctree):
+    """A link to a file of an edition saves it, where a browser would show its JSON."""
+    context["body"] = re.sub(rf'<a (?=[^>]*href="[./]*{FOLDER}/[^"]+[.](?:ipynb|md|zip)")', "<a download ", context.get("body", ""))
+
+
+def _offer(app, error):
+    if error or app.builder.format != "html":
+        return
+    made, target = Path(app.doctreedir, "course-made"), Path(app.outdir, FOLDER)
+    course = editions.load()
+    seen = hashlib.sha256(repr([course, app.config.facts, app.config.course_solutions, editions.data_files(), *map(Path.read_bytes, editions.STUDENT.iterdir())]).encode()).hexdigest()
+    if target.exists() and made.exists() and made.read_text() == seen:
+        return
+    try:
+        files = editions.published(course, app.config.html_baseurl, app.config.facts, app.config.course_solutions)
+    except editions.CourseError as wrong:
+        raise ExtensionError(str(wrong)) from None
+    shutil.rmtree(target, ignore_errors=True)
+    editions.write(target, files)
+    made.write_text(seen)
+
+
+def _markdown(text):
+    document = new_document("note", get_default_settings(Parser))
+    Parser().parse(text, document)
+    return document.children
+
+
+def _cell(*children, **attributes):
+    return nodes.entry("", *children, **attributes)
+
+
+def _text(text):
+    return nodes.paragraph("", text)
+
+
+class RunSheet(SphinxDirective):
+    """For each notebook a section: its goal, and of each part the minutes, what a machine takes for it, and the instructor's note."""
+
+    def run(self):
+        found = []
+        for name, notebook in editions.load().items():
+            self.env.note_dependency(str(editions.NOTEBOOKS / f"{name}.ipynb"))
+            sheet = _sheet(name, notebook)
+            section = nodes.section("", nodes.title("", sheet.title), ids=[f"run-sheet-{name}"], names=[f"run-sheet-{name}"], classes=["run-sheet"])
+            line = nodes.paragraph("", f"{sheet.goal}. {sheet.minutes} minutes; a machine takes {sheet.seconds} s. ")
+            if "slide" in slides.types(notebook):
+                line += nodes.reference("", "Slides", refuri=f"{'../' * self.env.docname.count('/')}{FOLDER}/slides/{name}.html", internal=True)
+            section += line
+            body = nodes.tbody()
+            for part in sheet.parts:
+                machine = f"{part.seconds:.1f} s" if part.seconds >= 0.05 else ""
+                body += nodes.row("", _cell(_text(part.title)), _cell(_text(f"{part.minutes}")), _cell(_text(machine)), _cell(*_markdown(part.note), classes=["notes"]))
+            head = nodes.thead("", nodes.row("", *[_cell(_text(text)) for text in ("Part", "Minutes", "Machine", "Notes")]))
+            group = nodes.tgroup("", *[nodes.colspec(colwidth=width) for width in (24, 8, 8, 60)], head, body, cols=4)
+            section += nodes.table("", group)
+            found.append(section)
+        return found
+
+
+def setup(app):
+    app.add_config_value("course_solutions", "all", "env")
+    app.add_directive("run-sheet", RunSheet)
+    app.connect("source-read", _show)
+    app.connect("doctree-read", _say_minutes)
+    app.connect("html-page-context", _download)
+    app.connect("build-finished", _offer)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,60 @@
+"""Bring a notebook of the course to where the class is.
+
+    python3 catch_up.py NOTEBOOK EXERCISE [--from ADDRESS]
+
+NOTEBOOK is its name or how that begins, 03; EXERCISE the number of the last one that the class has done. Those up to it are solved in the new
+copy, the later ones are empty. Your own copy is kept beside it, under another name.
+"""
+import argparse
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ADDRESS = "{{ site.url }}course/after/"
+
+
+def free_name(path):
+    """A name for your own copy that no file has."""
+    number = 1
+    while (kept := path.with_name(f"{path.stem}-mine-{number}.ipynb")).exists():
+        number += 1
+    return kept
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook")
+    parser.add_argument("exercise", type=int)
+    parser.add_argument("--from", dest="address", default=ADDRESS, help="where the states are, instead of the guide's site")
+    options = parser.parse_args(arguments)
+    found = [path for path in sorted(Path().glob(f"{options.notebook.removesuffix('.ipynb')}*.ipynb")) if "-mine-" not in path.name]
+    if len(found) != 1:
+        here = ", ".join(path.stem for path in found) or "none"
+        parser.exit(2, f"{options.notebook!r} must be the beginning of one notebook's name in this folder; there is: {here}.\n")
+    [path] = found
+    address = f"{options.address.rstrip('/')}/{path.stem}-{options.exercise}.ipynb"
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            new = answer.read()
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            parser.exit(1, f"{address} answers {error.code} {error.reason}. Nothing was changed; try again in a minute.\n")
+        parser.exit(1, f"{path.stem} has no exercise {options.exercise}, or its solutions are not released yet. Ask the instructor; nothing was changed.\n")
+    except OSError as error:
+        parser.exit(1, f"{address} does not answer: {error}. Nothing was changed; are you connected?\n")
+    fresh, kept = path.with_suffix(".new"), free_name(path)
+    try:
+        fresh.write_bytes(new)
+        os.link(path, kept)
+        os.replace(fresh, path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        parser.exit(1, f"{error.filename} cannot be written: {error.strerror}. {path.name} is as it was.\n")
+    print(f"{path.name} is where the class is after exercise {options.exercise}. Open it anew. Your own copy is {kept.name}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

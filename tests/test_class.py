@@ -1,0 +1,384 @@
+"""What students get holds no solution before its release, and works: checks say what is off, and slides, run sheet and catching up are there."""
+import functools
+import gzip
+import html
+import http.server
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+
+import editions
+import facts
+import pytest
+import slides
+from conftest import build_site
+from course import changes, runner
+from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (fixtures)
+
+FACTS = facts.load(runner.ROOT / "triton/facts.toml")
+SITE = FACTS["site"]["url"]
+COURSE = editions.load()
+every_notebook = pytest.mark.parametrize("name", COURSE)
+
+
+def cells(notebook, tag):
+    return [cell for cell in notebook["cells"] if tag in editions.tags(cell)]
+
+
+def lines(text):
+    return [line.strip() for line in text.splitlines() if len(line.strip()) >= 12]
+
+
+HIDDEN = {"solution", "hidden-test"}
+
+
+def said(cell):
+    """The lines of a cell and of what it prints."""
+    texts = [editions.source(cell)]
+    for output in cell.get("outputs", []):
+        texts += ["".join(output.get("text", "")), "".join(output.get("data", {}).get("text/plain", ""))]
+    return {line for text in texts for line in lines(text)}
+
+
+@functools.cache
+def shown():
+    """All lines that everybody may read, as one text."""
+    public = {line for notebook in COURSE.values() for cell in notebook["cells"] if not HIDDEN & set(editions.tags(cell)) for line in said(cell)}
+    pages = [path for folder in ("triton", "scicomp", "notebooks/student") for path in sorted((runner.ROOT / folder).rglob("*")) if path.suffix in (".rst", ".sh", ".py")]
+    return "\n".join([*sorted(public), *(path.read_text(encoding="utf-8") for path in pages)])
+
+
+@functools.cache
+def secrets(name):
+    """The lines that only solutions and hidden tests of the notebook have."""
+    told = {line for cell in COURSE[name]["cells"] if HIDDEN & set(editions.tags(cell)) for line in said(cell)}
+    return {line for line in told if line not in shown()}
+
+
+# ---------------------------------------------------------------- nothing leaks
+
+def readable(path):
+    """The texts in a file: of an archive those of its members, of a compressed file what is in it, of a repository all its objects."""
+    content = path.read_bytes()
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            return [archive.read(name).decode(errors="replace") for name in archive.namelist()]
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    return [content.decode(errors="replace")]
+
+
+def leaks(texts, names=COURSE):
+    """The lines of solutions that stand in one of the texts, be they written as text, as JSON or as HTML."""
+    found = []
+    for where, text in texts:
+        plain = text + html.unescape(re.sub(r"<[^>]*>", "", text)) + text.replace('\\"', '"').replace("\\\\", "\\")
+        found += [(where, line) for name in names for line in secrets(name) if line in plain]
+    return found
+
+
+@pytest.fixture(scope="module")
+def held_back(tmp_path_factory):
+    """The site before the release of any solution."""
+    target = tmp_path_factory.mktemp("held-back")
+    built = build_site(runner.ROOT, target, "-D", "course_solutions=none")
+    assert built.returncode == 0, built.stderr
+    return target / "html"
+
+
+@every_notebook
+def test_each_solution_says_something_that_a_search_for_it_can_find(name):
+    for cell in cells(COURSE[name], "solution"):
+        assert any(line in secrets(name) for line in lines(editions.source(cell))) or cell["cell_type"] == "code" and cell["outputs"], editions.source(cell)
+    assert len(secrets(name)) >= 2
+
+
+def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
+    files = [path for path in held_back.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".zip" for path in files) and any(b"\x1f\x8b" == path.read_bytes()[:2] for path in files), "the search index is looked at"
+    assert leaks([(path.relative_to(held_back), text) for path in files for text in readable(path)]) == []
+    assert not list(held_back.glob("course/solutions*")) and not list(held_back.glob("course/after"))
+
+
+def test_a_page_has_its_solutions_behind_a_click_once_they_are_released(site):
+    for name in COURSE:
+        text = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
+        assert len(re.findall(r'<div class="cell [^"]*tag_hide-cell[^"]*tag_solution|<div class="cell [^"]*tag_solution[^"]*tag_hide-cell', text)) \
+            == sum(cell["cell_type"] == "code" for cell in cells(COURSE[name], "solution"))
+        assert leaks([(name, text)], [name]), "the search for solutions sees them where they are"
+        assert "tag_hidden-test" not in text and editions.sheet(name, COURSE[name]).parts[0].note.split("\n")[0] not in html.unescape(text)
+
+
+def test_solutions_are_released_notebook_by_notebook():
+    first, *others = COURSE
+    files = editions.published({name: COURSE[name] for name in (first, others[0])}, SITE, FACTS, [first])
+    assert f"solutions/{first}.ipynb" in files and f"solutions/{others[0]}.ipynb" not in files
+    with pytest.raises(editions.CourseError, match='"all", "none", or a list'):
+        editions.released("some", first)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of `make class`, made twice."""
+    folder = tmp_path_factory.mktemp("my class") / "editions"
+    for _ in range(2):
+        done = make_class(folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def make_class(folder):
+    return subprocess.run([sys.executable, runner.ROOT / "_ext/editions.py", folder], capture_output=True, text=True)
+
+
+def git(repository, *command):
+    return subprocess.run(["git", "-C", repository, *command], check=True, capture_output=True).stdout.decode(errors="replace")
+
+
+def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
+    assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
+    assert leaks([("folder", path.read_text(encoding="utf-8")) for path in (made / "student").rglob("*") if path.is_file()]) == []
+    everything = git(made / "student.git", "cat-file", "--batch", "--batch-all-objects")
+    assert leaks([("git", everything)]) == [] and COURSE.keys() <= set(re.findall(r"([\w-]+)\.ipynb", git(made / "student.git", "ls-tree", "-r", "student")))
+    assert leaks([("solutions", text) for text in readable(made / "solutions.zip")])
+
+
+def test_the_repository_goes_on_from_what_students_have_and_only_if_something_changed(made, tmp_path):
+    assert git(made / "student.git", "log", "--format=%s", "student").count("\n") == 1, "made twice, changed once"
+    new = tmp_path / "new.git"
+    editions.repository(new, {"README.md": "changed"}, [(made / "student.git", "student")])
+    assert git(new, "log", "--format=%P", "student").split() == git(made / "student.git", "log", "--format=%H", "student").split()
+
+
+def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
+    broken = tmp_path / "copy"
+    shutil.copytree(runner.ROOT, broken, ignore=shutil.ignore_patterns(".venv*", ".triton", "_build", ".git"))
+    notebook = next((broken / "notebooks").glob("*.ipynb"))
+    wrong = json.loads(notebook.read_text(encoding="utf-8"))
+    wrong["metadata"]["course"]["minutes"] += 1
+    notebook.write_text(json.dumps(wrong), encoding="utf-8")
+    before = sorted(path.name for path in made.iterdir())
+    done = subprocess.run([sys.executable, broken / "_ext/editions.py", made], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and notebook.stem in done.stderr and "minutes together" in done.stderr
+    assert sorted(path.name for path in made.iterdir()) == before
+
+
+# ---------------------------------------------------------------- a copy to work in
+
+@every_notebook
+def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(name):
+    student = editions.student(COURSE[name], SITE)
+    kinds = [next((tag for tag in ("exercise", "stub", "check") if tag in editions.tags(cell)), "") for cell in student["cells"]]
+    count = kinds.count("exercise")
+    assert "".join(kind[0] for kind in kinds if kind) == "esc" * count and count >= 2
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student["cells"])
+    assert not {"solution", "instructor", "hidden-test", "hide-cell"} & {tag for cell in student["cells"] for tag in editions.tags(cell)}
+    for cell in student["cells"]:
+        text = editions.source(cell)
+        if cell["cell_type"] == "markdown":
+            assert not re.search(r"(?<!`)\{\w+\}`|^:::|^```\{|\{\{", text, re.MULTILINE), "raw MyST would show in JupyterLab"
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                assert target.startswith("http") or target.split("#")[0] in editions.student_files(COURSE, SITE, FACTS), target
+
+
+def test_links_of_a_students_copy_to_the_guide_lead_to_pages_that_it_has(site):
+    found = {target for notebook in COURSE.values() for cell in editions.student(notebook, SITE)["cells"] if cell["cell_type"] == "markdown"
+             for target in re.findall(rf"\]\({re.escape(SITE)}([^)\s]+)\)", editions.source(cell))}
+    assert len(found) >= 4
+    assert [target for target in found if not (site / target.split("#")[0]).exists()] == []
+
+
+def ran(name, solved, tmp_path):
+    """The cells of a student's copy with so many exercises solved, run where the runner runs notebooks."""
+    folder = tmp_path / "course"
+    editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
+    editions.write(folder, {f"{name}.ipynb": editions.ipynb(editions.student(COURSE[name], SITE, solved))})
+    notebook = runner.Notebook(name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"])
+    surroundings = changes.Surroundings()
+    if (absent := runner.missing(runner.load([name])[0], surroundings)) and absent[0] == "skipped":
+        pytest.skip(absent[1])
+    with warnings.catch_warnings():     # of bash_kernel's description; here they would be errors
+        warnings.simplefilter("ignore")
+        return runner.executed(notebook, surroundings, stop=False).cells
+
+
+def failure(cell):
+    return next((output for output in cell.outputs if output.output_type == "error"), None)
+
+
+@every_notebook
+def test_a_check_fails_on_the_empty_stub_with_a_sentence_and_nothing_else_fails(name, tmp_path):
+    for cell in ran(name, 0, tmp_path):
+        if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
+            said = " ".join(output.get("text", "") or output.get("evalue", "") for output in cell.outputs)
+            assert failure(cell), f"this check lets an empty answer through: {cell.source}"
+            assert not re.search(r"NameError|TypeError|KeyError|not found|No such", failure(cell).ename + said), f"{said}\n{cell.source}"
+            assert len(said.split()) >= 4 and "Right." not in said
+        elif cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
+            assert not failure(cell), f"{failure(cell).evalue}\n{cell.source}"
+
+
+@every_notebook
+def test_with_the_solutions_in_place_of_the_stubs_the_whole_notebook_runs_and_each_check_says_right(name, tmp_path):
+    checks = 0
+    for cell in ran(name, editions.exercises(COURSE[name]), tmp_path):
+        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
+            assert not failure(cell), f"{failure(cell).evalue}\n{cell.source}"
+        if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
+            checks += 1
+            assert "Right." in "".join(output.get("text", "") for output in cell.outputs)
+    assert checks == editions.exercises(COURSE[name])
+
+
+# ---------------------------------------------------------------- the room
+
+@pytest.mark.parametrize("text, wrong", [("Show it.", "begin with its minutes"), ("5 minutes. Show it.", "its parts take 5 minutes together, and its header says 7")])
+def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wrong):
+    def markdown(source, *tags):
+        return {"cell_type": "markdown", "metadata": {"tags": list(tags)}, "source": source}
+
+    notebook = {"metadata": {"course": {"minutes": 7, "goal": "see"}}, "cells": [markdown("# Title"), markdown("## Part"), markdown(text, "instructor")]}
+    with pytest.raises(editions.CourseError, match=f"^mine: .*{wrong}"):
+        editions.sheet("mine", notebook)
+
+
+def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
+    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebooks/teaching.html").read_text(encoding="utf-8")))
+    for name, notebook in COURSE.items():
+        sheet = editions.sheet(name, notebook)
+        assert sheet.goal in text and sum(part.minutes for part in sheet.parts) == notebook["metadata"]["course"]["minutes"]
+        assert len([part for part in sheet.parts if part.note]) >= len(sheet.parts) - 1, "each part but tidying up has a note"
+        for part in sheet.parts:
+            assert part.title in text
+    assert leaks([("run sheet", text)]) == []
+
+
+def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
+    name = next(iter(COURSE))
+    sheet = editions.sheet(name, COURSE[name])
+    assert sum(part.seconds for part in sheet.parts) == pytest.approx(sum(COURSE[name]["metadata"]["measured"]["cells"]))
+
+
+browsed = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+
+
+@browsed
+@every_notebook
+def test_slides_fit_the_screen_load_nothing_from_elsewhere_and_have_the_notes(name, page):  # noqa: F811
+    opened = page(f"course/slides/{name}.html")
+    opened.wait_for_function("window.Reveal && Reveal.isReady()")
+    assert opened.faults == []
+    count = opened.evaluate("Reveal.getTotalSlides()")
+    assert count >= 2
+    for number in range(count):
+        high = opened.evaluate(f"Reveal.slide({number}), Reveal.getCurrentSlide().scrollHeight")
+        assert high <= 700, f"slide {number + 1} is {high} pixels high: {opened.evaluate('Reveal.getCurrentSlide().innerText')[:80]}"
+    notes = opened.evaluate("[...document.querySelectorAll('aside.notes')].map(note => note.textContent).join()")
+    assert re.search(r"\d+ minutes?\.", notes)
+    assert "solution" not in slides.types(COURSE[name])
+
+
+@browsed
+def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  # noqa: F811
+    name = next(iter(COURSE))
+    opened = page(f"notebooks/{name}.html")
+    size = "parseFloat(getComputedStyle(document.querySelector('.cell pre')).fontSize)"
+    before = opened.evaluate(size)
+    opened.clock.install()
+    opened.keyboard.press("p")
+    assert opened.evaluate(size) > 1.4 * before and not opened.locator("#menu").is_visible()
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    timer = opened.locator(".timer").first
+    minutes = next(part.minutes for part in editions.sheet(name, COURSE[name]).parts if part.exercise)
+    assert timer.inner_text() == f"{minutes}:00"
+    timer.click()
+    opened.clock.run_for(61_000)
+    assert timer.inner_text() == f"{minutes - 2}:59"
+    timer.click()
+    opened.clock.run_for(600_000)
+    assert timer.inner_text() == f"{minutes - 2}:59", "held"
+    timer.click()
+    opened.clock.run_for(600_000)
+    assert timer.inner_text() == "Time is up"
+    timer.click()
+    assert timer.inner_text() == f"{minutes}:00"
+    opened.reload()
+    assert not opened.locator("#menu").is_visible(), "it stays as it is on the next page"
+    opened.get_by_role("button", name="Present").click()
+    assert opened.locator("#menu").is_visible() and opened.evaluate(size) == before
+
+
+@browsed
+def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F811
+    for name in COURSE:
+        opened = page(f"notebooks/{name}.html")
+        line = opened.locator(".notebook-facts")
+        for text, file in (("Download", f"{name}.ipynb"), ("as text", f"{name}.md"), ("solved", f"solutions/{name}.ipynb")):
+            with opened.expect_download() as saved:
+                line.get_by_role("link", name=text).click()
+            assert Path(saved.value.path()).read_bytes() == (site / "course" / file).read_bytes()
+        launch = line.get_by_role("link", name=f"Open on {FACTS['cluster']['name']}").get_attribute("href")
+        assert launch.startswith(f"https://{FACTS['hosts']['hub']}/hub/user-redirect/git-pull?") and f"{name}.ipynb" in launch    # opened in test_hub.py
+
+
+# ---------------------------------------------------------------- catching up
+
+@pytest.fixture
+def desk(tmp_path):
+    """A student's folder; the states after each exercise, of all notebooks but the last, are served at the address that `catch_up` is told."""
+    served, folder = tmp_path / "served", tmp_path / "my course"
+    editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
+    editions.write(served, editions.published(COURSE, SITE, FACTS, list(COURSE)[:-1]))
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=served)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield functools.partial(catch_up, folder, "--from", f"http://127.0.0.1:{server.server_port}/after"), folder
+        server.shutdown()
+
+
+def catch_up(folder, *arguments, **options):
+    return subprocess.run([sys.executable, "catch_up.py", *arguments], cwd=folder, capture_output=True, text=True, **options)
+
+
+def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):
+    run, folder = desk
+    name = "01-first-notebook"
+    path = folder / f"{name}.ipynb"
+    path.write_text("mine", encoding="utf-8")
+    said = run("01", "2")
+    assert said.returncode == 0 and f"{name}-mine-1.ipynb" in said.stdout, said.stderr
+    assert (folder / f"{name}-mine-1.ipynb").read_text(encoding="utf-8") == "mine"
+    got = json.loads(path.read_text(encoding="utf-8"))
+    assert got == editions.student(COURSE[name], SITE, 2) and len(cells(got, "solution")) >= 2 and len(cells(got, "stub")) == editions.exercises(COURSE[name]) - 2
+    assert run("01", "3").returncode == 0 and (folder / f"{name}-mine-2.ipynb").exists() and (folder / f"{name}-mine-1.ipynb").read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments, status, said", [
+    (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
+    (("09", "1"), 1, "are not released yet"),
+    (("0", "1"), 2, "must be the beginning of one notebook's name"),
+    (("99", "1"), 2, "there is: none"),
+])
+def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, arguments, status, said):
+    run, folder = desk
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = run(*arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False) and said in done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_catching_up_without_a_network_or_a_place_to_write_changes_nothing(desk):
+    run, folder = desk
+    done = catch_up(folder, "01", "1", "--from", "http://127.0.0.1:9/after")
+    assert done.returncode == 1 and "does not answer" in done.stderr and "Nothing was changed" in done.stderr
+    before = sorted(folder.iterdir())
+    limited = run("01", "1", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))      # as on a full disk
+    assert limited.returncode == 1 and "cannot be written" in limited.stderr and "as it was" in limited.stderr, limited.stderr
+    assert sorted(folder.iterdir()) == before
