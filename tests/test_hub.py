@@ -1,9 +1,14 @@
 """JupyterHub does what the guide says of it, as the folder triton/jupyterhub configures it: driven from a reader's browser."""
+import base64
+import html
 import json
 import re
+import shutil
+import subprocess
 import time
 from urllib.parse import quote
 
+import editions
 import hub
 import jupyter_server
 import pytest
@@ -531,3 +536,39 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, ke
     assert alice.job() == job
     alice.open(f"/user/{alice.user}/lab?reset")
     alice.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+
+
+# ---------------------------------------------------------------- the course
+
+def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
+    name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
+    files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)
+
+    def push(files):
+        """What `make class` says: the branch is in the repository of the guide then."""
+        new = repository.with_suffix(".new")
+        editions.repository(new, files, [(repository, editions.BRANCH)])
+        shutil.rmtree(repository, ignore_errors=True)
+        new.rename(repository)
+        bundle = subprocess.run(["git", "-C", repository, "bundle", "create", "--quiet", "-", editions.BRANCH], capture_output=True, check=True).stdout
+        triton.run("login", f"base64 -d > /tmp/student && git -C /srv/git/guide.git fetch --quiet /tmp/student {editions.BRANCH}:{editions.BRANCH}",
+                   input=base64.b64encode(bundle).decode())
+
+    def press():
+        page = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
+        [address] = re.findall(r'href="(https://[^"]*/git-pull[^"]*)"', page)
+        window.page.goto(html.unescape(address))
+        window.page.locator(".jp-Notebook .jp-Cell", has_text="Exercise 1").first.wait_for(timeout=60000)
+
+    push(files)
+    window = visit()
+    window.start(TINY)
+    press()
+    folder = f"~/{editions.FOLDER}"
+    assert triton.run("login", f"cat {folder}/{name}.ipynb", window.user).stdout == files[f"{name}.ipynb"]
+    triton.run("login", f"sed -i 's/week = hours/mine = hours/' {folder}/{name}.ipynb; echo mine > {folder}/notes.txt", window.user)
+    push(files | {"README.md": tells})
+    press()
+    found = triton.run("login", f"cat {folder}/README.md {folder}/notes.txt; grep -c 'mine = hours' {folder}/{name}.ipynb", window.user).stdout
+    assert found.split("\n") == [f"{tells}mine", "1", ""]
+    triton.run("login", "scancel --me", window.user)
