@@ -135,6 +135,26 @@ def test_a_cluster_of_a_test_ends_with_the_test_however_that_ends(own):
     pytest.fail("its processes are still there")
 
 
+def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
+    if not cluster.cgroups_usable():
+        pytest.skip("no cgroup v1 memory controller here")
+    old, young, used = (cluster.CGROUP_ROOT / "memory" / f"{cluster.cgroup_name(own)}-{kind}" for kind in ("old", "young", "used"))
+    sleeper = subprocess.Popen(["sleep", "100"])
+    try:
+        for group in (old, young, used):
+            (group / "c1").mkdir(parents=True)
+        (used / "c1/tasks").write_text(str(sleeper.pid))
+        for group in (old, used):
+            os.utime(group, (time.time() - 100,) * 2)
+        cluster._sweep_cgroups()
+        assert [group.exists() for group in (old, young, used)] == [False, True, True]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+        for group in (old, young, used):
+            cluster._remove_cgroup(group)
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["nowhere", "true"], "There is no host 'nowhere'; there are: c1, c2, c3, c4, ctl, hub, kosh, laptop, login, outside"),
 ])

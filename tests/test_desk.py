@@ -1,7 +1,10 @@
 """The commands of the page A Triton on your desk do what it says."""
+import contextlib
 import os
 import re
+import shlex
 import subprocess
+import time
 
 import pytest
 from conftest import ROOT
@@ -10,6 +13,33 @@ from triton import cluster
 
 PAGE = "triton-on-your-desk.rst"
 COMMANDS = re.findall(r"^   (sudo .*)$", pages.read(PAGE), re.MULTILINE)
+[BROWSER] = re.findall(r"^   chromium --proxy-server=socks5://(\S+) (\S+)$", pages.read(PAGE), re.MULTILINE)
+
+
+@contextlib.contextmanager
+def left_open(command, environment, folder):
+    """`command`, an ssh, in a terminal of its own: yes to the host key, and the password."""
+    answer = folder / "answer"
+    answer.write_text(f"#!/bin/sh\ncase $1 in *yes/no*) echo yes ;; *) echo {cluster.password('alice')} ;; esac\n")
+    answer.chmod(0o755)
+    words = shlex.split(command)
+    words[1:1] = ["-o", f"UserKnownHostsFile={folder}/known_hosts"]
+    process = subprocess.Popen(words, cwd=ROOT, env=environment | {"SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force"},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def opens(proxy, address, seconds=60):
+    """Whether `address` shows the login of the hub through the `proxy`."""
+    until = time.monotonic() + seconds
+    look = ["curl", "--silent", "--insecure", "--location", "--cookie", "/dev/null", "--max-time", "10", "--socks5-hostname", proxy, address]
+    while (found := "Username" in subprocess.run(look, capture_output=True, text=True).stdout) is False and time.monotonic() < until:
+        time.sleep(0.5)
+    return found
 
 
 def test_the_commands_work_in_page_order(tmp_path):
@@ -22,6 +52,10 @@ def test_the_commands_work_in_page_order(tmp_path):
         for command in COMMANDS:
             # Packages are there, and so is root, or this would not run.
             typed = command.replace("sudo make system cluster", "make cluster").replace("sudo ", "")
+            if typed.startswith("ssh "):
+                with left_open(typed, environment, tmp_path):
+                    assert opens(*BROWSER), f"{command} does not lead to {BROWSER[1]}"
+                continue
             done = subprocess.run(typed, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
             printed[command] = done.stdout

@@ -16,6 +16,7 @@ sees one process tree and one file; when the machine room's first process ends, 
 A host's root folder is this machine's own, read through an overlay: what a host writes stays on the image.
 """
 import argparse
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -140,6 +141,7 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     if memory == "cgroup" and not cgroups_usable():
         raise ClusterError("This machine has no writable cgroup v1 memory controller: use --memory polling")
     down(state)
+    _sweep_cgroups()
     (state / "hosts").mkdir(parents=True)
     began = time.monotonic()
     command = ["unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -232,6 +234,14 @@ def _remove_cgroup(group):
         except OSError:
             return True
     return group.exists()
+
+
+def _sweep_cgroups():
+    """Remove the cgroups of clusters whose owner was killed: no process is left in them, and none is about to come."""
+    for group in CGROUP_ROOT.glob("*/small-triton-*"):
+        with contextlib.suppress(OSError):      # another cluster ends just now
+            if time.time() - group.stat().st_mtime > 60 and not any(tasks.read_text() for tasks in group.rglob("tasks")):
+                _remove_cgroup(group)
 
 
 # Running something on a host.
