@@ -72,3 +72,11 @@ def test_the_table_names_the_hosts_that_there_are():
     table = re.findall(r"^   \* - (\w+)(?: to (\w+))?$", pages.read(PAGE), re.MULTILINE)
     named = {name for row in table for name in row if name} - {"Host"}
     assert named | {"c2", "c3"} == {host.name for host in cluster.plan(4)}
+
+
+def test_users_and_sizes_are_those_of_the_cluster():
+    text = " ".join(pages.read(PAGE).split())
+    [(first, second, begin, end)] = re.findall(r"Users are (\w+), (\w+), whose home is nearly full, and (\w+) to (\w+)\. The password is the name and \"-secret\"\.", text)
+    assert [first, second, begin, end] == [*cluster.USERS[:2], cluster.USERS[2], cluster.USERS[-1]] and second == cluster.FULL_USER
+    assert cluster.password(first) == f"{first}-secret"
+    assert f"one file of {cluster.IMAGE_SIZE.removesuffix('G')} GB" in text
