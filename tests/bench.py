@@ -107,9 +107,10 @@ exec jupyter lab --no-browser --ip=$(hostname --ip-address) --port=0
 LIST_SERVERS, MANY_SERVERS = 20, 500
 HELD_SERVERS = """
 for number in $(seq {first} {last}); do
-    job=$(sbatch --parsable --hold --partition={partition} --job-name=sjupyter --output=/dev/null --wrap=true) || exit
     folder=$HOME/.local/share/sjupyter/$(date +%s%3N)-$(printf %06x $number)
     mkdir -p $folder/runtime
+    printf '#!/bin/sh\n' > $folder/job.sh
+    job=$(sbatch --parsable --hold --partition={partition} --job-name=sjupyter --output=/dev/null $folder/job.sh) || exit
     echo "{{\\"job\\": \\"$job\\", \\"dir\\": \\"$HOME\\", \\"app\\": \\"lab\\"}}" > $folder/asked.json
     echo "{{\\"job\\": \\"$job\\", \\"node\\": \\"{node}\\", \\"state\\": \\"ready\\", \\"host\\": \\"{node}.{domain}\\", \\"port\\": $((20000 + number)), \\"memory_mb\\": 200}}" > $folder/said.json
 done
@@ -166,6 +167,9 @@ def sjupyter(folder):
         for last, most in ((LIST_SERVERS, 0.3), (MANY_SERVERS, None)):
             triton.run("login", HELD_SERVERS.format(first=first, last=last, **values), user, timeout=600)
             first = last + 1
+            shown = triton.run("login", "sjupyter --list | tail -n +2 | wc -l", user).stdout.strip()
+            if shown != str(last):
+                raise SystemExit(f"sjupyter --list shows {shown} of {last} servers")
             ours, squeue = list_seconds(triton, user, "sjupyter --list", "squeue --me")
             limit = f"  own {ours - squeue:.2f} s" + (f"  (at most {most})" if most else "")
             print(f"{f'sjupyter --list of {last} servers / squeue':58}{ours:7.2f} s  {squeue:7.2f} s{limit}", flush=True)
