@@ -311,7 +311,7 @@ def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
     with Started(triton, user, "--mem=2G -c 2 --cluster 2") as started:
         said = triton.run("login", f"cat $(grep -l '\"job\": \"{started.job}\"' .local/share/sjupyter/*/said.json)", user).stdout
         connection = json.loads(said)["connection_file"]
-        printed = triton.run(started.said["node"], shlex.join([f"{FACTS['paths']['jupyter_env']}/bin/python", "-c", ask.format(connection)]), user).stdout
+        printed = triton.run(started.said["node"], shlex.join([f"{CENTRAL}/bin/python", "-c", ask.format(connection)]), user).stdout
         assert [host.split(".")[0] for host in printed.split()] == [started.said["node"]] * 2
         triton.run("login", f"sjupyter --stop {started.job}", user)
         started.end()
@@ -452,8 +452,7 @@ def test_what_a_users_bashrc_does_is_no_matter(triton, user):
     triton.write("login", "~/.bashrc", '[ -z "$SLURM_JOB_ID" ] || { echo hello; exec sleep 100; }\n', user)
     with Started(triton, user, "-t 5", before="export BASH_ENV=~/.bashrc;") as started:
         assert answers(triton, started.url) in ("200", "302")
-        environ = triton.run(started.said["node"], f"cat $(grep -l --null-data SLURM_JOB_ID={started.job} /proc/[0-9]*/environ) | tr '\\0' '\\n'", check=False).stdout
-        assert f"BASH_ENV=/home/{user}/.bashrc" in environ, "cells in bash have it as the user wants it"
+        assert f"BASH_ENV=/home/{user}/.bashrc" in environ(triton, started), "cells in bash have it as the user wants it"
 
 
 def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
@@ -465,8 +464,13 @@ def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
         assert f"/home/{user}/mine/bin/python" in triton.run(virtual.said["node"], f"ps -u {user} -o args", check=False).stdout
         assert answers(triton, virtual.url) in ("200", "302")
         assert "/tree?" in several.url and answers(triton, several.url) in ("200", "302")
-        environ = triton.run(several.said["node"], f"cat $(grep -l --null-data SLURM_JOB_ID={several.job} /proc/[0-9]*/environ) | tr '\\0' '\\n'", check=False).stdout
-        assert "DEMO_GREETING=" in environ
+        assert "DEMO_GREETING=" in environ(triton, several)
+
+
+def environ(triton, started):
+    """The environment variables of the processes of the server's job."""
+    files = f"$(grep -l --null-data SLURM_JOB_ID={started.job} /proc/[0-9]*/environ)"
+    return triton.run(started.said["node"], f"cat {files} | tr '\\0' '\\n'", check=False).stdout
 
 
 def test_a_full_home_is_told_before_a_job_is_made_and_as_the_end_of_one(triton):
