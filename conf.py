@@ -25,6 +25,7 @@ extensions = [
     "classroom",
     "proof",
     "frontend",
+    "screenshots",
     "site_search",
     "myst_nb",
     "notfound.extension",

@@ -12,6 +12,7 @@ from triton import cluster
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
 TINY = "Tiny"       # tests/cluster/profiles.toml
+PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
 # ---------------------------------------------------------------- JupyterLab
@@ -70,7 +71,18 @@ class Reader:
             self.contexts.pop().close()
 
 
-class Lab:
+class Window:
+    """Where a reader clicks. `looks` is called with what will be clicked, before it is: pictures are made then."""
+
+    looks = staticmethod(lambda target: None)
+
+    def click(self, target, times=1):
+        target.wait_for()
+        self.looks(target)
+        target.click(click_count=times)
+
+
+class Lab(Window):
     """A window with JupyterLab."""
 
     def __init__(self, page):
@@ -79,10 +91,14 @@ class Lab:
     def cell(self, number):
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
+    def idle(self):
+        """Wait until the kernel is connected, and has nothing to do."""
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)
+
     def run_cell(self, number=0):
         """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
         prompt = self.cell(number).locator(".jp-InputPrompt")
-        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)    # connected, too
+        self.idle()
         for _ in range(5):
             self.cell(number).locator(".cm-content").click()
             self.page.keyboard.press("Shift+Enter")
@@ -131,9 +147,23 @@ class Lab:
     def menu(self, *names):
         """Choose an entry of the menus: menu("File", "Log Out")."""
         first, *rest = names
-        self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")).click()
+        self.click(self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")))
         for name in rest:
-            self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first.click()
+            self.click(self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first)
+
+    def go_into(self, folder):
+        """Open a folder in the file browser, and wait until it shows another."""
+        self.click(self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")), times=2)
+        self.page.locator(".jp-BreadCrumbs-item", has_text=folder).wait_for()
+
+    def new_notebook(self, kernel):
+        """Make a notebook by the first card of the launcher with the name of a kernel."""
+        self.click(self.page.locator(".jp-LauncherCard", has_text=kernel).first)
+        self.idle()
+
+    def write(self, code, number=0):
+        self.cell(number).locator(".cm-content").click()
+        self.page.keyboard.insert_text(code)
 
 
 # ---------------------------------------------------------------- the hub
@@ -155,25 +185,43 @@ class Answer:
         return json.loads(self.text)
 
 
-class Visit:
-    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's."""
+class Visit(Window):
+    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's. options: of the window."""
 
-    def __init__(self, triton, user, chromium):
+    def __init__(self, triton, user, chromium, **options):
         self.triton, self.user = triton, user
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
         self.page = self.context.new_page()
+
+    @property
+    def lab(self):
+        """The JupyterLab in this window."""
+        lab = Lab(self.page)
+        lab.looks = self.looks
+        return lab
 
     def log_in(self, password=None):
         self.page.goto(HUB)
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
-        self.page.get_by_role("button", name="Sign in").click()
+        self.click(self.page.get_by_role("button", name="Sign in"))
 
     def choose(self, profile):
         self.page.get_by_label(profile, exact=True).check()
 
     def press_start(self):
-        self.page.get_by_role("button", name="Start", exact=True).click()
+        self.click(self.page.get_by_role("button", name="Start", exact=True))
+
+    def to_the_control_panel(self):
+        """From JupyterLab, by its menu. It opens in a window of its own, which is `page` then."""
+        with self.context.expect_page() as opened:
+            self.lab.menu("File", "Hub Control Panel")
+        self.page = opened.value
+        self.page.wait_for_load_state("networkidle")     # its buttons work when the script is there
+
+    def stop_my_server(self):
+        self.click(self.page.get_by_role("button", name="Stop My Server"))
+        self.page.get_by_role("button", name="Start My Server").wait_for(timeout=30000)
 
     def said(self):
         """What the page says."""

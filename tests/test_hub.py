@@ -118,7 +118,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     triton.run("login", f"for i in $(seq 300); do squeue --noheader --array --jobs={others} --format=%T | grep -q PENDING || exit 0; sleep 0.2; done; exit 1")
     try:
         window.press_start()
-        waiting = window.waits_for(re.compile(r"Pending in queue\.\.\. (Resources|Priority)"))
+        waiting = window.waits_for(hub.PENDING)
         assert "the cluster is busy" in waiting
         entry.shows(waiting)
         [look] = entry.commands()
@@ -451,12 +451,9 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert job in triton.run("login", look, window.user).stdout
     window.log_in()
     window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
-    with window.context.expect_page() as opened:
-        Lab(window.page).menu("File", "Hub Control Panel")
-    opened.value.wait_for_load_state("networkidle")     # the button works when its script is there
-    opened.value.get_by_role("button", name="Stop My Server").click()
+    window.to_the_control_panel()
+    window.stop_my_server()
     ended(triton, window.user, job, seconds=20)
-    opened.value.get_by_role("button", name="Start My Server").wait_for(timeout=10000)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()
     assert "ended" not in window.said(), "no page complains of what the user wanted"

@@ -7,7 +7,7 @@ import pytest
 from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
-TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
+TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "triton/apps/jupyter/hub.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
 REQUESTS, KILOBYTES = 12, 200
 
 

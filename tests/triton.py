@@ -53,6 +53,12 @@ class Triton:
         """Wait until no job is left: the next one begins on the first node."""
         self.run("login", "for i in $(seq 300); do [ -z \"$(squeue --noheader)\" ] && break; sleep 0.1; done")
 
+    def busy(self):
+        """Have all nodes taken, as they often are, for two minutes at most; return the number of the job that does it."""
+        taken = f"sbatch --parsable --nodes={len(self.nodes)} --exclusive --time=2 --output=/dev/null --wrap='sleep 120'"
+        return self.run("login", f"job=$({taken}); for i in $(seq 300); do [ \"$(squeue --noheader --jobs=$job --format=%T)\" = RUNNING ] && break; "
+                                 "sleep 0.2; done; echo $job").stdout.strip()
+
     def start(self, host, command, user=None, **options):
         """Start `command` on `host` and return the Popen; whoever starts it ends it."""
         return subprocess.Popen(self.command(host, command, user), text=True, **options)

@@ -27,10 +27,10 @@ mkdir "$begin"
 export JUPYTERHUB_ROOT_DIR=$begin
 trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 
-# When the job ends: labextension/ warns ten minutes before.
+# When the job ends: labextension/ warns ten minutes before. Nobody is asked about news of new versions: who cannot install any needs none.
 mkdir "$own/labconfig"
-ends=$(date --date "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e)" +%s) &&
-    echo "{\"jobEnds\": \"$ends\"}" > "$own/labconfig/page_config.json"
+ends=$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
+echo "{\"jobEnds\": \"$ends\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
 
 {{ command }} &

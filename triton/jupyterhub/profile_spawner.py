@@ -200,7 +200,7 @@ class ProfileSpawner(SlurmSpawner):
         rows, chosen = [], self.profile if "profile" in (self.orm_spawner.user_options or {}) else self.profiles[0]
         for number, profile in enumerate(self.profiles):
             texts = [html.escape(text) for text in (profile.time, profile.memory, profile.most, profile.idle)]
-            rows.append(f'<tr><th scope="row"><input type="radio" id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
+            rows.append(f'<tr><th scope="row" class="text-nowrap"><input type="radio" id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
                         f'{" checked" if profile == chosen else ""}> <label for="profile-{number}">{html.escape(profile.name)}</label></th>'
                         + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
         told = f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>' if self.ended else ""
