@@ -1,7 +1,7 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, scale, nbdime-git, imports, cluster, sjupyter.
+line choose some: site, notebooks, pairs, scale, nbdime-git, imports, cluster, sjupyter, hub.
 """
 import os
 import re
@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import hub
 from triton import Triton, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,6 +117,22 @@ done
 """
 
 
+BARE_JOB = """#!/bin/bash
+#SBATCH --partition={partition} --mem=400M --time=10 --output=bare-%j.log --nodelist={node}
+. /etc/profile
+module load {module}
+export JUPYTER_TOKEN=bare
+exec jupyter lab --no-browser --ip=$(hostname --ip-address) --port=0
+"""
+BARE_ANSWERS = """
+began=$EPOCHREALTIME
+job=$(sbatch --parsable bare.sh)
+until url=$(grep -som1 'http://[0-9.]*:[0-9]*/lab' bare-$job.log) && [ "${url#http://127}" = "$url" ]; do sleep 0.05; done
+until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null "$url?token=bare"; do sleep 0.05; done
+echo $began $EPOCHREALTIME
+"""
+
+
 def start_seconds(triton, user, command, url):
     """From Enter on the login node to a page of JupyterLab that answers there; `url` finds its address in what `command` prints."""
     began = time.perf_counter()
@@ -175,6 +192,41 @@ def sjupyter(folder):
         cluster.down(state)
 
 
+def service(folder):
+    """From the click on Start to a page of JupyterLab through the hub, against a batch job with jupyter lab until it answers."""
+    if why := cluster.obstacle():
+        print(f"no cluster: {why}")
+        return False
+    state, known = folder / "cluster", cluster.facts()
+    cluster.up(nodes=1, state=state, tied=True, say=lambda line: None)
+    try:
+        triton = Triton(state)
+        hub.running(triton)
+        job = BARE_JOB.format(partition=known["partitions"]["interactive"], node=known["hosts"]["node"], module=known["modules"]["jupyter"])
+
+        def gone(user):
+            triton.run("login", 'scancel --me; while [ -n "$(squeue --me --noheader)" ]; do sleep 0.1; done', user)
+
+        def through_the_hub():
+            user = triton.account()
+            answer = hub.crowd(triton, [user], hub.TINY, within=0, look=0.1)[user]
+            gone(user)
+            if "error" in answer:
+                raise SystemExit(f"no server: {answer['error']}")
+            return answer["from_click"]
+
+        def bare():
+            user = triton.account()
+            triton.write("login", "~/bare.sh", job, user)
+            began, answered = map(float, triton.run("login", BARE_ANSWERS, user).stdout.split())
+            gone(user)
+            return answered - began
+
+        return compare("from Start to JupyterLab in the hub / bare batch job", through_the_hub, bare, 1.15, pairs=7)
+    finally:
+        cluster.down(state)
+
+
 def script(*arguments):
     return lambda folder: subprocess.run([PYTHON, *arguments], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}).returncode == 0
 
@@ -188,6 +240,7 @@ BENCHES = {
     "imports": imports,
     "cluster": small_triton,
     "sjupyter": sjupyter,
+    "hub": service,
 }
 
 

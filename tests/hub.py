@@ -318,10 +318,11 @@ def visit(triton, chromium):
 # ---------------------------------------------------------------- many people
 
 # Runs on a reader's computer. Each person logs in, starts a server and opens it, by the requests that a browser sends.
-# Arguments: the hub's address, a profile, the seconds within which all begin; people and passwords as JSON on standard input.
+# Arguments: the hub's address, a profile, the seconds within which all begin and those between two looks; people and passwords as JSON on
+# standard input.
 CROWD = r'''
 import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.parse, urllib.request
-hub, profile, within = sys.argv[1], sys.argv[2], float(sys.argv[3])
+hub, profile, within, look = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 people = json.load(sys.stdin)
 
 class Person:
@@ -341,15 +342,16 @@ class Person:
         self.open("/hub/login")
         self.open("/hub/login", {"username": self.name, "password": people[self.name]})
         self.open("/hub/spawn")
+        clicked = time.monotonic()
         self.open("/hub/spawn", {"profile": profile})
         while not (known := json.loads(self.open(f"/hub/api/users/{self.name}")))["servers"].get("", {}).get("ready"):
             if not known["pending"]:
                 raise RuntimeError("the start has failed")
             if time.monotonic() - began > 300:
                 raise RuntimeError("no server after 300 s")
-            time.sleep(1)
+            time.sleep(look)
         page = self.open(f"/user/{self.name}/lab")
-        return {"seconds": round(time.monotonic() - began, 1), "own": re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"}
+        return {"seconds": round(time.monotonic() - began, 1), "from_click": time.monotonic() - clicked, "own": re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"}
 
 def attempt(number, name):
     try:
@@ -362,9 +364,9 @@ with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
 '''
 
 
-def crowd(triton, users, profile, within):
-    """All `users` log in within so many seconds and start servers of `profile`: {user: {"seconds", "own"} or {"error"}}."""
+def crowd(triton, users, profile, within, look=1):
+    """All `users` log in within so many seconds, start servers of `profile` and open them: {user: {"seconds", "from_click", "own"} or {"error"}}."""
     people = json.dumps({user: triton.password(user) for user in users})
     triton.write("laptop", "/tmp/crowd.py", CROWD)
-    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within)], input=people, timeout=500).stdout
+    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within), str(look)], input=people, timeout=500).stdout
     return json.loads(said)

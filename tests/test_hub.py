@@ -334,6 +334,8 @@ def test_options_that_are_no_profile_are_refused(visit, options):
 def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     users = triton.run("hub", "ps -o user:20=,args= -e | grep -E 'bin/(jupyterhub|node)' | grep -v grep | awk '{print $1}'").stdout.split()
     assert len(users) >= 2 and set(users) == {"jupyterhub"}
+    allowed = triton.run("hub", "sudo --list --other-user=jupyterhub").stdout.partition("may run the following commands")[2]
+    assert allowed.splitlines()[1:] == ["    (%users) NOPASSWD: /usr/bin/sbatch --parsable, /usr/bin/scancel ^[0-9]+$"]
     refused = ["id", "sbatch --parsable --uid=0", "scancel --user=root", f"scancel --signal=KILL {alice.job()}", "/bin/sh -c id", "squeue"]
     for command in refused:
         assert as_hub(triton, f"sudo --non-interactive --user={alice.user} {command}", check=False).returncode, command
@@ -361,25 +363,34 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
 
 def test_no_token_stands_in_a_log_though_the_hub_logs_all_it_can(alice, server, kernel, triton):
     secrets = [server.token, kernel.prints("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"),
-               triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user)]
+               triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user),
+               *(cookie["value"] for cookie in alice.context.cookies() if cookie["name"].startswith(("__Host-jupyterhub", "jupyterhub")))]
+    alice.open(f"/user/{alice.user}/lab?token={server.token}")
     texts = {"hub": hub.log(triton), "proxy": hub.log(triton, "proxy"), "server": triton.run("login", f"cat {LOGS}", alice.user).stdout}
-    assert "[D " in texts["hub"]
+    assert "[D " in texts["hub"] and len(secrets) >= 7
     for name, text in texts.items():
         assert not [secret for secret in secrets if secret in text], f"the log of the {name} has a secret"
 
 
-def test_two_servers_of_one_user_run_at_once(alice, server):
+def test_two_servers_of_one_user_run_at_once_and_on_one_node(alice, server, triton, record_property):
     name = "second"
     path = f"/users/{alice.user}/servers/{name}"
-    assert alice.ask("POST", path, {"profile": TINY}, base="/hub/api").status in (201, 202)
+    first, look = server.kernel(), "import os; print(os.environ['SLURMD_NODENAME'], os.environ['SLURM_JOB_ID'])"
+    node, job = first.prints(look).split()
+    others = ",".join(other for other in triton.nodes if other != node)
+    triton.run("ctl", f"scontrol update nodename={others} state=drain reason=test")
     second = HubServer(alice, name)
     try:
+        assert alice.ask("POST", path, {"profile": TINY}, base="/hub/api").status in (201, 202)
         until = time.monotonic() + 40
         while alice.ask("GET", f"/users/{alice.user}", base="/hub/api").json()["servers"].get(name, {}).get("ready") is not True:
             assert time.monotonic() < until
             time.sleep(0.5)
-        assert second.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])") != server.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])")
+        theirs = second.kernel().prints(look).split()
+        assert theirs[0] == node and theirs[1] != job and first.prints(look).split() == [node, job]
+        record_property("measured", "two servers of one user on one node: both answer, each with its own job")
     finally:
+        triton.run("ctl", f"scontrol update nodename={others} state=resume")
         assert alice.ask("DELETE", path, base="/hub/api").status in (202, 204)
         second.close()
 
@@ -442,7 +453,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     entry.seen.add(entry.messages.index(look))
     window = visit()
     window.start(TINY)
-    job = window.job()
+    job, kernel = window.job(), window.ask("POST", "/api/kernels", {"name": "python3"}).json()["id"]
     Lab(window.page).menu("File", "Log Out")
     until = time.monotonic() + 20
     while not any("/hub/login" in page.url for page in window.context.pages):     # it may be a new tab
@@ -451,6 +462,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert job in triton.run("login", look, window.user).stdout
     window.log_in()
     window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+    assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
     window.to_the_control_panel()
     window.stop_my_server()
     ended(triton, window.user, job, seconds=20)

@@ -62,4 +62,5 @@ c.ProfileSpawner.log_days = 7 * {"one": 1, "two": 2, "four": 4}[re.fullmatch(r"(
 c.ProfileSpawner.home_advice = f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths['work']} has more space; the quota of a home is {facts['quota']['home']}."
 c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60          # one that runs must answer
+c.ProfileSpawner.startup_poll_interval = 0.1       # a look at what is known, no question to Slurm
 c.ProfileSpawner.poll_interval = 15

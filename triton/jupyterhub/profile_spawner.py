@@ -258,11 +258,13 @@ class ProfileSpawner(SlurmSpawner):
         return format_template(self.batch_script, **values)
 
     def get_args(self):
-        idle = self.profile.idle_seconds
         cookies = {"xsrf_cookie_kwargs": {"secure": True, "samesite": "Lax"}}
-        return [*super().get_args(), "--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}", *([f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
-                                        "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60",
-                                        f"--TerminalManager.cull_inactive_timeout={idle}"] if idle else [])]
+        args = ["--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}",
+                "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
+        if idle := self.profile.idle_seconds:
+            args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
+                     "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60", f"--TerminalManager.cull_inactive_timeout={idle}"]
+        return [*super().get_args(), *args]
 
     async def start(self):
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
