@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape
 import pexpect
 import tour
 from guide.terminal import Stuck, Terminal, clean
-from jupyter_server import let_in
+from jupyter_server import CHROMIUM, let_in
+from playwright.sync_api import Error, sync_playwright
 from triton import bring_up, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -187,17 +188,19 @@ def keep(name, content):
 def main():
     if why := cluster.obstacle():
         sys.exit(f"The pictures are made on the small Triton, which cannot run here: {why}")
+    if not CHROMIUM:
+        sys.exit("The screenshots need Chromium: make system installs it")
     with tempfile.TemporaryDirectory() as folder:
         triton, end = bring_up(Path(folder) / "state")
         try:
             for name, steps in PICTURES.items():
                 keep(name, svg(steps(triton, "alice", pace=1)).encode())
             name = "images/jupyter_demo"
-            with tour.chromium(triton) as chromium:
+            with sync_playwright() as playwright, tour.chromium(triton, playwright) as chromium:
                 views = tour.go(triton, triton.account(), chromium)
             for name, content in tour.files(views).items():
                 keep(f"images/{name}", content)
-        except (Failed, AssertionError, tour.Error) as error:
+        except (Failed, AssertionError, Error) as error:
             sys.exit(f"{name} is not made anew: {error}")
         finally:
             end()

@@ -10,7 +10,8 @@ from guide import pages
 from jupyter_server import CHROMIUM, FLAGS
 from pictures import PICTURES, Failed
 from PIL import Image, ImageChops, ImageDraw
-from test_browser import address, browser, page  # noqa: F401  (fixtures)
+from playwright.sync_api import sync_playwright
+from test_browser import address, page  # noqa: F401  (fixtures)
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
 IMAGES = ROOT / "images"
@@ -80,31 +81,41 @@ def test_a_picture_is_small_and_gives_no_token_away(name):
     assert len(text) < 60_000 and "token=..." in text and not re.search(r"token=\w|\b[0-9a-f]{16,}\b", text)
 
 
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield launched
+    launched.close()
+
+
 @needs_chromium
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_recording_plays_once_and_stands_still_for_those_who_want_no_motion(name):
-    from playwright.sync_api import sync_playwright
-
+def test_a_recording_plays_once_and_stands_still_for_those_who_want_no_motion(name, browser):
     seen = "[...document.querySelectorAll('tspan')].map(piece => getComputedStyle(piece).visibility)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.goto((ROOT / name).as_uri())
-        assert set(page.evaluate(seen)[-10:]) == {"hidden"}
-        page.evaluate("document.getAnimations().forEach(piece => piece.finish())")
-        assert set(page.evaluate(seen)) == {"visible"}
-        page = browser.new_page(reduced_motion="reduce")
-        page.goto((ROOT / name).as_uri())
-        assert set(page.evaluate(seen)) == {"visible"}
-        browser.close()
+    page = browser.new_page()
+    page.goto((ROOT / name).as_uri())
+    assert set(page.evaluate(seen)[-10:]) == {"hidden"}
+    page.evaluate("document.getAnimations().forEach(piece => piece.finish())")
+    assert set(page.evaluate(seen)) == {"visible"}
+    page.close()
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto((ROOT / name).as_uri())
+    assert set(page.evaluate(seen)) == {"visible"}
+    page.close()
 
 
 # ---------------------------------------------------------------- screenshots and the film
 
 @pytest.fixture(scope="module")
-def views(triton):
+def views(triton, playwright):
     """What a visit of the hub shows today. It fails with the step that no longer works."""
-    with tour.chromium(triton) as chromium:
+    with tour.chromium(triton, playwright) as chromium:
         return tour.go(triton, triton.account(), chromium)
 
 

@@ -13,7 +13,6 @@ import hub
 import jupyter_server
 from hub import FACTS, Visit
 from PIL import Image
-from playwright.sync_api import Error, sync_playwright  # noqa: F401  (Error: what a step raises that no longer works)
 
 WIDTH, HEIGHT, SCALE = 1000, 680, 2      # of the window; pixels of a screenshot for each of its own
 SCHEMES = ("light", "dark")
@@ -23,13 +22,20 @@ FOLLOWS_THE_SYSTEM = "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extensio
 CODE = """import matplotlib.pyplot as plt
 plt.figure(figsize=(5, 2))
 plt.plot([1, 4, 9, 16]);"""
-# What is another in each run: who it is, when it was, and the names of logs.
-VARIES = ["#username_input", "#login_widget span", "#progress-message", ".jp-DirListing-itemModified", ".jp-DirListing-item:has-text('.log')"]
+# What is another in each run: how long the password is, when it was, and the names of logs.
+VARIES = ["#password_input", "#progress-message", ".jp-DirListing-itemModified", ".jp-DirListing-item:has-text('.log')"]
 RING = """box => {
     const ring = document.body.appendChild(document.createElement("div"));
     ring.style = `position: fixed; z-index: 99999; pointer-events: none; box-sizing: border-box; border: 3px solid #d6246e; border-radius: 12px;
         box-shadow: 0 0 0 2px #fff, inset 0 0 0 2px #fff; left: ${box.x - 8}px; top: ${box.y - 8}px; width: ${box.width + 16}px; height: ${box.height + 16}px`;
     ring.id = "ring";
+}"""
+# As in the guide's commands, whoever it is.
+CALL = """([name, other]) => {
+    for (const place of document.querySelectorAll("#username_input, #login_widget span")) {
+        const text = "value" in place ? "value" : "textContent";
+        if (place[text] === name) place[text] = other;
+    }
 }"""
 IS = "dark => (document.body.dataset.jpThemeLight ?? String(document.documentElement.dataset.bsTheme !== 'dark')) === String(!dark)"
 
@@ -49,8 +55,8 @@ class View:
 
 
 class Camera:
-    def __init__(self):
-        self.views = []
+    def __init__(self, user):
+        self.user, self.views = user, []
 
     def looks(self, target):
         """Take a view with a ring around `target`; see hub.Window."""
@@ -61,6 +67,7 @@ class Camera:
         if target:
             target.scroll_into_view_if_needed()
             page.evaluate(RING, target.bounding_box())
+        page.evaluate(CALL, [self.user, "username"])
         shots, boxes = {}, []
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
@@ -69,22 +76,23 @@ class Camera:
         for selector in VARIES:
             for box in filter(None, (found.bounding_box() for found in page.locator(selector).all())):
                 boxes.append(tuple(round(SCALE * side) for side in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
+        page.evaluate(CALL, ["username", self.user])
         if target:
             page.evaluate("document.getElementById('ring').remove()")
         self.views.append(View(name, bool(target), shots, boxes))
 
 
 @contextlib.contextmanager
-def chromium(triton):
+def chromium(triton, playwright):
     """A browser on the laptop, and the hub running."""
     hub.running(triton)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, jupyter_server.browser(playwright, triton, Path(folder)) as found:
+    with tempfile.TemporaryDirectory() as folder, jupyter_server.browser(playwright, triton, Path(folder)) as found:
         yield found
 
 
 def go(triton, user, browser):
     """The Views of a visit, on a cluster whose nodes are busy at first."""
-    camera = Camera()
+    camera = Camera(user)
     visit = Visit(triton, user, browser, viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE)
     visit.looks = camera.looks
     triton.run("login", f"mkdir -p $(dirname {FOLLOWS_THE_SYSTEM})", user)
