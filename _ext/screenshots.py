@@ -35,8 +35,9 @@ class Pictures(SphinxDirective):
         return [image(f"{name}-{scheme}.{ending}", scheme, alt) for scheme in SCHEMES]
 
     def run(self):
-        if not self.options.get("alt"):
-            raise self.error(f"{self.name} needs :alt:, for those who do not see it")
+        for option in self.option_spec:
+            if not self.options.get(option):
+                raise self.error(f"{self.name} needs :{option}:" + (", for those who do not see it" if option == "alt" else ""))
         return self.shown(self.arguments[0], " ".join(self.options["alt"].split()))
 
 

@@ -351,7 +351,8 @@ class Person:
                 raise RuntimeError("no server after 300 s")
             time.sleep(look)
         page = self.open(f"/user/{self.name}/lab")
-        return {"seconds": round(time.monotonic() - began, 1), "from_click": time.monotonic() - clicked, "own": re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"}
+        now, own = time.monotonic(), re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"
+        return {"seconds": round(now - began, 1), "from_click": now - clicked, "own": own}
 
 def attempt(number, name):
     try:

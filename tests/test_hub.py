@@ -258,6 +258,21 @@ def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     alice.page.get_by_text("42042").wait_for(timeout=20000)
 
 
+def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterwards(alice, server):
+    module, look = FACTS["modules"]["demo"], "import os; print(os.environ.get('DEMO_GREETING', 'none'))"
+    alice.open(f"/user/{alice.user}/lab?reset")
+    alice.page.locator(".jp-SideBar [title='Software Modules']").click()
+    offered = alice.page.locator("#module_avail_list li", has_text=module)
+    offered.hover(timeout=20000)
+    offered.get_by_role("button", name="Load").click()
+    alice.page.locator("#module_loaded_list li", has_text=module).wait_for(timeout=20000)
+    try:
+        assert server.kernel().prints(look) != "none"
+    finally:
+        server.talk("ask", "/module", {"modules": [module]}, "DELETE")
+    assert server.kernel().prints(look) == "none"
+
+
 def test_nobody_installs_extensions(server, alice, triton):
     with pytest.raises(AssertionError, match="HTTP Error"):
         server.talk("ask", "/lab/api/extensions", {"cmd": "install", "extension_name": "jupyterlab-git"})
