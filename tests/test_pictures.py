@@ -18,7 +18,7 @@ IMAGES = ROOT / "images"
 STILLS = [(name, scheme) for name in tour.STILLS for scheme in tour.SCHEMES]
 
 # How much a picture may differ from today's page. It is compared in squares of 8 x 8 pixels of the window, by their mean colour, which may
-# be off by so many levels of 255: so much does the GIF lose with its 128 colours. Of the 10625 squares so many may be off by more:
+# be off by so many levels of 255: so much does the GIF lose with its 256 colours. Of the 10625 squares so many may be off by more:
 # less than a word, more than a cursor.
 SQUARE, LEVELS, MOST = 8, 20, 3
 

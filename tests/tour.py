@@ -130,7 +130,7 @@ def film(views, scheme, format, **options):
     """The views one after the other as an animated picture, one pixel for each of the window's."""
     frames = [view.shots[scheme].reduce(SCALE) for view in views]
     if format == "GIF":
-        frames = [frame.quantize(128, dither=Image.Dither.NONE) for frame in frames]
+        frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
     frames[0].save(out, format, save_all=True, append_images=frames[1:], duration=1000 * SECONDS, loop=0, **options)
     return out.getvalue()
