@@ -258,6 +258,21 @@ def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     alice.page.get_by_text("42042").wait_for(timeout=20000)
 
 
+def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
+    triton.run("login", "mkdir check", alice.user)
+    triton.write("login", "~/check/check.ipynb", notebook(["!class-check --profile Long", "!JUPYTERHUB_SERVICE_PREFIX=/nowhere/ class-check --profile 'More'"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/check/check.ipynb?reset")
+    lab = Lab(alice.page)
+    lab.run_cell()
+    lab.cell(0).get_by_text("All is well.").wait_for(timeout=60000)
+    said = lab.output()
+    assert "WRONG" not in said and re.search(r"ok +websocket: WebSockets pass", said) and re.search(r"ok +memory: .* 8[.]0 GB", said), said
+    lab.run_cell(1)
+    lab.cell(1).get_by_text("what to do stands below each").wait_for(timeout=60000)
+    said = lab.output(1)
+    assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search("WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said), said
+
+
 def test_nobody_installs_extensions(server, alice, triton):
     with pytest.raises(AssertionError, match="HTTP Error"):
         server.talk("ask", "/lab/api/extensions", {"cmd": "install", "extension_name": "jupyterlab-git"})
