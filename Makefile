@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -25,8 +25,12 @@ html: .venv  ## build the site into _build/html
 	@touch _build/doctrees/.good
 	@rm -rf _build/html && mv _build/html.new _build/html
 	@echo "The site is in _build/html; open _build/html/index.html"
+	@[ -e .lite/.made ] || echo "It is without the button Run in the browser. To have it: make lite html"
+
+lite: .lite  ## make what the button Run in the browser needs, once
 
 test: .venv .venv-nbdime $(TRITON)  ## run every test
+	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
@@ -67,7 +71,7 @@ linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
 clean: cluster-down  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime .triton
+	rm -rf _build .venv .venv-nbdime .triton .lite
 
 # The services of these packages run in the small Triton only: policy-rc.d keeps apt from starting them here.
 system:  ## as root: install the Debian packages that the tests can use
@@ -77,9 +81,10 @@ system:  ## as root: install the Debian packages that the tests can use
 	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements; do \
+	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements _ext/lite/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
+	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header _ext/lite/wheels.in -o _ext/lite/wheels.txt
 
 # An environment counts as made when its .made names this folder: not after a kill, a move or a new system Python.
 made = $(shell $1/bin/python -c 'print(open("$1/.made").read(), end="")' 2>/dev/null)
@@ -89,10 +94,11 @@ endif
 ifneq ($(call made,.venv-nbdime),$(CURDIR))
 .PHONY: .venv-nbdime/.made
 endif
-.PHONY: .venv .venv-nbdime .triton
+.PHONY: .venv .venv-nbdime .triton .lite
 .venv: .venv/.made
 .venv-nbdime: .venv-nbdime/.made
 .triton: .triton/.made
+.lite: .lite/.made
 
 .venv/.made: requirements.txt tests/make-venv
 	@tests/make-venv .venv requirements.txt $(PYTHON)
@@ -108,4 +114,11 @@ endif
 .triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps tests/cluster/machine_room.py triton/facts.toml | .venv
 .triton/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
 	@tests/cluster/make-apps .triton
+	@touch $@
+
+# A site is built with what is there, or without it.
+.lite/.made: $(shell find _ext/lite -type f) | .venv
+	@mkdir -p .lite
+	@tests/make-venv .lite/env _ext/lite/requirements.txt $(PYTHON)
+	@.lite/env/bin/python _ext/lite/make.py .lite
 	@touch $@

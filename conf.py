@@ -23,6 +23,7 @@ extensions = [
     "facts",
     "notebook_facts",
     "classroom",
+    "in_browser",
     "proof",
     "frontend",
     "site_search",
