@@ -30,6 +30,11 @@ def build_site(source, target, *options):
     return subprocess.run(command, capture_output=True, text=True, cwd=source)
 
 
+def html_pages(site):
+    """The pages of the built site that are the guide's own: not those of JupyterLite."""
+    return [path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "lite"]
+
+
 def copy_source(target):
     """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return `target`."""
     names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

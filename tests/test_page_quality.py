@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from conftest import html_pages
 from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
@@ -46,7 +47,7 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, page):
 def test_axe_finds_nothing_on_any_other_page_either(page, site):
     opened, found = page("index.html", color_scheme="dark"), []
     top = opened.url.removesuffix("/index.html")
-    for path in sorted(site.rglob("*.html")):
+    for path in html_pages(site):
         opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
         found += [(path.name, *fault) for fault in violations(opened)]
     assert found == []
@@ -55,7 +56,7 @@ def test_axe_finds_nothing_on_any_other_page_either(page, site):
 def test_nothing_but_code_and_tables_scrolls_sideways_on_any_page(page, site):
     opened = page("index.html", 320)
     top, wide = opened.url.removesuffix("/index.html"), []
-    for path in sorted(site.rglob("*.html")):
+    for path in html_pages(site):
         opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
         if opened.evaluate("document.documentElement.scrollWidth") > 320:
             wide.append(path.name)
