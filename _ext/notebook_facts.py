@@ -38,7 +38,7 @@ def _add_line(app, doctree):
     for text, address in buttons:
         line += [nodes.Text(", " if text.islower() else " · "), nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))]
     line.source, line.line = str(path), 1
-    title.parent.insert(title.parent.index(title) + 1, line)
+    title.parent.insert(title.parent.index(title) + 1, [nodes.paragraph("", editions.promise(course)), line])
 
 
 def launch(facts, name):

@@ -120,6 +120,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
 @made
 def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_there(site):
     text = (site / "notebooks/in-the-browser.html").read_text(encoding="utf-8")
+    assert not {"numpy", "matplotlib"} & set(HAVE), "the page says so"
     rows = re.findall(r"<tr.*?</tr>", text, re.DOTALL)[1:]
     assert len(rows) == len(COURSE) and {*EDITIONS} >= {"01-first-notebook", "02-hidden-state"}
     for (name, one), row in zip(COURSE.items(), rows, strict=True):
