@@ -50,4 +50,4 @@ def launch(facts, name):
 
 def setup(app):
     app.connect("doctree-read", _add_line, priority=100)  # before Sphinx collects the downloads
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -540,6 +540,30 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, ke
 
 # ---------------------------------------------------------------- the course
 
+RAW = re.compile(r"\{[\w-]+\}`|^:::|```|\{\{|\]\(|\+\+\+|\*\*", re.MULTILINE)      # MyST, a placeholder, or Markdown as it is written
+
+
+def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_or_broken_showing(alice, triton):
+    course = editions.load()
+    packed = base64.b64encode(editions.zipped(editions.student_files(course, FACTS["site"]["url"], FACTS))).decode()
+    whole = "~/.jupyter/lab/user-settings/@jupyterlab/notebook-extension"       # all cells of a notebook are drawn, not only those in sight
+    triton.run("login", f"base64 -d > ~/student.zip && python3 -m zipfile -e ~/student.zip ~ && mkdir -p {whole} && "
+               f"echo '{{\"windowingMode\": \"none\"}}' > {whole}/tracker.jupyterlab-settings", alice.user, input=packed)
+    alice.page.set_viewport_size({"width": 1280, "height": 900})
+    alice.open(f"/user/{alice.user}/lab/tree/home/{editions.FOLDER}/{next(iter(course))}.ipynb?reset")
+    for name, notebook in course.items():
+        alice.page.locator(".jp-DirListing-item", has_text=name).dblclick(timeout=60000)
+        panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        panel.locator("em", has_text="Afterwards you can").wait_for(timeout=30000)
+        student = editions.student(notebook, FACTS["site"]["url"])["cells"]
+        rendered = panel.locator(".jp-RenderedMarkdown")
+        rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for(timeout=30000)
+        text = "\n".join(rendered.all_inner_texts())
+        assert len(text) > 1000 and RAW.findall(text) == [], name
+        panel.locator(".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]).wait_for(timeout=30000)
+        assert alice.page.locator(".jp-Dialog").count() == 0, alice.page.locator(".jp-Dialog").all_inner_texts()
+
+
 def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
     files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)
