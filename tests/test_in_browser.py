@@ -36,7 +36,7 @@ def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
     (["import subprocess"], {"subprocess"}),
     (["import IPython, traitlets"], set()),
     (["%%writefile mine.py\nx = 1", "import mine"], set()),
-    (["%load_ext autoreload\nimport csv"], set()),
+    (["%load_ext autoreload\nimport numpy"], {"numpy"}),
     (["for one in range(3):\n    !ls"], {"a shell"}),
     (["%%bash\nls"], {"a shell"}),
     (["text = '!important'\nprint(text != '')"], set()),
