@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down page-quality bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -54,6 +54,10 @@ cluster: .triton  ## as root: start a small Triton on this machine; tests/cluste
 cluster-down:  ## end it and remove all that it made
 	@python3 tests/cluster/cluster.py down
 
+page-quality: html .node  ## measure each type of page in Chromium: axe, Lighthouse, bytes, search, valid HTML
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_page_quality.py tests/test_search.py tests/test_browser.py
+	@$(RUN) tests/page_quality.py
+
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools
 	@$(RUN) tests/bench.py
 
@@ -67,7 +71,7 @@ linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
 clean: cluster-down  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime .triton
+	rm -rf _build .venv .venv-nbdime .node .triton
 
 # The services of these packages run in the small Triton only: policy-rc.d keeps apt from starting them here.
 system:  ## as root: install the Debian packages that the tests can use
@@ -77,7 +81,7 @@ system:  ## as root: install the Debian packages that the tests can use
 	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements; do \
+	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements tests/node/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
 
@@ -89,9 +93,13 @@ endif
 ifneq ($(call made,.venv-nbdime),$(CURDIR))
 .PHONY: .venv-nbdime/.made
 endif
-.PHONY: .venv .venv-nbdime .triton
+ifneq ($(call made,.node),$(CURDIR))
+.PHONY: .node/.made
+endif
+.PHONY: .venv .venv-nbdime .node .triton
 .venv: .venv/.made
 .venv-nbdime: .venv-nbdime/.made
+.node: .node/.made
 .triton: .triton/.made
 
 .venv/.made: requirements.txt tests/make-venv
@@ -102,6 +110,13 @@ endif
 
 .venv-nbdime/.made: tests/requirements-nbdime.txt tests/make-venv
 	@tests/make-venv .venv-nbdime tests/requirements-nbdime.txt $(PYTHON)
+	@printf %s "$(CURDIR)" > $@
+
+# Node from PyPI, the same everywhere; Lighthouse would bring a browser of its own.
+.node/.made: tests/node/requirements.txt tests/node/package-lock.json tests/make-venv
+	@tests/make-venv .node tests/node/requirements.txt $(PYTHON)
+	@cp tests/node/package.json tests/node/package-lock.json .node
+	@PUPPETEER_SKIP_DOWNLOAD=1 PATH="$(CURDIR)/.node/bin:$$PATH" npm ci --prefix .node --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.

@@ -82,6 +82,7 @@ html_context = {
     "github_repo": _name,
     "github_version": _facts["site"]["branch"],
     "conf_py_path": "/",
+    "report_address": _facts["site"]["issues"] + _facts["site"]["report"],
 }
 
 # A copy button takes the commands and leaves prompts and outputs.
@@ -103,6 +104,7 @@ sitemap_url_scheme = "{link}"
 sitemap_show_lastmod = True
 
 # Addresses of the pages that this guide grew from.
+redirect_html_template_file = "_ext/templates/redirect.html"
 redirects = {
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
