@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down page-quality bench mutate anchors linkcheck clean system requirements
+.PHONY: help html test books serve notebooks sync refresh class pictures cluster cluster-down page-quality bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -28,6 +28,10 @@ html: .venv  ## build the site into _build/html
 
 test: .venv .venv-nbdime $(TRITON)  ## run every test
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
+
+books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
+	@$(RUN) _ext/books.py _build/books
+	@$(MAKE) --no-print-directory html
 
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
 	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve

@@ -1,11 +1,13 @@
 """Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
+import books  # noqa: E402
 import facts as facts_extension  # noqa: E402
 
 # Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
@@ -26,6 +28,8 @@ extensions = [
     "proof",
     "frontend",
     "site_search",
+    "plain",
+    "books",
     "myst_nb",
     "notfound.extension",
     "sphinx_copybutton",
@@ -109,6 +113,17 @@ redirects = {
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
 }
+
+# The guide as a book: make books
+if "book" in globals().get("tags", ()):
+    extensions = [name for name in extensions if name not in books.NOT_IN_A_BOOK]
+    html_theme, html_theme_options, html_static_path, html_css_files, html_js_files, html_additional_pages = "epub", {}, ["_ext/book"], ["book.css"], [], {}
+    version = time.strftime("%Y-%m-%d")
+epub_basename = books.name(project)
+epub_title, epub_author, epub_publisher, epub_identifier, epub_scheme = project, author, author, html_baseurl, "URL"
+epub_css_files = ["book.css"]
+epub_show_urls = "no"
+epub_tocdepth = 2
 
 linkcheck_timeout = 20
 linkcheck_retries = 2
