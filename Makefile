@@ -12,7 +12,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test books serve notebooks sync refresh class pictures cluster cluster-down page-quality bench mutate anchors linkcheck clean system requirements
+.PHONY: help html test check books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -29,12 +29,16 @@ html: .venv  ## build the site into _build/html
 test: .venv .venv-nbdime $(TRITON)  ## run every test
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
+check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
+	@$(if $(PAGE),,echo 'Which page? make check PAGE=triton/tut/storage.rst' >&2; exit 2)
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(PAGE) or every_link"
+
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) _ext/books.py _build/books
 	@$(MAKE) --no-print-directory html
 
-serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
-	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve
+serve: .venv  ## show on http://localhost:8000, and build each change in less than a second; PORT=8000
+	@PYTHONNOUSERSITE=1 .venv/bin/python _ext/serve.py $(or $(PORT),8000)
 
 notebooks: .venv .venv-nbdime  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
 	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
@@ -61,6 +65,9 @@ cluster-down:  ## end it and remove all that it made
 page-quality: html .node  ## measure each type of page in Chromium: axe, Lighthouse, bytes, search, valid HTML
 	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_page_quality.py tests/test_search.py tests/test_browser.py
 	@$(RUN) tests/page_quality.py
+
+adopted: .venv .venv-nbdime .triton  ## as root: make this the guide of an invented cluster, and test it on a small one of that name
+	@$(RUN) tests/adopted.py
 
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools
 	@$(RUN) tests/bench.py

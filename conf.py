@@ -75,7 +75,7 @@ search_words = {
     "password": ["log in"], "vpn": ["networks"], "home": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
 }
 frontend_hosts = {
-    "triton": f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
+    _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
     "laptop": "your computer", "outside": "your computer, elsewhere",
 }
 html_last_updated_fmt = "%Y-%m-%d"

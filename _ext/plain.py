@@ -47,16 +47,20 @@ def about(doctree):
     return next((found[0] for text in texts if (found := re.match(r"[A-Z].*?[.](?=\s|$)", text))), "")
 
 
+def keep(app, doctree):
+    app.env.metadata[app.env.docname]["about"] = about(doctree)
+
+
 def listed(app, error):
     """Write llms.txt: what the site is, and its pages in the order of the menu."""
     if error or app.builder.name != "html":
         return
     env, site = app.env, app.config.html_baseurl
     root = env.get_doctree(app.config.root_doc)
-    lines = [f"# {app.config.project}", "", f"> {about(root)}"]
+    lines = [f"# {app.config.project}", "", f"> {env.metadata[app.config.root_doc]['about']}"]
 
     def add(page, depth):
-        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {about(env.get_doctree(page))}")
+        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {env.metadata[page]['about']}")
         for below in env.toctree_includes.get(page, []):
             add(below, depth + 1)
 
@@ -68,6 +72,7 @@ def listed(app, error):
 
 
 def setup(app):
+    app.connect("doctree-read", keep)
     app.connect("html-page-context", write)
     app.connect("build-finished", listed)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

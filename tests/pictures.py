@@ -13,11 +13,10 @@ from xml.sax.saxutils import escape
 import pexpect
 from guide.terminal import Stuck, Terminal, clean
 from jupyter_server import let_in
-from triton import bring_up, cluster
+from triton import PROMPTS, bring_up, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGIN = cluster.facts()["hosts"]["login"]
-NAMES = {"laptop": "laptop", "triton": "login"}
 TOKEN = re.compile(r"(?<=token=)\w+")
 KEY, READ = 0.06, 2     # seconds that a person takes for a key, and to read before the next command
 LONGEST = 2             # seconds for which a wait is shown, however long it was
@@ -71,7 +70,7 @@ class Window(Terminal):
     """A terminal that is recorded. With `pace` 1 it is used at the speed of a person, with 0 at once."""
 
     def __init__(self, triton, host, user, pace):
-        super().__init__(triton, host, user, NAMES)
+        super().__init__(triton, host, user, PROMPTS)
         self.triton, self.pace = triton, pace
         self.screen.logfile_read = self.recording = Recording(clean(self.screen.after).lstrip("\n"))
 

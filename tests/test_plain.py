@@ -6,7 +6,8 @@ import facts
 import pytest
 from conftest import ROOT
 
-SITE = facts.load(ROOT / "triton/facts.toml")["site"]["url"]
+FACTS = facts.load(ROOT / "triton/facts.toml")
+SITE = FACTS["site"]["url"]
 
 
 @pytest.fixture(scope="module")
@@ -52,4 +53,4 @@ def test_every_link_of_the_markdown_leads_to_a_file_of_the_site(site, pages):
 
 def test_the_page_on_storage_reads_as_it_should(pages):
     text = pages["triton/tut/storage"]
-    assert "\n## When home is full\n" in text and "| ----" in text and "\n```console\nusername@triton:~$ du -sh ~\n...\n" in text
+    assert "\n## When home is full\n" in text and "| ----" in text and f"\n```console\nusername@{FACTS['hosts']['short']}:~$ du -sh ~\n...\n" in text

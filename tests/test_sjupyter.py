@@ -9,10 +9,9 @@ import time
 import pytest
 from conftest import ROOT
 from guide.terminal import Terminal
-from triton import Triton, cluster
+from triton import PROMPTS, Triton, cluster
 
 FACTS = cluster.facts()
-HOSTS = {"laptop": "laptop", "outside": "outside", "triton": "login"}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def server(triton, user):
 @pytest.mark.parametrize("way", WAYS)
 def test_each_printed_way_leads_to_the_server_when_pasted(triton, user, server, way):
     host, line, ask = WAYS[way]
-    terminal = Terminal(triton, host, user, HOSTS)
+    terminal = Terminal(triton, host, user, PROMPTS)
     try:
         terminal.type(server.said[line])
         assert terminal.host == "login", "the line opens a shell on the login node"
@@ -160,14 +159,14 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user, cl
 # ---------------------------------------------------------------- living on, and ending
 
 def test_it_outlives_its_terminal_and_attach_is_back(triton, user, clean):
-    terminal = Terminal(triton, "login", user, HOSTS)
+    terminal = Terminal(triton, "login", user, PROMPTS)
     terminal.screen.sendline("sjupyter -t 5")
     terminal.screen.expect(r"Open, in a browser that uses the proxy:\s+(http\S+)", timeout=60)
     url = terminal.screen.match[1]
     terminal.close()
     time.sleep(2)
     assert answers(triton, url) in ("200", "302")
-    again = Terminal(triton, "login", user, HOSTS)
+    again = Terminal(triton, "login", user, PROMPTS)
     again.screen.sendline("sjupyter --attach")
     again.screen.expect_exact(url, timeout=30)
     again.screen.expect("and open:", timeout=10)
@@ -415,11 +414,11 @@ def test_interrupted_at_any_moment_of_the_start_no_job_is_left_that_list_does_no
 def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton):
     user = triton.account()
     for option in ("", "--socket"):
-        terminal = Terminal(triton, "login", user, HOSTS)
+        terminal = Terminal(triton, "login", user, PROMPTS)
         terminal.screen.sendline(f"sjupyter --local {option}")
         terminal.screen.expect(r"(ssh -L \S+ \S+)\r?\n.*and open:\s+(http\S+)", timeout=60)
         line, url = terminal.screen.match[1], terminal.screen.match[2]
-        laptop = Terminal(triton, "laptop", user, HOSTS)
+        laptop = Terminal(triton, "laptop", user, PROMPTS)
         laptop.type(line)
         try:
             page = triton.run("laptop", f"curl --silent --location --cookie-jar /dev/null {shlex.quote(url)} | grep -io '<title>[^<]*'", user).stdout

@@ -7,6 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "cluster"))
 import cluster  # noqa: E402
 
+PROMPTS = {"laptop": "laptop", "outside": "outside", cluster.facts()["hosts"]["short"]: "login"}     # the hosts, by what their prompts say
+
 
 class Triton:
     """A running cluster, and accounts on it that no other test has used."""
@@ -26,7 +28,8 @@ class Triton:
 
     @property
     def nodes(self):
-        return [path.name for path in (self.state / "hosts").iterdir() if path.name[0] == "c" and path.name[1:].isdigit()]
+        prefix = cluster.facts()["hosts"]["node"].rstrip("0123456789")
+        return [path.name for path in (self.state / "hosts").iterdir() if path.name.startswith(prefix) and path.name.removeprefix(prefix).isdigit()]
 
     @property
     def memory(self):
