@@ -1,4 +1,4 @@
-"""What the guide says about the cluster is so: each promise is brought about on the small Triton."""
+"""What the guide says about the cluster is so: each promise is brought about on the small cluster."""
 import json
 import re
 import time

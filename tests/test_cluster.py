@@ -1,4 +1,4 @@
-"""The small Triton is a real cluster, and it leaves nothing behind."""
+"""The small cluster is a real cluster, and it leaves nothing behind."""
 import os
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Every command that the guide prints is typed on the small Triton, and prints what the guide says."""
+"""Every command that the guide prints is typed on the small cluster, and prints what the guide says."""
 import tomllib
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands of the page A Triton on your desk do what it says."""
+"""The commands of the page about a small cluster on your desk do what it says."""
 import os
 import re
 import subprocess

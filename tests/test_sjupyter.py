@@ -1,4 +1,4 @@
-"""sjupyter on the small Triton: a server starts, is reached in each way that is printed, outlives its terminal, and says why it ended."""
+"""sjupyter on the small cluster: a server starts, is reached in each way that is printed, outlives its terminal, and says why it ended."""
 import concurrent.futures
 import json
 import re
