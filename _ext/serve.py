@@ -16,12 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["_build/serve", "_build/doctrees-serve"]
 
 
+loaded = None       # Sphinx with all pages; a fork of this process has it too
+
+
 class Builder:
-    """Builds the site at the start, and then what changes."""
+    """Builds the site at the start, and then what changes. It is sent to the fork, so it holds little."""
 
     def __init__(self, arguments, **options):
+        global loaded
         self.began = time.time()
-        self.app = Sphinx(ROOT, ROOT, *(ROOT / folder for folder in FOLDERS), "html", status=None, tags=["serve"])
+        loaded = Sphinx(ROOT, ROOT, *(ROOT / folder for folder in FOLDERS), "html", status=None, tags=["serve"])
 
     def __call__(self, *, changed_paths):
         began = time.perf_counter()
@@ -29,7 +33,7 @@ class Builder:
             command = [sys.executable, "-m", "sphinx", "-q", "-t", "serve", "-b", "html", "-d", FOLDERS[1], ".", FOLDERS[0]]
             subprocess.run(command, cwd=ROOT)
         else:
-            self.app.build()
+            loaded.build()
         print(f"Built in {time.perf_counter() - began:.1f} s: {', '.join(path.name for path in changed_paths[:5]) or 'all'}", flush=True)
 
     def _loaded_is_old(self):

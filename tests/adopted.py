@@ -45,8 +45,8 @@ def main(tests):
         copy = adopt(Path(folder) / "guide")
         for name in (".venv", ".venv-nbdime"):
             (copy / name).symlink_to(ROOT / name)
+        (copy / ".triton/apps").mkdir(parents=True)
         for name in ("wheels", "hub"):      # these do not depend on the facts
-            (copy / ".triton").mkdir(exist_ok=True)
             (copy / ".triton" / name).symlink_to(ROOT / ".triton" / name)
         for command in ([sys.executable, "tests/cluster/cluster.py", "apps", ".triton"],
                         [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", *[f"tests/{name}" for name in tests or TESTS]]):
