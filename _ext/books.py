@@ -40,7 +40,7 @@ def _only_what_works_on_paper(app, doctree, docname):
         address = urlparse(link.get("refuri", ""))
         if "tested" in link["classes"]:
             link.parent.remove(link)
-        elif address.path and not address.scheme and Path(address.path).suffix not in ("", ".xhtml"):
+        elif address.path and not address.scheme and Path(address.path).suffix != ".xhtml":
             link["refuri"] = urljoin(f"{app.config.html_baseurl}{docname}", link["refuri"])
 
 

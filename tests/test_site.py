@@ -120,7 +120,8 @@ def test_every_image_has_an_alternative_text(pages):
 
 
 def test_no_placeholder_is_left_in_a_page(pages):
-    assert not [name for name, page in pages.items() if re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))]
+    # but on the page that shows how one is written
+    assert not [name for name, page in pages.items() if name != "how-to-write.html" and re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))]
 
 
 def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pages):
