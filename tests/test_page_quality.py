@@ -1,9 +1,11 @@
 """Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark; each type of page, in a browser."""
 import gzip
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
+import facts
 import pytest
+from conftest import ROOT
 from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
@@ -138,3 +140,15 @@ def test_on_paper_there_is_the_text_alone(page):
     for gone in (".side", ".turn", ".skip"):
         assert not opened.locator(gone).first.is_visible(), gone
     assert opened.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+
+
+def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
+    opened = page("triton/apps/jupyter/faq.html#my-server-or-kernel-died")
+    opened.wait_for_timeout(1200)
+    opened.evaluate("document.getElementById('report').addEventListener('click', event => event.preventDefault())")
+    opened.locator("#report").dispatch_event("click")
+    address = unquote(opened.locator("#report").get_attribute("href"))
+    site = facts.load(ROOT / "triton/facts.toml")["site"]
+    assert address.startswith(site["issues"] + site["report"].partition("{")[0])
+    for said in (f"Page: {site['url']}triton/apps/jupyter/faq.html", "Section: #my-server-or-kernel-died", "Last proof: "):
+        assert said in address, address

@@ -17,7 +17,7 @@ document.getElementById("colours").addEventListener("click", () => {
 // "Was this page right?" says at which section the reader has been the longest. Nobody else hears of it.
 const looked = new Map();
 setInterval(() => {
-    const here = [...document.querySelectorAll("main section[id]")].findLast(section => section.getBoundingClientRect().top < innerHeight / 2);
+    const here = [...document.querySelectorAll("main section[id]")].findLast(section => section.getBoundingClientRect().top < innerHeight / 4);
     if (here && !document.hidden) looked.set(here.id, (looked.get(here.id) ?? 0) + 1);
 }, 500);
 document.getElementById("report")?.addEventListener("click", event => {
