@@ -49,6 +49,7 @@ def _open(app, name, template, context, doctree):
     context["css_files"] = [file for file in context["css_files"] if "mystnb" not in str(file.filename)]
     body = re.sub(r"<summary\b.*?</summary>", "<summary>Solution</summary>", context.get("body", ""), flags=re.DOTALL).replace("<details", '<details open="open"')
     body = re.sub(r"<input\b[^>]*>", "", body)
+    body = re.sub(r'<a class="[^"]*image-reference[^"]*"[^>]*>\s*(<img\b[^>]*>)\s*</a>', r"\1", body)      # to the picture alone
     context["body"] = re.sub(r"<label\b[^>]*>(.*?)</label>", r'<p class="tab">\1</p>', body, flags=re.DOTALL)
 
 
