@@ -3,7 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
-RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 .venv/bin/python
+# VENV=folder runs notebooks in an environment that is there already, as a cluster's central one.
+VENV := .venv
+RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 $(VENV)/bin/python
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
@@ -32,7 +34,7 @@ test: .venv .venv-nbdime $(TRITON)  ## run every test
 serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
 	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve
 
-notebooks: .venv .venv-nbdime  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
+notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
 	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb

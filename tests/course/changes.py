@@ -156,6 +156,8 @@ def reasons(now, record):
 def why_run(notebook, surroundings, records):
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
+    if notebook.online:
+        return ["it talks to Slurm, which nobody here sees change"]
     try:
         return reasons(fingerprint(notebook, surroundings), record)
     except (OSError, ValueError, AttributeError, TypeError) as error:

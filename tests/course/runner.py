@@ -31,7 +31,9 @@ from .report import describe
 ROOT = changes.ROOT
 NOTEBOOKS = ROOT / "notebooks"
 RECORDS = ROOT / "_build/validated"
-NBDIFF = ROOT / ".venv-nbdime/bin/nbdiff"
+# nbdime has an environment of its own here; a cluster's central one has it too.
+NBDIME = next((place for place in (ROOT / ".venv-nbdime", Path(sys.prefix)) if (place / "bin/nbdiff").exists()), ROOT / ".venv-nbdime")
+NBDIFF = NBDIME / "bin/nbdiff"
 GRACE = 20  # seconds beyond a notebook's own limit until its sandbox is ended from outside
 
 
@@ -65,6 +67,11 @@ class Notebook:
     def limits(self):
         course = self.metadata.get("course", {})
         return course.get("seconds", 60), course.get("memory_mb", 500)
+
+    @property
+    def online(self):
+        """Whether it keeps the network: to talk to Slurm."""
+        return "slurm" in self.metadata.get("course", {}).get("needs", [])
 
     @property
     def expected_seconds(self):
@@ -221,7 +228,7 @@ def _start(function, notebook, work, isolated, surroundings):
         shutil.copytree(fonts, work / "state/matplotlib")
     (work / "sanitize.cfg").write_text(sanitize.nbval_file(sanitize.load()), encoding="utf-8")
     hidden = changes.hidden(notebook.metadata["course"]["needs"], surroundings, work)
-    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden)
+    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden, notebook.online)
 
 
 def environment(work):
@@ -235,7 +242,7 @@ def environment(work):
         "MPLCONFIGDIR": f"{work}/state/matplotlib",
         "XDG_CACHE_HOME": f"{work}/state/cache",
         "PATH": f"{ROOT}/triton/bin:{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
-        "NBDIME_GIT_PREFIX": f"{ROOT}/.venv-nbdime",
+        "NBDIME_GIT_PREFIX": f"{NBDIME}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -250,7 +257,7 @@ def _run(notebook, work, isolated):
 
     copy = _enter(notebook, work)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated)
+    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated and not notebook.online)
     started = time.monotonic()
     pytest.main(
         [str(copy), "--nbval", "-p", "nbval.plugin", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(work),
@@ -408,6 +415,8 @@ def main(arguments=None):
     parser.add_argument("--on", choices=["slurm"], help="run them as jobs (see slurm.py)")
     parser.add_argument("--resume", action="store_true", help="gather the jobs of a run whose terminal has ended")
     options = parser.parse_intermixed_args(arguments)
+    if options.resume and (options.names or not options.on):
+        parser.exit(2, "--resume gathers all of the run that is there: make notebooks ON=slurm RESUME=1, without NB\n")
     try:
         notebooks = load([name.removesuffix(".ipynb").removesuffix(".md").removeprefix("notebooks/") for name in options.names])
     except ValueError as error:
@@ -453,6 +462,8 @@ def main(arguments=None):
 
 def _why(notebooks, surroundings, options):
     """For each notebook's name the reasons why it runs; none if it need not."""
+    if options.on:
+        return {notebook.name: ["each job runs on a machine of its own"] for notebook in notebooks}
     if options.names or not options.changed:
         return {notebook.name: ["it was asked for"] for notebook in notebooks}
     always, some = changes.rule(os.environ)
