@@ -27,21 +27,24 @@ def notebook(source, text="", **declared):
 
 
 class Checkout:
-    """A checkout on the cluster, of an account, with notebooks of its own, {name: text}."""
+    """A checkout on the cluster, of an account, with notebooks of its own, {name: text}; whoever makes one ends it."""
 
-    def __init__(self, triton, user, folder, notebooks):
-        self.triton, self.user, self.folder = triton, user, folder
-        check_out(triton, user, folder)
+    def __init__(self, triton, user, notebooks):
+        self.triton, self.user, self.started = triton, user, []
+        check_out(triton, user)
         self.run("rm -r notebooks; mkdir notebooks")
         for name, text in notebooks.items():
-            triton.write("login", f"$WRKDIR/{folder}/notebooks/{name}.ipynb", text, user)
+            triton.write("login", f"$WRKDIR/guide/notebooks/{name}.ipynb", text, user)
 
     def run(self, command, **options):
-        return self.triton.run("login", f"cd $WRKDIR/{self.folder} && {command}", self.user, **options)
+        return self.triton.run("login", f"cd $WRKDIR/guide && {command}", self.user, **options)
 
     def at_a_terminal(self, command):
-        """Start `command` at a terminal of its own on the login node; return the pid of that."""
-        return self.run(f"{{ setsid script --quiet --flush --command '{command}' said </dev/null >/dev/null 2>&1 & echo $!; }}").stdout.strip()
+        """Start `command` at a terminal of its own on the login node; return the pid of that there."""
+        started = self.triton.start("login", f"cd $WRKDIR/guide; echo $$; exec script --quiet --flush --command '{command}' said >/dev/null",
+                                    self.user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.started.append(started)
+        return started.stdout.readline().strip()
 
     def said(self):
         return self.run("cat said").stdout
@@ -59,6 +62,12 @@ class Checkout:
             self.triton.run(node, f"for i in $(seq 300); do pgrep --uid {self.user} --full ipykernel_launcher && exit; sleep 0.1; done; exit 1")
         return nodes
 
+    def end(self):
+        self.run("scancel --me", check=False)
+        for started in self.started:
+            started.kill()
+            started.communicate()
+
     def nothing_is_left(self):
         """No job, no process and no file of the account, on no node, and no run to gather."""
         self.until('[ -z "$(squeue --me --noheader)" ]', "no job is left")
@@ -69,9 +78,23 @@ class Checkout:
         assert self.run("ls _build/slurm").stdout.split() == ["lock"]
 
 
-def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(triton):
+@pytest.fixture
+def checkout(triton):
+    """A function that makes a Checkout with the given notebooks, of an account of its own or of the one that is named."""
+    made = []
+
+    def make(notebooks, user=None):
+        made.append(Checkout(triton, user or triton.account(), notebooks))
+        return made[-1]
+
+    yield make
+    for course in made:
+        course.end()
+
+
+def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(triton, checkout):
     whole_node = {"memory_mb": 70_000}      # two of them do not fit on one node
-    course = Checkout(triton, triton.account(), "guide", {
+    course = checkout({
         "dies": notebook(WAITS, **whole_node), "preempted": notebook(WAITS, **whole_node), "wrong": notebook("print('fresh')", "stored\n"),
         "late": notebook("print(1)", "1\n")})
     terminal = course.at_a_terminal(f'{ON_SLURM} NB="dies preempted wrong"')
@@ -117,8 +140,8 @@ def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(
     assert sorted(course.run(states).stdout.split()) == ["COMPLETED"] * 4 + ["NODE_FAIL", "PREEMPTED"], "each ran once, but for what was lost"
 
 
-def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(triton):
-    course = Checkout(triton, triton.account(), "guide", {"slow": notebook(WAITS)})
+def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(checkout):
+    course = checkout({"slow": notebook(WAITS)})
     terminal = course.at_a_terminal(ON_SLURM)
     course.until_computing("slow")
     course.run(f"kill -INT -- -$(($(ps --format tpgid= $(pgrep --parent {terminal}))))")
@@ -127,8 +150,8 @@ def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(triton):
     course.nothing_is_left()
 
 
-def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_a_failure_that_says_so(triton):
-    course = Checkout(triton, cluster.FULL_USER, "guide", {"slow": notebook(WAITS)})
+def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_a_failure_that_says_so(checkout):
+    course = checkout({"slow": notebook(WAITS)}, cluster.FULL_USER)
     size = int(course.run("mkdir ~/build && ln -s ~/build _build && df --output=size -k ~ | tail -1").stdout)
     assert size <= cluster.FULL_HOME_MB * 1024, "this is not the small disk that may be filled"
     fill = "dd if=/dev/zero of=$HOME/rest bs=1k count=2048"
@@ -143,7 +166,7 @@ def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_
     course.run("mkdir go")
     course.until("grep notebooks: said", "the run ended")
     said = course.said()
-    assert re.search(r"^FAILED +slow +its job \d+_0 ended without a result: FAILED, No space left on device", said, re.M), said
+    assert re.search(r"FAILED +slow +its job \d+_0 ended without a result: FAILED, No space left on device", said, re.M), said
     assert "Traceback" not in said
     course.run("rm -r ~/rest ~/build")
 
