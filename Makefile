@@ -14,7 +14,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
+.PHONY: help html test serve notebooks sync refresh bisect class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -43,6 +43,10 @@ sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, show what changed, and keep the outputs that you accept
 	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
 	@$(RUN) -m course.runner refresh $(NB)
+
+bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed
+	@$(if $(NB),,echo 'Which notebook? make bisect NB=01-first-notebook' >&2; exit 2)
+	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) $(NB)
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(RUN) _ext/editions.py _build/class
