@@ -40,8 +40,7 @@ notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the not
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 	@$(RUN) -m course.pairs sync $(if $(NB),--nb $(NB)) $(if $(FROM),--from $(FROM)) notebooks
 
-refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, show what changed, and keep the outputs that you accept
-	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
+refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
 	@$(RUN) -m course.runner refresh $(NB)
 
 bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed

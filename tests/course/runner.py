@@ -1,11 +1,11 @@
 """Validate the course's notebooks against their stored outputs, or refresh those outputs.
 
     python -m course.runner validate [--json] [--changed] [--explain] [--on slurm [--resume]] [NAME ...]
-    python -m course.runner refresh NAME ...
+    python -m course.runner refresh [NAME ...]
 
 Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, as many at a time as there
 are processor cores and as their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
-means all. With --changed those are left out that passed and can see nothing that changed since; --explain says for each why
+means all, and for refresh those that failed in the last run. With --changed those are left out that passed and can see nothing that changed since; --explain says for each why
 it runs (see changes.py).
 """
 import argparse
@@ -209,7 +209,7 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
                     result = _result(notebook, work, child, time.monotonic() - since)
                     if records:
                         changes.save_record(records, notebook.name, seen if result.outcome == "passed" else None,
-                                            seconds=result.seconds, memory_mb=result.memory_mb)
+                                            outcome=result.outcome, seconds=result.seconds, memory_mb=result.memory_mb)
                     finish(result)
                     shutil.rmtree(work, ignore_errors=True)
         finally:
@@ -422,6 +422,10 @@ def main(arguments=None):
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     if options.task == "refresh":
+        if not options.names:
+            notebooks = [notebook for notebook in notebooks if changes.failed(changes.load_record(RECORDS, notebook.name))]
+            if not notebooks:
+                parser.exit(2, "Nothing failed in the last run. Which notebook? make refresh NB=01-first-notebook\n")
         return 0 if refresh(notebooks, _ask if sys.stdin.isatty() else lambda name: True) else 1
     surroundings, began = changes.Surroundings(), time.monotonic()
     why = _why(notebooks, surroundings, options)
@@ -429,6 +433,8 @@ def main(arguments=None):
     if options.explain:
         for name, reasons in why.items():
             print(f"{name:24}{'runs: ' + '; '.join(reasons) if reasons else 'does not run: it passed, and nothing it can see changed since'}")
+    if options.json:
+        print(*[json.dumps(dataclasses.asdict(result)) for result in results], sep="\n", flush=True)
     running = [notebook for notebook in notebooks if why[notebook.name]]
     progress = reports.Progress()
     by_name, differences = {notebook.name: notebook for notebook in notebooks}, {}
@@ -466,15 +472,16 @@ def _why(notebooks, surroundings, options):
         return {notebook.name: ["each job runs on a machine of its own"] for notebook in notebooks}
     if options.names or not options.changed:
         return {notebook.name: ["it was asked for"] for notebook in notebooks}
-    always, some = changes.rule(os.environ)
+    always, base = changes.rule(os.environ)
     if always:
         return {notebook.name: [always] for notebook in notebooks}
-    why = {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
-    if some:
+    if base:
+        why = changes.why_run_since(base, notebooks, surroundings)
         seed = os.environ.get("GITHUB_SHA", "")
         for name in changes.sample([name for name in why if not why[name]], seed):
             why[name] = [f"it is in the sample of {seed or 'no commit'}"]
-    return why
+        return why
+    return {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
 
 
 def summary(results):
