@@ -59,8 +59,8 @@ cluster: .triton  ## as root: start a small Triton on this machine; tests/cluste
 cluster-down:  ## end it and remove all that it made
 	@python3 tests/cluster/cluster.py down
 
-bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools
-	@$(RUN) tests/bench.py
+bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
+	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tests/bench.py $(ONLY)
 
 mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, one at a time, and print what no test noticed; SEED=1, PAGE=file
 	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))

@@ -17,7 +17,9 @@ MAKE = """
 import sys
 from pathlib import Path
 import jupytext
+import nbformat
 from course import changes, pairs, runner
+LEAVES = {"tutorial-x-ray-image-processing": "tutorial-x-ray-image-processing/xray_image.gif"}    # what no notebook of our course may
 theirs, ours = Path(sys.argv[1]), Path(sys.argv[2])
 for path in sorted(theirs.glob("*.md")):
     notebook = jupytext.read(path)
@@ -25,6 +27,8 @@ for path in sorted(theirs.glob("*.md")):
         continue
     jupytext.write(notebook, path.with_suffix(".ipynb"))
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    if path.stem in LEAVES:
+        notebook.cells.append(nbformat.v4.new_code_cell(f"import os; os.remove({LEAVES[path.stem]!r})"))
     notebook.metadata["course"] = {"needs": [], "seconds": 300, "memory_mb": 3000}
     pairs.write_ipynb(notebook, ours / f"{path.stem}.ipynb")
 for notebook in runner.load(folder=ours):
@@ -38,7 +42,8 @@ for notebook in runner.load(folder=ours):
 VALIDATE = """
 import sys
 from pathlib import Path
-from course import runner
+from course import runner, sanitize
+sanitize.load = lambda: [{"regex": "0x[0-9a-f]{8,}", "replace": "ADDRESS"}]     # of objects that a cell shows
 results = runner.validate(runner.load(folder=Path(sys.argv[1])))
 print(*[runner.describe(result) for result in results], sep="\\n")
 """
