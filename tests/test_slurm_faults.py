@@ -10,9 +10,10 @@ import sys
 import pytest
 from course import runner, slurm
 from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
-from test_notebooks_on_triton import INTERACTIVE, ON_SLURM, check_out, results
+from test_notebooks_on_triton import ON_SLURM, check_out, results
 from triton import cluster
 
+INTERACTIVE = cluster.facts()["partitions"]["interactive"]
 # It runs until there is a file `go`.
 WAITS = f"import os, pwd, time\nwhile not os.path.exists('{cluster.facts()['paths']['work']}/' + pwd.getpwuid(os.getuid()).pw_name + '/guide/go'):\n    time.sleep(0.1)"
 RUNNING = "squeue --me --noheader --array --states=RUNNING --format='%i %N'"
