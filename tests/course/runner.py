@@ -5,8 +5,8 @@
 
 Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, as many at a time as there
 are processor cores and as their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
-means all, and for refresh those that failed in the last run. With --changed those are left out that passed and can see nothing that changed since; --explain says for each why
-it runs (see changes.py).
+means all, and for refresh those that failed in the last run. With --changed those are left out that passed and can see nothing
+that changed since; --explain says for each why it runs (see changes.py).
 """
 import argparse
 import dataclasses
@@ -434,7 +434,8 @@ def main(arguments=None):
         for name, reasons in why.items():
             print(f"{name:24}{'runs: ' + '; '.join(reasons) if reasons else 'does not run: it passed, and nothing it can see changed since'}")
     if options.json:
-        print(*[json.dumps(dataclasses.asdict(result)) for result in results], sep="\n", flush=True)
+        for result in results:
+            print(json.dumps(dataclasses.asdict(result)), flush=True)
     running = [notebook for notebook in notebooks if why[notebook.name]]
     progress = reports.Progress()
     by_name, differences = {notebook.name: notebook for notebook in notebooks}, {}
