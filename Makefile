@@ -3,7 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
-RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 .venv/bin/python
+# VENV=folder runs notebooks in an environment that is there already, as a cluster's central one.
+VENV := .venv
+RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 $(VENV)/bin/python
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
@@ -12,7 +14,7 @@ WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html test serve notebooks sync refresh class pictures cluster cluster-down bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -25,22 +27,37 @@ html: .venv  ## build the site into _build/html
 	@touch _build/doctrees/.good
 	@rm -rf _build/html && mv _build/html.new _build/html
 	@echo "The site is in _build/html; open _build/html/index.html"
+	@[ -e .lite/.made ] || echo "It is without the button Run in the browser. To have it: make lite html"
+
+lite: .lite  ## make what the button Run in the browser needs, once
 
 test: .venv .venv-nbdime $(TRITON)  ## run every test
+	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
-serve: .venv  ## build, show on http://localhost:8000 and rebuild at each change
-	@.venv/bin/python -m sphinx_autobuild -b html -d _build/doctrees --watch triton/facts.toml --ignore '*/_build/*' --ignore '*/.venv*' . _build/serve
+check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
+	@$(if $(PAGE),,echo 'Which page? make check PAGE=triton/tut/storage.rst' >&2; exit 2)
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(PAGE) or every_link"
 
-notebooks: .venv .venv-nbdime  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
+books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
+	@$(RUN) _ext/books.py _build/books
+	@$(MAKE) --no-print-directory html
+
+serve: .venv  ## show on http://localhost:8000, and build each change in less than a second; PORT=8000
+	@PYTHONNOUSERSITE=1 .venv/bin/python _ext/serve.py $(or $(PORT),8000)
+
+notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
 	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 	@$(RUN) -m course.pairs sync $(if $(NB),--nb $(NB)) $(if $(FROM),--from $(FROM)) notebooks
 
-refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, show what changed, and keep the outputs that you accept
-	@$(if $(NB),,echo 'Which notebook? make refresh NB=01-first-notebook' >&2; exit 2)
+refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
 	@$(RUN) -m course.runner refresh $(NB)
+
+bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed
+	@$(if $(NB),,echo 'Which notebook? make bisect NB=01-first-notebook' >&2; exit 2)
+	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) $(NB)
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(RUN) _ext/editions.py _build/class
@@ -54,8 +71,15 @@ cluster: .triton  ## as root: start a small Triton on this machine; tests/cluste
 cluster-down:  ## end it and remove all that it made
 	@python3 tests/cluster/cluster.py down
 
-bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools
-	@$(RUN) tests/bench.py
+page-quality: html .node  ## measure each type of page in Chromium: axe, Lighthouse, bytes, search, valid HTML
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_page_quality.py tests/test_search.py tests/test_browser.py
+	@$(RUN) tests/page_quality.py
+
+adopted: .venv .venv-nbdime .triton  ## as root: make this the guide of an invented cluster, and test it on a small one of that name
+	@$(RUN) tests/adopted.py
+
+bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
+	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tests/bench.py $(ONLY)
 
 mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, one at a time, and print what no test noticed; SEED=1, PAGE=file
 	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
@@ -67,7 +91,7 @@ linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
 clean: cluster-down  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime .triton
+	rm -rf _build .venv .venv-nbdime .node .triton .lite
 
 # The services of these packages run in the small Triton only: policy-rc.d keeps apt from starting them here.
 system:  ## as root: install the Debian packages that the tests can use
@@ -77,9 +101,10 @@ system:  ## as root: install the Debian packages that the tests can use
 	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements; do \
+	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements _ext/lite/requirements tests/node/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
+	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header _ext/lite/wheels.in -o _ext/lite/wheels.txt
 
 # An environment counts as made when its .made names this folder: not after a kill, a move or a new system Python.
 made = $(shell $1/bin/python -c 'print(open("$1/.made").read(), end="")' 2>/dev/null)
@@ -89,23 +114,44 @@ endif
 ifneq ($(call made,.venv-nbdime),$(CURDIR))
 .PHONY: .venv-nbdime/.made
 endif
-.PHONY: .venv .venv-nbdime .triton
+ifneq ($(call made,.node),$(CURDIR))
+.PHONY: .node/.made
+endif
+.PHONY: .venv .venv-nbdime .node .triton .lite
 .venv: .venv/.made
 .venv-nbdime: .venv-nbdime/.made
+.node: .node/.made
 .triton: .triton/.made
+.lite: .lite/.made
 
 .venv/.made: requirements.txt tests/make-venv
 	@tests/make-venv .venv requirements.txt $(PYTHON)
 	@.venv/bin/python -m bash_kernel.install --sys-prefix >/dev/null
-	@MPLCONFIGDIR=.venv/share/matplotlib-cache .venv/bin/python -c 'import matplotlib.font_manager' 2>/dev/null
+	@# Paid once, since notebooks run where nothing can be written: the list of fonts, and the bytecode of what kernels and builds import.
+	@MPLCONFIGDIR=.venv/share/matplotlib-cache PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' \
+	    ipykernel.kernelapp ipykernel.zmqshell jupyter_client.manager bash_kernel.kernel nbclient nbval.plugin matplotlib.pyplot jupytext myst_nb sphinx.cmd.build 2>/dev/null || true
 	@printf %s "$(CURDIR)" > $@
 
 .venv-nbdime/.made: tests/requirements-nbdime.txt tests/make-venv
 	@tests/make-venv .venv-nbdime tests/requirements-nbdime.txt $(PYTHON)
 	@printf %s "$(CURDIR)" > $@
 
+# Node from PyPI, the same everywhere; Lighthouse would bring a browser of its own.
+.node/.made: tests/node/requirements.txt tests/node/package-lock.json tests/make-venv
+	@tests/make-venv .node tests/node/requirements.txt $(PYTHON)
+	@cp tests/node/package.json tests/node/package-lock.json .node
+	@PUPPETEER_SKIP_DOWNLOAD=1 PATH="$(CURDIR)/.node/bin:$$PATH" npm ci --prefix .node --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@printf %s "$(CURDIR)" > $@
+
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.
 .triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps tests/cluster/machine_room.py triton/facts.toml | .venv
 .triton/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
 	@tests/cluster/make-apps .triton
+	@touch $@
+
+# A site is built with what is there, or without it.
+.lite/.made: $(shell find _ext/lite -type f) | .venv
+	@mkdir -p .lite
+	@tests/make-venv .lite/env _ext/lite/requirements.txt $(PYTHON)
+	@.lite/env/bin/python _ext/lite/make.py .lite
 	@touch $@

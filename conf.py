@@ -1,11 +1,13 @@
 """Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
+import books  # noqa: E402
 import facts as facts_extension  # noqa: E402
 
 # Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
@@ -23,9 +25,13 @@ extensions = [
     "facts",
     "notebook_facts",
     "classroom",
+    "in_browser",
     "proof",
     "frontend",
+    "screenshots",
     "site_search",
+    "plain",
+    "books",
     "myst_nb",
     "notfound.extension",
     "sphinx_copybutton",
@@ -71,7 +77,7 @@ search_words = {
     "password": ["log in"], "vpn": ["networks"], "home": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
 }
 frontend_hosts = {
-    "triton": f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
+    _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
     "laptop": "your computer", "outside": "your computer, elsewhere",
 }
 html_last_updated_fmt = "%Y-%m-%d"
@@ -82,6 +88,7 @@ html_context = {
     "github_repo": _name,
     "github_version": _facts["site"]["branch"],
     "conf_py_path": "/",
+    "report_address": _facts["site"]["issues"] + _facts["site"]["report"],
 }
 
 # A copy button takes the commands and leaves prompts and outputs.
@@ -103,10 +110,22 @@ sitemap_url_scheme = "{link}"
 sitemap_show_lastmod = True
 
 # Addresses of the pages that this guide grew from.
+redirect_html_template_file = "_ext/templates/redirect.html"
 redirects = {
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
 }
+
+# The guide as a book: make books
+if "book" in globals().get("tags", ()):
+    extensions = [name for name in extensions if name not in books.NOT_IN_A_BOOK]
+    html_theme, html_theme_options, html_static_path, html_css_files, html_js_files, html_additional_pages = "epub", {}, ["_ext/book"], ["book.css"], [], {}
+    version = time.strftime("%Y-%m-%d")
+epub_basename = books.name(project)
+epub_title, epub_author, epub_publisher, epub_identifier, epub_scheme = project, author, author, html_baseurl, "URL"
+epub_css_files = ["book.css"]
+epub_show_urls = "no"
+epub_tocdepth = 2
 
 linkcheck_timeout = 20
 linkcheck_retries = 2

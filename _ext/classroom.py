@@ -52,7 +52,7 @@ def _download(app, name, template, context, doctree):
 
 
 def _offer(app, error):
-    if error or app.builder.format != "html":
+    if error or app.builder.name != "html":
         return
     made, target = Path(app.doctreedir, "course-made"), Path(app.outdir, FOLDER)
     course = editions.load()

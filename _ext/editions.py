@@ -69,7 +69,7 @@ def student(notebook, site, solved=0):
     site: the address of the built guide, to which links lead that the copy would break.
     """
     cells, exercise = [], 0
-    for cell in without(notebook, "instructor", "hidden-test")["cells"]:
+    for cell in begun(without(notebook, "instructor", "hidden-test"))["cells"]:
         if "exercise" in tags(cell):
             exercise += 1
         unwanted = "stub" if exercise <= solved else "solution"
@@ -77,6 +77,19 @@ def student(notebook, site, solved=0):
             cells.append(_bare(cell, site))
     kept = {key: notebook["metadata"][key] for key in ("kernelspec", "language_info") if key in notebook["metadata"]}
     return notebook | {"cells": cells, "metadata": kept}
+
+
+def promise(course):
+    """What a notebook is for, from what it declares: a sentence for its readers."""
+    return f"Afterwards you can {course['goal'][0].lower()}{course['goal'][1:]}."
+
+
+def begun(notebook):
+    """The notebook with its promise below the title."""
+    first, *others = notebook["cells"]
+    title, _, rest = source(first).partition("\n")
+    course = notebook["metadata"]["course"]
+    return notebook | {"cells": [first | {"source": f"{title}\n\n*{promise(course)} {course['minutes']} minutes.*\n{rest}"}, *others]}
 
 
 def solutions(notebook, site):

@@ -137,7 +137,7 @@ def _merge(app, env, docnames, other):
 
 
 def _publish(app, exception):
-    if exception is None and app.builder.format == "html":
+    if exception is None and app.builder.name == "html":
         for files in getattr(app.env, "rendered_files", {}).values():
             for name, text in files.items():
                 target = app.outdir / name

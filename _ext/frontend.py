@@ -58,6 +58,9 @@ def usable(body, hosts):
     body = re.sub(r"<table\b.*?</table>", lambda table: f'<div class="wide" tabindex="0" role="region" aria-label="Table {next(number)}">{table[0]}</div>',
                   body, flags=re.DOTALL)
     body = body.replace("<pre>", '<pre tabindex="0">').replace(' role="heading"', "")     # it would need a level
+    # A summary is named by what it shows, and holds no paragraphs.
+    body = re.sub(r"<summary[^>]*>.*?</summary>", lambda summary: re.sub(r' aria-label="[^"]*"', "", summary[0]).replace("<p ", "<span ").replace("</p>", "</span>"),
+                  body, flags=re.DOTALL)
 
     def on(match):
         prompt = PROMPT.search(match[0])

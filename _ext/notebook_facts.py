@@ -1,4 +1,4 @@
-"""A line under the title of each notebook page: what it takes, and where to open it or get a copy, of those that classroom.py makes.
+"""A line under the title of each notebook page: what it takes, and where to run it, open it or get a copy, of those that classroom.py makes.
 
 The numbers come from the notebook's own metadata: ``course`` says what its author declares, ``measured`` what its last
 validated run took.
@@ -7,6 +7,7 @@ import json
 from urllib.parse import urlencode
 
 import editions
+import in_browser
 from docutils import nodes
 
 
@@ -14,7 +15,8 @@ def _add_line(app, doctree):
     path = app.env.doc2path(app.env.docname)
     if path.suffix != ".ipynb":
         return
-    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    metadata = notebook["metadata"]
     course, measured = metadata.get("course"), metadata.get("measured")
     title = next(doctree.findall(nodes.title), None)
     if not course or title is None:
@@ -26,16 +28,17 @@ def _add_line(app, doctree):
     else:
         parts.append(limits)
     line = nodes.paragraph("", " · ".join(parts), classes=["notebook-facts"])
-    line += nodes.Text(" · ")
-    up = "../" * app.env.docname.count("/") + "course/"
-    buttons = [(f"Open on {app.config.facts['cluster']['name']}", launch(app.config.facts, path.stem)), ("Download", f"{up}{path.stem}.ipynb"),
-               ("as text", f"{up}{path.stem}.md")]
+    up = "../" * app.env.docname.count("/")
+    buttons = [(f"Open on {app.config.facts['cluster']['name']}", launch(app.config.facts, path.stem)), ("Download", f"{up}course/{path.stem}.ipynb"),
+               ("as text", f"{up}course/{path.stem}.md")]
+    if address := in_browser.address(app.config, path.stem, notebook):
+        buttons.insert(0, ("Run in the browser", up + address))
     if editions.released(app.config.course_solutions, path.stem):
-        buttons.append(("solved", f"{up}solutions/{path.stem}.ipynb"))
-    for index, (text, address) in enumerate(buttons):
-        line += [nodes.Text(", " if index > 1 else " · " if index else ""), nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))]
+        buttons.append(("solved", f"{up}course/solutions/{path.stem}.ipynb"))
+    for text, address in buttons:
+        line += [nodes.Text(", " if text.islower() else " · "), nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))]
     line.source, line.line = str(path), 1
-    title.parent.insert(title.parent.index(title) + 1, line)
+    title.parent.insert(title.parent.index(title) + 1, [nodes.paragraph("", editions.promise(course)), line])
 
 
 def launch(facts, name):
@@ -47,4 +50,4 @@ def launch(facts, name):
 
 def setup(app):
     app.connect("doctree-read", _add_line, priority=100)  # before Sphinx collects the downloads
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -39,7 +39,7 @@ def index(app, target):
         for page in sorted(app.env.found_docs):
             weight = app.config.search_weights.get(page, 1)
             above = app.env.titles[page].astext()
-            for number, (anchor, title, text, called) in enumerate(sections(app.env.get_doctree(page))):
+            for number, (anchor, title, text, called) in enumerate(app.env.metadata[page]["sections"]):
                 address = f"{page}.html" + (f"#{anchor}" if anchor else "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(f"""<html lang="en"><body data-pagefind-meta="address:{address}">
                     <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(above)}</p>
@@ -48,12 +48,21 @@ def index(app, target):
                 words.update(WORD.findall(f"{title} {text} {called}".lower()))
         # The package's Python interface waits a tenth of a second for each section.
         subprocess.run([sys.executable, "-m", "pagefind", "--silent", "--site", folder, "--output-path", target, "--force-language", "en"], check=True)
+    for own in ("ui", "component-ui", "modular-ui", "highlight"):       # Pagefind's own pages; static/guide.js does without
+        for path in target.glob(f"pagefind-{own}.*"):
+            path.unlink()
     (target / "words.json").write_text(json.dumps({"words": words, "said": app.config.search_words}), encoding="utf-8")
 
 
+def keep(app, doctree):
+    """Keep the sections of a page that was read, so that it need not be loaded for the index."""
+    app.env.metadata[app.env.docname]["sections"] = list(sections(doctree))
+
+
 def finish(app, error):
-    if not error and app.builder.name == "html":
-        index(app, Path(app.outdir) / "pagefind")
+    target = Path(app.outdir) / "pagefind"
+    if not error and app.builder.name == "html" and not (app.tags.has("serve") and target.exists()):
+        index(app, target)
 
 
 def begin(app):
@@ -64,5 +73,6 @@ def setup(app):
     app.add_config_value("search_words", {}, "html")
     app.add_config_value("search_weights", {}, "html")
     app.connect("builder-inited", begin)
+    app.connect("doctree-read", keep)
     app.connect("build-finished", finish)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,13 +32,14 @@ PAGE = """{% extends 'index.html.j2' %}
 <body><main><div class="reveal"><div class="slides">
 {%- endblock body_header -%}
 {%- block body_footer -%}
-</div></div></main></body>
+</div></div></main>
 {%- endblock body_footer -%}
 {%- block footer_js -%}
 <script src="reveal/dist/reveal.js"></script>
 <script src="reveal/plugin/notes/notes.js"></script>
 <script>Reveal.initialize({hash: true, slideNumber: true, width: 1100, height: 700, plugins: [RevealNotes],
     transition: matchMedia("(prefers-reduced-motion: reduce)").matches ? "none" : "slide"});</script>
+</body>
 {%- endblock footer_js -%}
 """
 STYLE = """:root { --r-main-font: system-ui, sans-serif; --r-heading-font: system-ui, sans-serif; --r-main-font-size: 28px; --r-code-font: ui-monospace, monospace;

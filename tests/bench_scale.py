@@ -1,10 +1,12 @@
 """How time and memory grow with the number of notebooks, from 10 to 1,000; exits 1 if more than in proportion.
 
 Each line shows the processor time at each size and the growth of the time for one notebook from the second size to the last. A whole
-validation is measured up to 40 notebooks: 1,000 take minutes, and say no more.
+validation is measured up to 40 notebooks; with `--all` up to 1,000, which takes half an hour.
 """
+import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,10 +23,16 @@ VALIDATE = ("import resource, sys; from pathlib import Path; from course import 
             "print([runner.describe(result) for result in results if result.outcome != 'passed'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
 
 
-def run(program, folder):
-    """Run it on `folder` in a process of its own: the processor time that it and its children took, in seconds, and what it printed."""
+# The same configuration without the extensions that are this repository's own.
+OWN_OFF = """
+extensions = [name for name in extensions if not (ROOT / "_ext" / f"{name}.py").exists()]
+"""
+
+
+def run(*command):
+    """Run a Python command in a process of its own: the processor time that it and its children took, in seconds, and what it printed."""
     began = _children()
-    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(changes.ROOT / "tests")})
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(changes.ROOT / "tests")})
     if done.returncode:
         sys.exit(f"it does not do what is measured here:\n{done.stdout}{done.stderr}")
     return _children() - began, done.stdout
@@ -42,8 +50,26 @@ def line(name, seconds, most):
     return growth <= most
 
 
+def build(top, size):
+    """The site with `size` stored notebooks more: the processor time of a build, that with our extensions off, and the bytes of the search index."""
+    site = Path(top, f"site-{size}")
+    shutil.copytree(changes.ROOT, site, ignore=shutil.ignore_patterns(".git", ".venv*", ".triton", "_build"))
+    generate.make(site / "notebooks", size)
+    sphinx = ("-m", "sphinx", "-q", "-b", "html")
+    with_ours, _ = run(*sphinx, site, site / "_build/html")
+    index = sum(path.stat().st_size for path in (site / "_build/html/pagefind").rglob("*") if path.is_file())
+    with open(site / "conf.py", "a", encoding="utf-8") as conf:
+        conf.write(OWN_OFF)
+    without, _ = run(*sphinx, site, site / "_build/off")
+    shutil.rmtree(site)
+    return with_ours, without, index
+
+
 def main():
-    check, warm, cold, memory = {}, {}, {}, {}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="a whole validation of 1,000 too")
+    most = 1000 if parser.parse_args().all else 40
+    check, warm, cold, memory, site, off, index = {}, {}, {}, {}, {}, {}, {}
     with tempfile.TemporaryDirectory() as top:
         for size in (10, 100, 1000):
             folder = Path(top, f"{size}")
@@ -54,21 +80,27 @@ def main():
             place = changes.Surroundings()
             for notebook in runner.load(folder=folder):
                 changes.save_record(folder / "_build", notebook.name, changes.fingerprint(notebook, place))
-            run(DECIDE, folder)
-            warm[size], _ = run(DECIDE, folder)
-        for size in (10, 40):
+            run("-c", DECIDE, folder)
+            warm[size], _ = run("-c", DECIDE, folder)
+            site[size], off[size], index[size] = build(top, size)
+        for size in (10, most):
             folder = Path(top, f"cold-{size}")
             generate.make(folder, size)
-            cold[size], printed = run(VALIDATE, folder)
+            cold[size], printed = run("-c", VALIDATE, folder)
             wrong, memory[size] = printed.splitlines()[-1].rsplit(" ", 1)
             if wrong != "[]":
                 sys.exit(f"generated notebooks do not pass: {wrong}")
-    met = [line("pair check", check, 1.3), line("validation, nothing changed", warm, 1.3), line("validation", cold, 1.3)]
-    ratio = int(memory[40]) / int(memory[10])
-    print(f"{'memory of the runner':40}{int(memory[10]) // 1024} MB, {int(memory[40]) // 1024} MB  ratio {ratio:.2f}  (at most 1.3)")
+    met = [line("pair check", check, 1.3), line("validation, nothing changed", warm, 1.3), line("validation", cold, 1.3),
+           line("site build", site, 1.3), line("  with our own extensions off", off, 1.3)]
+    ratio = int(memory[most]) / int(memory[10])
+    print(f"{'memory of the runner':40}{int(memory[10]) // 1024} MB, {int(memory[most]) // 1024} MB  ratio {ratio:.2f}  (at most 1.3)")
+    own = site[1000] / off[1000]
+    print(f"{'site build of 1000 / with ours off':40}{site[1000]:.1f} s, {off[1000]:.1f} s  ratio {own:.2f}  (at most 1.2)")
+    growth = index[1000] / index[100]
+    print(f"{'search index':40}" + "".join(f"{size:6}: {bytes_ / 1e6:6.2f} MB" for size, bytes_ in index.items()) + f"  growth {growth:.1f}  (at most 10)")
     each = (warm[1000] - warm[10]) / 990 * 1000
     print(f"{'nothing changed':40}{warm[10]:.2f} s and {each:.1f} ms for each notebook  (at most 2 ms)")
-    return 0 if all(met) and ratio <= 1.3 and each <= 2 else 1
+    return 0 if all(met) and ratio <= 1.3 and own <= 1.2 and each <= 2 and growth <= 10 else 1
 
 
 if __name__ == "__main__":

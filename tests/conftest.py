@@ -12,7 +12,7 @@ from triton import bring_up, cluster
 pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
 HEAVIEST = "test_hub_faults.py"    # takes both cores for a minute: when the others are done
-LONGEST = ["test_sjupyter.py", "test_faq.py", "test_hub.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+LONGEST = ["test_sjupyter.py", "test_class_check.py", "test_faq.py", "test_hub.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
@@ -28,6 +28,11 @@ def build_site(source, target, *options):
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", *options,
                "-b", "html", "-d", target / "doctrees", source, target / "html"]
     return subprocess.run(command, capture_output=True, text=True, cwd=source)
+
+
+def html_pages(site):
+    """The pages of the built site that are the guide's own: not those of JupyterLite."""
+    return [path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "lite"]
 
 
 def copy_source(target):
@@ -97,3 +102,6 @@ def pytest_unconfigure(config):
     line = f"{len(stats.get('passed', []))} passed, {failed} failed, {len(stats.get('skipped', []))} skipped"
     terminalreporter.write_line("")
     terminalreporter.write_line(line + (f" ({'; '.join(skipped)})" if skipped else ""))
+    unchanged = [value for report in stats.get("passed", []) for key, value in report.user_properties if key == "unchanged"]
+    if unchanged:
+        terminalreporter.write_line(f"not run, since nothing changed that they can see: {', '.join(unchanged)}")

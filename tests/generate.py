@@ -28,8 +28,10 @@ def make(folder, count=1000, seed=1):
         (folder / data).write_text(f"{chance.randrange(1000)}\n")
         makers = (_echo,) if kernel == "bash" else (_text, _text, _table, _picture, _error)
         cells = [new_markdown_cell(f"# Notebook {number}", id="title"), _read(kernel, data, (folder / data).read_text())]
-        for _ in range(chance.randrange(3, 9)):
+        for part in range(chance.randrange(3, 9)):
             cells.append(new_markdown_cell(f"## About {_words(chance, 2)}\n\n{_words(chance, 40)}."))
+            if part == 0:
+                cells.append(new_markdown_cell("10 minutes.", metadata={"tags": ["instructor"]}))
             cells.append(chance.choice(makers)(chance))
         code = (cell for cell in cells if cell.cell_type == "code")
         for place, cell in enumerate(code, 1):

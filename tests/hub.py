@@ -12,6 +12,7 @@ from triton import cluster
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
 TINY = "Tiny"       # tests/cluster/profiles.toml
+PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
 # ---------------------------------------------------------------- JupyterLab
@@ -70,7 +71,18 @@ class Reader:
             self.contexts.pop().close()
 
 
-class Lab:
+class Window:
+    """Where a reader clicks. `looks` is called with what will be clicked, before it is: pictures are made then."""
+
+    looks = staticmethod(lambda target: None)
+
+    def click(self, target, times=1):
+        target.wait_for()
+        self.looks(target)
+        target.click(click_count=times)
+
+
+class Lab(Window):
     """A window with JupyterLab."""
 
     def __init__(self, page):
@@ -79,10 +91,14 @@ class Lab:
     def cell(self, number):
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
+    def idle(self):
+        """Wait until the kernel is connected, and has nothing to do."""
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)
+
     def run_cell(self, number=0):
         """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
         prompt = self.cell(number).locator(".jp-InputPrompt")
-        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)    # connected, too
+        self.idle()
         for _ in range(5):
             self.cell(number).locator(".cm-content").click()
             self.page.keyboard.press("Shift+Enter")
@@ -131,9 +147,23 @@ class Lab:
     def menu(self, *names):
         """Choose an entry of the menus: menu("File", "Log Out")."""
         first, *rest = names
-        self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")).click()
+        self.click(self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")))
         for name in rest:
-            self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first.click()
+            self.click(self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first)
+
+    def go_into(self, folder):
+        """Open a folder in the file browser, and wait until it shows another."""
+        self.click(self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")), times=2)
+        self.page.locator(".jp-BreadCrumbs-item", has_text=folder).wait_for()
+
+    def new_notebook(self, kernel):
+        """Make a notebook by the first card of the launcher with the name of a kernel."""
+        self.click(self.page.locator(".jp-LauncherCard", has_text=kernel).first)
+        self.idle()
+
+    def write(self, code, number=0):
+        self.cell(number).locator(".cm-content").click()
+        self.page.keyboard.insert_text(code)
 
 
 # ---------------------------------------------------------------- the hub
@@ -155,25 +185,43 @@ class Answer:
         return json.loads(self.text)
 
 
-class Visit:
-    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's."""
+class Visit(Window):
+    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's. options: of the window."""
 
-    def __init__(self, triton, user, chromium):
+    def __init__(self, triton, user, chromium, **options):
         self.triton, self.user = triton, user
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
         self.page = self.context.new_page()
+
+    @property
+    def lab(self):
+        """The JupyterLab in this window."""
+        lab = Lab(self.page)
+        lab.looks = self.looks
+        return lab
 
     def log_in(self, password=None):
         self.page.goto(HUB)
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
-        self.page.get_by_role("button", name="Sign in").click()
+        self.click(self.page.get_by_role("button", name="Sign in"))
 
     def choose(self, profile):
         self.page.get_by_label(profile, exact=True).check()
 
     def press_start(self):
-        self.page.get_by_role("button", name="Start", exact=True).click()
+        self.click(self.page.get_by_role("button", name="Start", exact=True))
+
+    def to_the_control_panel(self):
+        """From JupyterLab, by its menu. It opens in a window of its own, which is `page` then."""
+        with self.context.expect_page() as opened:
+            self.lab.menu("File", "Hub Control Panel")
+        self.page = opened.value
+        self.page.wait_for_load_state("networkidle")     # its buttons work when the script is there
+
+    def stop_my_server(self):
+        self.click(self.page.get_by_role("button", name="Stop My Server"))
+        self.page.get_by_role("button", name="Start My Server").wait_for(timeout=30000)
 
     def said(self):
         """What the page says."""
@@ -270,10 +318,11 @@ def visit(triton, chromium):
 # ---------------------------------------------------------------- many people
 
 # Runs on a reader's computer. Each person logs in, starts a server and opens it, by the requests that a browser sends.
-# Arguments: the hub's address, a profile, the seconds within which all begin; people and passwords as JSON on standard input.
+# Arguments: the hub's address, a profile, the seconds within which all begin and those between two looks; people and passwords as JSON on
+# standard input.
 CROWD = r'''
 import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.parse, urllib.request
-hub, profile, within = sys.argv[1], sys.argv[2], float(sys.argv[3])
+hub, profile, within, look = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 people = json.load(sys.stdin)
 
 class Person:
@@ -293,15 +342,17 @@ class Person:
         self.open("/hub/login")
         self.open("/hub/login", {"username": self.name, "password": people[self.name]})
         self.open("/hub/spawn")
+        clicked = time.monotonic()
         self.open("/hub/spawn", {"profile": profile})
         while not (known := json.loads(self.open(f"/hub/api/users/{self.name}")))["servers"].get("", {}).get("ready"):
             if not known["pending"]:
                 raise RuntimeError("the start has failed")
             if time.monotonic() - began > 300:
                 raise RuntimeError("no server after 300 s")
-            time.sleep(1)
+            time.sleep(look)
         page = self.open(f"/user/{self.name}/lab")
-        return {"seconds": round(time.monotonic() - began, 1), "own": re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"}
+        now, own = time.monotonic(), re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"
+        return {"seconds": round(now - began, 1), "from_click": now - clicked, "own": own}
 
 def attempt(number, name):
     try:
@@ -314,9 +365,9 @@ with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
 '''
 
 
-def crowd(triton, users, profile, within):
-    """All `users` log in within so many seconds and start servers of `profile`: {user: {"seconds", "own"} or {"error"}}."""
+def crowd(triton, users, profile, within, look=1):
+    """All `users` log in within so many seconds, start servers of `profile` and open them: {user: {"seconds", "from_click", "own"} or {"error"}}."""
     people = json.dumps({user: triton.password(user) for user in users})
     triton.write("laptop", "/tmp/crowd.py", CROWD)
-    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within)], input=people, timeout=500).stdout
+    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within), str(look)], input=people, timeout=500).stdout
     return json.loads(said)

@@ -210,13 +210,13 @@ def literals(text):
 def let_in(triton, user, hosts=("laptop", "outside")):
     """Give `user` a key on each of these hosts that the login node and the gateway take, and their host keys."""
     known = ""
-    for fact, door in (("login", "login"), ("gateway", "kosh")):
+    for fact, door in (("login", "login"), ("gateway", "gateway")):
         known += f"{FACTS['hosts'][fact]} {triton.run(door, 'cat /etc/ssh/ssh_host_ed25519_key.pub').stdout}"
     for host in hosts:
         triton.run(host, "mkdir -p -m 700 .ssh; [ -e .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
                          "cat > .ssh/known_hosts", user, input=known)
         key = triton.run(host, "cat .ssh/id_ed25519.pub", user).stdout
-        for door in ("login", "kosh"):
+        for door in ("login", "gateway"):
             triton.run(door, "mkdir -p -m 700 .ssh; cat >> .ssh/authorized_keys; chmod 600 .ssh/authorized_keys", user, input=key)
 
 
@@ -282,11 +282,11 @@ def browser(playwright, triton, folder, host="laptop", pac=None):
 @contextlib.contextmanager
 def proxy_file(triton, user, host="laptop"):
     """The guide's proxy configuration file, served on `host` as the guide's site serves it; yields its address."""
-    triton.run(host, "mkdir -p published; cat > published/triton.pac", user, input=pages.read("triton/apps/jupyter/triton.pac"))
+    triton.run(host, "mkdir -p published; cat > published/proxy.pac", user, input=pages.read("triton/apps/jupyter/proxy.pac"))
     web = triton.start(host, "cd published; echo $$ > pid; exec python3 -m http.server 8000 --bind 127.0.0.1", user, stderr=subprocess.DEVNULL)
     try:
         listens(triton, host, 8000)
-        yield "http://127.0.0.1:8000/triton.pac"
+        yield "http://127.0.0.1:8000/proxy.pac"
     finally:
         triton.run(host, "kill $(cat published/pid)", user)
         web.wait(timeout=10)

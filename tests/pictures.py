@@ -11,13 +11,14 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pexpect
+import tour
 from guide.terminal import Stuck, Terminal, clean
-from jupyter_server import let_in
-from triton import bring_up, cluster
+from jupyter_server import CHROMIUM, let_in
+from playwright.sync_api import Error, sync_playwright
+from triton import PROMPTS, bring_up, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGIN = cluster.facts()["hosts"]["login"]
-NAMES = {"laptop": "laptop", "triton": "login"}
 TOKEN = re.compile(r"(?<=token=)\w+")
 KEY, READ = 0.06, 2     # seconds that a person takes for a key, and to read before the next command
 LONGEST = 2             # seconds for which a wait is shown, however long it was
@@ -71,7 +72,7 @@ class Window(Terminal):
     """A terminal that is recorded. With `pace` 1 it is used at the speed of a person, with 0 at once."""
 
     def __init__(self, triton, host, user, pace):
-        super().__init__(triton, host, user, NAMES)
+        super().__init__(triton, host, user, PROMPTS)
         self.triton, self.pace = triton, pace
         self.screen.logfile_read = self.recording = Recording(clean(self.screen.after).lstrip("\n"))
 
@@ -132,7 +133,7 @@ def sjupyter(triton, user, pace=0):
     let_in(triton, user, ["laptop"])
     triton.run("login", "touch .hushlogin", user)
     window = Window(triton, "laptop", user, pace)
-    others = take_all_nodes(triton)
+    others = triton.busy()
     try:
         for step in (connect, lambda window: start(window, others), break_the_connection, connect, find, stop):
             step(window)
@@ -142,13 +143,6 @@ def sjupyter(triton, user, pace=0):
     finally:
         window.close()
         triton.run("login", f"scancel {others}; scancel --user={user} --name=sjupyter")
-
-
-def take_all_nodes(triton):
-    """Have the nodes busy, as they often are; return the number of the job that does it."""
-    taken = f"sbatch --parsable --nodes={len(triton.nodes)} --exclusive --time=2 --output=/dev/null --wrap='sleep 120'"
-    return triton.run("login", f"job=$({taken}); for i in $(seq 300); do [ \"$(squeue --noheader --jobs=$job --format=%T)\" = RUNNING ] && break; "
-                               "sleep 0.2; done; echo $job").stdout.strip()
 
 
 def connect(window):
@@ -178,23 +172,34 @@ def stop(window):
     window.enter("sjupyter --stop", "login")
 
 
-PICTURES = {"triton/apps/jupyter/images/sjupyter.svg": sjupyter}
+PICTURES = {"images/sjupyter.svg": sjupyter}
+
+
+def keep(name, content):
+    """Write `content` to the file `name` below the root folder, whole or not at all."""
+    new = ROOT / f"{name}.new"
+    new.parent.mkdir(parents=True, exist_ok=True)
+    new.write_bytes(content)
+    os.replace(new, ROOT / name)
+    print(f"{name}: {len(content) / 1000:.0f} kB")
 
 
 def main():
     if why := cluster.obstacle():
         sys.exit(f"The pictures are made on the small Triton, which cannot run here: {why}")
+    if not CHROMIUM:
+        sys.exit("The screenshots need Chromium: make system installs it")
     with tempfile.TemporaryDirectory() as folder:
         triton, end = bring_up(Path(folder) / "state")
         try:
             for name, steps in PICTURES.items():
-                text = svg(steps(triton, "alice", pace=1))
-                new = ROOT / f"{name}.new"
-                new.parent.mkdir(parents=True, exist_ok=True)
-                new.write_text(text, encoding="utf-8")
-                os.replace(new, ROOT / name)
-                print(f"{name}: {len(text) / 1000:.0f} kB")
-        except Failed as error:
+                keep(name, svg(steps(triton, "alice", pace=1)).encode())
+            name = "images/jupyter_demo"
+            with sync_playwright() as playwright, tour.chromium(triton, playwright) as chromium:
+                views = tour.go(triton, triton.account(), chromium)
+            for name, content in tour.files(views).items():
+                keep(f"images/{name}", content)
+        except (Failed, AssertionError, Error) as error:
             sys.exit(f"{name} is not made anew: {error}")
         finally:
             end()

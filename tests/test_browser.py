@@ -1,6 +1,7 @@
 """A reader copies a command in a browser and gets what belongs into the terminal; and the browser, for other tests."""
 import functools
 import http.server
+import re
 import shutil
 import threading
 
@@ -71,6 +72,6 @@ def test_a_copy_button_copies_the_commands_and_leaves_prompts_and_outputs(page):
         block.hover()
         block.locator("button.copybtn").click()
         text = opened.evaluate("navigator.clipboard.readText()")
-        assert text.splitlines()[:1] == commands[:1] and "username@laptop:" not in text and "username@triton:" not in text
+        assert text.splitlines()[:1] == commands[:1] and not re.search(r"^username@\w+:", text, re.MULTILINE)
         copied += 1
     assert copied >= 3 and not opened.faults

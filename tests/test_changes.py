@@ -1,4 +1,5 @@
 """A notebook is left out only if nothing that it can see changed since it passed: each kind of change runs exactly the right ones."""
+import argparse
 import json
 import os
 import random
@@ -346,6 +347,12 @@ def test_another_machine_runs_all(name, change, repository, monkeypatch):
     assert repository.to_run() == ALL
 
 
+def test_a_notebook_that_talks_to_slurm_always_runs(repository):
+    course(needs=["slurm"])(repository)
+    repository.pass_all()
+    assert repository.to_run() == {"a"}
+
+
 def test_a_variable_that_a_notebook_can_read_runs_all(repository):
     surroundings = repository.surroundings()
     surroundings.variables["USER"] = "bob"
@@ -362,16 +369,47 @@ def test_the_reason_names_what_changed(repository):
     assert why["b"] == ["data/a.csv changed", "data/new.csv is new", "data/b.csv is gone"]
 
 
-@pytest.mark.parametrize("environ, all_, some", [
-    ({}, False, False),
-    ({"CI": "true"}, True, False),
-    ({"CI": "true", "GITHUB_EVENT_NAME": "push"}, True, False),
-    ({"CI": "true", "GITHUB_EVENT_NAME": "pull_request"}, False, True),
-    ({"GITHUB_EVENT_NAME": "pull_request"}, False, False),
+@pytest.mark.parametrize("environ, all_, base", [
+    ({}, False, None),
+    ({"CI": "true"}, True, None),
+    ({"CI": "true", "GITHUB_EVENT_NAME": "push"}, True, None),
+    ({"CI": "true", "GITHUB_EVENT_NAME": "pull_request"}, False, "HEAD^1"),
+    ({"GITHUB_EVENT_NAME": "pull_request"}, False, None),
 ])
-def test_ci_runs_all_of_them_and_a_pull_request_what_changed_and_a_sample(environ, all_, some):
-    always, sampled = changes.rule(environ)
-    assert (bool(always), sampled) == (all_, some)
+def test_ci_runs_all_of_them_and_a_pull_request_what_changed(environ, all_, base):
+    always, since = changes.rule(environ)
+    assert (bool(always), since) == (all_, base)
+
+
+@pytest.fixture
+def committed(tmp_path):
+    """The small repository with all files in a commit, but for those that git would not track."""
+    made = Repository(tmp_path / "the guide")
+    made.write(".gitignore", ".venv*\n_build\nsystem\n")
+    made.write("tests/apt.txt", "r-cran-irkernel\n")
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "-m", "Begin"]):
+        subprocess.run(["git", *words], cwd=made.root, check=True)
+    return made
+
+
+def since(repository, base="HEAD"):
+    why = changes.why_run_since(base, runner.load(folder=repository.root / "notebooks"), repository.surroundings())
+    return {name[-1] for name, reasons in why.items() if reasons}
+
+
+@pytest.mark.parametrize("name", ["nothing", "a_cells_source", "prose", "an_outputs_text", "what_it_reads", "a_new_notebook", "another_name", "no_json", "a_module",
+                                  "a_data_file_of_the_same_size_and_time", "the_lock_file", "the_lock_file_of_nbdime", "the_command_for_nbdime", "a_pattern",
+                                  "the_reason_of_a_pattern", "the_runner", "a_page"])
+def test_since_a_commit_the_same_changes_run_the_same_notebooks(name, committed):
+    change, expected = CHANGES[name]
+    change(committed)
+    assert since(committed) == expected
+
+
+def test_since_a_commit_that_is_not_there_or_with_other_system_packages_all_run(committed):
+    assert since(committed, "nowhere") == ALL
+    committed.write("tests/apt.txt", "r-base\n")
+    assert since(committed) == ALL
 
 
 def test_the_sample_is_a_tenth_and_depends_on_the_seed_alone():
@@ -483,5 +521,15 @@ def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
     assert found.stdout == "set()\n", found.stdout + found.stderr
 
 
-def test_make_test_runs_all_of_them():
-    assert "--changed" not in (Path(__file__).with_name("test_notebooks.py")).read_text()
+def test_a_pull_request_runs_what_changed_and_a_sample_and_main_runs_all(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    options = argparse.Namespace(on=None, names=[], changed=True)
+    notebooks = runner.load()
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
+    assert all(runner._why(notebooks, changes.Surroundings(), options).values())
+    monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
+    monkeypatch.setenv("GITHUB_SHA", "abc")
+    monkeypatch.setattr(changes, "why_run_since", lambda base, notebooks, surroundings: {notebook.name: [] for notebook in notebooks} | {"05-git": ["cells changed"]})
+    why = runner._why(notebooks, changes.Surroundings(), options)
+    sampled = [name for name, reasons in why.items() if reasons == ["it is in the sample of abc"]]
+    assert why["05-git"] == ["cells changed"] and len(sampled) == 1 and sum(map(bool, why.values())) == 2

@@ -18,7 +18,8 @@ def test_it_follows_its_schema(schema, path):
 def test_ci_runs_the_command_of_the_readme_and_is_executable():
     assert "\nmake test\n" in (ROOT / ".ci/run").read_text() and os.access(ROOT / ".ci/run", os.X_OK)
     assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
-    assert "make html" in (ROOT / ".readthedocs.yaml").read_text()
+    assert "make lite html" in (ROOT / ".readthedocs.yaml").read_text(), "a published site has the button Run in the browser"
+    assert "(MAKE) --no-print-directory lite" in (ROOT / "Makefile").read_text(), "and it is tested"
 
 
 def test_every_make_command_that_a_text_names_exists():
@@ -30,7 +31,7 @@ def test_every_make_command_that_a_text_names_exists():
 
 
 def test_the_requirements_are_pinned_with_hashes_and_follow_their_sources():
-    for name in ("requirements", "tests/requirements-nbdime", "tests/cluster/requirements", "triton/jupyterhub/requirements"):
+    for name in ("requirements", "tests/requirements-nbdime", "tests/cluster/requirements", "triton/jupyterhub/requirements", "_ext/lite/requirements", "_ext/lite/wheels"):
         pinned = (ROOT / f"{name}.txt").read_text()
         packages = re.findall(r"^([a-z0-9.-]+)==(\S+)(.*(?:\n {4}--hash=.*)*)", pinned, flags=re.MULTILINE)
         assert packages and all("--hash=sha256:" in hashes for _, _, hashes in packages)

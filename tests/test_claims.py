@@ -1,4 +1,4 @@
-"""What the guide says about the cluster is so: each promise is brought about on the small Triton."""
+"""What the guide says about the cluster is so: each promise is brought about on the small cluster."""
 import json
 import re
 import time
@@ -9,12 +9,11 @@ import pytest
 from guide import pages
 from guide.terminal import Terminal
 from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
-from triton import cluster
+from triton import PROMPTS, cluster
 
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES, PARTITIONS = (FACTS[name] for name in ("hosts", "paths", "modules", "partitions"))
 PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
-NAMES = {"laptop": "laptop", "outside": "outside", "triton": "login"}
 CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
 
 
@@ -41,7 +40,7 @@ def out_of_time(triton, user):
 @pytest.fixture(scope="module")
 def server(triton, user):
     """A Jupyter server in the queue, handed in from an ssh session on a laptop that has ended since."""
-    terminal = Terminal(triton, "laptop", user, NAMES)
+    terminal = Terminal(triton, "laptop", user, PROMPTS)
     try:
         terminal.type(f"ssh {user}@{HOSTS['login']}")
         assert terminal.host == "login"
@@ -87,7 +86,7 @@ def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, u
 
 def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
-    for host, name in (("laptop", "triton"), ("outside", "triton-outside")):
+    for host, name in (("laptop", HOSTS["short"]), ("outside", f"{HOSTS['short']}-outside")):
         before = triton.run(host, f"ssh -o BatchMode=yes -o ConnectTimeout=5 {name} hostname", user, check=False)
         assert before.returncode == 255, "without the file that name should be none"
         triton.run(host, "cat >> .ssh/config", user, input=settings)
@@ -308,10 +307,10 @@ def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton
 
 def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, user, server):
     argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
-    make_kernel(triton, user, "first-word", {"PATH": f"{PATHS['apps']}/anaconda3/latest/bin:${{PATH}}"}, argv=["python", *argv[1:]])
+    make_kernel(triton, user, "first-word", {"PATH": f"{PATHS['apps']}/{MODULES['python']}/bin:${{PATH}}"}, argv=["python", *argv[1:]])
     kernel = server.kernel("first-word")
     assert kernel.prints("import sys, shutil; print(sys.prefix, shutil.which('python'))").split() == \
-        [PATHS["jupyter_env"], f"{PATHS['apps']}/anaconda3/latest/bin/python"]
+        [PATHS["jupyter_env"], f"{PATHS['apps']}/{MODULES['python']}/bin/python"]
 
 
 def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
@@ -419,7 +418,7 @@ def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
 def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_it(triton, user):
     triton.run("login", f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES['demo']}'; cat bashrc-kept; }} > with-module; cp with-module .bashrc", user)
     try:
-        terminal = Terminal(triton, "login", user, {"triton": "login"})
+        terminal = Terminal(triton, "login", user, PROMPTS)
         try:
             assert terminal.type("srun printenv DEMO_GREETING")[1] == 0
         finally:
@@ -642,7 +641,7 @@ def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, 
     triton.run("login", f"module purge; cd git-test/{where}; nbdime-git enable", user)
     tree = "git-test/worktree" if where == "worktree" else "git-test/repository"
     triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
-    terminal = Terminal(triton, "login", user, {"triton": "login"})
+    terminal = Terminal(triton, "login", user, PROMPTS)
     try:
         # whatever modules are loaded, and from any directory
         for module, folder in ((f"module load {MODULES['python']}", "deep"), ("module purge", "deep/.."), (f"module load {MODULES['demo']}", "deep/../deep")):

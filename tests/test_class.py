@@ -13,6 +13,7 @@ import threading
 import warnings
 import zipfile
 from pathlib import Path
+from urllib.parse import urljoin
 
 import editions
 import facts
@@ -101,7 +102,10 @@ def test_each_solution_says_something_that_a_search_for_it_can_find(name):
 
 
 def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
-    files = [path for path in held_back.rglob("*") if path.is_file()]
+    made = runner.ROOT / ".lite/app"
+    jupyterlite = {held_back / "lite" / path.relative_to(made) for path in made.rglob("*")}     # it was there before a notebook was read
+    files = [path for path in held_back.rglob("*") if path.is_file() and path not in jupyterlite]
+    assert not jupyterlite or any(path.parent == held_back / "lite/files" for path in files), "what runs in the browser is looked at"
     assert any(path.suffix == ".zip" for path in files) and any(b"\x1f\x8b" == path.read_bytes()[:2] for path in files), "the search index is looked at"
     assert leaks([(path.relative_to(held_back), text) for path in files for text in readable(path)]) == []
     assert not list(held_back.glob("course/solutions*")) and not list(held_back.glob("course/after"))
@@ -326,6 +330,8 @@ def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F8
             assert Path(saved.value.path()).read_bytes() == (site / "course" / file).read_bytes()
         launch = line.get_by_role("link", name=f"Open on {FACTS['cluster']['name']}").get_attribute("href")
         assert launch.startswith(f"https://{FACTS['hosts']['hub']}/hub/user-redirect/git-pull?") and f"{name}.ipynb" in launch    # opened in test_hub.py
+        for runs in line.get_by_role("link", name="Run in the browser").all():      # opened in test_in_browser.py
+            assert opened.request.get(urljoin(opened.url, runs.get_attribute("href"))).ok and (site / f"lite/files/{name}.ipynb").exists()
 
 
 # ---------------------------------------------------------------- catching up

@@ -1,4 +1,4 @@
-"""The small Triton is a real cluster, and it leaves nothing behind."""
+"""The small cluster is a real cluster, and it leaves nothing behind."""
 import os
 import signal
 import subprocess
@@ -33,7 +33,7 @@ def own(tmp_path):
 
 def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton):
     names = cluster.facts()["hosts"]
-    expected = {"login": names["login"], "hub": names["hub"], "kosh": names["gateway"], "c4": f"c4.{names['domain']}", "laptop": "laptop"}
+    expected = {"login": names["login"], "hub": names["hub"], "gateway": names["gateway"], "c4": f"c4.{names['domain']}", "laptop": "laptop"}
     assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
 
 
@@ -53,7 +53,7 @@ def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
 
 
 def test_no_host_has_a_way_to_this_machines_network(triton):
-    for host in ("laptop", "login", "c1", "outside", "kosh"):
+    for host in ("laptop", "login", "c1", "outside", "gateway"):
         routes = triton.run(host, "ip route").stdout.splitlines()
         assert routes and all(route.startswith("10.4") for route in routes)
 
@@ -95,7 +95,7 @@ def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
 
 def test_what_the_cluster_has_for_everyone_only_root_of_this_machine_can_change(triton):
     apps = cluster.facts()["paths"]["apps"]
-    assert triton.run("login", f"touch {apps}/x {apps}/jupyterhub/live/x", check=False).stderr.count("Read-only file system") == 2
+    assert triton.run("login", f"touch {apps}/x {cluster.facts()['paths']['jupyter_env']}/x", check=False).stderr.count("Read-only file system") == 2
 
 
 def test_going_down_leaves_nothing(own):
@@ -156,7 +156,7 @@ def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["nowhere", "true"], "There is no host 'nowhere'; there are: c1, c2, c3, c4, ctl, hub, kosh, laptop, login, outside"),
+    (["nowhere", "true"], "There is no host 'nowhere'; there are: c1, c2, c3, c4, ctl, gateway, hub, laptop, login, outside"),
 ])
 def test_on_says_which_hosts_there_are(triton, words, message):
     done = subprocess.run([CLUSTER.parent / "on", *words], env=os.environ | {"SMALL_TRITON": str(triton.state)}, capture_output=True, text=True)

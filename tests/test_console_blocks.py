@@ -1,14 +1,16 @@
-"""Every command that the guide prints is typed on the small Triton, and prints what the guide says."""
+"""Every command that the guide prints is typed on the small cluster, and prints what the guide says."""
 import tomllib
 from pathlib import Path
 
 import pytest
+from facts import substitute
 from guide import pages
 from guide.reader import Reader
 from triton import cluster
 
 LIST = Path(__file__).with_suffix(".toml")
-NOT_RUN = tomllib.loads(LIST.read_text(encoding="utf-8"))
+NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
+LOGIN, NODE = (f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node"))     # as prompts say it
 MOST_NOT_RUN = 0.03   # of the console blocks
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
 RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(block.page, {})]
@@ -57,19 +59,19 @@ def test_other_code_is_a_file_that_a_test_uses_or_has_a_reason(page):
 
 
 WRONG = {
-    "a wrong option": ("username@triton:~$ squeue --mee\n...", "it ended with status 1"),
-    "a command that is not there": ("username@triton:~$ squeeu", "it printed something else"),
+    "a wrong option": (f"{LOGIN}:~$ squeue --mee\n...", "it ended with status 1"),
+    "a command that is not there": (f"{LOGIN}:~$ squeeu", "it printed something else"),
     "a command of the cluster on a laptop": ("username@laptop:~$ squeue --me\n...", "it ended with status 127"),
-    "another output": ("username@triton:~$ echo one\ntwo", "it printed something else"),
-    "an output that does not come": ("username@triton:~$ true\n...", "it printed something else"),
-    "an output that is not shown": ("username@triton:~$ echo one", "it printed something else"),
-    "a failure that is not shown": ("username@triton:~$ false", "it ended with status 1"),
-    "a failure behind a pipe": ("username@triton:~$ cat nothing | sort\n...", "it ended with status 1"),
-    "another folder": ("username@triton:~/work$ pwd\n...", "the prompt shows the folder ~/work"),
+    "another output": (f"{LOGIN}:~$ echo one\ntwo", "it printed something else"),
+    "an output that does not come": (f"{LOGIN}:~$ true\n...", "it printed something else"),
+    "an output that is not shown": (f"{LOGIN}:~$ echo one", "it printed something else"),
+    "a failure that is not shown": (f"{LOGIN}:~$ false", "it ended with status 1"),
+    "a failure behind a pipe": (f"{LOGIN}:~$ cat nothing | sort\n...", "it ended with status 1"),
+    "another folder": (f"{LOGIN}:~/work$ pwd\n...", "the prompt shows the folder ~/work"),
     "no such host": ("username@trion:~$ hostname\n...", "there is no host 'trion'"),
-    "a node without a job": ("username@c1:~$ hostname\n...", "no terminal of the reader is on c1"),
-    "a wrong host": ("username@laptop:~$ ssh -o ConnectTimeout=3 nowhere.aalto.fi hostname\n...", "it ended with status 255"),
-    "a command that does not end": ("username@triton:~$ sleep 60", "the prompt did not come back in 5 seconds"),
+    "a node without a job": (f"{NODE}:~$ hostname\n...", f"no terminal of the reader is on {cluster.facts()['hosts']['node']}"),
+    "a wrong host": ("username@laptop:~$ ssh -o ConnectTimeout=3 nowhere.example.org hostname\n...", "it ended with status 255"),
+    "a command that does not end": (f"{LOGIN}:~$ sleep 60", "the prompt did not come back in 5 seconds"),
 }
 
 
@@ -87,15 +89,16 @@ def _page(text):
 
 
 def test_the_reader_goes_through_right_blocks(triton):
-    text = "username@laptop:~$ ssh -D 8123 username@{login}\nusername@laptop:~$ cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n" \
-           "username@triton:~$ hostname\ntri...\nusername@triton:~$ ls nothing\nls: cannot access 'nothing'...".format(login=cluster.facts()["hosts"]["login"])
+    hosts, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
+    text = f"username@laptop:~$ ssh -D {port} username@{hosts['login']}\nusername@laptop:~$ cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n" \
+           f"{LOGIN}:~$ hostname\n{hosts['short']}...\n{LOGIN}:~$ ls nothing\nls: cannot access 'nothing'..."
     reader = Reader(triton, "right", pages.blocks("right", _page(text)), patience=20)
     reader.start()
     assert reader.outcomes[1].result(timeout=60) == ""
 
 
 def test_a_command_that_goes_on_is_left_in_its_window(triton):
-    text = "username@triton:~$ echo ready; sleep 300\nready\nusername@triton:~$ pgrep --exact sleep > /dev/null"
+    text = f"{LOGIN}:~$ echo ready; sleep 300\nready\n{LOGIN}:~$ pgrep --exact sleep > /dev/null"
     reader = Reader(triton, "on", pages.blocks("on", _page(text)), patience=40)
     reader.start()
     assert reader.outcomes[1].result(timeout=60) == ""

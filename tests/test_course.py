@@ -60,7 +60,7 @@ def test_a_notebook_holds_no_fact_of_the_cluster(name):
     for table in ("hosts", "modules"):
         for fact in FACTS[table].values():
             assert "/" not in fact and "." not in fact or fact not in text, f"{fact} belongs to the guide: link to it"
-    for path in ("/scratch", "/share/apps"):
+    for path in (FACTS["paths"]["scratch"], FACTS["paths"]["apps"]):
         assert path not in text
 
 

@@ -35,7 +35,7 @@ def raw(path):
 
 # What looks like a fact of the cluster whatever its value: a host of the university, a port, a path that only the cluster has.
 LOOKS_LIKE_A_FACT = {
-    "host name": re.compile(r"\b[\w.-]+\.aalto\.fi\b"),
+    "host name": re.compile(rf"\b[\w.-]+\.{re.escape('.'.join(FACTS['hosts']['login'].split('.')[-2:]))}\b"),
     "port": re.compile(r"(?<=localhost:)\d+|(?<=127\.0\.0\.1:)\d+|(?<=-D )\d+|(?<=-L )\d+|(?i:(?<=port )\d+)|(?i:(?<=port ``)\d+)"),
     "absolute path": re.compile(r"(?<![\w.~/})>-])/(?:home|scratch|share|m|l|work|opt|apps|project|archive)\b[\w./-]*"),
 }
@@ -68,6 +68,10 @@ def line_of(name):
         if here == table and re.match(rf"{re.escape(key)} *=", line):
             return number
     raise KeyError(name)
+
+
+def test_the_short_name_is_that_of_the_login_node():
+    assert FACTS["hosts"]["short"] == FACTS["hosts"]["login"].split(".")[0], "triton/facts.toml: hosts.short is the first part of hosts.login"
 
 
 def test_the_profiles_say_one_thing_in_words_and_to_slurm():

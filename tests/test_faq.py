@@ -11,7 +11,7 @@ from guide import pages
 from guide.terminal import Terminal
 from hub import Reader
 from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
-from triton import cluster
+from triton import PROMPTS, cluster
 
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
@@ -305,7 +305,7 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
     value = set_in_cell.partition("=")[2]
     reader.run(f"cp .bashrc bashrc-kept; echo 'export {name}={value}' >> .bashrc")
     try:
-        terminal = Terminal(reader.triton, "login", reader.user, {"triton": "login"})
+        terminal = Terminal(reader.triton, "login", reader.user, PROMPTS)
         try:
             assert terminal.type(in_terminal) == ([value], 0)
             entry.seen.add(entry.messages.index(in_terminal))

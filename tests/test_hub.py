@@ -32,7 +32,7 @@ def begun(triton, chromium):
     and two of a profile that stops what is not used, of which one window stays open."""
     hanging, short, unused, used = windows = [Visit(triton, triton.account(), chromium) for _ in range(4)]
     triton.run("login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user)
-    for window, profile in zip(windows, (TINY, "A minute", "Not for long", "Not for long")):
+    for window, profile in zip(windows, (TINY, "Two minutes", "Not for long", "Not for long")):
         window.log_in()
         window.choose(profile)
         window.press_start()
@@ -118,7 +118,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     triton.run("login", f"for i in $(seq 300); do squeue --noheader --array --jobs={others} --format=%T | grep -q PENDING || exit 0; sleep 0.2; done; exit 1")
     try:
         window.press_start()
-        waiting = window.waits_for(re.compile(r"Pending in queue\.\.\. (Resources|Priority)"))
+        waiting = window.waits_for(hub.PENDING)
         assert "the cluster is busy" in waiting
         entry.shows(waiting)
         [look] = entry.commands()
@@ -258,6 +258,36 @@ def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     alice.page.get_by_text("42042").wait_for(timeout=20000)
 
 
+def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterwards(alice, server):
+    module, look = FACTS["modules"]["demo"], "import os; print(os.environ.get('DEMO_GREETING', 'none'))"
+    alice.open(f"/user/{alice.user}/lab?reset")
+    alice.page.locator(".jp-SideBar [title='Software Modules']").click()
+    offered = alice.page.locator("#module_avail_list li", has_text=module)
+    offered.hover(timeout=20000)
+    offered.get_by_role("button", name="Load").click()
+    alice.page.locator("#module_loaded_list li", has_text=module).wait_for(timeout=20000)
+    try:
+        assert server.kernel().prints(look) != "none"
+    finally:
+        server.talk("ask", "/module", {"modules": [module]}, "DELETE")
+    assert server.kernel().prints(look) == "none"
+
+
+def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
+    triton.run("login", "mkdir check", alice.user)
+    triton.write("login", "~/check/check.ipynb", notebook(["!class-check --profile Long", "!JUPYTERHUB_SERVICE_PREFIX=/nowhere/ class-check --profile 'More'"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/check/check.ipynb?reset")
+    lab = Lab(alice.page)
+    lab.run_cell()
+    lab.cell(0).get_by_text("All is well.").wait_for(timeout=60000)
+    said = lab.output()
+    assert "WRONG" not in said and re.search(r"ok +websocket: WebSockets pass", said) and re.search(r"ok +memory: .* 8[.]0 GB", said), said
+    lab.run_cell(1)
+    lab.cell(1).get_by_text("what to do stands below each").wait_for(timeout=60000)
+    said = lab.output(1)
+    assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search("WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said), said
+
+
 def test_nobody_installs_extensions(server, alice, triton):
     with pytest.raises(AssertionError, match="HTTP Error"):
         server.talk("ask", "/lab/api/extensions", {"cmd": "install", "extension_name": "jupyterlab-git"})
@@ -334,6 +364,8 @@ def test_options_that_are_no_profile_are_refused(visit, options):
 def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     users = triton.run("hub", "ps -o user:20=,args= -e | grep -E 'bin/(jupyterhub|node)' | grep -v grep | awk '{print $1}'").stdout.split()
     assert len(users) >= 2 and set(users) == {"jupyterhub"}
+    allowed = triton.run("hub", "sudo --list --other-user=jupyterhub").stdout.partition("may run the following commands")[2]
+    assert allowed.splitlines()[1:] == ["    (%users) NOPASSWD: /usr/bin/sbatch --parsable, /usr/bin/scancel ^[0-9]+$"]
     refused = ["id", "sbatch --parsable --uid=0", "scancel --user=root", f"scancel --signal=KILL {alice.job()}", "/bin/sh -c id", "squeue"]
     for command in refused:
         assert as_hub(triton, f"sudo --non-interactive --user={alice.user} {command}", check=False).returncode, command
@@ -361,25 +393,37 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
 
 def test_no_token_stands_in_a_log_though_the_hub_logs_all_it_can(alice, server, kernel, triton):
     secrets = [server.token, kernel.prints("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"),
-               triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user)]
+               triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user),
+               *(cookie["value"] for cookie in alice.context.cookies() if cookie["name"].startswith(("__Host-jupyterhub", "jupyterhub")))]
+    alice.open(f"/user/{alice.user}/lab?token={server.token}")
     texts = {"hub": hub.log(triton), "proxy": hub.log(triton, "proxy"), "server": triton.run("login", f"cat {LOGS}", alice.user).stdout}
-    assert "[D " in texts["hub"]
+    assert "[D " in texts["hub"] and len(secrets) >= 7
+    # The server's own log names its owner's session, and only the owner can read it.
+    sessions = {cookie["value"] for cookie in alice.context.cookies() if cookie["name"].endswith("session-id")}
     for name, text in texts.items():
-        assert not [secret for secret in secrets if secret in text], f"the log of the {name} has a secret"
+        known = sessions if name == "server" else set()
+        assert not [secret for secret in secrets if secret in text and secret not in known], f"the log of the {name} has a secret"
 
 
-def test_two_servers_of_one_user_run_at_once(alice, server):
+def test_two_servers_of_one_user_run_at_once_and_on_one_node(alice, server, triton, record_property):
     name = "second"
     path = f"/users/{alice.user}/servers/{name}"
-    assert alice.ask("POST", path, {"profile": TINY}, base="/hub/api").status in (201, 202)
+    first, look = server.kernel(), "import os; print(os.environ['SLURMD_NODENAME'], os.environ['SLURM_JOB_ID'])"
+    node, job = first.prints(look).split()
+    others = ",".join(other for other in triton.nodes if other != node)
+    triton.run("ctl", f"scontrol update nodename={others} state=drain reason=test")
     second = HubServer(alice, name)
     try:
+        assert alice.ask("POST", path, {"profile": TINY}, base="/hub/api").status in (201, 202)
         until = time.monotonic() + 40
         while alice.ask("GET", f"/users/{alice.user}", base="/hub/api").json()["servers"].get(name, {}).get("ready") is not True:
             assert time.monotonic() < until
             time.sleep(0.5)
-        assert second.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])") != server.kernel().prints("import os; print(os.environ['SLURM_JOB_ID'])")
+        theirs = second.kernel().prints(look).split()
+        assert theirs[0] == node and theirs[1] != job and first.prints(look).split() == [node, job]
+        record_property("measured", "two servers of one user on one node: both answer, each with its own job")
     finally:
+        triton.run("ctl", f"scontrol update nodename={others} state=resume")
         assert alice.ask("DELETE", path, base="/hub/api").status in (202, 204)
         second.close()
 
@@ -442,7 +486,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     entry.seen.add(entry.messages.index(look))
     window = visit()
     window.start(TINY)
-    job = window.job()
+    job, kernel = window.job(), window.ask("POST", "/api/kernels", {"name": "python3"}).json()["id"]
     Lab(window.page).menu("File", "Log Out")
     until = time.monotonic() + 20
     while not any("/hub/login" in page.url for page in window.context.pages):     # it may be a new tab
@@ -451,12 +495,10 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert job in triton.run("login", look, window.user).stdout
     window.log_in()
     window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
-    with window.context.expect_page() as opened:
-        Lab(window.page).menu("File", "Hub Control Panel")
-    opened.value.wait_for_load_state("networkidle")     # the button works when its script is there
-    opened.value.get_by_role("button", name="Stop My Server").click()
+    assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
+    window.to_the_control_panel()
+    window.stop_my_server()
     ended(triton, window.user, job, seconds=20)
-    opened.value.get_by_role("button", name="Start My Server").wait_for(timeout=10000)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()
     assert "ended" not in window.said(), "no page complains of what the user wanted"
@@ -471,8 +513,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     window.ask("GET", "/api/contents/home/big.txt?content=1&type=file&format=text")
     ended(triton, window.user, job)
     entry.shows(Lab(window.page).dialog(60, about="unavailable"), 2)
-    window.open()
-    said = window.waits_for("Your last server", 20)
+    said = hub_says(window)
     assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
     [look] = entry.commands()
     assert "kill" in triton.run("login", look, window.user).stdout.lower()
@@ -494,25 +535,30 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     triton.run("login", "scancel --me", window.user)
 
 
+def hub_says(window, seconds=60):
+    """What the page of the hub says once it knows that the server has ended; it looks now and then."""
+    window.open()
+    until = time.monotonic() + seconds
+    while "Your last server" not in window.said():
+        assert time.monotonic() < until, window.said()
+        window.page.wait_for_timeout(1000)
+        window.open()
+    return window.said()
+
+
 @proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry):
     window = begun["short"]
     window.page.get_by_text("its time is up then. Save your files.").wait_for(timeout=60000)
-    entry.shows(Lab(window.page).dialog(120, about="unavailable"))
-    window.open()
-    assert "the time of its profile, a minute, was up" in window.waits_for("Your last server", 20)
+    entry.shows(Lab(window.page).dialog(180, about="unavailable"))
+    assert "the time of its profile, two minutes, was up" in hub_says(window)
     assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
 
 
 def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton):
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
-    until = time.monotonic() + 60
-    while "Your last server" not in window.said():      # the hub looks now and then
-        assert time.monotonic() < until, window.said()
-        window.page.wait_for_timeout(2000)
-        window.open()
-    assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.said()
+    assert "it stopped by itself, as its profile says: stopped after 1 minute" in hub_says(window)
     used = begun["used"]
     assert used.job() and used.ask("GET", "/api/kernels").json() == [], "the kernel did not compute, the page is open"
 
@@ -539,6 +585,30 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, ke
 
 
 # ---------------------------------------------------------------- the course
+
+RAW = re.compile(r"\{[\w-]+\}`|^:::|```|\{\{|\]\(|\+\+\+|\*\*", re.MULTILINE)      # MyST, a placeholder, or Markdown as it is written
+
+
+def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_or_broken_showing(alice, triton):
+    course = editions.load()
+    packed = base64.b64encode(editions.zipped(editions.student_files(course, FACTS["site"]["url"], FACTS))).decode()
+    whole = "~/.jupyter/lab/user-settings/@jupyterlab/notebook-extension"       # all cells of a notebook are drawn, not only those in sight
+    triton.run("login", f"base64 -d > ~/student.zip && python3 -m zipfile -e ~/student.zip ~ && mkdir -p {whole} && "
+               f"echo '{{\"windowingMode\": \"none\"}}' > {whole}/tracker.jupyterlab-settings", alice.user, input=packed)
+    alice.page.set_viewport_size({"width": 1280, "height": 900})
+    alice.open(f"/user/{alice.user}/lab/tree/home/{editions.FOLDER}/{next(iter(course))}.ipynb?reset")
+    for name, notebook in course.items():
+        alice.page.locator(".jp-DirListing-item", has_text=name).dblclick(timeout=60000)
+        panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        panel.locator("em", has_text="Afterwards you can").wait_for(timeout=30000)
+        student = editions.student(notebook, FACTS["site"]["url"])["cells"]
+        rendered = panel.locator(".jp-RenderedMarkdown")
+        rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for(timeout=30000)
+        text = "\n".join(rendered.all_inner_texts())
+        assert len(text) > 1000 and RAW.findall(text) == [], name
+        panel.locator(".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]).wait_for(timeout=30000)
+        assert alice.page.locator(".jp-Dialog").count() == 0, alice.page.locator(".jp-Dialog").all_inner_texts()
+
 
 def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"

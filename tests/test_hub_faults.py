@@ -2,6 +2,7 @@
 import concurrent.futures
 import re
 import time
+from pathlib import Path
 
 import hub
 import jupyter_server
@@ -12,6 +13,7 @@ from jupyter_server import ended
 pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
 PARTITION = hub.FACTS["partitions"]["interactive"]
 PEOPLE = 40
+PATIENT = "--ProfileSpawner.http_timeout=240"
 
 
 def jobs(triton, users):
@@ -30,7 +32,7 @@ def queries(triton):
 @pytest.fixture(scope="module", autouse=True)
 def services(triton):
     """The hub, patient: the nodes are one machine, and forty JupyterLabs that start on its two cores take more than a minute."""
-    hub.running(triton, "--ProfileSpawner.http_timeout=240")
+    hub.running(triton, PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(trit
     assert quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
     slowest = max(answer["seconds"] for answer in got.values())
     record_property("measured", f"{PEOPLE} people who log in within 10 s all have their JupyterLab after {slowest:.0f} s; the hub then has "
-                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s")
+                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; then {quiet} times in 15 s")
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def lives(window):
     return window.ask("GET", "/api/status").status == 200
 
 
-def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(running, visit, closed, triton):
+def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(running, visit, closed, triton, record_property):
     window = visit()
     waits_in_queue(window)
     controller(triton, "stop")
@@ -107,6 +109,7 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(runnin
     closed()
     window.arrive(90)
     assert lives(running)
+    record_property("measured", "30 s without Slurm's controller: of one server that ran and one that waited, none was lost")
     triton.run("login", "scancel --me", window.user)
 
 
@@ -133,7 +136,7 @@ def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhe
         triton.run("login", "scancel --me", window.user)
 
 
-def test_a_server_lives_though_slurmd_is_killed(running, triton):
+def test_a_server_lives_though_slurmd_is_killed(running, triton, record_property):
     node = node_of(triton, running)
     triton.run(node, "kill -9 $(cat /run/slurmd.pid)")
     try:
@@ -144,9 +147,10 @@ def test_a_server_lives_though_slurmd_is_killed(running, triton):
         triton.run(node, "slurmd")
     time.sleep(5)
     assert lives(running) and running.job()
+    record_property("measured", "16 s without the slurmd of its node, which was killed: the server was not lost")
 
 
-def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, triton):
+def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, triton, record_property):
     window = visit()
     window.log_in()
     window.choose(TINY)
@@ -157,10 +161,11 @@ def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, tri
     window.arrive()
     assert locked.wait(timeout=20) == 0
     assert lives(running)
+    record_property("measured", "the hub's database locked for 10 s in the middle of a start: the server started")
     triton.run("login", "scancel --me", window.user)
 
 
-def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, running, closed, triton):
+def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, running, closed, triton, record_property):
     users = [triton.account() for _ in range(10)]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         crowd = pool.submit(hub.crowd, triton, users, TINY, 2)
@@ -171,10 +176,12 @@ def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, ru
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         assert all("error" in answer for answer in crowd.result().values())
     hub.answers(triton)
-    until = time.monotonic() + 60
+    began = time.monotonic()
     while jobs(triton, users):
-        assert time.monotonic() < until, jobs(triton, users)
+        assert time.monotonic() < began + 60, jobs(triton, users)
         time.sleep(0.5)
+    record_property("measured", f"the hub killed (-9) while {len(users)} servers started: {time.monotonic() - began:.0f} s after it was back, no job of theirs was "
+                                "left, and the server that ran was not lost")
     window = visit(users[0])
     window.log_in()
     window.waits_for("the hub was restarted while it started. Start it again.")
@@ -201,3 +208,52 @@ def test_the_failure_of_a_node_is_told(running, triton):
         assert not running.job(), "Slurm does not start it anew for nobody"
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume", check=False)      # it may be back by itself
+
+
+# ---------------------------------------------------------------- another hub: without its check of the home, and on PostgreSQL
+
+def test_without_the_check_a_full_home_ends_the_server_and_nobody_reads_the_message_of_old(visit, triton):
+    hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
+    window = visit(hub.cluster.FULL_USER)
+    triton.run("login", "head -c 2M /dev/zero > rest", window.user, check=False)     # its disk has 1 MB left
+    window.log_in()
+    window.choose(TINY)
+    window.press_start()
+    said = window.waits_for("Spawn failed: Your server ended before it answered: ", 90)
+    triton.run("login", "rm rest", window.user)
+    assert "Spawner failed to start" not in said + hub.log(triton)
+
+
+POSTGRES = r"""
+set -e
+cd /
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
+install -d -o postgres -m 700 /var/lib/hub-postgres
+install -d -o postgres /run/postgresql
+as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+as_postgres $bin/initdb --auth=peer --no-sync /var/lib/hub-postgres
+as_postgres $bin/pg_ctl --wait --pgdata=/var/lib/hub-postgres --log=/var/lib/hub-postgres/log --options='-c listen_addresses=' start
+as_postgres createuser jupyterhub
+as_postgres createdb --owner=jupyterhub jupyterhub
+sed --in-place=.sqlite --regexp-extended 's|^(c.JupyterHub.db_url = ).*# PostgreSQL: |\1|' /etc/jupyterhub/jupyterhub_config.py
+"""
+
+
+@pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="no PostgreSQL here: make system installs it")
+def test_postgresql_takes_the_place_of_sqlite_by_the_line_that_the_configuration_shows(visit, triton):
+    triton.run("hub", POSTGRES)
+    window = visit()
+    try:
+        hub.running(triton, PATIENT)
+        window.start(TINY)
+        asked = "psql --host=/run/postgresql --tuples-only --command='select name from users' jupyterhub"
+        assert window.user in triton.run("hub", f"cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups {asked}").stdout
+        triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
+        hub.answers(triton)
+        window.open()
+        window.page.get_by_role("button", name="Stop My Server").wait_for()
+        assert lives(window)
+    finally:
+        triton.run("login", f"scancel --user={window.user}")
+        triton.run("hub", "hub-services stop; mv /etc/jupyterhub/jupyterhub_config.py.sqlite /etc/jupyterhub/jupyterhub_config.py; "
+                          "kill $(head -1 /var/lib/hub-postgres/postmaster.pid)")

@@ -1,4 +1,4 @@
-"""Every name in the guide that is set as code is one that the small Triton knows."""
+"""Every name in the guide that is set as code is one that the small cluster knows."""
 import pickle
 import tomllib
 from collections import Counter

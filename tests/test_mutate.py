@@ -78,7 +78,7 @@ def test_a_failure_is_as_good_as_what_it_names(said, expected):
 def test_what_a_fact_or_a_published_file_changes_is_looked_for_on_the_pages_that_show_it():
     port = next(number for number, line in enumerate(GUIDE.lines(mutate.FACTS), 1) if line.startswith("port ="))
     shown = GUIDE.shown_in(Mutation("fact", mutate.FACTS, port, "", ""))
-    assert shown[0][0] == mutate.FACTS and {"triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/triton.pac"} <= {name for name, *_ in shown}
+    assert shown[0][0] == mutate.FACTS and {"triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/proxy.pac"} <= {name for name, *_ in shown}
     shown = GUIDE.shown_in(Mutation("published file", "triton/tut/array.sh", 3, "", ""))
     page, first, last = next(place for place in shown if place[0] == "triton/tut/array.rst")
     assert any(".. rendered-file:: array.sh" in line for line in GUIDE.lines(page)[first - 1:last])

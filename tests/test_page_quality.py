@@ -1,13 +1,15 @@
 """Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark; each type of page, in a browser."""
 import gzip
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
+import facts
 import pytest
+from conftest import ROOT, html_pages
 from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
-TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
+TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "triton/apps/jupyter/hub.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
 REQUESTS, KILOBYTES = 12, 200
 
 
@@ -46,7 +48,7 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, page):
 def test_axe_finds_nothing_on_any_other_page_either(page, site):
     opened, found = page("index.html", color_scheme="dark"), []
     top = opened.url.removesuffix("/index.html")
-    for path in sorted(site.rglob("*.html")):
+    for path in html_pages(site):
         opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
         found += [(path.name, *fault) for fault in violations(opened)]
     assert found == []
@@ -55,7 +57,7 @@ def test_axe_finds_nothing_on_any_other_page_either(page, site):
 def test_nothing_but_code_and_tables_scrolls_sideways_on_any_page(page, site):
     opened = page("index.html", 320)
     top, wide = opened.url.removesuffix("/index.html"), []
-    for path in sorted(site.rglob("*.html")):
+    for path in html_pages(site):
         opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
         if opened.evaluate("document.documentElement.scrollWidth") > 320:
             wide.append(path.name)
@@ -138,3 +140,15 @@ def test_on_paper_there_is_the_text_alone(page):
     for gone in (".side", ".turn", ".skip"):
         assert not opened.locator(gone).first.is_visible(), gone
     assert opened.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+
+
+def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
+    opened = page("triton/apps/jupyter/faq.html#my-server-or-kernel-died")
+    opened.wait_for_timeout(1200)
+    opened.evaluate("document.getElementById('report').addEventListener('click', event => event.preventDefault())")
+    opened.locator("#report").dispatch_event("click")
+    address = unquote(opened.locator("#report").get_attribute("href"))
+    site = facts.load(ROOT / "triton/facts.toml")["site"]
+    assert address.startswith(site["issues"] + site["report"].partition("{")[0])
+    for said in (f"Page: {site['url']}triton/apps/jupyter/faq.html", "Section: #my-server-or-kernel-died", "Last proof: "):
+        assert said in address, address

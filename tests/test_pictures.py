@@ -4,9 +4,23 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT
+import tour
+from conftest import ROOT, build_site
+from guide import pages
 from jupyter_server import CHROMIUM, FLAGS
 from pictures import PICTURES, Failed
+from PIL import Image, ImageChops, ImageDraw
+from playwright.sync_api import sync_playwright
+from test_browser import address, page  # noqa: F401  (fixtures)
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+IMAGES = ROOT / "images"
+STILLS = [(name, scheme) for name in tour.STILLS for scheme in tour.SCHEMES]
+
+# How much a picture may differ from today's page. It is compared in squares of 8 x 8 pixels of the window, by their mean colour, which may
+# be off by so many levels of 255: so much does the GIF lose with its 256 colours. Of the 10625 squares so many may be off by more:
+# less than a word, more than a cursor.
+SQUARE, LEVELS, MOST = 8, 20, 3
 
 VARIES = [                                                  # in each run, and nothing that a reader goes by
     (r"\b([Jj])ob \d+\b|^\d+(?= +c\d)", "JOB"),             # Job 7 is ended.
@@ -67,20 +81,114 @@ def test_a_picture_is_small_and_gives_no_token_away(name):
     assert len(text) < 60_000 and "token=..." in text and not re.search(r"token=\w|\b[0-9a-f]{16,}\b", text)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_recording_plays_once_and_stands_still_for_those_who_want_no_motion(name):
-    from playwright.sync_api import sync_playwright
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as started:
+        yield started
 
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield launched
+    launched.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_recording_plays_once_and_stands_still_for_those_who_want_no_motion(name, browser):
     seen = "[...document.querySelectorAll('tspan')].map(piece => getComputedStyle(piece).visibility)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.goto((ROOT / name).as_uri())
-        assert set(page.evaluate(seen)[-10:]) == {"hidden"}
-        page.evaluate("document.getAnimations().forEach(piece => piece.finish())")
-        assert set(page.evaluate(seen)) == {"visible"}
-        page = browser.new_page(reduced_motion="reduce")
-        page.goto((ROOT / name).as_uri())
-        assert set(page.evaluate(seen)) == {"visible"}
-        browser.close()
+    page = browser.new_page()
+    page.goto((ROOT / name).as_uri())
+    assert set(page.evaluate(seen)[-10:]) == {"hidden"}
+    page.evaluate("document.getAnimations().forEach(piece => piece.finish())")
+    assert set(page.evaluate(seen)) == {"visible"}
+    page.close()
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto((ROOT / name).as_uri())
+    assert set(page.evaluate(seen)) == {"visible"}
+    page.close()
+
+
+# ---------------------------------------------------------------- screenshots and the film
+
+@pytest.fixture(scope="module")
+def views(triton, playwright):
+    """What a visit of the hub shows today. It fails with the step that no longer works."""
+    with tour.chromium(triton, playwright) as chromium:
+        return tour.go(triton, triton.account(), chromium)
+
+
+def off(picture, view, scheme):
+    """How many squares of the picture, of any size, are not as in today's view; what varies is left out."""
+    size = tour.WIDTH, tour.HEIGHT
+    pair = [picture.convert("RGB").resize(size, Image.Resampling.BOX), view.shots[scheme].resize(size, Image.Resampling.BOX)]
+    for one in pair:
+        for box in view.varies:
+            ImageDraw.Draw(one).rectangle([side / tour.SCALE for side in box], fill="grey")
+    return sum(max(colour) > LEVELS for colour in ImageChops.difference(*pair).reduce(SQUARE).get_flattened_data())
+
+
+@needs_chromium
+@pytest.mark.parametrize(("name", "scheme"), STILLS)
+def test_a_screenshot_shows_what_the_service_shows_today(name, scheme, views):
+    view = next(view for view in views if view.name == tour.STILLS[name])
+    with Image.open(IMAGES / f"{name}-{scheme}.webp") as picture:
+        assert picture.size == view.shots[scheme].size
+        assert off(picture, view, scheme) <= MOST, "If today's page is right: make pictures"
+
+
+@needs_chromium
+@pytest.mark.parametrize(("file", "scheme"), [(f"{tour.FILM}.gif", "light"), *((f"{tour.FILM}-{scheme}.avif", scheme) for scheme in tour.SCHEMES)])
+def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
+    with Image.open(IMAGES / file) as film:
+        assert film.n_frames == len(views)
+        for number, view in enumerate(views):
+            film.seek(number)
+            assert off(film, view, scheme) <= MOST, f"view {number}, {view.name}. If today's page is right: make pictures"
+
+
+@needs_chromium
+def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
+    named = re.findall(r":(?:guilabel|menuselection):`([^`]+)`", pages.read("triton/apps/jupyter/hub.rst"))
+    assert [name for names in named for name in re.split(r"\s*-->\s*", names)] == [view.name for view in views if view.clicks]
+
+
+def test_every_picture_stands_on_a_page():
+    shown = {name for source in pages.sources() for name in re.findall(r"(?:::|:still:) /images/(\S+)", pages.read(source))}
+    assert {re.sub(r"(-light|-dark)?\.\w+$", "", path.name) for path in IMAGES.iterdir()} == {name.removesuffix(".svg") for name in shown}
+
+
+def test_a_picture_that_says_nothing_to_those_who_do_not_see_it_fails_the_build(tmp_path):
+    (tmp_path / "conf.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / '_ext')!r}); extensions = ['screenshots']")
+    (tmp_path / "index.rst").write_text("Title\n=====\n\n.. screenshot:: /a\n\n.. film:: /b\n   :still: /a\n   :alt:\n")
+    built = build_site(tmp_path, tmp_path / "built")
+    assert built.returncode and "index.rst:4: ERROR: screenshot needs :alt:, for those" in built.stderr and "index.rst:6: ERROR" in built.stderr, built.stderr
+
+
+@needs_chromium
+def test_a_page_shows_the_pictures_in_its_own_colours_and_loads_no_others(page):
+    opened = page("triton/apps/jupyter/hub.html", color_scheme="dark")
+    pictures = opened.locator("img.screenshot")
+    for number in range(pictures.count()):
+        if pictures.nth(number).is_visible():
+            pictures.nth(number).scroll_into_view_if_needed()
+    opened.wait_for_load_state("networkidle")
+    loaded = [url.rpartition("/")[2] for url in opened.asked if url.endswith(".webp")]
+    assert sorted(loaded) == sorted(f"{name}-dark.webp" for name in tour.STILLS)
+    opened.get_by_role("button", name="Light or dark colours").click()
+    assert {pictures.nth(number).get_attribute("src").rpartition("-")[2] for number in range(pictures.count()) if pictures.nth(number).is_visible()} == {"light.webp"}
+
+
+@needs_chromium
+def test_the_film_is_loaded_when_a_reader_plays_it_and_can_be_closed(page):
+    opened = page("triton/apps/jupyter.html", color_scheme="dark")
+    opened.wait_for_load_state("networkidle")
+    assert not [url for url in opened.asked if url.endswith((".avif", ".gif"))]
+    opened.get_by_text("Play").click()
+    opened.wait_for_load_state("networkidle")
+    assert [url.rpartition("/")[2] for url in opened.asked if url.endswith((".avif", ".gif"))] == [f"{tour.FILM}-dark.avif"]
+    film = opened.locator(".film picture.dark img")
+    assert film.evaluate("film => film.complete && film.naturalWidth") == tour.WIDTH
+    opened.get_by_text("Close").click()
+    assert not film.is_visible()

@@ -35,6 +35,18 @@ def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(not
     assert result.outcome == "passed"
 
 
+def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(notebook, monkeypatch, capsys):
+    stored = notebook("print(1 + 1)")
+    monkeypatch.setattr(runner, "NOTEBOOKS", stored.folder)
+    monkeypatch.setattr(runner.load, "__defaults__", ((), stored.folder))
+    monkeypatch.setattr(runner, "RECORDS", stored.folder.parent / "records")
+    with pytest.raises(SystemExit) as end:
+        runner.main(["refresh"])
+    assert end.value.code == 2 and "Nothing failed in the last run" in capsys.readouterr().err
+    runner.validate([stored], records=runner.RECORDS)
+    assert runner.main(["refresh"]) == 0 and nbformat.read(stored.path, 4).cells[0].outputs[0].text == "2\n"
+
+
 def test_a_second_refresh_changes_no_byte(notebook):
     stored = notebook("print(1 + 1)")
     assert runner.refresh([stored])

@@ -70,8 +70,8 @@ def test_help_names_every_task():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
-def test_refresh_without_a_name_says_what_to_name(folder):
+def test_bisect_without_a_name_says_what_to_name(folder):
     environment(folder, folder)
     shutil.copytree(folder / ".venv", folder / ".venv-nbdime", symlinks=True)
-    failed = make(folder, "refresh")
-    assert failed.returncode == 2 and "Which notebook? make refresh NB=01-first-notebook" in failed.stderr
+    failed = make(folder, "bisect")
+    assert failed.returncode == 2 and "Which notebook? make bisect NB=01-first-notebook" in failed.stderr

@@ -7,6 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "cluster"))
 import cluster  # noqa: E402
 
+PROMPTS = {"laptop": "laptop", "outside": "outside", cluster.facts()["hosts"]["short"]: "login"}     # the hosts, by what their prompts say
+
 
 class Triton:
     """A running cluster, and accounts on it that no other test has used."""
@@ -26,7 +28,8 @@ class Triton:
 
     @property
     def nodes(self):
-        return [path.name for path in (self.state / "hosts").iterdir() if path.name[0] == "c" and path.name[1:].isdigit()]
+        prefix = cluster.facts()["hosts"]["node"].rstrip("0123456789")
+        return [path.name for path in (self.state / "hosts").iterdir() if path.name.startswith(prefix) and path.name.removeprefix(prefix).isdigit()]
 
     @property
     def memory(self):
@@ -52,6 +55,12 @@ class Triton:
     def settle(self):
         """Wait until no job is left: the next one begins on the first node."""
         self.run("login", "for i in $(seq 300); do [ -z \"$(squeue --noheader)\" ] && break; sleep 0.1; done")
+
+    def busy(self):
+        """Have all nodes taken, as they often are, for two minutes at most; return the number of the job that does it."""
+        taken = f"sbatch --parsable --nodes={len(self.nodes)} --exclusive --time=2 --output=/dev/null --wrap='sleep 120'"
+        return self.run("login", f"job=$({taken}); for i in $(seq 300); do [ \"$(squeue --noheader --jobs=$job --format=%T)\" = RUNNING ] && break; "
+                                 "sleep 0.2; done; echo $job").stdout.strip()
 
     def start(self, host, command, user=None, **options):
         """Start `command` on `host` and return the Popen; whoever starts it ends it."""

@@ -14,11 +14,15 @@ document.getElementById("colours").addEventListener("click", () => {
     try { localStorage.theme = root.dataset.theme; } catch { /* a private window forgets it */ }
 });
 
-// "Was this page right?" says at which section the reader was.
+// "Was this page right?" says at which section the reader has been the longest. Nobody else hears of it.
+const looked = new Map();
+setInterval(() => {
+    const here = [...document.querySelectorAll("main section[id]")].findLast(section => section.getBoundingClientRect().top < innerHeight / 4);
+    if (here && !document.hidden) looked.set(here.id, (looked.get(here.id) ?? 0) + 1);
+}, 500);
 document.getElementById("report")?.addEventListener("click", event => {
-    const passed = [...document.querySelectorAll("main section[id]")].filter(section => section.getBoundingClientRect().top < innerHeight / 2);
-    const last = passed.at(-1);
-    if (last) event.currentTarget.href += encodeURIComponent(`\nSection: #${last.id}`);
+    const [longest] = [...looked].reduce((one, other) => other[1] > one[1] ? other : one, ["", 0]);
+    if (longest) event.currentTarget.href = event.currentTarget.href.replace(encodeURIComponent("Page: "), encodeURIComponent(`Section: #${longest}\nPage: `));
 }, {once: true});
 
 // The search. Index and words are loaded when the reader goes to the box.
@@ -33,7 +37,8 @@ function load() {
             await pagefind.init();
             return pagefind;
         }),
-        fetch(new URL("pagefind/words.json", root)).then(answer => answer.json()),
+        fetch(new URL("pagefind/words.json", root)).then(answer => answer.json()).then(({words, said}) =>
+            ({words, said, stems: new Map(Object.keys(words).map(word => [word, stem(word)]))})),
     ]);
     return loaded;
 }
@@ -59,18 +64,18 @@ const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "")
 
 // The words to look for, and how much each counts: what the guide says instead; else the word itself, or its beginning, or another form
 // of it; and where it stands nowhere as it is, what it may be a misspelling of.
-function known(word, {words, said}) {
-    const all = Object.keys(words), own = [[word, 1]];
+function known(word, {words, said, stems}) {
+    const own = [[word, 1]], root = stem(word);
     if (said[word]) return [...words[word] ? own : [], ...said[word].map(other => [other, 1])];
-    if (word.length < 4 || all.some(other => stem(other) === stem(word))) return own;
-    const most = word.length < 6 ? 1 : 2, root = stem(word);
+    if (word.length < 4 || [...stems.values()].includes(root)) return own;
+    const most = word.length < 6 ? 1 : 2;
     let best, fewest = most + 0.5;
-    for (const other of all) {
-        const ending = root.length > 3 ? distance(root, stem(other), most) + 0.1 : Infinity;
+    for (const [other, itsRoot] of stems) {
+        const ending = root.length > 3 ? distance(root, itsRoot, most) + 0.1 : Infinity;
         const wrong = Math.min(distance(word, other, most), ending) - Math.min(0.4, words[other] / 1000);
         if (wrong < fewest) [best, fewest] = [other, wrong];
     }
-    return [...all.some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
+    return [...[...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
 }
 
 const SMALL = new Set(("a an and any are as at be but by can cannot could did do does for from get gets has have how i if in into is isn it " +
@@ -165,8 +170,16 @@ const results = document.getElementById("results");
 if (results) {
     const question = new URLSearchParams(location.search).get("q") ?? "";
     box.value = question;
-    if (question) search(question).then(async found => {
+    if (question) search(question).then(found => {
         document.getElementById("found").textContent = found.length ? `${found.length} sections for “${question}”` : `Nothing found for “${question}”`;
-        results.replaceChildren(...await Promise.all(found.slice(0, 30).map(entry)));
+        const more = document.getElementById("more");
+        async function add() {
+            const items = await Promise.all(found.splice(0, 8).map(entry));
+            results.append(...items);
+            more.hidden = !found.length;
+            return items[0];
+        }
+        more.addEventListener("click", async () => (await add()).firstChild.focus());
+        add();
     });
 }

@@ -59,7 +59,7 @@ def password(user):
 
 # The hosts and the three networks.
 
-NETWORKS = {"cluster": "10.44.0", "aalto": "10.45.0", "world": "10.46.0"}
+NETWORKS = {"cluster": "10.44.0", "campus": "10.45.0", "world": "10.46.0"}
 
 
 class Host:
@@ -78,14 +78,14 @@ class Host:
 def plan(nodes):
     """The hosts of a cluster with so many compute nodes, in the order in which they start."""
     names = facts()["hosts"]
-    domain = names["domain"]
+    domain, node = names["domain"], names["node"].rstrip("0123456789")
     return [
         Host("ctl", "controller", f"ctl.{domain}", cluster=1),
-        *(Host(f"c{number}", "node", f"c{number}.{domain}", cluster=10 + number) for number in range(1, nodes + 1)),
-        Host("login", "login", names["login"], cluster=2, aalto=2),
-        Host("hub", "hub", names["hub"], cluster=3, aalto=3),
-        Host("kosh", "gateway", names["gateway"], aalto=4, world=4),
-        Host("laptop", "reader", "laptop", aalto=9),
+        *(Host(f"{node}{number}", "node", f"{node}{number}.{domain}", cluster=10 + number) for number in range(1, nodes + 1)),
+        Host("login", "login", names["login"], cluster=2, campus=2),
+        Host("hub", "hub", names["hub"], cluster=3, campus=3),
+        Host("gateway", "gateway", names["gateway"], campus=4, world=4),
+        Host("laptop", "reader", "laptop", campus=9),
         Host("outside", "reader", "outside", world=9),
     ]
 
@@ -103,7 +103,7 @@ def etc_hosts(host, hosts):
         elif shared:
             lines.append(f"{other.addresses[shared[0]]} {' '.join(other.names)}")
         elif other.role in ("login", "hub") and host.role == "reader":
-            lines.append(f"{other.addresses['aalto']} {other.fqdn}")
+            lines.append(f"{other.addresses['campus']} {other.fqdn}")
     return "\n".join(lines) + "\n"
 
 

@@ -23,9 +23,9 @@ for folder in run var/log var/spool root; do mount -t tmpfs -o mode=755,size=256
 mount --bind ../tmp tmp
 if cluster; then
     mount --rbind "$disk/home" home
-    mount --bind "$disk/scratch" scratch
-    mount --rbind "$disk/apps" share/apps
-    mount -o remount,bind,ro share/apps
+    mount --bind "$disk/scratch" "${SCRATCH#/}"
+    mount --rbind "$disk/apps" "${APPS#/}"
+    mount -o remount,bind,ro "${APPS#/}"
 else
     mount --bind ../home home
 fi

@@ -143,7 +143,7 @@ def layers(disk, hosts, memory):
     hub(disk, hosts, everywhere)
     known, nodes = facts(), [host for host in hosts if host.role == "node"]
     values = {
-        "cluster": known["cluster"]["name"].lower(), "nodes": len(nodes), "controller": hosts[0].addresses["cluster"],
+        "cluster": known["cluster"]["name"].lower(), "node": known["hosts"]["node"].rstrip("0123456789"), "nodes": len(nodes), "controller": hosts[0].addresses["cluster"],
         "batch": known["partitions"]["batch"], "interactive": known["partitions"]["interactive"],
         "apps": known["paths"]["apps"], "work": known["paths"]["work"], "memory_lines": SIZES[memory],
         "repository": known["site"]["repository"],
@@ -156,8 +156,8 @@ def layers(disk, hosts, memory):
     write(everywhere / "etc/resolv.conf", "")
     for folder in ("srv/pypi", "srv/git"):
         (everywhere / folder).mkdir(parents=True)
-    for folder in ("share/apps", "scratch"):
-        (inside / folder).mkdir(parents=True)
+    for folder in ("apps", "scratch"):
+        (inside / known["paths"][folder].lstrip("/")).mkdir(parents=True)
     (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
     shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
     key = inside / "etc/munge/munge.key"
@@ -177,37 +177,43 @@ def layers(disk, hosts, memory):
 
 
 def shared_folders(disk):
-    """/home, /scratch, /share/apps, and the parts of PyPI and GitHub that the hosts can see."""
+    """The homes, the scratch disk, the software, and the parts of PyPI and GitHub that the hosts can see."""
     known = facts()
     full_home(disk)
     homes(disk / "home")
     fill(disk / "home" / cluster.FULL_USER)
-    work = disk / Path(known["paths"]["work"]).relative_to("/")
+    work = disk / "scratch" / Path(known["paths"]["work"]).relative_to(known["paths"]["scratch"])
     for number, user in enumerate(cluster.USERS, start=10001):
         (work / user).mkdir(parents=True)
         os.chown(work / user, number, number)
     for name in ("apps", "pypi", "git", "hub"):
         (disk / name).mkdir()
     (disk / "apps/modulefiles").mkdir()
-    for program in ("anaconda3", "jupyterhub"):
+    for program in sorted({path.parts[0] for path in environments()}):
         (disk / "apps" / program).mkdir()
         run("mount", "-o", "bind,ro", cluster.APPS / "apps" / program, disk / "apps" / program)
     run("mount", "-o", "bind,ro", cluster.APPS / "wheels", disk / "pypi")
     run("mount", "-o", "bind,ro", cluster.APPS / "hub", disk / "hub")
-    values = {f"@{key}@": value for key, value in known["paths"].items()}
-    for source in (cluster.HERE / "modulefiles").rglob("*.lua"):
-        text = source.read_text(encoding="utf-8")
+    values = {f"@{key}@": value for table in ("paths", "modules") for key, value in known[table].items()}
+    for key, module in known["modules"].items():
+        text = (cluster.HERE / "modulefiles" / f"{key}.lua").read_text(encoding="utf-8")
         for word, value in values.items():
             text = text.replace(word, value)
-        write(disk / "apps" / source.relative_to(cluster.HERE), text)
+        write(disk / "apps/modulefiles" / f"{module if '/' in module else f'{module}/1'}.lua", text)
     for program in ("matlab", "julia"):
-        write(disk / "apps" / program / "stand-in/bin" / program,
+        write(disk / "apps/stand-ins" / program,
               f"#!/bin/sh\necho 'This is the small Triton: it has no {program}, only this stand-in.' >&2\nexit 1\n", 0o755)
     guide = disk / "apps/triton"
     shutil.copytree(cluster.ROOT / "triton/bin", guide / "bin")
     shutil.copy(cluster.ROOT / "triton/facts.toml", guide)
     if (cluster.ROOT / ".git").exists():
         run("git", "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-hardlinks", cluster.ROOT, disk / "git/guide.git")
+
+
+def environments():
+    """The two environments of the central software, as paths below it: the one of Jupyter itself, and the one that people compute with."""
+    known = facts()
+    return Path(known["paths"]["jupyter_env"]).relative_to(known["paths"]["apps"]), Path(known["modules"]["python"])
 
 
 def network(hosts):
@@ -240,7 +246,7 @@ def boot(host, hosts, state, memory):
     write(own / "upper/etc/hosts", cluster.etc_hosts(host, hosts))
     write(own / "upper/etc/hostname", host.fqdn + "\n")
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
-                   "CLUSTER": facts()["cluster"]["name"].lower()}
+                   "CLUSTER": facts()["cluster"]["name"].lower(), "APPS": facts()["paths"]["apps"], "SCRATCH": facts()["paths"]["scratch"]}
     if memory == "cgroup" and host.role == "node":
         environment |= {"CGROUP": cluster.cgroup_name(state), "CONTROLLERS": " ".join(
             name for name in cluster.CGROUPS if (cluster.CGROUP_ROOT / name).is_dir())}
@@ -299,10 +305,10 @@ def cluster_command(host, state, *words):
 
 
 def make_apps(folder):
-    """Install what /share/apps and the hub's /opt/jupyterhub have below `folder`, where the root folder looks as on a host."""
+    """Install what the central software and the hub's /opt/jupyterhub have below `folder`, where the root folder looks as on a host."""
     top = Path("/mnt")
     run("mount", "-t", "tmpfs", "-o", "size=1G", "tmp", top)
-    for name in ("upper/share/apps", "upper/srv/pypi", "upper/srv/hub-wheels", f"upper{HUB_ENVIRONMENT}", "upper/etc", "work", "root"):
+    for name in ("upper/srv/pypi", "upper/srv/hub-wheels", f"upper{HUB_ENVIRONMENT}", "upper/etc", "work", "root"):
         (top / name).mkdir(parents=True)
     shutil.copy(cluster.HERE / "etc/pip.conf", top / "upper/etc/pip.conf")
     run("mount", "-t", "overlay", "overlay", "-o", "lowerdir=/,upperdir=upper,workdir=work", "root", cwd=top)
@@ -319,12 +325,11 @@ def make_apps(folder):
     uv = root / "usr/local/bin/uv"
     uv.touch()
     run("mount", "--bind", cluster.ROOT / ".venv/bin/uv", uv)
-    central = facts()["paths"]["jupyter_env"]
-    environments = [(central, "/srv/pypi", []),
-                    (f"{facts()['paths']['apps']}/anaconda3/latest", "/srv/pypi", ["ipykernel", "numpy", "matplotlib", "psutil"])]
+    central, compute = (f"{facts()['paths']['apps']}/{path}" for path in environments())
+    wanted = [(central, "/srv/pypi", []), (compute, "/srv/pypi", ["ipykernel", "numpy", "matplotlib", "psutil"])]
     if (folder / "hub-wheels").exists():    # the hub's does not depend on the facts: who makes the others anew may keep it
-        environments.append((HUB_ENVIRONMENT, "/srv/hub-wheels", []))
-    for target, wheels, packages in environments:
+        wanted.append((HUB_ENVIRONMENT, "/srv/hub-wheels", []))
+    for target, wheels, packages in wanted:
         packages = packages or [wheel.name.split("-")[0] for wheel in (root / wheels.lstrip("/")).glob("*.whl")]
         for command in (["/usr/bin/python3", "-m", "venv", "--without-pip", target],
                         ["uv", "pip", "install", "--quiet", "--offline", "--no-index", f"--find-links={wheels}", "--no-cache",

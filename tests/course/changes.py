@@ -5,12 +5,14 @@ code cells, the files of its folder that it declares to read (all that are no no
 environment, the machine's packages, and of this repository no more than what its needs name. All that has a fingerprint;
 the fingerprint under which a notebook passed is kept in a file. When in doubt, it runs.
 """
+import dataclasses
 import functools
 import hashlib
 import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -157,18 +159,48 @@ def why_run(notebook, surroundings, records):
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
     try:
-        return reasons(fingerprint(notebook, surroundings), record)
+        return ["it talks to Slurm, which may have changed"] if notebook.online else reasons(fingerprint(notebook, surroundings), record)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return [f"it cannot be read: {error}"]
 
 
+def why_run_since(base, notebooks, surroundings):
+    """For each notebook's name the reasons for which it has to run, if all passed at the commit `base` on machines like this one."""
+    with tempfile.TemporaryDirectory(prefix="base-") as top:
+        packed = subprocess.run(["git", "archive", base], cwd=surroundings.root, capture_output=True)
+        if packed.returncode:
+            return {notebook.name: [f"what it was before is not known: {packed.stderr.decode(errors='replace').strip()}"] for notebook in notebooks}
+        subprocess.run(["tar", "--extract", "--directory", top], input=packed.stdout, check=True)
+        code = surroundings.code.relative_to(surroundings.root)
+        before = dataclasses.replace(surroundings, root=Path(top), code=top / code, patterns=top / surroundings.patterns.relative_to(surroundings.root))
+        why = {}
+        for notebook in notebooks:
+            folder = top / notebook.folder.relative_to(surroundings.root)
+            old = dataclasses.replace(notebook, folder=folder, path=folder / notebook.path.relative_to(notebook.folder))
+            try:
+                old.metadata = json.loads(old.path.read_bytes())["metadata"]
+                why[notebook.name] = reasons(_committed(notebook, surroundings), {"format": FORMAT, "passed": _committed(old, before)})
+            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+                why[notebook.name] = [f"it cannot be compared: {error}"]
+        return why
+
+
+def _committed(notebook, surroundings):
+    """The fingerprint without the environments beside the commit, whose lock files it has; with the list of system packages."""
+    parts = fingerprint(notebook, surroundings) | {"list of system packages": _content(surroundings.root / "tests/apt.txt")}
+    return {name: value for name, value in parts.items() if not name.startswith(".venv")}
+
+
 def rule(environ):
-    """Why every notebook has to run, whatever changed, or None; and whether a sample of the unchanged ones has to."""
+    """Why every notebook has to run, whatever changed, or None; and the commit since which changes count, None if records tell.
+
+    What a pull request is merged into, the first parent of the commit that CI checks out for it, has passed as a whole.
+    """
     if environ.get("CI") == "true":
         if environ.get("GITHUB_EVENT_NAME") == "pull_request":
-            return None, True
-        return "CI runs all of them", False
-    return None, False
+            return None, "HEAD^1"
+        return "CI runs all of them", None
+    return None, None
 
 
 def sample(names, seed):
@@ -191,6 +223,11 @@ def measured(record, key, otherwise):
     """The number that a record has for `key`, `otherwise` if there is none."""
     value = record.get(key) if isinstance(record, dict) else None
     return value if isinstance(value, int | float) and value > 0 else otherwise
+
+
+def failed(record):
+    """Whether a record is that of a run which failed."""
+    return isinstance(record, dict) and record.get("outcome") == "failed"
 
 
 def save_record(records, name, passed, **measured):

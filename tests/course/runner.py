@@ -1,12 +1,12 @@
 """Validate the course's notebooks against their stored outputs, or refresh those outputs.
 
     python -m course.runner validate [--json] [--changed] [--explain] [--on slurm [--resume]] [NAME ...]
-    python -m course.runner refresh NAME ...
+    python -m course.runner refresh [NAME ...]
 
 Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, as many at a time as there
 are processor cores and as their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
-means all. With --changed those are left out that passed and can see nothing that changed since; --explain says for each why
-it runs (see changes.py).
+means all, and for refresh those that failed in the last run. With --changed those are left out that passed and can see nothing
+that changed since; --explain says for each why it runs (see changes.py).
 """
 import argparse
 import dataclasses
@@ -31,7 +31,9 @@ from .report import describe
 ROOT = changes.ROOT
 NOTEBOOKS = ROOT / "notebooks"
 RECORDS = ROOT / "_build/validated"
-NBDIFF = ROOT / ".venv-nbdime/bin/nbdiff"
+# nbdime has an environment of its own here; a cluster's central one has it too.
+NBDIME = next((place for place in (ROOT / ".venv-nbdime", Path(sys.prefix)) if (place / "bin/nbdiff").exists()), ROOT / ".venv-nbdime")
+NBDIFF = NBDIME / "bin/nbdiff"
 GRACE = 20  # seconds beyond a notebook's own limit until its sandbox is ended from outside
 
 
@@ -65,6 +67,11 @@ class Notebook:
     def limits(self):
         course = self.metadata.get("course", {})
         return course.get("seconds", 60), course.get("memory_mb", 500)
+
+    @property
+    def online(self):
+        """Whether it keeps the network: to talk to Slurm."""
+        return "slurm" in self.metadata.get("course", {}).get("needs", [])
 
     @property
     def expected_seconds(self):
@@ -202,7 +209,7 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
                     result = _result(notebook, work, child, time.monotonic() - since)
                     if records:
                         changes.save_record(records, notebook.name, seen if result.outcome == "passed" else None,
-                                            seconds=result.seconds, memory_mb=result.memory_mb)
+                                            outcome=result.outcome, seconds=result.seconds, memory_mb=result.memory_mb)
                     finish(result)
                     shutil.rmtree(work, ignore_errors=True)
         finally:
@@ -221,7 +228,7 @@ def _start(function, notebook, work, isolated, surroundings):
         shutil.copytree(fonts, work / "state/matplotlib")
     (work / "sanitize.cfg").write_text(sanitize.nbval_file(sanitize.load()), encoding="utf-8")
     hidden = changes.hidden(notebook.metadata["course"]["needs"], surroundings, work)
-    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden)
+    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden, notebook.online)
 
 
 def environment(work):
@@ -235,7 +242,7 @@ def environment(work):
         "MPLCONFIGDIR": f"{work}/state/matplotlib",
         "XDG_CACHE_HOME": f"{work}/state/cache",
         "PATH": f"{ROOT}/triton/bin:{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
-        "NBDIME_GIT_PREFIX": f"{ROOT}/.venv-nbdime",
+        "NBDIME_GIT_PREFIX": f"{NBDIME}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -250,7 +257,7 @@ def _run(notebook, work, isolated):
 
     copy = _enter(notebook, work)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated)
+    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated and not notebook.online)
     started = time.monotonic()
     pytest.main(
         [str(copy), "--nbval", "-p", "nbval.plugin", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(work),
@@ -408,11 +415,17 @@ def main(arguments=None):
     parser.add_argument("--on", choices=["slurm"], help="run them as jobs (see slurm.py)")
     parser.add_argument("--resume", action="store_true", help="gather the jobs of a run whose terminal has ended")
     options = parser.parse_intermixed_args(arguments)
+    if options.resume and (options.names or not options.on):
+        parser.exit(2, "--resume gathers all of the run that is there: make notebooks ON=slurm RESUME=1, without NB\n")
     try:
         notebooks = load([name.removesuffix(".ipynb").removesuffix(".md").removeprefix("notebooks/") for name in options.names])
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     if options.task == "refresh":
+        if not options.names:
+            notebooks = [notebook for notebook in notebooks if changes.failed(changes.load_record(RECORDS, notebook.name))]
+            if not notebooks:
+                parser.exit(2, "Nothing failed in the last run. Which notebook? make refresh NB=01-first-notebook\n")
         return 0 if refresh(notebooks, _ask if sys.stdin.isatty() else lambda name: True) else 1
     surroundings, began = changes.Surroundings(), time.monotonic()
     why = _why(notebooks, surroundings, options)
@@ -420,6 +433,9 @@ def main(arguments=None):
     if options.explain:
         for name, reasons in why.items():
             print(f"{name:24}{'runs: ' + '; '.join(reasons) if reasons else 'does not run: it passed, and nothing it can see changed since'}")
+    if options.json:
+        for result in results:
+            print(json.dumps(dataclasses.asdict(result)), flush=True)
     running = [notebook for notebook in notebooks if why[notebook.name]]
     progress = reports.Progress()
     by_name, differences = {notebook.name: notebook for notebook in notebooks}, {}
@@ -453,17 +469,20 @@ def main(arguments=None):
 
 def _why(notebooks, surroundings, options):
     """For each notebook's name the reasons why it runs; none if it need not."""
+    if options.on:
+        return {notebook.name: ["each job runs on a machine of its own"] for notebook in notebooks}
     if options.names or not options.changed:
         return {notebook.name: ["it was asked for"] for notebook in notebooks}
-    always, some = changes.rule(os.environ)
+    always, base = changes.rule(os.environ)
     if always:
         return {notebook.name: [always] for notebook in notebooks}
-    why = {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
-    if some:
+    if base:
+        why = changes.why_run_since(base, notebooks, surroundings)
         seed = os.environ.get("GITHUB_SHA", "")
         for name in changes.sample([name for name in why if not why[name]], seed):
             why[name] = [f"it is in the sample of {seed or 'no commit'}"]
-    return why
+        return why
+    return {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
 
 
 def summary(results):

@@ -50,11 +50,11 @@ class Child:
         return answer["value"]
 
 
-def start(function, folder, isolated=True, hidden=()):
+def start(function, folder, isolated=True, hidden=(), online=False):
     """Call `function()` in a child that may write below `folder` alone; return a Child at once.
 
     The files and folders `hidden` are empty for it. The function's return value must be JSON. With `isolated` false it runs
-    without namespaces.
+    without namespaces; if it is `online`, in the network that is here.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -65,7 +65,7 @@ def start(function, folder, isolated=True, hidden=()):
     try:
         gc.freeze()     # what the parent left unclosed is not this child's to warn of
         os.close(reading)
-        status = _supervise(function, Path(folder), writing, isolated, hidden)
+        status = _supervise(function, Path(folder), writing, isolated, hidden, online)
     except SystemExit as end:
         _answer(writing, {"error": str(end)})
     except BaseException:  # a forked child must never run on into its parent's code
@@ -103,9 +103,9 @@ def refused_connections():
     return count
 
 
-def _supervise(function, folder, result, isolated, hidden):
+def _supervise(function, folder, result, isolated, hidden, online):
     if isolated:
-        _unshare()
+        _unshare(online)
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     pid = os.fork()  # the first process after unshare is init of the new process namespace
     if pid:
@@ -113,8 +113,9 @@ def _supervise(function, folder, result, isolated, hidden):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if isolated:
-        _loopback_up()
-        _close_filesystem(folder, hidden)
+        if not online:
+            _loopback_up()
+        _close_filesystem(folder, hidden, online)
     _answer(result, {"value": function()})
     return 0
 
@@ -124,9 +125,9 @@ def _answer(descriptor, answer):
         json.dump(answer, pipe)
 
 
-def _unshare():
+def _unshare(online):
     uid, gid = os.getuid(), os.getgid()
-    _call("unshare", _NEWNS | _NEWNET | _NEWPID | (_NEWUSER if uid else 0))
+    _call("unshare", _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0))
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
@@ -138,7 +139,7 @@ def _loopback_up():
         fcntl.ioctl(interface, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
 
 
-def _close_filesystem(folder, hidden):
+def _close_filesystem(folder, hidden, online):
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     for path in hidden:
         if path.is_dir():
@@ -146,10 +147,10 @@ def _close_filesystem(folder, hidden):
         else:
             _mount("/dev/null", path, None, _MS_BIND)
     _mount(folder, folder, None, _MS_BIND)
-    # A resolver that is on no loopback address: a name that is looked up counts as an attempt to leave.
-    resolver = folder / ".resolv.conf"
-    resolver.write_text("nameserver 192.0.2.1\noptions timeout:1 attempts:1\n")
-    if Path("/etc/resolv.conf").exists():
+    if not online and Path("/etc/resolv.conf").exists():
+        # A resolver that is on no loopback address: a name that is looked up counts as an attempt to leave.
+        resolver = folder / ".resolv.conf"
+        resolver.write_text("nameserver 192.0.2.1\noptions timeout:1 attempts:1\n")
         _mount(resolver, Path("/etc/resolv.conf").resolve(), None, _MS_BIND)
     _set_mount("/", _AT_RECURSIVE, set_=_ATTR_RDONLY)
     _set_mount(folder, 0, clear=_ATTR_RDONLY)

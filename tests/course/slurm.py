@@ -5,14 +5,17 @@
 On a cluster's login node, from a checkout that its nodes see. A job array for each set of notebooks that declare the same time,
 memory and partition; each of its tasks runs one notebook, as `validate` does on one machine. Ctrl-C cancels the jobs. If the
 terminal ends they go on, and --resume gathers them. What a dead node took with it is submitted once more; what was preempted, again.
+All of them run, also what passed before: on which machine they come to run is not known.
 """
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,8 +29,10 @@ FOLDER = changes.ROOT / "_build/slurm"
 POLL = 1            # seconds
 GRACE = 15          # seconds in which the result of a job that has ended may still come in over a network file system
 SPARE_SECONDS, SPARE_MB = 60, 300       # what the validation itself takes, beside the notebook
+SIGTERM_SECONDS = 1     # in which SIGTERM reaches all processes of a job: was a failure no more than that?
 LARGEST_ARRAY = 1000    # Slurm's default MaxArraySize
 LOST = {"NODE_FAIL": 1, "BOOT_FAIL": 1, "PREEMPTED": 5}     # the state of a job that may be submitted again, and how often
+FULL = (errno.ENOSPC, errno.EDQUOT)     # the exit status of a job whose result could not be written
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name} --array=0-{last} --time={minutes} --mem={memory}M --partition={partition} --cpus-per-task=1
 #SBATCH --no-requeue --output={log}
@@ -58,9 +63,8 @@ def validate(notebooks, report=lambda result: None, resume=False, folder=FOLDER,
             results.append(result)
             report(result)
 
-        by_name = {notebook.name: notebook for notebook in notebooks}
+        run = _Run(left[0] if left else folder / time.strftime("%Y-%m-%dT%H:%M:%S"), {notebook.name: notebook for notebook in notebooks})
         if left:
-            run = _Run(left[0], by_name)
             run.adopt()
         else:
             ready = []
@@ -71,15 +75,19 @@ def validate(notebooks, report=lambda result: None, resume=False, folder=FOLDER,
                     ready.append(notebook.name)
             if not ready:
                 return results
-            run = _Run(folder / time.strftime("%Y-%m-%dT%H:%M:%S"), by_name)
-        try:
-            if not left:
+            try:
                 run.submit(ready)
+            except (KeyboardInterrupt, SlurmError):
+                run.cancel()
+                raise
+        try:
             for result in run.gather(progress):
                 finish(result)
-        except (KeyboardInterrupt, SlurmError):
+        except KeyboardInterrupt:
             run.cancel()
             raise
+        except SlurmError as error:
+            raise SlurmError(f"{error}\nIts jobs go on; make notebooks ON=slurm RESUME=1 gathers them") from None
         shutil.rmtree(run.folder, ignore_errors=True)
         return results
 
@@ -112,16 +120,27 @@ class _Run:
         self.state = {"batches": [], "lost": {}}
 
     def save(self):
-        _write(self.folder / "state.json", self.state)
+        self._write("state.json", self.state)
+
+    def _write(self, name, value):
+        try:
+            (self.folder / "results").mkdir(parents=True, exist_ok=True)
+            write(self.folder / name, value)
+        except OSError as error:
+            raise SlurmError(f"The run could not be written down: {error}") from None
 
     def adopt(self):
         """Take up the state of a run whose gatherer has ended, also if it did between asking for an array and learning its number."""
         self.state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        if gone := set(self.tasks()) - set(self.notebooks):
+            raise SlurmError(f"The run in {self.folder} is of notebooks that are not there any more: {', '.join(sorted(gone))}. To forget it: rm -r {self.folder}")
         for batch in self.state["batches"]:
             if batch["job"] is None:
-                known = _slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID", f"--name={batch['name']}", "--starttime=now-7days")
+                # What is submitted is in the queue at once, and in the accounts by the time that it has left the queue.
+                known = (_slurm("squeue", "--me", "--noheader", "--format=%F", f"--name={batch['name']}")
+                         or _slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID", f"--name={batch['name']}", "--starttime=now-7days"))
                 if known:
-                    batch["job"] = known.split("_")[0].split("\n")[0]
+                    batch["job"] = known.split()[0].split("_")[0]
                     self.save()
                 else:
                     self._sbatch(batch)
@@ -135,12 +154,8 @@ class _Run:
             for first in range(0, len(tasks), LARGEST_ARRAY):
                 batch = {"name": f"notebooks-{self.folder.name}-{len(self.state['batches'])}", "tasks": tasks[first:first + LARGEST_ARRAY], "job": None}
                 self.state["batches"].append(batch)
-                try:
-                    (self.folder / "results").mkdir(parents=True, exist_ok=True)
-                    _write(self.folder / f"{batch['name']}.json", [[name, str(self.notebooks[name].folder)] for name in batch["tasks"]])
-                    self.save()
-                except OSError as error:
-                    raise SlurmError(f"The jobs could not be written down, so none is submitted: {error}") from None
+                self._write(f"{batch['name']}.json", [[name, str(self.notebooks[name].folder)] for name in batch["tasks"]])
+                self.save()
                 self._sbatch(batch)
 
     def _sbatch(self, batch):
@@ -160,7 +175,7 @@ class _Run:
         """Yield the Result of each notebook as it comes."""
         from .runner import Result
 
-        open_, ended, began = set(self.tasks()), {}, time.monotonic()
+        open_, ended, since = set(self.tasks()), {}, {}
         total = len(open_)
         while open_:
             tasks = self.tasks()
@@ -173,12 +188,13 @@ class _Run:
                     if state.split()[0] in LOST:
                         result = self._again(name, state)
                     elif time.monotonic() - ended[tasks[name]] > GRACE or state not in ("COMPLETED", "PENDING", "RUNNING", "COMPLETING", "UNKNOWN"):
-                        result = self._result(name) or Result(name, "failed", f"its job {tasks[name]} ended without a result: {state}\n{self._log(tasks[name])}".strip())
+                        result = self._result(name) or Result(name, "failed", f"its job {tasks[name]} ended without a result: {state}{self._log(tasks[name])}")
                 if result:
                     open_.discard(name)
                     yield result
+            now = time.monotonic()
             running = [name for name in sorted(open_) if live and live.get(tasks[name]) == "RUNNING"]
-            progress(total - len(open_), total, [(name, time.monotonic() - began, self.notebooks[name].expected_seconds) for name in running])
+            progress(total - len(open_), total, [(name, now - since.setdefault(tasks[name], now), self.notebooks[name].expected_seconds) for name in running])
             if open_:
                 time.sleep(POLL)
 
@@ -208,7 +224,7 @@ class _Run:
         for batch in self.state["batches"]:
             if task.split("_")[0] == batch["job"]:
                 with contextlib.suppress(OSError):
-                    return (self.folder / f"{batch['name']}-{task.split('_')[1]}.log").read_text(errors="replace")[-2000:]
+                    return "\n" + (self.folder / f"{batch['name']}-{task.split('_')[1]}.log").read_text(errors="replace")[-2000:].strip()
         return ""
 
     def cancel(self):
@@ -244,15 +260,17 @@ def _live():
 
 
 def _ended(task):
-    """The state in which a job ended, as Slurm's accounts have it."""
+    """The state in which a job ended, as Slurm's accounts have it, and that its disk was full, if it was: then there is no log."""
     with contextlib.suppress(SlurmError):
-        lines = _slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=State", f"--jobs={task}").splitlines()
-        if lines and lines[-1].strip():
-            return lines[-1]
+        lines = _slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=State,ExitCode", f"--jobs={task}").splitlines()
+        if lines and "|" in lines[-1]:
+            state, status = lines[-1].split("|")
+            number = int(status.partition(":")[0])
+            return f"{state}, {os.strerror(number)}" if state == "FAILED" and number in FULL else state
     return "UNKNOWN"
 
 
-def _write(path, value):
+def write(path, value):
     """Write JSON, whole or not at all."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".new-", delete=False, encoding="utf-8") as file:
         try:
@@ -266,23 +284,36 @@ def _write(path, value):
 
 
 def task(batch):
-    """In a job: run the notebook that this task of the array `batch`, a file, is for, and write its Result; nothing if it runs already."""
+    """In a job: run the notebook that this task of the array `batch`, a file, is for, and write its Result.
+
+    A node that Slurm has given up may still run it: then wait until that has ended, and take its Result if it wrote one.
+    """
     from . import runner
+
+    own = os.getpid()
+    # Cancelled or preempted: tidy up, and be no result. A forked child just ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by Slurm") if os.getpid() == own else os._exit(1))
 
     name, folder = json.loads(batch.read_text(encoding="utf-8"))[int(os.environ["SLURM_ARRAY_TASK_ID"])]
     result = batch.parent / "results" / f"{name}.json"
     result.parent.mkdir(parents=True, exist_ok=True)
     with open(result.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            sys.exit(f"{name} runs in another job already")
-        if not result.exists():
-            _write(result, dataclasses.asdict(*runner.validate(runner.load([name], Path(folder)))))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if result.exists():
+            return
+        [notebook] = runner.load([name], Path(folder))
+        if notebook.online:
+            tempfile.tempdir = os.fspath(batch.parent)   # what it submits runs on other nodes
+        [found] = runner.validate([notebook])
+        if found.outcome == "failed":
+            time.sleep(SIGTERM_SECONDS)
+        write(result, dataclasses.asdict(found))
 
 
 if __name__ == "__main__":
     try:
         task(Path(sys.argv[1]))
     except OSError as error:
-        sys.exit(f"the result could not be written: {error}")
+        with contextlib.suppress(OSError):  # its log may be on the same disk
+            os.write(2, f"the result could not be written: {error}\n".encode())
+        sys.exit(error.errno if error.errno in FULL else 1)

@@ -3,6 +3,8 @@ import re
 import threading
 from concurrent.futures import Future
 
+from triton import PROMPTS
+
 from . import pages, stages
 from .terminal import GoesOn, Stuck, Terminal
 
@@ -20,7 +22,7 @@ class Reader(threading.Thread):
         self.user = triton.account()
         self.terminals, self.busy = [], []
         # What prompts call the hosts, and the words that stand for something of the reader's own.
-        self.hosts = {"laptop": "laptop", "outside": "outside", "triton": "login", **{node: node for node in triton.nodes}}
+        self.hosts = {**PROMPTS, **{node: node for node in triton.nodes}}
         self.words = {"username": self.user}
 
     def run(self):

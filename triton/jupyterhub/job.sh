@@ -16,8 +16,6 @@ export HOME=~ USER=$(id -un)
 module load {{ modules }}
 cd
 
-find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
-
 # Where JupyterLab begins: links to everywhere, and nothing can be made beside them.
 own=$(mktemp -d "/tmp/jupyter-$SLURM_JOB_ID-XXXXXX")
 begin=$own/begin
@@ -27,10 +25,14 @@ mkdir "$begin"
 export JUPYTERHUB_ROOT_DIR=$begin
 trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 
-# When the job ends: labextension/ warns ten minutes before.
+# While the server starts: old logs go, and JupyterLab is told when the job ends, of which labextension/ warns ten minutes before. Nobody
+# is asked about news of new versions: who cannot install any needs none.
 mkdir "$own/labconfig"
-ends=$(date --date "$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e)" +%s) &&
-    echo "{\"jobEnds\": \"$ends\"}" > "$own/labconfig/page_config.json"
+{
+    find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
+    ends=$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
+    echo "{\"jobEnds\": \"$ends\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
+} &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
 
 {{ command }} &

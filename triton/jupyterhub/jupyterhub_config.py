@@ -1,4 +1,5 @@
 """JupyterHub for a Slurm cluster. What the cluster is called and which profiles it has stands in facts.toml, beside this file."""
+import logging
 import re
 import sys
 import tomllib
@@ -45,6 +46,9 @@ c.JupyterHub.tornado_settings = {
                 "X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=31536000"},
 }
 
+# What the log is not told: these messages name the session, which is as good as a password.
+logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch")))
+
 # The servers.
 c.JupyterHub.spawner_class = ProfileSpawner
 c.JupyterHub.allow_named_servers = True
@@ -62,4 +66,5 @@ c.ProfileSpawner.log_days = 7 * {"one": 1, "two": 2, "four": 4}[re.fullmatch(r"(
 c.ProfileSpawner.home_advice = f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths['work']} has more space; the quota of a home is {facts['quota']['home']}."
 c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60          # one that runs must answer
+c.ProfileSpawner.startup_poll_interval = 0.1       # a look at what is known, no question to Slurm
 c.ProfileSpawner.poll_interval = 15

@@ -200,7 +200,7 @@ class ProfileSpawner(SlurmSpawner):
         rows, chosen = [], self.profile if "profile" in (self.orm_spawner.user_options or {}) else self.profiles[0]
         for number, profile in enumerate(self.profiles):
             texts = [html.escape(text) for text in (profile.time, profile.memory, profile.most, profile.idle)]
-            rows.append(f'<tr><th scope="row"><input type="radio" id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
+            rows.append(f'<tr><th scope="row" class="text-nowrap"><input type="radio" id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
                         f'{" checked" if profile == chosen else ""}> <label for="profile-{number}">{html.escape(profile.name)}</label></th>'
                         + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
         told = f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>' if self.ended else ""
@@ -258,11 +258,13 @@ class ProfileSpawner(SlurmSpawner):
         return format_template(self.batch_script, **values)
 
     def get_args(self):
-        idle = self.profile.idle_seconds
         cookies = {"xsrf_cookie_kwargs": {"secure": True, "samesite": "Lax"}}
-        return [*super().get_args(), "--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}", *([f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
-                                        "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60",
-                                        f"--TerminalManager.cull_inactive_timeout={idle}"] if idle else [])]
+        args = ["--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}",
+                "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
+        if idle := self.profile.idle_seconds:
+            args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
+                     "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60", f"--TerminalManager.cull_inactive_timeout={idle}"]
+        return [*super().get_args(), *args]
 
     async def start(self):
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None

@@ -1,0 +1,78 @@
+"""Sphinx extension: each page as Markdown too, for programs and for whoever reads without a browser, and a list of them all, llms.txt.
+
+PAGE.html.md lies beside PAGE.html, as https://llmstxt.org proposes. It is made from the page's HTML, so that it says the same.
+"""
+import posixpath
+import re
+from pathlib import Path
+
+from docutils import nodes
+from html_to_markdown import convert
+from sphinx import addnodes
+
+# What a page has for the eye and the mouse only.
+WITHOUT = re.compile(r'<a class="headerlink".*?</a>|<a class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>', re.DOTALL)
+CODE = re.compile(r'<div class="highlight-(\w+)[^>]*>\s*<div class="highlight">(?:<button.*?</button>)?\s*<pre[^>]*>(.*?)</pre>\s*</div>\s*</div>', re.DOTALL)
+TAB = re.compile(r"<label\b[^>]*>(.*?)</label>", re.DOTALL)
+SOLUTION = re.compile(r"<summary\b.*?</summary>", re.DOTALL)
+LANGUAGES = {"ipython3": "python", "none": "", "text": "", "default": ""}
+LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
+
+
+def markdown(body, folder, pages):
+    """The HTML of the text of a page in `folder` as Markdown. A link to another of the `pages` leads to its Markdown."""
+    def led(link):
+        return f"{link[0]}.md" if posixpath.normpath(posixpath.join(folder, link[2])) in pages else link[0]
+
+    body = LINK.sub(led, WITHOUT.sub("", body))
+    body = CODE.sub(lambda code: f'<pre><code class="language-{LANGUAGES.get(code[1], code[1])}">{re.sub("<[^>]+>", "", code[2])}</code></pre>', body)
+    body = SOLUTION.sub("<p>Solution:</p>", body)
+    body = TAB.sub(r"<p><strong>\1</strong></p>", body)
+    return convert(body).content.strip() + "\n"
+
+
+def write(app, name, template, context, doctree):
+    """Write the Markdown of a page, and let the page say where it is."""
+    if app.builder.name != "html" or doctree is None:
+        return
+    target = Path(app.outdir, f"{name}.html.md")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(markdown(context["body"], posixpath.dirname(name), app.env.found_docs), encoding="utf-8")
+    context["markdown"] = f"{Path(name).name}.html.md"
+
+
+def about(doctree):
+    """The first whole sentence of a page."""
+    texts = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph) if "notebook-facts" not in node["classes"])
+    return next((found[0] for text in texts if (found := re.match(r"[A-Z].*?[.](?=\s|$)", text))), "")
+
+
+def keep(app, doctree):
+    app.env.metadata[app.env.docname]["about"] = about(doctree)
+
+
+def listed(app, error):
+    """Write llms.txt: what the site is, and its pages in the order of the menu."""
+    if error or app.builder.name != "html":
+        return
+    env, site = app.env, app.config.html_baseurl
+    root = env.get_doctree(app.config.root_doc)
+    lines = [f"# {app.config.project}", "", f"> {env.metadata[app.config.root_doc]['about']}"]
+
+    def add(page, depth):
+        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {env.metadata[page]['about']}")
+        for below in env.toctree_includes.get(page, []):
+            add(below, depth + 1)
+
+    for menu in root.findall(addnodes.toctree):
+        lines += ["", f"## {menu['caption']}", ""]
+        for page in menu["includefiles"]:
+            add(page, 0)
+    Path(app.outdir, "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def setup(app):
+    app.connect("doctree-read", keep)
+    app.connect("html-page-context", write)
+    app.connect("build-finished", listed)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

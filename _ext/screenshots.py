@@ -1,0 +1,92 @@
+"""Sphinx extension: screenshots, of which a page shows the light or the dark one as itself is, and films of them.
+
+    .. screenshot:: /images/NAME         NAME-light.webp, NAME-dark.webp
+       :alt: what is to be seen
+
+    .. film:: /images/NAME               NAME.gif, NAME-light.avif, NAME-dark.avif
+       :still: /images/NAME              a screenshot, which stands there until somebody plays the film
+       :alt: what happens
+
+       Text below it.
+
+A film is loaded, and moves, when a reader opens it, and is closed the same way.
+"""
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.util.docutils import SphinxDirective
+
+SCHEMES = ("light", "dark")
+
+
+class film(nodes.General, nodes.Element):
+    """Its images are the stills, the films and the GIF, in this order; what comes after them is the caption."""
+
+
+def image(uri, scheme, alt=""):
+    """A picture, shown where the page is `scheme`."""
+    return nodes.image(uri=uri, alt=alt, classes=["screenshot", scheme])
+
+
+class Pictures(SphinxDirective):
+    required_arguments = 1
+    option_spec = {"alt": directives.unchanged_required}
+
+    def pictures(self, name, ending, alt=""):
+        return [image(f"{name}-{scheme}.{ending}", scheme, alt) for scheme in SCHEMES]
+
+    def run(self):
+        for option in self.option_spec:
+            if not self.options.get(option):
+                raise self.error(f"{self.name} needs :{option}:" + (", for those who do not see it" if option == "alt" else ""))
+        return self.shown(self.arguments[0], " ".join(self.options["alt"].split()))
+
+
+class Screenshot(Pictures):
+    def shown(self, name, alt):
+        pictures = self.pictures(name, "webp", alt)
+        for picture in pictures:
+            self.set_source_info(picture)
+        return pictures
+
+
+class Film(Pictures):
+    has_content = True
+    option_spec = Pictures.option_spec | {"still": directives.unchanged_required}
+
+    def shown(self, name, alt):
+        found = film("", *self.pictures(self.options["still"], "webp", "A still of the film"), *self.pictures(name, "avif", alt), image(f"{name}.gif", "", alt))
+        found += self.parse_content_to_nodes()
+        for node in [found, *found.findall(nodes.image)]:
+            self.set_source_info(node)
+        return [found]
+
+
+def visit_film(writer, node):
+    *stills, light, dark, gif = node.children[:5]
+
+    def written(picture):
+        return f"{writer.builder.imgpath}/{writer.builder.images[picture['uri']]}"
+
+    if writer.builder.name != "html":       # in a book nothing moves
+        for part in (stills[0], *node.children[5:]):
+            part.walkabout(writer)
+        raise nodes.SkipNode
+    writer.body.append('<figure class="film"><details><summary>')
+    for still in stills:
+        still.walkabout(writer)
+    writer.body.append('<span class="play">\u25b6 Play</span><span class="close">\u25a0 Close</span></summary>\n')
+    for moving, scheme in zip((light, dark), SCHEMES, strict=True):
+        writer.body.append(f'<picture class="{scheme}"><source srcset="{written(moving)}" type="image/avif" />'
+                           f'<img class="screenshot" src="{written(gif)}" alt="{writer.attval(moving["alt"])}" /></picture>\n')
+    writer.body.append("</details><figcaption>")
+    for text in node.children[5:]:
+        text.walkabout(writer)
+    writer.body.append("</figcaption></figure>\n")
+    raise nodes.SkipNode
+
+
+def setup(app):
+    app.add_directive("screenshot", Screenshot)
+    app.add_directive("film", Film)
+    app.add_node(film, html=(visit_film, None))
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,117 @@
+"""Measure each type of page in a real Chromium, and check the HTML of all: `make page-quality`.
+
+For each page, on a phone (390 pixels wide, a slow network) and on a desktop (1280): what it transfers and asks for, and Lighthouse's
+scores beside the least that they may be. A busy machine only ever lowers the performance, so the best of three runs counts.
+A folder and pages on the command line measure another site: `page_quality.py FOLDER index.html more.html`.
+"""
+import contextlib
+import functools
+import gzip
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlparse
+
+from test_browser import CHROMIUM, FLAGS
+from test_page_quality import KILOBYTES, REQUESTS, TYPES
+
+ROOT = Path(__file__).resolve().parents[1]
+NODE = ROOT / ".node"
+LEAST = {"performance": 99, "accessibility": 100, "best-practices": 100, "seo": 100}
+FORMS = {
+    "phone": ["--screenEmulation.width=390", "--screenEmulation.height=844"],
+    "desktop": ["--preset=desktop", "--screenEmulation.width=1280", "--screenEmulation.height=800"],
+}
+TEXT = {".html", ".css", ".js", ".json", ".svg", ".xml", ".txt", ".md", ".ipynb"}
+
+
+class Compressing(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, text compressed, as web servers send them."""
+
+    def end_headers(self):
+        self.send_header("Connection", "close")
+        super().end_headers()
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.is_dir():
+            path /= "index.html"
+        if path.suffix not in TEXT or not path.is_file():
+            return super().do_GET()
+        body = gzip.compress(path.read_bytes())
+        self.send_response(200)
+        for name, value in {"Content-Type": f"{self.guess_type(path)}; charset=utf-8", "Content-Encoding": "gzip", "Content-Length": len(body)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The address at which the site in `folder` is served, on the loopback interface."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Compressing, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def lighthouse(url, form):
+    """Lighthouse's scores of the page, by category, what lowered them, the kilobytes that it transfers, its requests, and the other hosts that it asks."""
+    command = [NODE / "node_modules/.bin/lighthouse", url, "--quiet", "--output=json", f"--only-categories={','.join(LEAST)}", *FORMS[form],
+               f"--chrome-flags=--headless=new {' '.join(FLAGS)}"]
+    environment = os.environ | {"CHROME_PATH": CHROMIUM, "PATH": f"{NODE}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    if done.returncode:
+        sys.exit(f"Lighthouse could not measure {url}:\n{done.stderr}")
+    report = json.loads(done.stdout)
+    scores = {name: round(100 * (category["score"] or 0)) for name, category in report["categories"].items()}
+    audits = report["audits"]
+    lowered = {name: [audits[part["id"]]["title"] for part in category["auditRefs"] if part["weight"] and (audits[part["id"]]["score"] or 0) < 0.9
+                      and audits[part["id"]]["scoreDisplayMode"] not in ("notApplicable", "manual", "informative")]
+               for name, category in report["categories"].items()}
+    asked = [item for item in audits["network-requests"]["details"]["items"] if item["url"].startswith("http")]
+    others = {urlparse(item["url"]).netloc for item in asked} - {urlparse(url).netloc}
+    return scores, lowered, sum(item.get("transferSize", 0) for item in asked) / 1000, len(asked), others
+
+
+def measure(address, name, form):
+    """Print a line about the page; return what is wrong with it."""
+    for _ in range(3):
+        scores, lowered, size, requests, others = lighthouse(f"{address}/{name}", form)
+        if scores["performance"] >= LEAST["performance"]:
+            break
+    print(f"{name:42}{form:9}{size:6.0f} kB{requests:4} requests   " + "  ".join(f"{score:3}" for score in scores.values()), flush=True)
+    wrong = [f"{category} {score}, not {LEAST[category]}: {'; '.join(lowered[category])}" for category, score in scores.items() if score < LEAST[category]]
+    wrong += [f"it asks other hosts: {', '.join(sorted(others))}"] * bool(others)
+    wrong += [f"it transfers {size:.0f} kB, not {KILOBYTES}"] * (size > KILOBYTES) + [f"{requests} requests, not {REQUESTS}"] * (requests > REQUESTS)
+    return [f"{name}, {form}: {fault}" for fault in wrong]
+
+
+def invalid(folder):
+    """Where the HTML of a page in `folder` breaks the standard: file:line and the rule."""
+    command = [NODE / "node_modules/.bin/html-validate", "--config", ROOT / "tests/node/.htmlvalidate.json", "--formatter", "json", f"{folder}/**/*.html"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": f"{NODE}/bin:{os.environ['PATH']}"})
+    if done.returncode not in (0, 1) or not done.stdout:
+        sys.exit(f"html-validate failed:\n{done.stderr}")
+    return [f"{Path(page['filePath']).relative_to(folder)}:{fault['line']}: {fault['message']}" for page in json.loads(done.stdout) for fault in page["messages"]]
+
+
+def main(folder=ROOT / "_build/html", *names):
+    folder = Path(folder).resolve()
+    print(f"{'':51}{'transferred':>9}{'':14}{' '.join(LEAST)}")
+    with served(folder) as address:
+        wrong = [fault for name in names or TYPES for form in FORMS for fault in measure(address, name, form)]
+    wrong += invalid(folder)
+    print(*wrong, f"{len(wrong)} faults" if wrong else f"No faults, and valid HTML on {len(list(folder.rglob('*.html')))} pages.", sep="\n")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
