@@ -1,4 +1,5 @@
 """What all tests share: the checkout, one clean build of the site, and the line with which a run ends."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -50,12 +51,19 @@ def copy_source(target):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The folder with the HTML of a clean build."""
-    target = tmp_path_factory.mktemp("site")
-    built = build_site(ROOT, target)
-    if built.returncode:
-        pytest.fail(f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False)
+def site(tmp_path_factory, request):
+    """The folder with the HTML of a clean build, made by the first worker that wants it."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent
+    target, good = shared / "site", shared / "site/good"
+    with open(shared / "site.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not good.exists():
+            built = build_site(ROOT, target)
+            if built.returncode:
+                pytest.fail(f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False)
+            good.touch()
     return target / "html"
 
 

@@ -232,7 +232,7 @@ class Visit(Window):
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
-    def arrive(self, seconds=60):
+    def arrive(self, seconds=120):
         """Wait for JupyterLab; return what the page said of the start, one message a line, and the seconds it took."""
         began, heard = time.monotonic(), []
         while "/user/" not in self.page.url:
@@ -240,7 +240,7 @@ class Visit(Window):
                 heard += [text for text in self.page.locator(".progress-log-event").all_text_contents() if text not in heard]
             if (failed := self.page.locator(".bg-danger#progress-bar, .spawn-error-msg")).count():
                 raise AssertionError(f"no server after {time.monotonic() - began:.1f} s: {failed and self.said()}")
-            assert time.monotonic() - began < seconds, f"no server: {self.said()}"
+            assert time.monotonic() - began < seconds, f"no server at {self.page.url}: {self.said()}\n{log(self.triton)[-3000:]}"
             self.page.wait_for_timeout(50)
         self.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
         return "\n".join(heard), time.monotonic() - began

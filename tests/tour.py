@@ -54,6 +54,18 @@ class View:
     varies: list    # boxes (left, top, right, bottom) of what is another in each run, in pixels
 
 
+def still(page, most=20):
+    """A screenshot of the page once it has come to rest, or the last of so many."""
+    before = None
+    for _ in range(most):
+        now = page.screenshot(animations="disabled")
+        if now == before:
+            break
+        before = now
+        page.wait_for_timeout(300)
+    return Image.open(io.BytesIO(now)).convert("RGB")
+
+
 class Camera:
     def __init__(self, user):
         self.user, self.views = user, []
@@ -72,7 +84,7 @@ class Camera:
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             page.wait_for_function(IS, arg=scheme == "dark")
-            shots[scheme] = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
+            shots[scheme] = still(page)
         for selector in VARIES:
             for box in filter(None, (found.bounding_box() for found in page.locator(selector).all())):
                 boxes.append(tuple(round(SCALE * side) for side in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))

@@ -25,6 +25,12 @@ mkdir "$begin"
 export JUPYTERHUB_ROOT_DIR=$begin
 trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 
+# What the log is not told: these messages name the session, which is as good as a password.
+cat > "$own/jupyter_server_config.py" <<'END'
+import logging
+logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch")))
+END
+
 # While the server starts: old logs go, and JupyterLab is told when the job ends, of which labextension/ warns ten minutes before. Nobody
 # is asked about news of new versions: who cannot install any needs none.
 mkdir "$own/labconfig"
