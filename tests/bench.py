@@ -3,6 +3,7 @@
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
 line choose some: site, notebooks, pairs, scale, numpy, slurm, nbdime-git, imports, cluster, sjupyter, hub.
 """
+import contextlib
 import json
 import os
 import re
@@ -92,11 +93,19 @@ def imports(folder):
                    lambda: seconds([ROOT / ".venv-nbdime/bin/python", "-c", "import nbformat"]), 0.6, pairs=5)
 
 
+@contextlib.contextmanager
+def one_of_its_own(folder, nodes):
+    """A small Triton (triton.Triton) with so many nodes."""
+    state = folder / "cluster"
+    cluster.up(nodes=nodes, state=state, tied=True, say=lambda line: None)
+    try:
+        yield Triton(state)
+    finally:
+        cluster.down(state)
+
+
 def small_triton(folder):
     """Sixteen nodes against four: bring-up and the memory that the idle cluster holds. Nothing on it can be measured for speed."""
-    if why := cluster.obstacle():
-        print(f"no cluster: {why}")
-        return False
     held = {}
 
     def bring_up(nodes):
@@ -176,13 +185,7 @@ def list_seconds(triton, user, *commands):
 
 def sjupyter(folder):
     """The start of a server, against srun with the same module, node, memory and time; and --list against one squeue."""
-    if why := cluster.obstacle():
-        print(f"no cluster: {why}")
-        return False
-    state = folder / "cluster"
-    cluster.up(nodes=2, state=state, tied=True, say=lambda line: None)
-    try:
-        triton = Triton(state)
+    with one_of_its_own(folder, nodes=2) as triton:
         user, known = triton.account(), cluster.facts()
         asked = f"-w {known['hosts']['node']} -t 20 --mem=1G"
         bare = BARE_JUPYTER.format(module=known["modules"]["jupyter"])
@@ -206,19 +209,12 @@ def sjupyter(folder):
             print(f"{f'sjupyter --list of {last} servers / squeue':58}{ours:7.2f} s  {squeue:7.2f} s{limit}", flush=True)
             met = met and (most is None or ours - squeue <= most)
         return met
-    finally:
-        cluster.down(state)
 
 
 def service(folder):
     """From the click on Start to a page of JupyterLab through the hub, against a batch job with jupyter lab until it answers."""
-    if why := cluster.obstacle():
-        print(f"no cluster: {why}")
-        return False
-    state, known = folder / "cluster", cluster.facts()
-    cluster.up(nodes=1, state=state, tied=True, say=lambda line: None)
-    try:
-        triton = Triton(state)
+    known = cluster.facts()
+    with one_of_its_own(folder, nodes=1) as triton:
         hub.running(triton)
         job = BARE_JOB.format(partition=known["partitions"]["interactive"], node=known["hosts"]["node"], module=known["modules"]["jupyter"])
 
@@ -241,8 +237,6 @@ def service(folder):
             return answered - began
 
         return compare("from Start to JupyterLab in the hub / bare batch job", through_the_hub, bare, 1.15, pairs=7)
-    finally:
-        cluster.down(state)
 
 
 SLURM_NOTEBOOKS, SLURM_SECONDS = 16, 15
@@ -256,13 +250,7 @@ def slurm(folder):
     from test_notebooks_on_triton import BATCH, ON_SLURM, check_out
     from test_slurm_faults import notebook
 
-    if why := cluster.obstacle():
-        print(f"no cluster: {why}")
-        return False
-    state = folder / "cluster"
-    cluster.up(nodes=4, state=state, tied=True, say=lambda line: None)
-    try:
-        triton = Triton(state)
+    with one_of_its_own(folder, nodes=4) as triton:
         user = triton.account()
         check_out(triton, user)
         triton.run("login", "cd $WRKDIR/guide && rm -r notebooks && mkdir notebooks", user)
@@ -280,8 +268,6 @@ def slurm(folder):
             return took
 
         return compare(f"{SLURM_NOTEBOOKS} notebooks of {SLURM_SECONDS} s in jobs: four nodes / one", lambda: validation(0), lambda: validation(3), 0.33, pairs=1)
-    finally:
-        cluster.down(state)
 
 
 def script(*arguments):
@@ -301,6 +287,7 @@ BENCHES = {
     "sjupyter": sjupyter,
     "hub": service,
 }
+ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub"}
 
 
 def main(names):
@@ -310,6 +297,10 @@ def main(names):
     with tempfile.TemporaryDirectory() as folder:
         met = []
         for name in names or BENCHES:
+            if name in ON_A_CLUSTER and (why := cluster.obstacle()):
+                print(f"no cluster for {name}: {why}")
+                met.append(False)
+                continue
             (Path(folder) / name).mkdir()
             met.append(BENCHES[name](Path(folder) / name))
     sys.exit(0 if all(met) else 1)

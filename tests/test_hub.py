@@ -545,11 +545,13 @@ def hub_says(window, seconds=60):
 
 
 @proves("faq-time", [0])
-def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry):
+def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
     window = begun["short"]
     window.page.get_by_text("its time is up then. Save your files.").wait_for(timeout=60000)
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
+    began = time.monotonic()
     assert "the time of its profile, two minutes, was up" in hub_says(window)
+    record_property("measured", f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab noticed, the hub's page says why it ended")
     assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
 
 
@@ -564,11 +566,12 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
 # ---------------------------------------------------------------- restarts, after all that a restart would disturb
 
 @pytest.mark.parametrize(("verb", "service"), [("stop", "hub"), ("kill", "hub"), ("stop", "proxy")])
-def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, kernel, triton, verb, service):
+def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, kernel, triton, verb, service, record_property):
     job, value = alice.job(), f"{verb} {service}"
     kernel.prints(f"kept = {value!r}")
     number = f"cat /run/jupyterhub-{service}.pid"
     before = triton.run("hub", number).stdout
+    began = time.monotonic()
     triton.run("hub", f"hub-services {verb} {service}; HUB_OPTIONS={'--debug' if service == 'hub' else ''} hub-services start {service}")
     hub.answers(triton)
     assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, "it is a new one, and it runs"
@@ -576,6 +579,7 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, ke
     while alice.ask("GET", "/api/status").status != 200:
         assert time.monotonic() < until, "the server is not found again"
         time.sleep(0.2)
+    record_property("measured", f"the {service} {'killed (-9)' if verb == 'kill' else 'stopped'} and started: its server answers again after {time.monotonic() - began:.0f} s")
     assert kernel.prints("print(kept)") == value
     assert alice.job() == job
     alice.open(f"/user/{alice.user}/lab?reset")

@@ -113,24 +113,27 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(runnin
     triton.run("login", "scancel --me", window.user)
 
 
-def test_a_start_that_is_cancelled_says_so(visit, closed, triton):
+def test_a_start_that_is_cancelled_says_so(visit, closed, triton, record_property):
     window = visit()
     waits_in_queue(window)
+    began = time.monotonic()
     triton.run("login", "scancel --me", window.user)
     window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
+    record_property("measured", f"scancel in the middle of a start: the page says so after {time.monotonic() - began:.0f} s")
 
 
 def node_of(triton, window):
     return triton.run("login", "squeue --me --noheader --format=%B", window.user).stdout.strip()
 
 
-def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(running, visit, triton):
+def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(running, visit, triton, record_property):
     node = node_of(triton, running)
     triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
     try:
         window = visit()
         window.start(TINY)
         assert node_of(triton, window) != node and lives(running)
+        record_property("measured", "a node drained: its server was not lost, and the next one started on another node")
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume")
         triton.run("login", "scancel --me", window.user)
