@@ -1,7 +1,7 @@
 """Measure each type of page in a real Chromium, and check the HTML of all: `make page-quality`.
 
 For each page, on a phone (390 pixels wide, a slow network) and on a desktop (1280): what it transfers and asks for, and Lighthouse's
-scores beside the least that they may be. A busy machine only ever lowers the performance, so the best of three runs counts.
+scores beside the least that they may be; and how soon a question has its results. A busy machine only ever lowers the performance, so the best of three runs counts.
 A folder and pages on the command line measure another site: `page_quality.py FOLDER index.html more.html`.
 """
 import contextlib
@@ -16,11 +16,14 @@ import threading
 from pathlib import Path
 from urllib.parse import urlparse
 
+from playwright.sync_api import sync_playwright
 from test_browser import CHROMIUM, FLAGS
 from test_page_quality import KILOBYTES, REQUESTS, TYPES
+from test_search import QUESTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE = ROOT / ".node"
+MILLISECONDS = 100      # from a letter to the results
 LEAST = {"performance": 99, "accessibility": 100, "best-practices": 100, "seo": 100}
 FORMS = {
     "phone": ["--screenEmulation.width=390", "--screenEmulation.height=844"],
@@ -103,11 +106,37 @@ def invalid(folder):
     return [f"{Path(page['filePath']).relative_to(folder)}:{fault['line']}: {fault['message']}" for page in json.loads(done.stdout) for fault in page["messages"]]
 
 
+TYPE = """async questions => {
+    const took = [];
+    for (const question of questions) {
+        const began = performance.now();
+        show(await Promise.all((await search(question)).slice(0, 8).map(entry)));
+        took.push(performance.now() - began);
+    }
+    return took;
+}"""
+
+
+def typing(address):
+    """Print in how many milliseconds a typed question has its results, of those in tests/questions.toml; return what is wrong with that."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(f"{address}/{TYPES[1]}")
+        page.evaluate(TYPE, ["a"])      # the index comes with the first letter
+        took = sorted(page.evaluate(TYPE, [question for question, *_ in QUESTIONS]))
+        browser.close()
+    middle, slow = took[len(took) // 2], took[len(took) * 19 // 20]
+    print(f"search: {len(took)} questions, half of them answered within {middle:.0f} ms, 19 of 20 within {slow:.0f} ms")
+    return [f"one question of 20 takes more than {slow:.0f} ms, not {MILLISECONDS}"] * (slow > MILLISECONDS)
+
+
 def main(folder=ROOT / "_build/html", *names):
     folder = Path(folder).resolve()
     print(f"{'':51}{'transferred':>9}{'':14}{' '.join(LEAST)}")
     with served(folder) as address:
         wrong = [fault for name in names or TYPES for form in FORMS for fault in measure(address, name, form)]
+        wrong += [] if names else typing(address)
     wrong += invalid(folder)
     print(*wrong, f"{len(wrong)} faults" if wrong else f"No faults, and valid HTML on {len(list(folder.rglob('*.html')))} pages.", sep="\n")
     return bool(wrong)

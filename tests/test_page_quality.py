@@ -32,11 +32,11 @@ def violations(opened):
     return [(fault["id"], node["html"][:150], node["failureSummary"][:250]) for fault in faults for node in fault["nodes"][:3]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize(("width", "scheme", "zoom"), [(320, "light", 1), (320, "dark", 1), (1280, "light", 1), (1280, "dark", 1), (1280, "light", 2)])
 @pytest.mark.parametrize("name", TYPES)
-def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, page):
-    opened = page(name, width, color_scheme=scheme)
+def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, page):
+    width //= zoom
+    opened = page(name, width, color_scheme=scheme, device_scale_factor=zoom)
     opened.wait_for_load_state("networkidle")
     for label in opened.locator(".sd-tab-set > label").all():
         label.click()
