@@ -28,7 +28,7 @@ def violations(opened):
     """(rule, element, what to mend) of each fault that axe finds on an open page."""
     from axe_playwright_python.sync_playwright import Axe
 
-    faults = Axe().run(opened).response["violations"]
+    faults = Axe().run(opened, options={"resultTypes": ["violations"]}).response["violations"]
     return [(fault["id"], node["html"][:150], node["failureSummary"][:250]) for fault in faults for node in fault["nodes"][:3]]
 
 
@@ -48,9 +48,9 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, pag
 def test_axe_finds_nothing_on_any_other_page_either(page, site):
     opened, found = page("index.html", color_scheme="dark"), []
     top = opened.url.removesuffix("/index.html")
-    for path in html_pages(site):
-        opened.goto(f"{top}/{path.relative_to(site).as_posix()}", wait_until="load")
-        found += [(path.name, *fault) for fault in violations(opened)]
+    for name in {path.relative_to(site).as_posix() for path in html_pages(site)} - set(TYPES):
+        opened.goto(f"{top}/{name}", wait_until="load")
+        found += [(name, *fault) for fault in violations(opened)]
     assert found == []
 
 

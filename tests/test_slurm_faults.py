@@ -41,8 +41,8 @@ class Checkout:
         return self.triton.run("login", f"cd $WRKDIR/guide && {command}", self.user, **options)
 
     def at_a_terminal(self, command):
-        """Start `command` at a terminal of its own on the login node; return the pid of that there."""
-        started = self.triton.start("login", f"cd $WRKDIR/guide; echo $$; exec script --quiet --flush --command '{command}' said >/dev/null",
+        """Start `command` at a terminal of its own on the login node, where Ctrl-C works also if it does not here; return the pid of that there."""
+        started = self.triton.start("login", f"cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet --flush --command '{command}' said >/dev/null",
                                     self.user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.started.append(started)
         return started.stdout.readline().strip()

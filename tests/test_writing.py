@@ -1,4 +1,5 @@
 """Who writes here gets what the page How to write here promises: a template that passes, a server that shows a change, a check of one page."""
+import http.client
 import re
 import signal
 import socket
@@ -47,7 +48,7 @@ def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
                 try:
                     if text in urllib.request.urlopen(f"http://127.0.0.1:{port}/triton/tut/my-page.html").read().decode():
                         return True
-                except OSError:
+                except (OSError, http.client.HTTPException):    # it is not there yet, or is being written
                     pass
                 time.sleep(0.1)
             return False
