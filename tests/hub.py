@@ -126,13 +126,15 @@ class Lab(Window):
 
     def states(self, last, seconds=60):
         """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
-        said = []
+        said, more = [], 5      # the texts come a moment after the state
         for _ in range(seconds * 5):
             texts = [self.page.locator(where).all_inner_texts() for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")]
             now = " ".join(" ".join(text) for text in texts)
             if now not in said:
                 said.append(now)
             if self.page.locator(f".jp-Notebook-ExecutionIndicator[data-status={last}]").count():
+                more -= 1
+            if not more:
                 break
             self.page.wait_for_timeout(200)
         return "\n".join(said)

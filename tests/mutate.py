@@ -35,6 +35,7 @@ FACTS = "triton/facts.toml"
 # What is run, in this order: first what is cheap. A file that is not there is left out.
 TESTS = ["test_facts.py", "test_seed.py", "test_literals.py", "test_console_blocks.py", "test_faq.py", "test_claims.py", "test_site.py"]
 CONSOLE = "test_console_blocks.py"     # of use only if what is typed changes: in a console block, a shown file, or a fact
+NAMES = {"test_faq.py": ["test_faq.py", "faq.py"], "test_claims.py": ["test_claims.py"]}     # they read the facts, and the pages that are named there
 MACHINERY = {"tmp_path", "copy"}       # a test with a folder of its own is about our programs, and cannot see the guide
 LIMIT = 600                            # seconds for the tests of one mutation
 
@@ -617,7 +618,13 @@ class Copy:
 def _needed(guide, mutation, tests):
     """Those of `tests` that can see `mutation`: the console blocks are typed only if one of them has changed."""
     typed = not mutation.page.endswith(".rst") or (block := guide.block(mutation.page, mutation.line)) and block[2] in ("code-block", "rendered-file")
-    return [name for name in tests if name != CONSOLE or typed]
+    shown = {name for name, *_ in guide.shown_in(mutation)}
+
+    def reads(test):
+        text = "".join((HERE / name).read_text(encoding="utf-8") for name in NAMES.get(test, ()))
+        return not text or FACTS in shown or any(name in text for name in shown)
+
+    return [name for name in tests if reads(name) and (name != CONSOLE or typed)]
 
 
 def _failed(said):

@@ -16,7 +16,7 @@ from triton import PROMPTS, cluster
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
 PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
-CONNECTING, KERNELS = (f"triton/apps/jupyter/{name}.rst" for name in ("connecting", "kernels"))
+CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
 
 pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
 

@@ -92,6 +92,13 @@ def test_console_blocks_are_typed_only_if_what_is_typed_or_shown_has_changed():
         assert (mutate.CONSOLE in mutate._needed(GUIDE, Mutation("x", name, line, "", ""), tests)) == needed, name
 
 
+def test_faults_are_brought_about_only_for_the_pages_that_their_tests_read():
+    tests = ["test_faq.py", "test_claims.py", "test_facts.py"]
+    for name, needed in (("triton/tut/array.rst", tests[2:]), ("triton/apps/jupyter/faq.rst", [tests[0], tests[2]]), (mutate.FACTS, tests),
+                         ("triton/apps/jupyter/demo-kernel.json", tests)):
+        assert mutate._needed(GUIDE, Mutation("x", name, 5, "", ""), tests) == needed, name
+
+
 # A small guide with a test of its own, in a repository of its own, judged by the real thing.
 
 PAGE = """\
