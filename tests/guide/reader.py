@@ -9,8 +9,6 @@ from . import pages, stages
 from .terminal import GoesOn, Stuck, Terminal
 
 
-
-
 class Reader(threading.Thread):
     """Goes through the blocks of one page, in order, under an account of its own. `outcomes` holds a Future for each line."""
 
@@ -46,7 +44,7 @@ class Reader(threading.Thread):
 
     def _terminal(self, name):
         """The reader's terminal whose prompt names this host: the one used last, or a new one."""
-        host = self.hosts[name]
+        host = self.hosts[self.words.get(name, name)]
         for terminal in reversed(self.terminals):
             if terminal.host == host:
                 return terminal
@@ -83,6 +81,8 @@ class Reader(threading.Thread):
                 self.terminals.remove(terminal)
                 terminal.close()
                 return _tell(block, command, f"the prompt did not come back in {self.patience} seconds", str(stuck).splitlines())
+            if terminal.host in self.triton.nodes:
+                self.words[min(self.triton.nodes)] = terminal.host    # the page's node is the one that Slurm gave
             if terminal.host != here and not shown:
                 continue    # a shell on another host: what it says in greeting is no part of the page
             if not pages.matches(shown, printed):
