@@ -122,7 +122,7 @@ if "book" in globals().get("tags", ()):
     html_theme, html_theme_options, html_static_path, html_css_files, html_js_files, html_additional_pages = "epub", {}, ["_ext/book"], ["book.css"], [], {}
     version = time.strftime("%Y-%m-%d")
 epub_basename = books.name(project)
-epub_title, epub_author, epub_publisher, epub_identifier, epub_scheme = project, author, author, html_baseurl, "URL"
+epub_title, epub_author, epub_publisher, epub_identifier, epub_uid = project, author, author, epub_basename, epub_basename
 epub_css_files = ["book.css"]
 epub_show_urls = "no"
 epub_tocdepth = 2

@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urljoin, urlparse
 
 from docutils import nodes
+from PIL import Image
+from sphinx.transforms.post_transforms.images import ImageConverter
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {".epub": "EPUB", ".pdf": "PDF"}
@@ -44,6 +46,20 @@ def _only_what_works_on_paper(app, doctree, docname):
             link["refuri"] = urljoin(f"{app.config.html_baseurl}{docname}", link["refuri"])
 
 
+class Pictures(ImageConverter):
+    """Readers of EPUB need not know WebP."""
+
+    conversion_rules = [("image/webp", "image/png")]
+
+    def is_available(self):
+        return True
+
+    def convert(self, _from, _to):
+        with Image.open(_from) as picture:
+            picture.save(_to, "PNG", optimize=True)
+        return True
+
+
 def _open(app, name, template, context, doctree):
     """Nobody can click on paper: what stands behind a click or a tab is there. Without the style of notebook cells, which comes too late for an EPUB."""
     context["css_files"] = [file for file in context["css_files"] if "mystnb" not in str(file.filename)]
@@ -71,6 +87,7 @@ def _copy(app, error):
 def setup(app):
     if app.tags.has("book"):
         app.config.suppress_warnings = [*app.config.suppress_warnings, "epub.unknown_project_files"]     # films, which no book shows
+        app.add_post_transform(Pictures)
         app.connect("doctree-read", _text_first)
         app.connect("doctree-resolved", _only_what_works_on_paper)
         app.connect("html-page-context", _open)

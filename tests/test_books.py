@@ -53,6 +53,17 @@ def test_every_link_and_picture_of_the_epub_is_in_it_or_on_the_web(chapters):
     assert len(pages) > 25 and broken == []
 
 
+def test_the_epub_has_what_every_reader_of_epub_knows(made, chapters):
+    """What EPUBCheck 4.2 found wrong once: pictures in WebP, selectors of CSS 4, two names for one book."""
+    _, names = chapters
+    assert {posixpath.splitext(name)[1] for name in names} <= {"", ".xhtml", ".css", ".js", ".png", ".svg", ".gif", ".ncx", ".opf", ".xml"}
+    with zipfile.ZipFile(made[".epub"]) as book:
+        assert not [name for name in names if name.endswith(".css") and re.search(r":(is|where|not|has)\([^)]*,", book.read(name).decode())]
+        index, contents = (ElementTree.fromstring(book.read(next(name for name in names if name.endswith(end)))) for end in (".ncx", ".opf"))
+    uid = next(element.get("content") for element in index.iter() if element.get("name") == "dtb:uid")
+    assert uid == next(element.text for element in contents.iter() if element.tag.endswith("}identifier") and element.get("id") == contents.get("unique-identifier"))
+
+
 def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
     pages, _ = chapters
     details = [element for page in pages.values() for element in page.iter() if element.tag.endswith("}details")]
