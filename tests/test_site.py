@@ -13,6 +13,7 @@ import facts
 import nbformat
 import pytest
 from conftest import ROOT, build_site, copy_source, html_pages
+from guide.pages import sources
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
 CONF = runpy.run_path(str(ROOT / "conf.py"))
@@ -95,6 +96,19 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
             line = text.count("\n", 0, found.start()) + 1
             wrong.append(f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no word in common with the section {found[2]}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
+    address = re.compile(rf"{re.escape(FACTS['site']['repository'])}(?P<rest>[^\s>`]*)")
+    wrong, seen = [], 0
+    for name in sources():
+        for number, line in enumerate(facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1):
+            for found in address.finditer(line):
+                _, _, path = found["rest"].partition(f"/tree/{FACTS['site']['branch']}/")
+                seen += bool(found["rest"])
+                if found["rest"] and not (path and (ROOT / path).exists()):
+                    wrong.append(f"{name}:{number}: {found[0]}")
+    assert seen and not wrong, wrong
 
 
 def test_every_page_is_reached_from_the_menu(site, pages):
