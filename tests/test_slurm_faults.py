@@ -203,4 +203,4 @@ def test_a_task_waits_for_one_that_runs_its_notebook_still_and_takes_its_result(
 def test_a_task_runs_a_notebook_whose_other_run_came_to_no_result(task):
     process, result, held = task
     fcntl.flock(held, fcntl.LOCK_UN)
-    assert process.wait(60) == 0 and json.loads(result.read_text())["outcome"] == "passed"
+    assert process.wait(180) == 0 and json.loads(result.read_text())["outcome"] == "passed"
