@@ -234,7 +234,7 @@ def test_the_git_tab_commits(alice, project, triton):
     changed.hover(timeout=20000)
     changed.get_by_title("Stage this change").click()
     commits(project.page, "Say four")
-    assert "Say four" in git(triton, alice.user, "git log --format=%s -1; git status --short")
+    assert "Say four" in git(triton, alice.user, "for i in $(seq 50); do git log --format=%s -1 | grep four && break; sleep 0.2; done; git status --short")
 
 
 def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project, triton):
