@@ -484,6 +484,16 @@ def test_a_lock_of_another_git_is_waited_for_by_the_person(bare_bones, environme
     assert not list((bare_bones.path / ".git").rglob("*nbdime-git*")) and not lock.exists()
 
 
+@pytest.mark.parametrize(("pid", "host", "gone"), [("ended", os.uname().nodename, True), ("this", os.uname().nodename, False), ("ended", "elsewhere", False)])
+def test_the_lock_of_a_killed_run_is_taken_away_and_that_of_a_living_one_or_another_hosts_is_not(bare_bones, environment, pid, host, gone):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lock = bare_bones.path / ".git/config.lock"
+    lock.write_text(f"nbdime-git {ended.pid if pid == 'ended' else os.getpid()} {host}")
+    done = bare_bones.nbdime_git("enable", "--prefix", environment, ok=gone)
+    assert lock.exists() is not gone and (done.returncode == 0) is gone
+
+
 def test_a_broken_config_is_explained(bare_bones, environment):
     config = bare_bones.path / ".git/config"
     env = bare_bones.env | {"GIT_CONFIG_GLOBAL": str(config.parent / "broken")}
