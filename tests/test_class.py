@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import warnings
 import zipfile
 from pathlib import Path
@@ -26,6 +27,7 @@ from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (fixtur
 FACTS = facts.load(runner.ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
 COURSE = editions.load()
+ANSWERS = tomllib.loads((runner.ROOT / "tests/answers.toml").read_text(encoding="utf-8"))
 every_notebook = pytest.mark.parametrize("name", COURSE)
 
 
@@ -199,11 +201,12 @@ def test_links_of_a_students_copy_to_the_guide_lead_to_pages_that_it_has(site):
     assert [target for target in found if not (site / target.split("#")[0]).exists()] == []
 
 
-def ran(name, solved, tmp_path):
-    """The cells of a student's copy with so many exercises solved, run where the runner runs notebooks."""
+def ran(name, tmp_path, solved=0, answers=()):
+    """The cells of a student's copy with so many exercises solved, run where the runner runs notebooks; `answers` are tried before the solutions."""
     folder = tmp_path / "course"
+    copy = editions.student(COURSE[name], SITE, solved)
     editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
-    editions.write(folder, {f"{name}.ipynb": editions.ipynb(editions.student(COURSE[name], SITE, solved))})
+    editions.write(folder, {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})})
     notebook = runner.Notebook(name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"])
     surroundings = changes.Surroundings()
     if (absent := runner.missing(runner.load([name])[0], surroundings)) and absent[0] == "skipped":
@@ -213,32 +216,59 @@ def ran(name, solved, tmp_path):
         return runner.executed(notebook, surroundings, stop=False).cells
 
 
+def with_answers(cells, answers):
+    """The cells, and before the first solution of an exercise each answer to it, followed by the exercise's check; both know the answer by their metadata."""
+    exercises = [place for place, cell in enumerate(cells) if "exercise" in editions.tags(cell)]
+    for number, begin in reversed(list(enumerate(exercises, 1))):
+        first = next(place for place in range(begin, len(cells)) if {"solution", "stub"} & set(editions.tags(cells[place])) and cells[place]["cell_type"] == "code")
+        check = next(cell for cell in cells[begin:] if "check" in editions.tags(cell))
+        tried = []
+        for answer in (answer for answer in answers if answer["exercise"] == number):
+            given = {"source": answer["answer"].strip(), "metadata": {"tags": ["answer"]}}
+            tried += [check | given | {"id": f"answer-{len(cells)}-{len(tried)}"}, check | {"metadata": {"tags": ["checks"], "answer": answer}, "id": f"check-{len(cells)}-{len(tried)}"}]
+        cells = cells[:first] + tried + cells[first:]
+    return cells
+
+
+def text_of(cell):
+    return " ".join(output.get("text", "") or output.get("evalue", "") for output in cell.outputs)
+
+
 def failure(cell):
     return next((output for output in cell.outputs if output.output_type == "error"), None)
 
 
+def turned_away(check, answer):
+    """The check has told in a sentence of its own what is off."""
+    said = text_of(check)
+    assert failure(check), f"this check lets an answer through that is wrong, {answer}: {check.source}"
+    assert failure(check).ename in ("AssertionError", "", "ERROR") and not re.search(r"not found|No such|is not defined", said), f"{answer}: {failure(check).ename} {said}\n{check.source}"
+    assert len(said.split()) >= 4 and "Right." not in said, said
+
+
 @every_notebook
 def test_a_check_fails_on_the_empty_stub_with_a_sentence_and_nothing_else_fails(name, tmp_path):
-    for cell in ran(name, 0, tmp_path):
+    for cell in ran(name, tmp_path):
         if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
-            said = " ".join(output.get("text", "") or output.get("evalue", "") for output in cell.outputs)
-            assert failure(cell), f"this check lets an empty answer through: {cell.source}"
-            assert not re.search(r"NameError|TypeError|KeyError|not found|No such", failure(cell).ename + said), f"{said}\n{cell.source}"
-            assert len(said.split()) >= 4 and "Right." not in said
+            turned_away(cell, "empty")
         elif cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
             assert not failure(cell), f"{failure(cell).evalue}\n{cell.source}"
 
 
 @every_notebook
-def test_with_the_solutions_in_place_of_the_stubs_the_whole_notebook_runs_and_each_check_says_right(name, tmp_path):
-    checks = 0
-    for cell in ran(name, editions.exercises(COURSE[name]), tmp_path):
-        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
-            assert not failure(cell), f"{failure(cell).evalue}\n{cell.source}"
-        if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
+def test_checks_take_right_answers_and_turn_wrong_ones_away_and_with_the_solutions_the_whole_notebook_runs(name, tmp_path):
+    checks, given = 0, ANSWERS[name]
+    assert {answer["exercise"] for answer in given} == set(range(1, editions.exercises(COURSE[name]) + 1))
+    for cell in ran(name, tmp_path, editions.exercises(COURSE[name]), given):
+        kinds = cell.metadata.get("tags", [])
+        if "checks" in kinds and "wrong" in cell.metadata.answer:
+            turned_away(cell, cell.metadata.answer.wrong)
+        elif cell.cell_type == "code" and "raises-exception" not in kinds:
+            assert not failure(cell), f"{text_of(cell)}\n{cell.source}"
+        if "checks" in kinds and "right" in cell.metadata.answer or "check" in kinds:
             checks += 1
-            assert "Right." in "".join(output.get("text", "") for output in cell.outputs)
-    assert checks == editions.exercises(COURSE[name])
+            assert "Right." in text_of(cell), f"{text_of(cell)}\n{cell.source}"
+    assert checks == editions.exercises(COURSE[name]) + sum("right" in answer for answer in given)
 
 
 # ---------------------------------------------------------------- the room

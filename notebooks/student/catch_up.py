@@ -2,7 +2,7 @@
 
     python3 catch_up.py NOTEBOOK EXERCISE [--from ADDRESS]
 
-NOTEBOOK is its name or how that begins, 03; EXERCISE the number of the last one that the class has done. Those up to it are solved in the new
+NOTEBOOK is its name or how that begins, 03 or 3; EXERCISE the number of the last one that the class has done. Those up to it are solved in the new
 copy, the later ones are empty. Your own copy is kept beside it, under another name.
 """
 import argparse
@@ -29,7 +29,9 @@ def main(arguments=None):
     parser.add_argument("exercise", type=int)
     parser.add_argument("--from", dest="address", default=ADDRESS, help="where the states are, instead of the guide's site")
     options = parser.parse_args(arguments)
-    found = [path for path in sorted(Path().glob(f"{options.notebook.removesuffix('.ipynb')}*.ipynb")) if "-mine-" not in path.name]
+    begins = options.notebook.removesuffix(".ipynb")
+    begins = begins.zfill(2) if begins.isdecimal() else begins
+    found = [path for path in sorted(Path().glob(f"{begins}*.ipynb")) if "-mine-" not in path.name]
     if len(found) != 1:
         here = ", ".join(path.stem for path in found) or "none"
         parser.exit(2, f"{options.notebook!r} must be the beginning of one notebook's name in this folder; there is: {here}.\n")
