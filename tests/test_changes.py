@@ -28,7 +28,7 @@ ALL, NONE = set("abcdefg"), set()
 FILES = {
     "requirements.txt": "numpy==2\n", "tests/requirements-nbdime.txt": "nbdime==4\n", "README.md": "# The guide\n", "Makefile": "all:\n",
     "triton/bin/nbdime-git": "#!/bin/sh\n", "triton/bin/sjupyter": "#!/bin/sh\n", "triton/facts.toml": "[cluster]\n", "scicomp/git.rst": "Git\n",
-    ".venv/lib/numpy/core.py": "one = 1\n", ".venv/lib/numpy.dist-info/RECORD": "core.py\n", ".venv/bin/jupyter": "#!python\n",
+    ".venv/pyvenv.cfg": "include-system-site-packages = false\n", ".venv/lib/numpy/core.py": "one = 1\n", ".venv/lib/numpy.dist-info/RECORD": "core.py\n", ".venv/bin/jupyter": "#!python\n",
     ".venv/share/jupyter/kernels/python3/kernel.json": "{}", ".venv-nbdime/lib/nbdime.py": "two = 2\n",
     "tests/course/runner.py": "run = 1\n", "tests/course/nbval_plugin.py": "plug = 1\n", "tests/test_x.py": "test = 1\n",
     "tests/course/sanitize.toml": '[[pattern]]\nregex = "[0-9]+ s"\nreplace = "TIME"\nwhy = "times"\nchanges = "3 s"\nkeeps = "x"\n',
@@ -284,6 +284,7 @@ CHANGES = {
     "a_fact": (written("triton/facts.toml", "[hosts]\n"), NONE),
     "the_python_below": (written("system/python/bin/python3", "ELF2"), ALL),
     "the_standard_library": (written("system/python/lib/json.py", "loads = 2\n"), ALL),
+    "a_package_beside_the_python": (written("system/python/lib/site-packages/other.py"), NONE),
     "compiled_code_of_the_standard_library": (written("system/python/lib/__pycache__/json.pyc", "edoc"), NONE),
     "a_system_package": (edited("system/status", "5.2", "5.3"), ALL),
     "no_list_of_packages": (removed("system/status"), ALL),
@@ -332,6 +333,14 @@ def test_a_change_runs_exactly_the_notebooks_that_can_see_it(name, repository):
     change, expected = CHANGES[name]
     change(repository)
     assert repository.to_run() == expected
+
+
+def test_an_environment_that_sees_the_packages_beside_its_python_runs_all_when_one_changes(repository):
+    repository.write(".venv/pyvenv.cfg", "include-system-site-packages = true\n")
+    repository.pass_all()
+    assert repository.to_run() == NONE
+    repository.write("system/python/lib/site-packages/other.py")
+    assert repository.to_run() == ALL
 
 
 @pytest.mark.parametrize("name, change", {

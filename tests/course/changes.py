@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ class Surroundings:
         """The fingerprints of what every notebook can see."""
         return {
             "Python environment": _hash([_tree(self.environment)]),
-            "Python": _hash([sys.version, *map(_tree, self.python)]),
+            "Python": _hash([sys.version, *(_tree(path, self._beside_python()) for path in self.python)]),
             "lock file": _content(self.root / "requirements.txt"),
             "sanitising patterns": _hash([sanitize.nbval_file(sanitize.load(self.patterns))]),
             "validating code": _hash(f"{path.name} {_content(path)}" for path in sorted(self.code.glob("*.py"))),
@@ -73,6 +74,12 @@ class Surroundings:
     def files(self, folder):
         """The files of a course's `folder` that are no notebooks, by each folder that they lie below and by their own names; looked for once."""
         return self._once(("files", folder), lambda: _below(_files(folder)))
+
+    def _beside_python(self):
+        """The folders beside the Python that the environment was made from and whose packages it does not see."""
+        config = self.environment / "pyvenv.cfg"
+        closed = config.exists() and re.search(r"^include-system-site-packages *= *false", config.read_text(encoding="utf-8"), re.MULTILINE)
+        return ("site-packages", "dist-packages") if closed else ()
 
     def _once(self, key, compute):
         if key not in self.seen:
@@ -264,8 +271,8 @@ def _content(path):
         return "absent"
 
 
-def _tree(top):
-    """Of a folder's files, by what changes whenever one is written (the inode's own time, which no program can set back)."""
+def _tree(top, without=()):
+    """Of a folder's files, by what changes whenever one is written (the inode's own time, which no program can set back); folders `without` left out."""
     entries, folders = [], [os.fspath(top)]
     while folders:
         folder = folders.pop()
@@ -273,7 +280,7 @@ def _tree(top):
             with os.scandir(folder) as found:
                 for entry in found:
                     if entry.is_dir(follow_symlinks=False):
-                        if entry.name != "__pycache__":
+                        if entry.name != "__pycache__" and entry.name not in without:
                             folders.append(entry.path)
                     else:
                         status = entry.stat(follow_symlinks=False)
