@@ -29,6 +29,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FACTS = "triton/facts.toml"
@@ -653,15 +655,26 @@ def pytest_collection_modifyitems(session, config, items):
 
 
 def pytest_sessionstart(session):
-    global _session
-    _session = session
+    global _session, _named
+    _session, _named = session, set()       # and how well the failures so far name what is wrong
 
 
 def pytest_runtest_logreport(report):
-    """Stop at the first failure that names the line: no other test can say more."""
+    """Stop at the first failure that names the line, for no other test can say more; and after the file of one that names the page."""
     shown = json.loads(os.environ["MUTATE"])["shown"]
-    if report.failed and grade(f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown) == "line":
-        _session.shouldfail = "page and line are named"
+    if report.failed:
+        found = grade(f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown)
+        _named.add(found)
+        if found == "line":
+            _session.shouldfail = "page and line are named"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    result = yield
+    if "page" in _named and nextitem and nextitem.path != item.path:
+        _session.shouldfail = "the page is named"
+    return result
 
 
 # The command.
