@@ -3,10 +3,12 @@
 `course_solutions` says whose solutions are out: "all", "none", or a list of names of notebooks. The directive `run-sheet` writes
 what an instructor needs of each notebook. editions.py makes the editions.
 """
+import functools
 import hashlib
 import json
 import re
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import editions
@@ -14,7 +16,10 @@ import slides
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
+from myst_parser.config.main import MdParserConfig
+from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.docutils_ import Parser
+from myst_parser.parsers.mdit import create_md_parser
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
@@ -51,26 +56,45 @@ def _download(app, name, template, context, doctree):
     context["body"] = re.sub(rf'<a (?=[^>]*href="[./]*{FOLDER}/[^"]+[.](?:ipynb|md|zip)")', "<a download ", context.get("body", ""))
 
 
+def _begin(app):
+    """Make the editions beside the build, which waits for them at its end: they take as long as some pages."""
+    app.editions_made = None
+    if app.builder.name != "html":
+        return
+    course, config = editions.load(), app.config
+    seen = hashlib.sha256(repr([course, config.facts, config.course_solutions, editions.data_files(), *map(Path.read_bytes, editions.STUDENT.iterdir())]).encode()).hexdigest()
+    made = Path(app.doctreedir, "course-made")
+    if not (Path(app.outdir, FOLDER).exists() and made.exists() and made.read_text() == seen):
+        pool = ProcessPoolExecutor(1)
+        app.editions_made = pool.submit(editions.published, course, config.html_baseurl, config.facts, config.course_solutions), pool, made, seen
+
+
 def _offer(app, error):
-    if error or app.builder.name != "html":
+    if not app.editions_made:
         return
-    made, target = Path(app.doctreedir, "course-made"), Path(app.outdir, FOLDER)
-    course = editions.load()
-    seen = hashlib.sha256(repr([course, app.config.facts, app.config.course_solutions, editions.data_files(), *map(Path.read_bytes, editions.STUDENT.iterdir())]).encode()).hexdigest()
-    if target.exists() and made.exists() and made.read_text() == seen:
-        return
-    try:
-        files = editions.published(course, app.config.html_baseurl, app.config.facts, app.config.course_solutions)
-    except editions.CourseError as wrong:
-        raise ExtensionError(str(wrong)) from None
+    files, pool, made, seen = app.editions_made
+    with pool:
+        if error:
+            return
+        target = Path(app.outdir, FOLDER)
+        try:
+            content = files.result()
+        except editions.CourseError as wrong:
+            raise ExtensionError(str(wrong)) from None
     shutil.rmtree(target, ignore_errors=True)
-    editions.write(target, files)
+    editions.write(target, content)
     made.write_text(seen)
+
+
+@functools.cache
+def _parser():
+    return create_md_parser(MdParserConfig(), DocutilsRenderer)
 
 
 def _markdown(text):
     document = new_document("note", get_default_settings(Parser))
-    Parser().parse(text, document)
+    _parser().options["document"] = document
+    _parser().render(text)
     return document.children
 
 
@@ -112,5 +136,6 @@ def setup(app):
     app.connect("source-read", _show)
     app.connect("doctree-read", _say_minutes)
     app.connect("html-page-context", _download)
+    app.connect("builder-inited", _begin)
     app.connect("build-finished", _offer)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
