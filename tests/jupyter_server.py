@@ -31,14 +31,16 @@ def ask(path, data=None, method=None):
     return json.loads(text) if text else None
 
 def channels_of(kernel, request, seconds):
-    for attempt in range(10):     # until the kernel is there, the server hangs up
+    until = time.monotonic() + seconds
+    while True:     # until the kernel is there, the server hangs up
         try:
-            channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=seconds,
+            channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=until - time.monotonic(),
                                                    header=["Authorization: token " + token])
+            channels.settimeout(seconds)
             channels.send(json.dumps(request))
             return channels
         except (websocket.WebSocketException, OSError):
-            if attempt == 9:
+            if time.monotonic() > until - 2:
                 raise
             time.sleep(1)
 

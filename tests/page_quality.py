@@ -93,13 +93,15 @@ def measure(address, name, form):
     print(f"{name:42}{form:9}{size:6.0f} kB{requests:4} requests   " + "  ".join(f"{score:3}" for score in scores.values()), flush=True)
     wrong = [f"{category} {score}, not {LEAST[category]}: {'; '.join(lowered[category])}" for category, score in scores.items() if score < LEAST[category]]
     wrong += [f"it asks other hosts: {', '.join(sorted(others))}"] * bool(others)
-    wrong += [f"it transfers {size:.0f} kB, not {KILOBYTES}"] * (size > KILOBYTES) + [f"{requests} requests, not {REQUESTS}"] * (requests > REQUESTS)
+    most = REQUESTS if "?" not in name else 2 * REQUESTS    # a question asks the index too
+    wrong += [f"it transfers {size:.0f} kB, not {KILOBYTES}"] * (size > KILOBYTES) + [f"{requests} requests, not {most}"] * (requests > most)
     return [f"{name}, {form}: {fault}" for fault in wrong]
 
 
 def invalid(folder):
-    """Where the HTML of a page in `folder` breaks the standard: file:line and the rule."""
-    command = [NODE / "node_modules/.bin/html-validate", "--config", ROOT / "tests/node/.htmlvalidate.json", "--formatter", "json", f"{folder}/**/*.html"]
+    """Where the HTML of a page in `folder` breaks the standard: file:line and the rule; JupyterLab's own pages, in lite/, are not ours."""
+    pages = [path for path in folder.rglob("*.html") if path.relative_to(folder).parts[0] != "lite"]
+    command = [NODE / "node_modules/.bin/html-validate", "--config", ROOT / "tests/node/.htmlvalidate.json", "--formatter", "json", *pages]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": f"{NODE}/bin:{os.environ['PATH']}"})
     if done.returncode not in (0, 1) or not done.stdout:
         sys.exit(f"html-validate failed:\n{done.stderr}")

@@ -108,6 +108,8 @@ CASES = {
     "passes_fine": Case([FINE, cell("print(1 + 1)", stream("2\n"))]),
     "passes_the_same_image": Case([cell(shows(picture(0)), image_output(picture(0)))]),
     "passes_an_image_smoothed_otherwise": Case([cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]),
+    "passes_what_a_semicolon_hides": Case([cell("40 + 2;")]),
+    "passes_the_last_result": Case([cell("40 + 2", new_output("execute_result", data={"text/plain": "42"})), cell("_ + 1", new_output("execute_result", data={"text/plain": "43"}))]),
     "passes_stderr_that_is_declared": Case([cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"), tags=["writes-stderr"])]),
     "passes_a_file_that_is_removed_again": Case([cell("open('stray', 'w').close()"), cell("import os; os.remove('stray')")]),
     "passes_temporary_files": Case([cell("import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()")]),

@@ -53,6 +53,8 @@ class Guard:
         self.files = self.files or self._files()
         kernel = item.parent.kernel
         kernel.await_reply = lambda msg_id, timeout=None: self._await_reply(kernel, msg_id)
+        # With a history, as Jupyter runs cells: without it `_` and Out are empty, and a semicolon hides no output.
+        kernel.execute_cell_input = lambda source, allow_stdin=None: kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item):
