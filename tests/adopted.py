@@ -14,7 +14,7 @@ from pathlib import Path
 from conftest import ROOT, copy_source
 
 INVENTED = tomllib.loads((ROOT / "tests/adopted.toml").read_text(encoding="utf-8"))
-TESTS = ["test_facts.py", "test_console_blocks.py", "test_literals.py", "test_course.py"]
+TESTS = ["test_facts.py", "test_console_blocks.py", "test_literals.py", "test_course.py", "test_claims.py", "test_faq.py"]
 
 
 def rename(text, names):
