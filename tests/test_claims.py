@@ -613,10 +613,9 @@ def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, us
 def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end(triton, user):
     with Ssh(triton, "laptop", user, f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 --mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'") as ssh:
         ssh.waits_for(re.escape(HOSTS["domain"]))
-        job = triton.run("login", "squeue --me --noheader --name=broken --format=%i", user).stdout.strip()
-        assert job
+        job, node = triton.run("login", "squeue --me --noheader --name=broken --format='%i %N'", user).stdout.split()
     ended(triton, user, job, seconds=30)
-    assert "sleep 77" not in triton.run("c1", f"ps -u {user} -o args", check=False).stdout
+    assert "sleep 77" not in triton.run(node, f"ps -u {user} -o args", check=False).stdout
 
 
 def test_scancel_me_stops_all_of_yours(triton):

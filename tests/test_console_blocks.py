@@ -1,4 +1,5 @@
 """Every command that the guide prints is typed on the small cluster, and prints what the guide says."""
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from triton import cluster
 LIST = Path(__file__).with_suffix(".toml")
 NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
 LOGIN, NODE = (f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node"))     # as prompts say it
+PARTITION = re.compile(r"(?:-p|--partition)[ =](\S+?)(?:`|\s|$)")
 MOST_NOT_RUN = 0.03   # of the console blocks
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
 RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(block.page, {})]
@@ -29,6 +31,16 @@ def readers(triton, request):
     yield found
     for reader in found.values():
         reader.join(300)
+
+
+def test_a_command_asks_for_the_partition_that_its_page_explains():
+    """Another one would do as well, and teach something else."""
+    wrong = []
+    for block in BLOCKS:
+        explained = PARTITION.findall(" ".join(re.findall("``[^`]+``", pages.read(block.page))))
+        asked = [(command.line, name) for command in block.commands if re.match("srun|salloc|sbatch|sjupyter", command.text) for name in PARTITION.findall(command.text)]
+        wrong += [f"{block.page}:{line}: the page explains no ``-p {name}``" for line, name in asked if name not in explained]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)

@@ -192,7 +192,7 @@ def address(literal, page, reality):
     site = cluster.facts()["site"]["url"]
     if literal.text.startswith(site):
         name = literal.text.removeprefix(site)
-        return "" if name in published() else f"the site publishes no file {name}"
+        return "" if name in {str(Path(page.name).parent / file) for file in page.files} else f"this page publishes no file {name}"
     if host != "localhost" and host not in facts("hosts"):
         return f"{host} is no host of triton/facts.toml"
     if port not in PORTS or path:
@@ -200,9 +200,7 @@ def address(literal, page, reality):
     return ""
 
 
-def published():
-    """The files that the site has beside its pages."""
-    return {str((Path(name).parent / file)) for name in pages.sources() for file in Page(name).files}
+SAYS = {"hub": r"Hub\b|browser|proxy", "node": r"\bnodes?\b", "domain": r"\bends? (in|with)\b|domain"}     # what a sentence with such a name speaks of
 
 
 def host(literal, page, reality):
@@ -212,6 +210,9 @@ def host(literal, page, reality):
         inside, outside = f"{names['node']}.{names['domain']}", names["login"]
         pattern = re.compile(".*".join(map(re.escape, text.split("*"))))
         return "" if pattern.fullmatch(inside) and not pattern.fullmatch(outside) else f"it does not tell {inside} from {outside}"
+    for name, value in (("hub", names["hub"]), ("node", names["node"]), ("domain", f".{names['domain']}")):
+        if text == value and not re.search(SAYS[name], page.sentence(literal)):
+            return f"it is the {name} of triton/facts.toml, and this sentence is not about that"
     if text == f".{names['domain']}":
         return "" if reality.resolves("login", names["node"] + text) else f"no compute node is called {names['node']}{text}"
     if text == "localhost":

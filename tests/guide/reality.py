@@ -174,7 +174,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         printed = re.findall(r"(?<=\s)[A-Z]/[A-Z](?=\s)", self._jobs["waiting"])
         return {"states": states - {"?"}, "codes": codes & shown, "reasons": {name for name in reasons if not name.isdigit()},
                 "columns": set(columns), "partitions": set(partitions), "unknown": printed[0] if printed else None,
-                "steps": set(re.findall(r"^\d+\.([a-z]+)", self._jobs["steps"], re.MULTILINE))}
+                "steps": set(re.findall(r"^[\d_]+\.([a-z]+)", self._jobs["steps"], re.MULTILINE))}
 
     @fixed
     def _jobs(self):
