@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from facts import substitute
 from guide import pages
+from guide.literals import simple_commands
 from guide.reader import Reader
 from triton import cluster
 
@@ -41,6 +42,24 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
         asked = [(command.line, name) for command in block.commands if re.match("srun|salloc|sbatch|sjupyter", command.text) for name in PARTITION.findall(command.text)]
         wrong += [f"{block.page}:{line}: the page explains no ``-p {name}``" for line, name in asked if name not in explained]
     assert wrong == []
+
+
+def test_who_goes_over_the_gateway_is_outside():
+    gateway = cluster.facts()["hosts"]["gateway"]
+    assert [f"{block.page}:{command.line}: it is typed on {command.host}" for block in BLOCKS for command in block.commands
+            if gateway in command.text and command.host != "outside"] == []
+
+
+@pytest.mark.parametrize("block", [block for block in RUN if any(re.match("module load", command.text) for command in block.commands[:-1])], ids=lambda block: block.name)
+def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
+    """A program that the block runs next, or else the variables that it shows: another module would do as well, and teach something else."""
+    place = next(number for number, command in enumerate(block.commands) if re.match("module load", command.text))
+    load, rest = block.commands[place], block.commands[place + 1:]
+    if any(re.match(r"module|env\b|echo \$|printenv", command.text) for command in rest):
+        return      # what it shows is compared
+    programs = {words[0] for command in rest for words in simple_commands(command.text) if re.fullmatch(r"[\w-]+", words[0])}
+    look = f"before=:$PATH:; {load.text}; for one in {' '.join(sorted(programs))}; do found=$(type -P $one) && case $before in *:${{found%/*}}:*) ;; *) echo $one;; esac; done"
+    assert triton.run("login", look, triton.account()).stdout.split(), f"{block.page}:{load.line}: no program that follows is of that module: {', '.join(sorted(programs))}"
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)

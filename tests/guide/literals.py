@@ -345,8 +345,11 @@ def ending(literal, page, reality):
     if not re.fullmatch(r"\.\w+", text):
         return None
     near = {path.suffix for path in (pages.ROOT / page.name).parent.iterdir()} | {Path(name).suffix for name in page.files}
-    made = {Path(name).suffix for name in reality.made_files}
-    return "" if text in (near | made) - {".rst"} or mimetypes.guess_type("x" + text)[0] == "text/plain" else None
+    if text in near - {".rst"}:
+        return ""
+    if text in {Path(name).suffix for name in reality.made_files} or mimetypes.guess_type("x" + text)[0] == "text/plain":
+        return "" if re.search(r"\bfiles?\b|\bending", page.sentence(literal)) else "it is the ending of a file's name, and this sentence is not about that"
+    return None
 
 
 def file(literal, page, reality):
@@ -413,7 +416,7 @@ def slurm_word(literal, page, reality):
 
 
 def slurm_sign(literal, page, reality):
-    """#SBATCH, %a, %20, the % of an array, the _ in a task's number, the name of an output."""
+    """#SBATCH, %a, %20, the % of an array, the _ in a task's number, how the name of an output begins."""
     text = literal.text
     if text.startswith("#") and len(text) > 1:
         return "" if reality.is_string("sbatch", text) else "sbatch does not look for it"
@@ -429,8 +432,6 @@ def slurm_sign(literal, page, reality):
         return "" if begins and any(name.startswith(text) for name in reality.environment) else None
     if text.endswith("-") and text[:-1].isalpha():
         return "" if any(name.startswith(text) for name in reality.job_files) else "no output of a job begins so"
-    if re.fullmatch(r"\.\w+", text) and any(re.fullmatch(r"[a-z]+-\d+" + re.escape(text), name) for name in reality.job_files):
-        return ""
     return None
 
 
