@@ -5,9 +5,11 @@ that a rule of ours wins without a fight, and without its web fonts. What scroll
 
 `frontend_hosts`: what a console block says of the computer on which it is typed, by the host in its first prompt.
 """
+import functools
 import hashlib
 import itertools
 import os
+import posixpath
 import re
 import shutil
 from importlib.resources import files
@@ -20,6 +22,7 @@ WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
 PROMPT = re.compile(r'<span class="gp">\w+@(\w+):')
 # What only some pages need, by a part of the file's name, and what in a page needs it.
 WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts'}
+CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'     # in the list of all pages
 # What no page needs: templates/ and static/guide.js do without.
 NEVER = ("jquery", "javascript_frameworks", "doctools", "sphinx_highlight", "pygments", "searchtools", "language_data")
 
@@ -79,8 +82,26 @@ def sized(app, match):
     return tag.replace("<img", '<img loading="lazy" decoding="async"')
 
 
-def context(app, name, template, context, doctree):
-    """Give the templates the page's one style sheet and one script."""
+def menu(app, menus, name, made, **options):
+    """The list of all pages as Sphinx makes it, `made(**options)`, which copies a thousand pages once for each of them.
+
+    Here pages beside each other share one, kept in `menus`: they differ only in which page is marked as the current one.
+    """
+    parent = app.builder.relations.get(name, [None])[0]
+    if parent is None or name in app.env.toctree_includes:
+        return made(**options)
+    place, uri = (parent, posixpath.dirname(name)), posixpath.basename(app.builder.get_target_uri(name))
+    if place not in menus:
+        text = made(**options)
+        menus[place] = re.sub(CURRENT, rf'<li class="\1"><a class="reference internal" href="{uri}">', text)
+        return text
+    text, count = re.subn(rf'<li class="(toctree-l\d)"><a class="reference internal" href="{re.escape(uri)}">',
+                          r'<li class="\1 current"><a class="current reference internal" href="#">', menus[place])
+    return text if count == 1 else made(**options)
+
+
+def context(app, name, template, context, doctree, menus):
+    """Give the templates the page's one style sheet and one script, and a quick list of all pages."""
     if app.builder.format != "html":
         return
     body = usable(context.get("body", ""), app.config.frontend_hosts)
@@ -88,6 +109,7 @@ def context(app, name, template, context, doctree):
     for kind, suffix in (("css", "css"), ("script", "js")):
         paths = [str(getattr(file, "filename", file)) for file in context[f"{kind}_files"]]
         context[f"frontend_{suffix}"] = bundle(app, [path for path in paths if wanted(path, body)], suffix)
+    context["toctree"] = functools.partial(menu, app, menus, name, context["toctree"])
 
 
 def tidy(app, error):
@@ -100,6 +122,8 @@ def tidy(app, error):
 def setup(app):
     app.add_config_value("frontend_hosts", {}, "html")
     app.config.templates_path.append(str(OURS / "templates"))
-    app.connect("html-page-context", context, priority=900)
+    menus = {}
+    app.connect("env-updated", lambda app, env: menus.clear())
+    app.connect("html-page-context", functools.partial(context, menus=menus), priority=900)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,6 +12,7 @@ import anchors
 import facts
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from conftest import ROOT, build_site, copy_source, html_pages
 from guide.pages import sources
 
@@ -109,6 +110,19 @@ def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
                 if found["rest"] and not (path and (ROOT / path).exists()):
                     wrong.append(f"{name}:{number}: {found[0]}")
     assert seen and not wrong, wrong
+
+
+def test_the_menu_marks_the_page_on_which_it_stands_and_those_above_it(site):
+    marked = 0
+    for path in html_pages(site):
+        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        items = page.select("nav#menu li.current")
+        assert [link["href"] for link in page.select("nav#menu a.current, nav#menu a[href='#']")] == [item.a["href"] for item in items[-1:]], path
+        if items:       # the front page and the search are in no menu
+            assert [item.find_parent("li") for item in items] == [None, *items[:-1]], f"{path}: one in the other"
+            assert items[-1].a["href"] == "#" and page.h1.text.startswith(items[-1].a.text), f"{path}: {items[-1].a.text}"
+            marked += 1
+    assert marked > 20
 
 
 def test_every_page_is_reached_from_the_menu(site, pages):
