@@ -129,7 +129,7 @@ endif
 	@.venv/bin/python -m bash_kernel.install --sys-prefix >/dev/null
 	@# Paid once, since notebooks run where nothing can be written: the list of fonts, and the bytecode of what kernels and builds import.
 	@MPLCONFIGDIR=.venv/share/matplotlib-cache PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' \
-	    ipykernel.kernelapp ipykernel.zmqshell jupyter_client.manager bash_kernel.kernel nbclient nbval.plugin matplotlib.pyplot jupytext pytest \
+	    ipykernel.kernelapp ipykernel.zmqshell jupyter_client.manager bash_kernel.kernel nbclient nbval.plugin psutil PIL.Image PIL.ImageChops matplotlib.pyplot jupytext pytest \
 	    myst_nb.sphinx_ext nbconvert sphinx.cmd.build sphinx.writers.html5 sphinx_design sphinx_revealjs snowballstemmer html_to_markdown bs4 2>/dev/null || true
 	@printf %s "$(CURDIR)" > $@
 
