@@ -4,19 +4,10 @@ import re
 import facts
 import pytest
 from conftest import ROOT, build_site
+from guide import pages
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
-PAGES = sorted(path for top in ("triton", "scicomp", "notebooks") for path in (ROOT / top).rglob("*.rst")) + [ROOT / "index.rst"]
-
-
-def published_files():
-    """The files that pages show and publish with their facts filled in."""
-    for page in PAGES:
-        for name in re.findall(r"^ *\.\. rendered-file:: (\S+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
-            yield page.parent / name
-
-
-SOURCES = [*PAGES, *published_files()]
+SOURCES = [ROOT / name for name in pages.sources() + pages.shown_files()]
 
 
 def values(table=FACTS, prefix=""):
@@ -80,6 +71,16 @@ def test_the_profiles_say_one_thing_in_words_and_to_slurm():
     for profile in FACTS["profiles"]:
         days, hours = re.fullmatch(r"(?:(\d+)-)?0*(\d+):00:00", profile["slurm_time"]).groups()
         assert profile["time"] == (f"{days} days" if days else f"{hours} hours"), f"triton/facts.toml: {profile['name']}: {profile['time']} is not {profile['slurm_time']}"
+
+
+def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():
+    hours = [int(days or 0) * 24 + int(hours) for days, hours in (re.match(r"(?:(\d+)-)?(\d+)", profile["slurm_time"]).groups() for profile in FACTS["profiles"])]
+    memory = [int(profile["memory"].split()[0]) for profile in FACTS["profiles"]]
+    assert hours == sorted(hours, reverse=True) and memory == sorted(memory), "triton/facts.toml: the longer a profile runs, the less memory it has"
+    for page, says in (("triton/apps/jupyter.rst", "a long run time with little memory, or more memory for a short time"),
+                       ("triton/apps/jupyter/hub.rst", "Long times come with little memory, much memory with short times")):
+        assert says in " ".join((ROOT / page).read_text(encoding="utf-8").split()), f"{page} no longer says: {says}"
+
 
 
 def small_guide(folder, text):

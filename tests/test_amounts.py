@@ -1,0 +1,63 @@
+"""Each duration and size that the prose names is that of the program it speaks of: tests/amounts.toml says of which."""
+import re
+import tomllib
+from pathlib import Path
+
+import editions
+import pytest
+from guide import pages
+from guide.literals import Page
+
+LIST = tomllib.loads(Path(__file__).with_name("amounts.toml").read_text(encoding="utf-8"))
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", *map(str, range(13, 20)), "twenty"]
+NUMBERS = {name: number for number, name in enumerate(NUMBERS)} | {"a": 1, "an": 1, "half an": 0.5, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "ninety": 90}
+UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400,
+         "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+AMOUNT = re.compile(rf"\b({'|'.join(NUMBERS)}|\d+)\s+({'|'.join(UNITS)})s?\b", re.IGNORECASE)
+
+
+def amounts(name):
+    """(line, text) of the amounts in the prose of a page or the comments of a file, in order; those of triton/facts.toml are placeholders there."""
+    text = (pages.ROOT / name).read_text(encoding="utf-8")
+    text = Page(name, text).prose if name.endswith(".rst") else "\n".join(line if re.match("#[ \t]|//", line) else "" for line in text.split("\n"))
+    return [(text.count("\n", 0, found.start()) + 1, " ".join(found[0].split())) for found in AMOUNT.finditer(text)]
+
+
+def number(text):
+    """An amount as it is written or typed, in seconds or bytes."""
+    if clock := re.search(r"(\d+):(\d\d):(\d\d)$", text):
+        return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
+    count, unit = re.search(r"(?i)(half an|[a-z]+|\d+) ?([a-z]+)$", re.sub(r"(\d)G$", r"\1 GB", text)).groups()
+    return (NUMBERS[count.lower()] if count.lower() in NUMBERS else int(count)) * UNITS[unit.lower().removesuffix("s")]
+
+
+def constant(where):
+    """The number that `file: name` stands for, in seconds or bytes; that of the notebooks is what they take together, in whole hours."""
+    file, name = where.split(": ")
+    if file == "the notebooks":
+        return sum(notebook["metadata"]["course"][name] for notebook in editions.load().values()) // 60 * 3600
+    text = (pages.ROOT / file).read_text(encoding="utf-8")
+    found = re.search(rf"(?:^(?:const |\w+, )?{name} = (?:[\d.]+, )?|\b{name}\()([\d_]+(?: \* [\d_]+)*)(.*milliseconds)?", text, re.MULTILINE)
+    product = 1
+    for factor in found[1].split(" * "):
+        product *= int(factor)
+    return product / 1000 if found[2] else product
+
+
+@pytest.mark.parametrize("page", pages.sources() + pages.shown_files())
+def test_each_amount_in_the_prose_is_known_and_true(page):
+    known = LIST.get(page, [])
+    for (line, says), entry in zip(amounts(page), known, strict=False):
+        assert says == entry["says"], f"{page}:{line}: it says {says!r} where tests/amounts.toml has {entry['says']!r}"
+        if "why" in entry:
+            continue
+        true = constant(entry["is"]) if "is" in entry else number(entry["typed"])
+        assert number(says) == true, f"{page}:{line}: {says!r} is {number(says)}, and {entry.get('is') or entry['typed']} is {true}"
+        assert "is" in entry or entry["typed"] in pages.read(page), f"{page}:{line}: nothing there has {entry['typed']}"
+    more = amounts(page)[len(known):]
+    assert not more, f"{page}:{more[0][0]}: {more[0][1]!r} is not in tests/amounts.toml, which says what makes it true"
+    assert len(amounts(page)) == len(known), f"{page}: it has no {known[len(amounts(page))]['says']!r}, as tests/amounts.toml has it"
+
+
+def test_no_page_is_listed_that_is_not_there():
+    assert set(LIST) <= {*pages.sources(), *pages.shown_files()}
