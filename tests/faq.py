@@ -31,6 +31,7 @@ class Entry:
     def __init__(self, label):
         text = re.search(rf"^\.\. _{label}:$(.*?)(?=^\.\. _faq|\Z)", pages.read(FAQ), re.MULTILINE | re.DOTALL)[1]
         self.label, self.title = label, text.strip().splitlines()[0]
+        self.line = pages.read(FAQ).partition(f".. _{label}:")[0].count("\n") + 1
         self.messages, self.do = literals(self._field(text, "You see")), self._field(text, "Do")
         self.seen, self.wanted = set(), visible(label, self.messages)
 
@@ -68,6 +69,7 @@ def entry(request, record_property):
     if TESTS[found.label][name] is not None:
         found.wanted = TESTS[found.label][name]
     record_property("kind", "FAQ entry")
+    request.node.add_report_section("setup", "entry", f"{FAQ}:{found.line}")
     yield found
     for index, message in enumerate(found.messages):
         wanted = index in found.wanted

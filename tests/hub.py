@@ -153,6 +153,15 @@ class Lab(Window):
         for name in rest:
             self.click(self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first)
 
+    def offers(self, bar):
+        """The entries of one of the menus, for a moment open."""
+        self.menu(bar)
+        entries = self.page.locator(".lm-Menu-itemLabel:visible")
+        entries.first.wait_for(timeout=10000)
+        found = entries.all_inner_texts()
+        self.page.keyboard.press("Escape")
+        return found
+
     def go_into(self, folder):
         """Open a folder in the file browser, and wait until it shows another."""
         self.click(self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")), times=2)

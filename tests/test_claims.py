@@ -1,6 +1,7 @@
 """What the guide says about the cluster is so: each promise is brought about on the small cluster."""
 import json
 import re
+import shlex
 import time
 from urllib.parse import urlparse
 
@@ -9,6 +10,7 @@ import pytest
 from guide import pages
 from guide.terminal import Terminal
 from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from test_amounts import NUMBERS, UNITS
 from triton import PROMPTS, cluster
 
 FACTS = cluster.facts()
@@ -18,8 +20,12 @@ CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter
 
 
 @pytest.fixture(autouse=True)
-def claim(record_property):
+def claim(record_property, request):
+    """What the guide says where it names the test, each time a paragraph; a failure says where."""
     record_property("kind", "claim")
+    found = pages.claims(f"test_claims.py::{request.function.__name__}")
+    request.node.add_report_section("setup", "claim", "\n".join(f"{page}:{line}" for page, line, _ in found))
+    return [text for *_, text in found]
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +128,12 @@ def ask(triton, user, url, how):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server):
-    url = f"{server.url}/api"
+def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, claim):
+    url, [(does, does_not)] = f"{server.url}/api", map(literals, claim)
     with proxy(triton, user):
-        status, said = ask(triton, user, url, f"--socks5-hostname localhost:{PORT}")
+        status, said = ask(triton, user, url, f"{does} localhost:{PORT}")
         assert status == 0 and "version" in json.loads(said)
-        assert ask(triton, user, url, f"--socks5 localhost:{PORT}")[0] == 97
+        assert ask(triton, user, url, f"{does_not} localhost:{PORT}")[0] == 97
         assert ask(triton, user, url, "")[0] == 6
 
 
@@ -364,15 +370,17 @@ def test_module_load_in_a_cell_ends_with_its_line(server):
     assert kernel.prints("!echo [$DEMO_GREETING]") == "[]"
 
 
-def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server):
+def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server, claim):
+    [(not_read, read, *_)] = map(literals, claim)
+    assert not_read == ".bashrc"
     triton.run("login", "cp .bashrc bashrc-kept; { echo 'export FROM_BASHRC=1; touch ~/bashrc-was-read'; cat bashrc-kept; } > .bashrc; "
-                        "echo 'Sys.setenv(FROM_RPROFILE = 1)' > .Rprofile; rm -f bashrc-was-read", user)
+                        f"echo 'Sys.setenv(FROM_RPROFILE = 1)' > {read}; rm -f bashrc-was-read", user)
     triton.run("login", "rm bashrc-was-read", user, check=False)    # that shell read it
     try:
         kernel = server.kernel("ir")
         assert kernel.prints("cat(Sys.getenv('FROM_RPROFILE'), file.exists('~/bashrc-was-read'), Sys.getenv('FROM_BASHRC', 'unset'))") == "1 FALSE unset"
     finally:
-        triton.run("login", "mv bashrc-kept .bashrc; rm -f .Rprofile bashrc-was-read", user)
+        triton.run("login", f"mv bashrc-kept .bashrc; rm -f {read} bashrc-was-read", user)
 
 
 # ---------------------------------------------------------------- files and modules
@@ -407,6 +415,14 @@ def test_the_table_of_storage_names_folders_that_are_there(triton, user):
     assert set(table) == {PATHS["home"], PATHS["work"], PATHS["scratch"], PATHS["apps"], "/tmp"}
     triton.run("login", "ls -d " + " ".join(table), user)
     triton.run("login", f"cd; [ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ]", user)
+
+
+def test_the_biggest_stand_last_in_the_list_of_what_fills_a_home(triton, user):
+    command = next(command.text for block in pages.blocks("triton/tut/storage.rst") for command in block.commands if "sort" in command.text)
+    triton.run("login", "head -c 900K /dev/zero > less; head -c 2M /dev/zero > more", user)
+    listed = triton.run("login", f"{command}; rm less more", user).stdout
+    sizes = [float(size.rstrip("KMG")) * {"K": 1, "M": 1024, "G": 1024**2}.get(size[-1], 0) for size in re.findall(r"^\S+", listed, re.MULTILINE)]
+    assert sizes == sorted(sizes) and {"/less", "/more"} <= set(re.findall(r"/\w+$", listed, re.MULTILINE)), listed
 
 
 def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
@@ -458,12 +474,12 @@ def test_a_job_starts_in_the_folder_where_it_was_handed_in_and_writes_there(trit
 
 
 @pytest.mark.parametrize(("name", "out", "printed"), [
-    ("analysis.sh", "analysis.out", "499500\n"),
-    ("array.sh", "array_0.out array_1.out array_2.out", "Task 0 of 3: Helsinki\nTask 1 of 3: Oulu\nTask 2 of 3: Utsjoki\n"),
+    ("triton/tut/analysis.sh", "analysis.out", "499500\n"),
+    ("triton/tut/array.sh", "array_0.out array_1.out array_2.out", "Task 0 of 3: Helsinki\nTask 1 of 3: Oulu\nTask 2 of 3: Utsjoki\n"),
 ])
 def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
-    triton.write("login", f"~/{name}", pages.read(f"triton/tut/{name}"), user)
-    job = triton.run("login", f"sbatch --parsable {name}", user).stdout.strip()
+    triton.write("login", "~/shown.sh", pages.read(name), user)
+    job = triton.run("login", f"rm -f {out}; sbatch --parsable shown.sh", user).stdout.strip()
     told = triton.run("login", f"scontrol show job {job}", user).stdout
     assert f"Partition={PARTITIONS['batch']}" in told and "TimeLimit=00:05:00" in told
     ended(triton, user, job)
@@ -501,10 +517,20 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together
         time.sleep(0.1)
     assert sorted(filter(None, listed)) == [f"{job}_2 R", f"{job}_5 PD", f"{job}_7 PD"], "one at a time"
     triton.run("login", f"scancel {job}_5", user)
+    few, number = re.search(r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")).groups()
+    told = triton.run("login", f"job=$(sbatch --parsable --hold --mem=50M {few} --wrap true); scontrol show job $job; scancel $job", user).stdout
+    assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), "triton/tut/array.rst: so many at a time"
     listed = triton.run("login", f"squeue --array --noheader --jobs={job} --format=%i", user).stdout.split()
     assert f"{job}_5" not in listed and f"{job}_7" in listed
     triton.run("login", f"scancel {job}", user)
     ended(triton, user, job)
+
+
+def test_a_time_is_written_as_the_table_of_options_says(triton, user):
+    [parts] = [literals(option) and re.findall(r"(day|hour|minute|second)s", means) for option, means in rows("triton/tut/interactive.rst", "Interactive jobs") if "--time" in option]
+    job = submit(triton, user, "true", "--hold --time=01:02:00 --mem=50M", "clock.sh")
+    told = triton.run("login", f"for i in $(seq 50); do sacct --noheader --jobs={job} --format=TimelimitRaw | grep . && break; sleep 0.2; done; scancel {job}", user).stdout
+    assert int(told) * 60 == sum(count * UNITS[part] for count, part in zip((1, 2, 0), parts, strict=True)), "triton/tut/interactive.rst"
 
 
 # Reasons and states: the rows of the tables in monitoring.rst.
@@ -568,7 +594,8 @@ HOW_IT_ENDS = {
 
 
 def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
-    named = [literals(name)[0] for name, _ in rows("triton/tut/monitoring.rst", "how-it-ended")]
+    table = rows("triton/tut/monitoring.rst", "how-it-ended")
+    named = [literals(name)[0] for name, _ in table]
     assert set(named) == {*HOW_IT_ENDS, "TIMEOUT"}
     last = sorted(triton.nodes)[-1]
     jobs = {}
@@ -584,6 +611,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     finally:
         triton.run("login", f"scontrol update nodename={last} state=resume", check=False)    # it may have come back already
     by_cgroup = triton.memory == "cgroup"
+    assert "the number before the colon in ``ExitCode``" in dict(zip(named, (text for _, text in table), strict=True))["FAILED"]
     for name, (_, code) in HOW_IT_ENDS.items():
         expected = "FAILED" if name == "OUT_OF_MEMORY" and not by_cgroup else name
         assert found[name][0].startswith(expected), f"{name}: {found[name]}"
@@ -591,7 +619,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
             assert found[name][1] == code
     assert triton.run("login", "cat out-FAILED", user).stdout == "why\n"
     said = triton.run("login", "cat out-OUT_OF_MEMORY", user).stdout
-    promised = next(text for name, text in rows("triton/tut/monitoring.rst", "how-it-ended") if "OUT_OF_MEMORY" in name)
+    promised = next(text for name, text in table if "OUT_OF_MEMORY" in name)
     oom, killed = literals(promised)[1:3]
     assert (oom in said or killed in said) if by_cgroup else "exceeded" in said.lower(), said
     triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=20)
@@ -626,6 +654,24 @@ def test_scancel_me_stops_all_of_yours(triton):
 
 
 # ---------------------------------------------------------------- git
+
+def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_rebase(triton, user, claim):
+    [(ours, theirs, *_)] = map(literals, claim)
+    branches = "git init -q -b main; git config user.name x; git config user.email x@example.org; " \
+               "echo base > a; git add a; git commit -qm base; git switch -qc experiment; echo experiment > a; git commit -qam e; git switch -q main; echo mine > a; git commit -qam m; "
+    take = f"git checkout -q {ours} a; cat a; git checkout -q {theirs} a; cat a; "
+    said = triton.run("laptop", f"mkdir conflict; cd conflict; {branches} git merge -q experiment; {take} git merge --abort; git rebase -q experiment; {take} cd; rm -rf conflict", user)
+    assert [line for line in said.stdout.splitlines() if line in ("mine", "experiment")] == ["mine", "experiment", "experiment", "mine"]
+
+
+def test_the_shown_gitignore_hides_what_jupyter_and_python_leave_behind(triton, user):
+    leave = "import importlib.util, jupyter_server.services.contents.filecheckpoints as kept; print(kept.FileCheckpoints().checkpoint_dir, importlib.util.cache_from_source('a.py'))"
+    checkpoints, compiled = triton.run("login", f"{PATHS['jupyter_env']}/bin/python -c {shlex.quote(leave)}", user).stdout.split()
+    triton.run("login", f"mkdir -p ignored/{checkpoints} ignored/__pycache__; cd ignored; git init -q; touch {checkpoints}/a.ipynb {compiled} a.ipynb", user)
+    triton.write("login", "~/ignored/.gitignore", pages.read("scicomp/gitignore"), user)
+    seen = triton.run("login", "cd ignored; git status --short --untracked-files=all; rm -rf ~/ignored", user).stdout.split()
+    assert seen[1::2] == [".gitignore", "a.ipynb"], f"scicomp/gitignore: git sees {seen}"
+
 
 def notebook(source):
     return json.dumps({"cells": [{"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": [], "source": source}],

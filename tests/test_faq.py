@@ -461,6 +461,12 @@ def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry,
 
 # ---------------------------------------------------------------- the page and the tests
 
+@pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
+def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(reader, tunnel, server, place, bar, entry):
+    reader.write("menus.ipynb", ["1"])
+    assert entry in reader.lab(server, "menus.ipynb").offers(bar), f"{place}: the menu {bar} has no {entry!r}"
+
+
 def test_every_entry_has_a_test_or_a_reason(record_property):
     import test_hub     # what it proves, it writes into TESTS
     assert test_hub.proves is proves

@@ -22,6 +22,7 @@ FACTS = cluster.facts()
 LOGS = FACTS["logs"]["pattern"]
 PROFILES = [profile["name"] for profile in FACTS["profiles"]]
 BIG = next(profile["name"] for profile in FACTS["profiles"] if profile["most"] == "80 GB")     # more than is free beside 55 GB jobs
+SJUPYTER = "triton/apps/jupyter/sjupyter.rst"       # speaks of a JupyterLab without the hub: see test_faq.py
 HANGS = "import time; time.sleep(1000)"
 pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
 
@@ -250,6 +251,15 @@ def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project,
     assert ["".join(cell["source"]) for cell in cells] == ["print('two')"]
 
 
+@pytest.mark.parametrize("place, bar, entry", [menu for page in pages.sources() if page != SJUPYTER for menu in pages.menus(page)])
+def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
+    if not alice.page.url.endswith("menus.ipynb"):
+        triton.write("login", "~/menus.ipynb", notebook(["1"]), alice.user)
+        alice.open(f"/user/{alice.user}/lab/tree/home/menus.ipynb?reset")
+        Lab(alice.page).idle()
+    assert entry in Lab(alice.page).offers(bar), f"{place}: the menu {bar} has no {entry!r}"
+
+
 def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     triton.write("login", "~/held.ipynb", notebook(["answer_of_mine = 6 * 7 * 1001"]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/held.ipynb?reset")
@@ -475,7 +485,11 @@ def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
 def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
     [command] = entry.commands()
     listed = triton.run("login", command, alice.user).stdout.split()
-    assert listed[0] == LOGS.replace("*", alice.job()).replace("~", f"{FACTS['paths']['home']}/{alice.user}")
+    newest = LOGS.replace("*", alice.job()).replace("~", f"{FACTS['paths']['home']}/{alice.user}")
+    assert listed[0] == newest
+    [shown] = [command for block in pages.blocks("triton/apps/jupyter/hub.rst") for command in block.commands if command.text.endswith("tail")]
+    same = triton.run("login", f"tail {newest} | cmp - <({shown.text}) && echo same", alice.user, check=False).stdout
+    assert same == "same\n", f"triton/apps/jupyter/hub.rst:{shown.line}: not the end of the newest log"
 
 
 @proves("faq-stop")
@@ -495,7 +509,8 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
     assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
     window.to_the_control_panel()
-    window.stop_my_server()
+    [button] = re.findall(r":guilabel:`(.+?)`", entry.do)
+    window.page.get_by_role("button", name=button).click()
     ended(triton, window.user, job, seconds=20)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()

@@ -152,8 +152,12 @@ def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
 
 @needs_chromium
 def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
-    named = re.findall(r":(?:guilabel|menuselection):`([^`]+)`", pages.read("triton/apps/jupyter/hub.rst"))
-    assert [name for names in named for name in re.split(r"\s*-->\s*", names)] == [view.name for view in views if view.clicks]
+    clicked = [view.name for view in views if view.clicks]
+    named = [name for _, _, names in pages.controls("triton/apps/jupyter/hub.rst") for name in names]
+    assert list(dict.fromkeys(named))[:len(clicked)] == clicked
+    for page in pages.sources():
+        for line, role, names in pages.controls(page):
+            assert role == "menuselection" or names[0] in clicked, f"{page}:{line}: the visit has no button {names[0]!r}"
 
 
 def test_every_picture_stands_on_a_page():

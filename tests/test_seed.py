@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import facts
 import pytest
 from conftest import ROOT
+from test_facts import line_of
 
 SEED = tomllib.loads((ROOT / "tests/seed.toml").read_text(encoding="utf-8"))
 TITLES = [
@@ -77,6 +78,13 @@ def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_li
                 if link not in section["links"]]
     if missing:
         pytest.fail("\n".join(missing), pytrace=False)
+
+
+@pytest.mark.parametrize("name", SEED["facts"])
+def test_a_fact_that_the_old_page_does_not_say_is_still_so(name):
+    table, key = name.split(".")
+    known = facts.load(ROOT / "triton/facts.toml")[table].get(key)
+    assert known == SEED["facts"][name], f"triton/facts.toml:{line_of(name)}: {name} is {known!r}, and tests/seed.toml has {SEED['facts'][name]!r}"
 
 
 @pytest.mark.parametrize("page, anchor", [(entry["page"], anchor) for entry in SEED["anchor"] for anchor in entry["anchors"]])

@@ -307,6 +307,8 @@ def home_file(literal, page, reality):
         known = ntpath.expanduser.__code__.co_consts
         return home_path(f"~/{rest}", page, reality) if variable.strip("%") in known else f"Windows has no {variable}"
     if text.startswith("~/"):
+        if "``PATH``" in page.sentence(literal) and not text.endswith("/bin"):
+            return "programs are in no such folder, and this sentence is about PATH"
         return home_path(text, page, reality)
     if re.fullmatch(r"\.[a-z]+rc", text):
         return "" if reality.exists(f"~/{text}") else "a new home directory has none"
@@ -492,6 +494,9 @@ def command(literal, page, reality):
     found = reality.program(words)
     if not found:
         return None
+    for package in re.findall(r"``pip install (\w[\w-]*)``", page.cell(literal)):
+        if words[0] != "pip" and not reality.brings(package, tuple(words)):
+            return f"{package}, which is installed before it, does not bring it"
     rest = words[len(found.words):]
     if rest:
         return arguments(found, rest, literal, page, reality)

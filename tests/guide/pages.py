@@ -2,6 +2,7 @@
 
 Facts are filled in first, as Sphinx does, which leaves line numbers as they are.
 """
+import os
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,6 +47,12 @@ def sources():
     return sorted(str(path) for path in (*found, Path("index.rst")))
 
 
+def shown_files():
+    """The files that pages show and publish, as paths below the root folder."""
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in sources()}
+    return sorted({os.path.normpath(Path(page).parent / file) for page, text in texts.items() for _, _, file, *_ in _directives(page, text, "rendered-file")})
+
+
 @cache
 def read(name):
     """The text of the file `name` below the root folder, with the facts filled in; ValueError names what is no fact."""
@@ -53,6 +60,28 @@ def read(name):
     if unknown:
         raise ValueError(f"{name}:{unknown[0][0]}: there is no fact {unknown[0][1]!r}")
     return text
+
+
+def controls(name):
+    """(line, role, names) of what the page says to click: a button as one name, a menu as the names from the bar to the entry."""
+    text = read(name)
+    return [(text.count("\n", 0, found.start()) + 1, found[1], re.split(r"\s*-->\s*", found[2])) for found in re.finditer(r":(guilabel|menuselection):`([^`]+)`", text)]
+
+
+def menus(name):
+    """(page:line, menu, entry) of each entry of a menu that the page names."""
+    return [(f"{name}:{line}", *names) for line, role, names in controls(name) if role == "menuselection"]
+
+
+def claims(test):
+    """(page, line, paragraph) of each mark that names this test function of a file of tests, as `file.py::test`."""
+    found = []
+    for page in sources():
+        text = read(page)
+        for mark in re.finditer(rf":tested:`{re.escape(test)}`", text):
+            begin = max(text.rfind("\n\n", 0, mark.start()), 0)
+            found.append((page, text.count("\n", 0, mark.start()) + 1, text[begin:text.find("\n\n", mark.end())].strip()))
+    return found
 
 
 def _directives(page, text, pattern):

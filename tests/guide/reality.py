@@ -497,6 +497,12 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         return self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, text]))[0] == 0
 
     @once
+    def brings(self, package, words):
+        """Whether `pip install` of this package makes a command of which these are the first words."""
+        scripts = self.python("import sys; from importlib.metadata import distribution; print(*[file.name for file in distribution(sys.argv[1]).files])", package).split()
+        return any("-".join(words[:count]) in scripts for count in range(1, len(words) + 1))
+
+    @once
     def python_says(self, text, name):
         """Whether text is what Python ends with when it imports `name`, or takes it from the environment."""
         for code in (f"import {name}", f"import os; os.environ[{name!r}]"):
