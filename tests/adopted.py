@@ -49,7 +49,7 @@ def main(tests):
         for name in ("wheels", "hub"):      # these do not depend on the facts
             (copy / ".triton" / name).symlink_to(ROOT / ".triton" / name)
         for command in ([sys.executable, "tests/cluster/cluster.py", "apps", ".triton"],
-                        [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", *[f"tests/{name}" for name in tests or TESTS]]):
+                        [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "-n", "2", "--dist", "loadfile", *[f"tests/{name}" for name in tests or TESTS]]):
             if status := subprocess.run(command, cwd=copy).returncode:
                 return status
     return 0

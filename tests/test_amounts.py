@@ -32,10 +32,10 @@ def number(text):
 
 
 def constant(where):
-    """The number that `file: name` stands for, in seconds or bytes; that of the notebooks is what they take together, in whole hours."""
+    """The number that `file: name` stands for, in seconds or bytes; that of the notebooks is what they take together, up to the full hour."""
     file, name = where.split(": ")
     if file == "the notebooks":
-        return sum(notebook["metadata"]["course"][name] for notebook in editions.load().values()) // 60 * 3600
+        return -(-sum(notebook["metadata"]["course"][name] for notebook in editions.load().values()) // 60) * 3600
     text = (pages.ROOT / file).read_text(encoding="utf-8")
     found = re.search(rf"(?:^(?:const |\w+, )?{name} = (?:[\d.]+, )?|\b{name}\()([\d_]+(?: \* [\d_]+)*)(.*milliseconds)?", text, re.MULTILINE)
     product = 1

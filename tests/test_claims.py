@@ -1,4 +1,5 @@
 """What the guide says about the cluster is so: each promise is brought about on the small cluster."""
+import inspect
 import json
 import re
 import shlex
@@ -21,10 +22,11 @@ CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter
 
 @pytest.fixture(autouse=True)
 def claim(record_property, request):
-    """What the guide says where it names the test, each time a paragraph; a failure says where."""
+    """What the guide says where it names the test, each time a paragraph; a failure names these places, and the files that the test itself names."""
     record_property("kind", "claim")
     found = pages.claims(f"test_claims.py::{request.function.__name__}")
-    request.node.add_report_section("setup", "claim", "\n".join(f"{page}:{line}" for page, line, _ in found))
+    files = re.findall(r"\b(?:triton|scicomp)/[\w/.-]+\w", inspect.getsource(request.function))
+    request.node.add_report_section("setup", "claim", "\n".join([*(f"{page}:{line}" for page, line, _ in found), *files]))
     return [text for *_, text in found]
 
 

@@ -15,7 +15,7 @@ import pytest
 from faq import entry, proves  # noqa: F401  (entry is a fixture)
 from guide import pages
 from hub import HUB, TINY, Lab, Visit, chromium, notebook, services, visit  # noqa: F401  (three are fixtures)
-from jupyter_server import Server, ended
+from jupyter_server import Server, ended, rows
 from triton import cluster
 
 FACTS = cluster.facts()
@@ -494,6 +494,9 @@ def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
 
 @proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
+    ends = dict(rows("triton/apps/jupyter/hub.rst", "hub-stop"))
+    assert ends[":menuselection:`File --> Log Out`"] == "your login; server and kernels run on"
+    assert ends[":guilabel:`Stop My Server` in the Hub Control Panel"] == "everything: the server, its kernels, the job"
     look = next(text for text in entry.messages if text.startswith("squeue"))
     entry.seen.add(entry.messages.index(look))
     window = visit()
