@@ -37,7 +37,7 @@ test: .venv .venv-nbdime $(TRITON)  ## run every test
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(PAGE),,echo 'Which page? make check PAGE=triton/tut/storage.rst' >&2; exit 2)
-	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(PAGE) or every_link"
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_amounts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(PAGE) or every_link"
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) _ext/books.py _build/books
