@@ -27,6 +27,7 @@ NOTEBOOKS = ROOT / "notebooks"
 STUDENT = NOTEBOOKS / "student"             # what only the student edition has
 BRANCH = "student"                          # of the git repository with the student edition
 FOLDER = "jupyter-course"                   # in each zip, and in the home of who opens it on the cluster
+DATED = (2026, 1, 1, 0, 0, 0)               # each file in each zip: the same each time, and not 1980
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s]+)\)")
 NOTE = re.compile(r"(\d+) minutes?\.\s*")
 
@@ -239,7 +240,7 @@ def zipped(files):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():
-            entry = zipfile.ZipInfo(f"{FOLDER}/{path}")
+            entry = zipfile.ZipInfo(f"{FOLDER}/{path}", DATED)
             entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return packed.getvalue()

@@ -2,8 +2,10 @@
 
     python3 catch_up.py NOTEBOOK EXERCISE [--from ADDRESS]
 
+Save the notebook and close its tab first: what is not saved is not kept. Type the command in a terminal. The notebooks are those beside this program.
+
 NOTEBOOK is its name or how that begins, 03 or 3; EXERCISE the number of the last one that the class has done. Those up to it are solved in the new
-copy, the later ones are empty. Your own copy is kept beside it, under another name.
+copy, the later ones are empty. Your own copy, as you saved it last, is kept beside it under another name.
 """
 import argparse
 import os
@@ -12,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+FOLDER = Path(__file__).resolve().parent
 ADDRESS = "{{ site.url }}course/after/"
 
 
@@ -31,11 +34,13 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     begins = options.notebook.removesuffix(".ipynb")
     begins = begins.zfill(2) if begins.isdecimal() else begins
-    found = [path for path in sorted(Path().glob(f"{begins}*.ipynb")) if "-mine-" not in path.name]
+    found = [path for path in sorted(FOLDER.glob(f"{begins}*.ipynb")) if "-mine-" not in path.name]
     if len(found) != 1:
         here = ", ".join(path.stem for path in found) or "none"
-        parser.exit(2, f"{options.notebook!r} must be the beginning of one notebook's name in this folder; there is: {here}.\n")
+        parser.exit(2, f"{options.notebook!r} must be the beginning of one notebook's name in {FOLDER}; there is: {here}.\n")
     [path] = found
+    if options.exercise < 1:
+        parser.exit(2, f"The first exercise is 1. Nothing was changed; an empty copy is at {ADDRESS.removesuffix('after/')}{path.name}\n")
     address = f"{options.address.rstrip('/')}/{path.stem}-{options.exercise}.ipynb"
     try:
         with urllib.request.urlopen(address, timeout=30) as answer:
@@ -43,7 +48,8 @@ def main(arguments=None):
     except urllib.error.HTTPError as error:
         if error.code != 404:
             parser.exit(1, f"{address} answers {error.code} {error.reason}. Nothing was changed; try again in a minute.\n")
-        parser.exit(1, f"{path.stem} has no exercise {options.exercise}, or its solutions are not released yet. Ask the instructor; nothing was changed.\n")
+        parser.exit(1, f"{path.stem} has no exercise {options.exercise}, or its solutions are not released yet: {address} is not there. Nothing was changed; "
+                       "ask the instructor.\n")
     except OSError as error:
         parser.exit(1, f"{address} does not answer: {error}. Nothing was changed; are you connected?\n")
     fresh, kept = path.with_suffix(".new"), free_name(path)
@@ -54,7 +60,8 @@ def main(arguments=None):
     except OSError as error:
         fresh.unlink(missing_ok=True)
         parser.exit(1, f"{error.filename} cannot be written: {error.strerror}. {path.name} is as it was.\n")
-    print(f"{path.name} is where the class is after exercise {options.exercise}. Open it anew. Your own copy is {kept.name}.")
+    print(f"{path.name} is where the class is after exercise {options.exercise}. What you had saved is in {kept.name}.\n"
+          f"Close the tab of {path.name} without saving if it is open, open it again, and choose Kernel, Restart Kernel.")
     return 0
 
 
