@@ -48,8 +48,8 @@ def main(arguments=None):
     except urllib.error.HTTPError as error:
         if error.code != 404:
             parser.exit(1, f"{address} answers {error.code} {error.reason}. Nothing was changed; try again in a minute.\n")
-        parser.exit(1, f"{path.stem} has no exercise {options.exercise}, or its solutions are not released yet: {address} is not there. Nothing was changed; "
-                       "ask the instructor.\n")
+        parser.exit(1, f"{path.stem} has no exercise {options.exercise}, or its solutions are not released yet: {address} is not there. "
+                       "Nothing was changed; ask the instructor.\n")
     except OSError as error:
         parser.exit(1, f"{address} does not answer: {error}. Nothing was changed; are you connected?\n")
     fresh, kept = path.with_suffix(".new"), free_name(path)
