@@ -101,6 +101,11 @@ def test_a_full_home_and_a_silent_slurm_are_told(triton):
     assert "controller does not answer" in found["Slurm"]["said"]
 
 
+def test_a_clock_that_is_off_is_told(triton, course):
+    found = check(triton, course, before="export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=+100s;")
+    assert wrong(found) == {"clock"} and re.search(r"is (99|100|101) s ahead of Slurm's", found["clock"]["said"]), found
+
+
 @pytest.mark.parametrize("options, says", [
     ("--profile Huge", f"no profile 'Huge', but: .*{PROFILE}"), ("--profile A", "no profile 'A', but:"), ("--room 0", "1 to 1000 seats"), ("--room many", "invalid int"),
     ("--room 3 --notebooks", "two commands"), ("--folder nowhere", "nowhere is no folder"), ("-- -A course", "for the jobs of --room and --notebooks"),
@@ -143,6 +148,8 @@ SICK = {
     "scratch": (f"mount -t tmpfs -o mode=755 empty {PLACES['scratch']}", f"umount {PLACES['scratch']}", f"{FACTS['paths']['work']}: it is not mounted there"),
     "apps": (f"mount -t tmpfs -o mode=755 empty {PLACES['apps']}", f"umount {PLACES['apps']}", f"{PLACES['apps']}: it is not mounted there"),
     "tmp": ("mount -t tmpfs -o size=1M,mode=1777 small /tmp", "umount /tmp", "/tmp: No space left on device"),
+    "broken": (f"mkdir /tmp/broken; printf '#!/bin/sh\\necho no library >&2; exit 1\\n' > /tmp/broken/python; chmod -R 755 /tmp/broken; mount --bind /tmp/broken {PYTHON.rpartition('/')[0]}",
+               f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/broken", f"{PLACES['apps']}: {PYTHON} does not work: no library"),
     "slow": (f"mkdir /tmp/slow; printf '#!/bin/sh\\nsleep 8\\n' > /tmp/slow/python; chmod -R 755 /tmp/slow; mount --bind /tmp/slow {PYTHON.rpartition('/')[0]}",
              f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/slow", f"{PLACES['apps']}: it is slow there, [89] s"),
     "fails": ("mount --bind /bin/false /usr/bin/python3", "umount /usr/bin/python3", "jobs end at once there: FAILED, exit status 1"),
@@ -183,8 +190,9 @@ def test_each_sick_node_is_named_with_what_is_wrong_there(triton, course, nodes,
 
 
 def test_healthy_nodes_are_not_called_sick_beside_a_sick_one(triton, course):
-    with made_sick(triton, c2="scratch"):
+    with made_sick(triton, c2="broken"):
         found = check(triton, course, f"--room 4 --profile '{WHOLE}'")
+    assert re.search(SICK["broken"][2], found["c2"]["said"]), found["c2"]
     assert wrong(found) == {"c2", "room"} and found["room"]["numbers"]["ready"] == 3
 
 

@@ -769,7 +769,7 @@ def classroom(literal, page, reality):
     if text.startswith("make "):
         makefile = (pages.ROOT / "Makefile").read_text(encoding="utf-8")
         return "" if re.search(rf"^{re.escape(text.removeprefix('make '))}:.*##", makefile, re.MULTILINE) else "the Makefile has no such task"
-    if call := re.fullmatch(r"(?:python3|%run) (\w+\.py) (\d+) (\d+)", text):
+    if call := re.fullmatch(r"(?:python3|%run -e) (\w+\.py) (\d+) (\d+)", text):
         solved = [editions.exercises(notebook) for name, notebook in editions.load().items() if name.startswith(call[2])]
         return "" if (editions.STUDENT / call[1]).is_file() and len(solved) == 1 and int(call[3]) <= solved[0] else "the student edition has no such program, notebook or exercise"
     if text.startswith("_build/"):
