@@ -227,7 +227,9 @@ def host(literal, page, reality):
 
 
 def port(literal, page, reality):
-    """A bare port."""
+    """A bare port, and what stands where a page says a port."""
+    if re.search(r"\bport:?\s$", page._prose[:literal.start], re.IGNORECASE) and not literal.text.isdigit():
+        return "a port is a number"
     if not re.fullmatch(r"\d{2,5}", literal.text):
         return None
     return "" if literal.text in PORTS else f"triton/facts.toml has no port {literal.text}"
@@ -409,9 +411,11 @@ def variable(literal, page, reality):
 def slurm_word(literal, page, reality):
     """States, reasons, columns and partitions, as Slurm's own library and programs have them."""
     text, known = literal.text, reality.slurm
-    for kind in ("states", "codes", "reasons", "columns", "partitions", "steps"):
+    for kind in ("states", "codes", "reasons", "partitions", "steps"):
         if text in known[kind] and (kind != "codes" or "squeue" in page.words):
             return ""
+    if text in known["columns"]:
+        return "" if page.says_in_code(text) else "no command of this page shows that column"
     if text == known["unknown"]:
         return ""
     return None
@@ -787,7 +791,7 @@ def classroom(literal, page, reality):
     return "" if text in known or (pages.ROOT / text).is_file() or all(text in editions.source(cell) for cell in checks) else None
 
 
-RULES = [classroom, fact, address, host, port, kernel_value, kernel_result, kernel_key, git_file, home_file, path, slurm_sign, ending, variable,
+RULES = [classroom, port, fact, address, host, kernel_value, kernel_result, kernel_key, git_file, home_file, path, slurm_sign, ending, variable,
          notebook_line, conflict, key, protocol, made_up_error, python, option, slurm_word, module, message, r_name, ssh_keyword,
          package, command, elsewhere, file, links, reader, interface, own_words]
 
