@@ -48,7 +48,7 @@ def index(app, target):
                 words.update(WORD.findall(f"{title} {text} {called}".lower()))
         # The package's Python interface waits a tenth of a second for each section.
         subprocess.run([sys.executable, "-m", "pagefind", "--silent", "--site", folder, "--output-path", target, "--force-language", "en"], check=True)
-    for own in ("ui", "component-ui", "modular-ui", "highlight"):       # Pagefind's own pages; static/guide.js does without
+    for own in ("ui", "component-ui", "modular-ui", "highlight", "worker"):     # static/guide.js does without
         for path in target.glob(f"pagefind-{own}.*"):
             path.unlink()
     (target / "words.json").write_text(json.dumps({"words": words, "said": app.config.search_words}), encoding="utf-8")

@@ -33,7 +33,8 @@ let loaded;
 function load() {
     loaded ??= Promise.all([
         import(new URL("pagefind/pagefind.js", root)).then(async pagefind => {
-            await pagefind.options({ranking: {termFrequency: 0.4, pageLength: 0.6}});
+            // Without its worker, which would load the same program a second time for searches of a few milliseconds.
+            await pagefind.options({noWorker: true, ranking: {termFrequency: 0.4, pageLength: 0.6}});
             await pagefind.init();
             return pagefind;
         }),
