@@ -94,7 +94,7 @@ def test_console_blocks_are_typed_only_if_what_is_typed_or_shown_has_changed():
 
 def test_faults_are_brought_about_only_for_the_pages_that_their_tests_read():
     tests = ["test_faq.py", "test_claims.py", "test_facts.py"]
-    for name, needed in (("triton/tut/array.rst", tests[2:]), ("triton/apps/jupyter/faq.rst", [tests[0], tests[2]]), (mutate.FACTS, tests),
+    for name, needed in (("triton/tut/modules.rst", tests[2:]), ("triton/apps/jupyter/faq.rst", [tests[0], tests[2]]), (mutate.FACTS, tests),
                          ("triton/apps/jupyter/demo-kernel.json", tests)):
         assert mutate._needed(GUIDE, Mutation("x", name, 5, "", ""), tests) == needed, name
 
