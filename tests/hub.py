@@ -230,8 +230,8 @@ class Visit(Window):
         self.page = opened.value
         self.page.wait_for_load_state("networkidle")     # its buttons work when the script is there
 
-    def stop_my_server(self):
-        self.click(self.page.get_by_role("button", name="Stop My Server"))
+    def stop_my_server(self, button="Stop My Server"):
+        self.click(self.page.get_by_role("button", name=button))
         self.page.get_by_role("button", name="Start My Server").wait_for(timeout=30000)
 
     def said(self):

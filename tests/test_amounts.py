@@ -38,6 +38,7 @@ def constant(where):
         return -(-sum(notebook["metadata"]["course"][name] for notebook in editions.load().values()) // 60) * 3600
     text = (pages.ROOT / file).read_text(encoding="utf-8")
     found = re.search(rf"(?:^(?:const |\w+, )?{name} = (?:[\d.]+, )?|\b{name}\()([\d_]+(?: \* [\d_]+)*)(.*milliseconds)?", text, re.MULTILINE)
+    assert found, f"tests/amounts.toml: {file} has no number called {name}"
     product = 1
     for factor in found[1].split(" * "):
         product *= int(factor)

@@ -513,7 +513,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
     window.to_the_control_panel()
     [button] = re.findall(r":guilabel:`(.+?)`", entry.do)
-    window.page.get_by_role("button", name=button).click()
+    window.stop_my_server(button)
     ended(triton, window.user, job, seconds=20)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()
