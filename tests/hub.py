@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jupyter_server
 import pytest
+from jupyter_server import PATIENCE
 from triton import cluster
 
 FACTS = cluster.facts()
@@ -23,6 +24,13 @@ def notebook(cells, kernel="python3", language="python"):
              for number, source in enumerate(cells)]
     metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def new_window(chromium, **options):
+    """A new window of the browser, with nothing in it of others."""
+    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+    context.set_default_timeout(PATIENCE * 1000)
+    return context
 
 
 class Reader:
@@ -43,7 +51,7 @@ class Reader:
         self.triton.write("login", f"~/{name}", notebook(cells, kernel, language), self.user)
 
     def page(self):
-        self.contexts.append(self.chromium.new_context(viewport={"width": 1280, "height": 800}))
+        self.contexts.append(new_window(self.chromium))
         return self.contexts[-1].new_page()
 
     def fails(self, url):
@@ -63,7 +71,7 @@ class Reader:
         lab = Lab(self.page())
         lab.page.goto(f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset", wait_until="load")
         if name:
-            lab.cell(0).wait_for(timeout=30000)
+            lab.cell(0).wait_for()
         return lab
 
     def close(self):
@@ -93,16 +101,16 @@ class Lab(Window):
 
     def idle(self):
         """Wait until the kernel is connected, and has nothing to do."""
-        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for(timeout=30000)
+        self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for()
 
     def run_cell(self, number=0):
         """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
         prompt = self.cell(number).locator(".jp-InputPrompt")
         self.idle()
-        for _ in range(5):
+        for _ in range(20):
             self.cell(number).locator(".cm-content").click()
             self.page.keyboard.press("Shift+Enter")
-            for _ in range(15):
+            for _ in range(30):
                 if prompt.inner_text().strip(": ") != "[ ]":
                     return
                 self.page.wait_for_timeout(100)
@@ -110,10 +118,10 @@ class Lab(Window):
 
     def output(self, number=0):
         output = self.cell(number).locator(".jp-OutputArea-output").first
-        output.wait_for(timeout=30000)
+        output.wait_for()
         return output.inner_text()
 
-    def dialog(self, seconds=30, about=""):
+    def dialog(self, seconds=PATIENCE, about=""):
         """What the dialog says that comes within so many seconds and has the word `about`; others before it are closed, for they hold it up."""
         dialog, until = self.page.locator(".jp-Dialog").first, time.monotonic() + seconds
         while True:
@@ -124,7 +132,7 @@ class Lab(Window):
             dialog.locator(".jp-Dialog-footer button").last.click()
             self.page.wait_for_timeout(200)
 
-    def states(self, last, seconds=60):
+    def states(self, last, seconds=PATIENCE):
         """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
         said, more = [], 5      # the texts come a moment after the state
         for _ in range(seconds * 5):
@@ -141,7 +149,7 @@ class Lab(Window):
 
     def press(self, button):
         self.page.locator(".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")).first.click()
-        self.page.locator(".jp-Dialog").wait_for(state="detached", timeout=10000)
+        self.page.locator(".jp-Dialog").wait_for(state="detached")
 
     def save(self):
         self.page.keyboard.press("Control+s")
@@ -157,7 +165,7 @@ class Lab(Window):
         """The entries of one of the menus, for a moment open."""
         self.menu(bar)
         entries = self.page.locator(".lm-Menu-itemLabel:visible")
-        entries.first.wait_for(timeout=10000)
+        entries.first.wait_for()
         found = entries.all_inner_texts()
         self.page.keyboard.press("Escape")
         return found
@@ -201,7 +209,7 @@ class Visit(Window):
 
     def __init__(self, triton, user, chromium, **options):
         self.triton, self.user = triton, user
-        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+        self.context = new_window(chromium, **options)
         self.page = self.context.new_page()
 
     @property
@@ -232,18 +240,18 @@ class Visit(Window):
 
     def stop_my_server(self, button="Stop My Server"):
         self.click(self.page.get_by_role("button", name=button))
-        self.page.get_by_role("button", name="Start My Server").wait_for(timeout=30000)
+        self.page.get_by_role("button", name="Start My Server").wait_for()
 
     def said(self):
         """What the page says."""
         return " ".join(self.page.locator("body").inner_text().split())
 
-    def waits_for(self, text, seconds=60):
+    def waits_for(self, text, seconds=PATIENCE):
         """Wait until the page says `text`, a string or a compiled pattern; return all that it says then."""
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
-    def arrive(self, seconds=120):
+    def arrive(self, seconds=PATIENCE):
         """Wait for JupyterLab; return what the page said of the start, one message a line, and the seconds it took."""
         began, heard = time.monotonic(), []
         while "/user/" not in self.page.url:
@@ -253,7 +261,7 @@ class Visit(Window):
                 raise AssertionError(f"no server after {time.monotonic() - began:.1f} s: {failed and self.said()}")
             assert time.monotonic() - began < seconds, f"no server at {self.page.url}: {self.said()}\n{log(self.triton)[-3000:]}"
             self.page.wait_for_timeout(50)
-        self.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+        self.page.locator(".jp-LauncherCard").first.wait_for()
         return "\n".join(heard), time.monotonic() - began
 
     def start(self, profile):
@@ -289,7 +297,7 @@ def running(triton, options=""):
     answers(triton)
 
 
-def answers(triton, seconds=30):
+def answers(triton, seconds=PATIENCE):
     look = f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null --max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
     triton.run("hub", look, timeout=seconds + 60)
 

@@ -17,6 +17,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 
+# Seconds after which a wait ends that is no promise of the guide: a machine may be slow.
+PATIENCE = 120
+
 # Runs on the login node, in the central environment: JSON lines in, JSON lines out.
 CLIENT = r'''
 import json, sys, time, urllib.request, uuid, websocket
@@ -92,11 +95,11 @@ class Kernel:
     def __init__(self, server, number):
         self.server, self.number = server, number
 
-    def execute(self, code, seconds=30):
+    def execute(self, code, seconds=PATIENCE):
         """Run `code`; return what it said: a dict of stdout, stderr, result, error ("Name: text") and status."""
         return self.server.talk("execute", self.number, code, seconds)
 
-    def prints(self, code, seconds=30):
+    def prints(self, code, seconds=PATIENCE):
         """What `code` prints, without blanks around it; AssertionError if it raises."""
         said = self.execute(code, seconds)
         assert said["status"] == "ok", said
@@ -181,7 +184,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         self.end()
 
 
-def ended(triton, user, *jobs, seconds=60):
+def ended(triton, user, *jobs, seconds=PATIENCE):
     """Wait until Slurm has none of these jobs in its queue."""
     look = f"for i in $(seq {seconds * 10}); do squeue --noheader --jobs={','.join(jobs)} 2>/dev/null | grep -q . || exit 0; sleep 0.1; done; exit 1"
     triton.run("login", look, user, timeout=seconds + 30)
@@ -234,7 +237,7 @@ class Ssh:
     def said(self):
         return self.triton.run(self.host, f"cat {self.out}", check=False).stdout
 
-    def waits_for(self, pattern, seconds=15):
+    def waits_for(self, pattern, seconds=PATIENCE):
         """Return what it has printed as soon as `pattern` is in there; AssertionError if that does not come."""
         until = time.monotonic() + seconds
         while not re.search(pattern, said := self.said()):
@@ -263,9 +266,9 @@ def proxy(triton, user, host="laptop", options=""):
     return ssh
 
 
-def listens(triton, host, port, seconds=15):
+def listens(triton, host, port, seconds=PATIENCE):
     """Wait until something on `host` listens at `port` of the loopback interface."""
-    triton.run(host, f"for i in $(seq {seconds * 10}); do : < /dev/tcp/localhost/{port} && exit; sleep 0.1; done 2>/dev/null; exit 1")
+    triton.run(host, f"for i in $(seq {seconds * 10}); do : < /dev/tcp/localhost/{port} && exit; sleep 0.1; done 2>/dev/null; exit 1", timeout=seconds + 30)
 
 
 @contextlib.contextmanager
@@ -291,4 +294,4 @@ def proxy_file(triton, user, host="laptop"):
         yield "http://127.0.0.1:8000/proxy.pac"
     finally:
         triton.run(host, "kill $(cat published/pid)", user)
-        web.wait(timeout=10)
+        web.wait(timeout=30)

@@ -81,7 +81,7 @@ class Window(Terminal):
         time.sleep(READ * self.pace)
         for key in command + "\n":
             self.screen.send(key)
-            self.screen.expect_exact("\n" if key == "\n" else key, timeout=10)
+            self.screen.expect_exact("\n" if key == "\n" else key, timeout=60)
             time.sleep(KEY * self.pace)
 
     def enter(self, command, host):
@@ -151,7 +151,7 @@ def connect(window):
 
 def start(window, others):
     window.keys("sjupyter -t 02:00:00 --mem=1G")
-    window.screen.expect(r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=30)     # why it waits, and until when at most
+    window.screen.expect(r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60)     # why it waits, and until when at most
     window.triton.run("login", f"scancel {others}")
     window.screen.expect(r"localhost:\d+/lab\?token=\w+\r\n", timeout=60)
 

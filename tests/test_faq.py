@@ -127,7 +127,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
             found = reader.triton.run("laptop", f"{find} -t -sTCP:LISTEN", reader.user).stdout.split()
             assert "version" in curl(server.url), "the earlier one works: use it"
         reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
-        first.process.wait(timeout=10)
+        first.process.wait(timeout=30)
     with forwards(reader, "-N"):
         listens(reader.triton, "laptop", PORT)
         assert reader.fails(server.url) == ""
@@ -160,7 +160,7 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
             assert Reader(reader.triton, reader.user, without).fails(url) == ""
     finally:
         reader.triton.run("hub", "kill $(cat /run/answers)")
-        answers.wait(timeout=10)
+        answers.wait(timeout=30)
 
 
 @proves("faq-vscode")
@@ -213,7 +213,7 @@ def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, ent
     reader.run("rm -f began go-on")
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell()
-    lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for(timeout=10000)
+    lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
     reader.run("for i in $(seq 100); do ls began && exit; sleep 0.1; done; exit 1")
     entry.shows(lab.cell(0).locator(".jp-InputPrompt").inner_text())
     lab.page.context.close()
@@ -257,7 +257,7 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
     lab = reader.lab(server)
     shown = server.kernelspecs()[name]["spec"]["display_name"]
-    lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for(timeout=30000)
+    lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for()
     reader.run(f"rm -r {PATHS['user_kernels']}/{name}")
 
 
@@ -373,14 +373,14 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
     try:
         lab = reader.lab(server)
         items = lab.page.locator(".jp-DirListing-item")
-        items.first.wait_for(timeout=30000)
+        items.first.wait_for()
         assert not items.filter(has_text=re.compile(f"^(scratch|{link})")).count()
         with pytest.raises(AssertionError, match="HTTP Error 404"):
             server.talk("ask", f"/api/contents/..{PATHS['work']}/{reader.user}")
         reader.run("; ".join(entry.commands()))
         lab.page.locator("[title^='Refresh the file']").first.click()
         items.filter(has_text=re.compile(f"^{link}")).first.dblclick()
-        items.filter(has_text="data-of-mine").first.wait_for(timeout=10000)
+        items.filter(has_text="data-of-mine").first.wait_for()
     finally:
         reader.run(f"rm -f {link} $WRKDIR/data-of-mine")
 
@@ -395,9 +395,9 @@ def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, 
             entry.shows(lab.dialog())
             lab.page.keyboard.press("Escape")
             lab.page.locator(".jp-DirListing-item", has_text=literals(entry.do)[0]).first.dblclick()
-            lab.page.locator(".jp-BreadCrumbs", has_text="home").wait_for(timeout=10000)
+            lab.page.locator(".jp-BreadCrumbs", has_text="home").wait_for()
             lab.page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
-            lab.page.locator(".jp-Notebook").first.wait_for(timeout=30000)
+            lab.page.locator(".jp-Notebook").first.wait_for()
             reader.run("ls Untitled.ipynb")
     finally:
         reader.run("chmod 755 convenience; rm -rf convenience Untitled.ipynb", check=False)

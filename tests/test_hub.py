@@ -126,7 +126,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
         assert re.search("Resources|Priority", triton.run("login", look, window.user).stdout)
         window.page.get_by_role("button", name="Stop Server").click()
         triton.run("login", f"scancel {others}")
-        window.page.get_by_role("button", name=re.compile("aunch Server")).click(timeout=30000)
+        window.page.get_by_role("button", name=re.compile("aunch Server")).click()
         window.choose(TINY)
         window.press_start()
         said, _ = window.arrive()
@@ -166,8 +166,8 @@ def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, a
 
 def test_the_classic_look_is_at_tree(alice):
     alice.open(f"/user/{alice.user}/tree")
-    alice.page.get_by_text("Running").first.wait_for(timeout=20000)
-    alice.page.get_by_text("scratch").first.wait_for(timeout=20000)
+    alice.page.get_by_text("Running").first.wait_for()
+    alice.page.get_by_text("scratch").first.wait_for()
 
 
 @pytest.mark.parametrize(("name", "code", "answer"), [("python3", "print(6 * 7)", "42"), ("bash", "echo $((6 * 7))", "42"), ("ir", "cat(6 * 7)", "42")])
@@ -210,29 +210,29 @@ def project(alice, triton):
 
 def test_a_button_of_the_notebook_shows_what_has_changed_since_the_last_commit(alice, project):
     alice.open(f"/user/{alice.user}/lab/tree/home/project/a.ipynb?reset")
-    project.page.get_by_title("Display nbdiff from git HEAD to currently saved version").click(timeout=30000)
+    project.page.get_by_title("Display nbdiff from git HEAD to currently saved version").click()
     shown = project.page.locator(".nbdime-Widget")
     for text in ("print('three')", "print('four')"):
-        shown.get_by_text(text).first.wait_for(timeout=20000)
+        shown.get_by_text(text).first.wait_for()
 
 
 def in_git_tab(alice, lab):
     """Open the Git tab of the project."""
     alice.open(f"/user/{alice.user}/lab/tree/home/project?reset")
-    lab.page.locator(".jp-DirListing-item", has_text="a.ipynb").wait_for(timeout=30000)
+    lab.page.locator(".jp-DirListing-item", has_text="a.ipynb").wait_for()
     lab.page.locator(".jp-SideBar [title=Git]").click()
 
 
 def commits(page, message):
     page.get_by_placeholder("Commit message").fill(message)
     page.get_by_role("button", name="Commit", exact=True).click()
-    page.get_by_text(message).nth(0).wait_for(timeout=20000)     # in the history
+    page.get_by_text(message).nth(0).wait_for()     # in the history
 
 
 def test_the_git_tab_commits(alice, project, triton):
     in_git_tab(alice, project)
     changed = project.page.get_by_title("a.ipynb \u2022 Modified")
-    changed.hover(timeout=20000)
+    changed.hover()
     changed.get_by_title("Stage this change").click()
     commits(project.page, "Say four")
     assert "Say four" in git(triton, alice.user, "for i in $(seq 50); do git log --format=%s -1 | grep four && break; sleep 0.2; done; git status --short")
@@ -241,8 +241,8 @@ def test_the_git_tab_commits(alice, project, triton):
 def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project, triton):
     git(triton, alice.user, "git commit -qam four; git merge other >merge.log; git status --short | grep UU")
     in_git_tab(alice, project)
-    project.page.get_by_title("a.ipynb \u2022 Conflicted").dblclick(timeout=20000)
-    project.page.get_by_text("Incoming", exact=True).wait_for(timeout=20000)
+    project.page.get_by_title("a.ipynb \u2022 Conflicted").dblclick()
+    project.page.get_by_text("Incoming", exact=True).wait_for()
     project.page.locator(".jp-Merge-gutter-picker", has_text=re.compile(r"\S")).filter(visible=True).last.click()
     project.page.get_by_role("button", name="Mark as resolved").click()
     commits(project.page, "Take two")
@@ -265,8 +265,8 @@ def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     alice.open(f"/user/{alice.user}/lab/tree/home/held.ipynb?reset")
     Lab(alice.page).run_cell()
     alice.page.locator(".jp-SideBar [title='Your Variables']").click()
-    alice.page.get_by_text("answer_of_mine", exact=True).wait_for(timeout=20000)
-    alice.page.get_by_text("42042").wait_for(timeout=20000)
+    alice.page.get_by_text("answer_of_mine", exact=True).wait_for()
+    alice.page.get_by_text("42042").wait_for()
 
 
 def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterwards(alice, server):
@@ -274,9 +274,9 @@ def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterw
     alice.open(f"/user/{alice.user}/lab?reset")
     alice.page.locator(".jp-SideBar [title='Software Modules']").click()
     offered = alice.page.locator("#module_avail_list li", has_text=module)
-    offered.hover(timeout=20000)
+    offered.hover()
     offered.get_by_role("button", name="Load").click()
-    alice.page.locator("#module_loaded_list li", has_text=module).wait_for(timeout=20000)
+    alice.page.locator("#module_loaded_list li", has_text=module).wait_for()
     try:
         assert server.kernel().prints(look) != "none"
     finally:
@@ -290,11 +290,11 @@ def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     alice.open(f"/user/{alice.user}/lab/tree/home/check/check.ipynb?reset")
     lab = Lab(alice.page)
     lab.run_cell()
-    lab.cell(0).get_by_text("All is well.").wait_for(timeout=60000)
+    lab.cell(0).get_by_text("All is well.").wait_for()
     said = lab.output()
     assert "WRONG" not in said and re.search(r"ok +websocket: WebSockets pass", said) and re.search(r"ok +memory: .* 8[.]0 GB", said), said
     lab.run_cell(1)
-    lab.cell(1).get_by_text("what to do stands below each").wait_for(timeout=60000)
+    lab.cell(1).get_by_text("what to do stands below each").wait_for()
     said = lab.output(1)
     assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search("WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said), said
 
@@ -353,7 +353,7 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    said = window.waits_for("Spawn failed", 40)
+    said = window.waits_for("Spawn failed")
     entry.shows(said, 1)
     assert "it ended with an error; Slurm says FAILED" in said
     log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", said)[0]
@@ -509,7 +509,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
         window.page.wait_for_timeout(100)
     assert job in triton.run("login", look, window.user).stdout
     window.log_in()
-    window.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+    window.page.locator(".jp-LauncherCard").first.wait_for()
     assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
     window.to_the_control_panel()
     [button] = re.findall(r":guilabel:`(.+?)`", entry.do)
@@ -540,7 +540,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
 @proves("faq-spawn", [0])
 def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
     window = begun["hanging"]
-    entry.shows(window.waits_for("Spawn failed", 90))
+    entry.shows(window.waits_for("Spawn failed"))
     look, _ = entry.commands()
     assert triton.run("login", look, window.user).returncode == 0
     triton.run("login", "mv .jupyter jupyter-aside", window.user)
@@ -565,7 +565,7 @@ def hub_says(window, seconds=60):
 @proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
     window = begun["short"]
-    window.page.get_by_text("its time is up then. Save your files.").wait_for(timeout=60000)
+    window.page.get_by_text("its time is up then. Save your files.").wait_for()
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
     assert "the time of its profile, two minutes, was up" in hub_says(window)
@@ -601,7 +601,7 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(alice, server, ke
     assert kernel.prints("print(kept)") == value
     assert alice.job() == job
     alice.open(f"/user/{alice.user}/lab?reset")
-    alice.page.locator(".jp-LauncherCard").first.wait_for(timeout=30000)
+    alice.page.locator(".jp-LauncherCard").first.wait_for()
 
 
 # ---------------------------------------------------------------- the course
@@ -618,15 +618,15 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     alice.page.set_viewport_size({"width": 1280, "height": 900})
     alice.open(f"/user/{alice.user}/lab/tree/home/{editions.FOLDER}/{next(iter(course))}.ipynb?reset")
     for name, notebook in course.items():
-        alice.page.locator(".jp-DirListing-item", has_text=name).dblclick(timeout=60000)
+        alice.page.locator(".jp-DirListing-item", has_text=name).dblclick()
         panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-        panel.locator("em", has_text="Afterwards you can").wait_for(timeout=30000)
+        panel.locator("em", has_text="Afterwards you can").wait_for()
         student = editions.student(notebook, FACTS["site"]["url"])["cells"]
         rendered = panel.locator(".jp-RenderedMarkdown")
-        rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for(timeout=30000)
+        rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for()
         text = "\n".join(rendered.all_inner_texts())
         assert len(text) > 1000 and RAW.findall(text) == [], name
-        panel.locator(".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]).wait_for(timeout=30000)
+        panel.locator(".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]).wait_for()
         assert alice.page.locator(".jp-Dialog").count() == 0, alice.page.locator(".jp-Dialog").all_inner_texts()
 
 
@@ -648,7 +648,7 @@ def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_an
         page = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
         [address] = re.findall(r'href="(https://[^"]*/git-pull[^"]*)"', page)
         window.page.goto(html.unescape(address))
-        window.page.locator(".jp-Notebook .jp-Cell", has_text="Exercise 1").first.wait_for(timeout=60000)
+        window.page.locator(".jp-Notebook .jp-Cell", has_text="Exercise 1").first.wait_for()
 
     push(files)
     window = visit()

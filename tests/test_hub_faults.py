@@ -100,14 +100,14 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(runnin
     waits_in_queue(window)
     controller(triton, "stop")
     try:
-        window.waits_for("Slurm does not answer", 30)
+        window.waits_for("Slurm does not answer", 60)
         time.sleep(30)
         assert lives(running)
     finally:
         controller(triton, "start")
-    window.waits_for("Pending in queue", 60)
+    window.waits_for("Pending in queue")
     closed()
-    window.arrive(90)
+    window.arrive()
     assert lives(running)
     record_property("measured", "30 s without Slurm's controller: of one server that ran and one that waited, none was lost")
     triton.run("login", "scancel --me", window.user)
@@ -118,7 +118,7 @@ def test_a_start_that_is_cancelled_says_so(visit, closed, triton, record_propert
     waits_in_queue(window)
     began = time.monotonic()
     triton.run("login", "scancel --me", window.user)
-    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
+    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 60)
     record_property("measured", f"scancel in the middle of a start: the page says so after {time.monotonic() - began:.0f} s")
 
 
@@ -222,7 +222,7 @@ def test_without_the_check_a_full_home_ends_the_server_and_nobody_reads_the_mess
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    said = window.waits_for("Spawn failed: Your server ended before it answered: ", 90)
+    said = window.waits_for("Spawn failed: Your server ended before it answered: ")
     triton.run("login", "rm rest", window.user)
     assert "Spawner failed to start" not in said + hub.log(triton)
 

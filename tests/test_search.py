@@ -53,9 +53,9 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
     assert not [url for url in opened.asked if "pagefind" in url]
     opened.get_by_role("combobox").press_sequentially("server di", delay=20)
     first = opened.get_by_role("option").first
-    first.wait_for(timeout=10000)
+    first.wait_for()
     opened.get_by_role("combobox").press_sequentially("ed")
-    opened.get_by_role("option", name=re.compile("^My server or kernel died")).wait_for(timeout=10000)
+    opened.get_by_role("option", name=re.compile("^My server or kernel died")).wait_for()
     opened.keyboard.press("ArrowDown")
     assert first.get_attribute("aria-selected") == "true" and opened.get_by_role("combobox").get_attribute("aria-activedescendant") == first.get_attribute("id")
     opened.keyboard.press("Enter")
@@ -66,7 +66,7 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
 def test_results_that_come_late_leave_the_choice_that_the_reader_has_made_meanwhile(page):
     opened = page("triton/apps/jupyter/hub.html")
     opened.get_by_role("combobox").press_sequentially("server died")
-    opened.get_by_role("option").first.wait_for(timeout=10000)
+    opened.get_by_role("option").first.wait_for()
     opened.keyboard.press("ArrowDown")
     opened.evaluate("async () => show(await Promise.all((await search('server died')).slice(0, 8).map(entry)))")
     assert opened.get_by_role("option").first.get_attribute("aria-selected") == "true"
@@ -76,18 +76,18 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
     opened = page("index.html")
     box = opened.get_by_role("combobox")
     box.press_sequentially("proxy")
-    opened.get_by_role("option").first.wait_for(timeout=10000)
+    opened.get_by_role("option").first.wait_for()
     opened.keyboard.press("Escape")
     assert not opened.get_by_role("listbox").is_visible()
     opened.keyboard.press("Enter")
     opened.wait_for_url("**/search.html?q=proxy")
-    opened.locator("#results li").nth(4).wait_for(timeout=10000)
+    opened.locator("#results li").nth(4).wait_for()
     assert "sections for “proxy”" in opened.get_by_role("status").inner_text()
 
 
 def test_what_is_found_by_nothing_says_so(page):
     opened = page("search.html?q=xyzzyqqq")
-    opened.get_by_text("Nothing found for “xyzzyqqq”").wait_for(timeout=10000)
+    opened.get_by_text("Nothing found for “xyzzyqqq”").wait_for()
 
 
 def test_it_works_where_the_site_is_not_at_the_top(browser, site, tmp_path):
@@ -98,7 +98,7 @@ def test_it_works_where_the_site_is_not_at_the_top(browser, site, tmp_path):
         opened = browser.new_page()
         opened.goto(f"http://127.0.0.1:{server.server_port}/deep/guide/search.html?q=server+died")
         link = opened.locator("#results a").first
-        link.wait_for(timeout=10000)
+        link.wait_for()
         assert "/deep/guide/triton/apps/jupyter/faq.html#" in link.get_attribute("href")
         opened.close()
         server.shutdown()

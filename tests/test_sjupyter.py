@@ -199,13 +199,13 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     assert answers(triton, url) in ("200", "302")
     again = Terminal(triton, "login", user, PROMPTS)
     again.screen.sendline("sjupyter --attach")
-    again.screen.expect_exact(url, timeout=30)
-    again.screen.expect(r"and open:\s+\S+\s", timeout=10)
+    again.screen.expect_exact(url, timeout=60)
+    again.screen.expect(r"and open:\s+\S+\s", timeout=60)
     again.screen.send("\x03")
-    again.screen.expect("Ctrl-C again ends job", timeout=10)
+    again.screen.expect("Ctrl-C again ends job", timeout=60)
     assert answers(triton, url) in ("200", "302"), "the first Ctrl-C ends nothing"
     again.screen.send("\x03")
-    again.screen.expect(r"Job \d+ is ended", timeout=10)
+    again.screen.expect(r"Job \d+ is ended", timeout=60)
     again.close()
     for _ in range(50):
         if answers(triton, url) == "000":

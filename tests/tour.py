@@ -126,7 +126,7 @@ def go(triton, user, browser):
         camera.take("code", visit.page)
         lab.run_cell()
         lab.output()
-        lab.cell(0).locator(".jp-InputPrompt", has_text="[1]").wait_for(timeout=30000)      # it has ended, and the status bar knows soon
+        lab.cell(0).locator(".jp-InputPrompt", has_text="[1]").wait_for()      # it has ended, and the status bar knows soon
         lab.idle()
         camera.take("output", visit.page)
         visit.to_the_control_panel()
