@@ -3,11 +3,11 @@
 
     mutate.py [-n N] [--seed SEED] [--page FILE]
 
-A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit in an output. Each is
-put into a copy of the checkout, where the tests that read its page are run, the cheapest first, until one names page and
-line. The same seed makes the same mutations, and a larger N goes on where a smaller one ended. External addresses are not
-touched: only the internet could tell. Exit status 1 if a mutation survived, or failed a test that does not name its page; 2 if
-nothing could be judged.
+A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit in an output. Those that
+cannot be taken for each other are put into one copy of the checkout, where the tests that read their pages are run; one is
+caught if a failure names its page and line. What is not is judged again, and at last alone. The same seed makes the same
+mutations, and a larger N goes on where a smaller one ended. External addresses are not touched: only the internet could
+tell. Exit status 1 if a mutation survived, or failed a test that does not name its page; 2 if nothing could be judged.
 """
 import argparse
 import ctypes
@@ -24,7 +24,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ TESTS = ["test_facts.py", "test_seed.py", "test_amounts.py", "test_literals.py",
 CONSOLE = "test_console_blocks.py"     # of use only if what is typed changes: in a console block, a shown file, or a fact
 NAMES = {"test_faq.py": ["test_faq.py", "faq.py"], "test_claims.py": ["test_claims.py"]}     # they read the facts, and the pages that are named there
 MACHINERY = {"tmp_path", "copy"}       # a test with a folder of its own is about our programs, and cannot see the guide
-LIMIT = 600                            # seconds for the tests of one mutation
+LIMIT = 600                            # seconds for the tests of one mutation; three times as long for several together
 
 # A failure that does not say where counts as none: it sends nobody to the mistake, and may be of something else.
 GRADES = {"line": "caught, line named", "page": "caught, page named", "unnamed": "NO PAGE NAMED", "survived": "SURVIVED"}
@@ -520,7 +520,7 @@ def grade(said, shown):
 
 
 class Copy:
-    """A copy of the checkout in which mutations are judged, one at a time."""
+    """A copy of the checkout in which mutations are judged: one, or some together, at a time."""
 
     def __init__(self, root, folder):
         self.root, self.folder = Path(root), Path(folder) / "checkout"
@@ -540,28 +540,55 @@ class Copy:
         self.guide = Guide(self.folder)
         self.tests = [name for name in TESTS if (self.folder / "tests" / name).exists()]
 
-    def judge(self, mutation):
-        """Put `mutation` into the copy, run the tests that read its page, take it out again; return the Verdict."""
-        path, began = self.folder / mutation.page, time.monotonic()
-        original = path.read_bytes()
+    def judge(self, *mutations):
+        """Put `mutations` into the copy, run the tests that read their pages, take them out again; return the Verdict of each.
+
+        Of several, one whose line no failure names is "survived" here: the tests may not have come to it because of another.
+        """
+        began, files = time.monotonic(), {mutation.page for mutation in mutations}
+        originals = {name: (self.folder / name).read_bytes() for name in files}
+        shown = [_moved(self.guide.shown_in(mutation), mutations) for mutation in mutations]
         try:
-            path.write_text(mutation.apply(original.decode()), encoding="utf-8")
-            said, status = self._remake_apps() if mutation.page == FACTS else ("", 0)
-            shown = self.guide.shown_in(mutation)
+            for mutation in sorted(mutations, key=lambda mutation: -mutation.line):
+                path = self.folder / mutation.page
+                path.write_text(mutation.apply(path.read_text(encoding="utf-8")), encoding="utf-8")
+            said, status = self._remake_apps() if FACTS in files else ("", 0)
             if not status:
-                said, status = self.run(shown, _needed(self.guide, mutation, self.tests))
+                said, status = self.run(shown, self.needed(mutations))
         finally:
-            path.write_bytes(original)
+            for name, original in originals.items():
+                (self.folder / name).write_bytes(original)
             self._usual_apps()
         seconds = round(time.monotonic() - began, 1)
         if status in (0, 5):
-            return Verdict("survived", seconds)
+            return [Verdict("survived", seconds)] * len(mutations)
         if status is None or status < 0:
-            return Verdict("survived", seconds, said=f"the tests did not end in {LIMIT} s" if status is None else f"signal {-status} ended the tests")
-        return Verdict(grade(said, shown), seconds, _failed(said), said[-6000:])
+            why = "the tests did not end in time" if status is None else f"signal {-status} ended the tests"
+            return [Verdict("survived", seconds, said=why)] * len(mutations)
+        grades = [grade(said, places) for places in shown]
+        return [Verdict(found if found == "line" or len(mutations) == 1 else "survived", seconds, _failed(said), said[-6000:]) for found in grades]
+
+    def settle(self, mutations):
+        """Judge `mutations` together, those that were not caught again, and at last each alone; yield (mutation, verdict)."""
+        while len(mutations) > 1 and not self.ended:
+            judged = list(zip(mutations, self.judge(*mutations)))
+            yield from (one for one in judged if one[1].grade == "line")
+            left = [mutation for mutation, verdict in judged if verdict.grade != "line"]
+            if len(left) in (0, len(mutations)):
+                mutations = left
+                break
+            mutations = left
+        for mutation in mutations:
+            if not self.ended:
+                yield mutation, self.judge(mutation)[0]
+
+    def needed(self, mutations):
+        """The tests that can see any of `mutations`."""
+        return [name for name in self.tests if any(name in _needed(self.guide, mutation, self.tests) for mutation in mutations)]
 
     def run(self, shown, tests):
-        """Run those of `tests` that read the places `shown`; return what pytest printed, and its exit status, None if it took too long."""
+        """Run those of `tests` that read the places `shown`, a list for each mutation in the copy; return what pytest printed, and
+        its exit status, None if it took too long."""
         environment = {key: value for key, value in os.environ.items() if key not in ("SMALL_TRITON", "CI", "PYTEST_ADDOPTS")}
         environment |= {"PYTHONPATH": f"{self.folder / 'tests'}:{HERE}", "MUTATE": json.dumps({"files": self.guide.files, "shown": shown})}
         command = [sys.executable, "-m", "pytest", "-p", "mutate", "-c", "tests/pytest.ini", "-q", f"--basetemp={self.temporary}",
@@ -571,7 +598,7 @@ class Copy:
         try:
             if self.ended:
                 self.end()
-            said, _ = self.process.communicate(timeout=LIMIT)
+            said, _ = self.process.communicate(timeout=LIMIT if len(shown) == 1 else 3 * LIMIT)
             return self._tidy(said), self.process.returncode
         except subprocess.TimeoutExpired:
             self._stop()
@@ -617,16 +644,52 @@ class Copy:
             link.symlink_to(self.root / ".triton")
 
 
+def _moved(places, mutations):
+    """`places` as they are numbered when all `mutations` are made, some of which take a line away, or add one."""
+    def grown(name, last):
+        return sum(len(mutation.after.split("\n")) - 1 if mutation.after else -1 for mutation in mutations if mutation.page == name and mutation.line <= last)
+
+    return [(name, first + grown(name, first - 1), max(first + grown(name, first - 1), last + grown(name, last))) for name, first, last in places]
+
+
+def _typed(guide, mutation):
+    """Whether `mutation` changes what is typed: a console block, a published file, or a fact."""
+    return not mutation.page.endswith(".rst") or bool((block := guide.block(mutation.page, mutation.line)) and block[2] in ("code-block", "rendered-file"))
+
+
+def together(guide, mutations):
+    """`mutations` in lists of such as can be judged in one run, the longest first.
+
+    No two stand in the same paragraph or block, and only one on a page changes what is typed there: a reader whose command fails
+    types no more. A fact is on many pages, and is judged alone.
+    """
+    found = []      # (mutations, the places where they are shown, the pages on which one of them is typed)
+    for mutation in mutations:
+        if mutation.page == FACTS:
+            continue
+        places = guide.shown_in(mutation)
+        pages = {name for name, *_ in places} if _typed(guide, mutation) else set()
+        for others, taken, typed in found:
+            if not pages & typed and not any(name == other and first <= end and begin <= last for name, first, last in places for other, begin, end in taken):
+                break
+        else:
+            others, taken, typed = [], [], set()
+            found.append((others, taken, typed))
+        others.append(mutation)
+        taken += places
+        typed |= pages
+    return sorted((others for others, *_ in found), key=len, reverse=True) + [[mutation] for mutation in mutations if mutation.page == FACTS]
+
+
 def _needed(guide, mutation, tests):
     """Those of `tests` that can see `mutation`: the console blocks are typed only if one of them has changed."""
-    typed = not mutation.page.endswith(".rst") or (block := guide.block(mutation.page, mutation.line)) and block[2] in ("code-block", "rendered-file")
     shown = {name for name, *_ in guide.shown_in(mutation)}
 
     def reads(test):
         text = "".join((HERE / name).read_text(encoding="utf-8") for name in NAMES.get(test, ()))
         return not text or FACTS in shown or any(name in text for name in shown)
 
-    return [name for name in tests if reads(name) and (name != CONSOLE or typed)]
+    return [name for name in tests if reads(name) and (name != CONSOLE or _typed(guide, mutation))]
 
 
 def _failed(said):
@@ -644,7 +707,7 @@ def _prepare_child():
 def pytest_collection_modifyitems(session, config, items):
     """Leave out tests that name other pages in their parameters, and those of our programs."""
     wanted = json.loads(os.environ["MUTATE"])
-    files = {name for name, *_ in wanted["shown"]}
+    files = {name for places in wanted["shown"] for name, *_ in places}
     kept = []
     for item in items:
         named = pages_named(item.nodeid.partition("[")[2].rstrip("]"), wanted["files"])
@@ -660,10 +723,11 @@ def pytest_sessionstart(session):
 
 
 def pytest_runtest_logreport(report):
-    """Stop at the first failure that names the line, for no other test can say more; and after the file of one that names the page."""
+    """Of one mutation, stop at the first failure that names the line, for no other test can say more; and after the file of one
+    that names the page."""
     shown = json.loads(os.environ["MUTATE"])["shown"]
-    if report.failed:
-        found = grade(f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown)
+    if report.failed and len(shown) == 1:
+        found = grade(f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown[0])
         _named.add(found)
         if found == "line":
             _session.shouldfail = "page and line are named"
@@ -685,42 +749,55 @@ def run(mutations, root, workers=2, say=print):
     Raises SystemExit with one sentence if the tests do not pass without a mutation.
     """
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        copies, free = [Copy(root, Path(folder) / str(number)) for number in range(max(1, min(workers, len(mutations))))], queue.SimpleQueue()
+        groups = together(Guide(root), mutations)
+        copies, free, known = [Copy(root, Path(folder) / str(number)) for number in range(workers)], queue.SimpleQueue(), queue.SimpleQueue()
         for copy in copies:
             free.put(copy)
 
-        def judge(mutation):
+        def settle(group):
             copy = free.get()
             try:
-                return None if copy.ended else copy.judge(mutation)
+                for one in copy.settle(group):
+                    known.put(one)
+            except Exception as error:
+                known.put(error)
             finally:
                 free.put(copy)
 
-        pool = ThreadPoolExecutor(len(copies))
+        def check():
+            copy = free.get()
+            try:
+                return _check_unmutated(copy, mutations)
+            finally:
+                free.put(copy)
+
+        pool = ThreadPoolExecutor(workers)
         try:
-            _check_unmutated(copies[0], mutations, say)
-            jobs = {pool.submit(judge, mutation): mutation for mutation in mutations}
-            for number, job in enumerate(as_completed(jobs), 1):
-                mutation, verdict = jobs[job], job.result()
+            unmutated, *_ = pool.submit(check), *(pool.submit(settle, group) for group in groups)
+            say(unmutated.result())
+            for number in range(1, len(mutations) + 1):
+                if isinstance(found := known.get(), Exception):
+                    raise found
+                mutation, verdict = found
                 say(f"{number:3}/{len(mutations)} {verdict.seconds:5.1f} s  {GRADES[verdict.grade]:20}"
                     f"{mutation.kind:16}{mutation.page}:{mutation.line}")
-                yield mutation, verdict
+                yield found
         finally:
             for copy in copies:
                 copy.end()
-            pool.shutdown()
+            pool.shutdown(cancel_futures=True)
 
 
-def _check_unmutated(copy, mutations, say):
+def _check_unmutated(copy, mutations):
+    """The sentence that says how long the tests take without a mutation; SystemExit if they fail then."""
     began = time.monotonic()
-    shown = [place for mutation in mutations for place in copy.guide.shown_in(mutation)]
-    tests = [name for name in copy.tests if any(name in _needed(copy.guide, mutation, copy.tests) for mutation in mutations)]
-    said, status = copy.run(shown, tests)
+    tests = copy.needed(mutations)
+    said, status = copy.run([copy.guide.shown_in(mutation) for mutation in mutations], tests)
     if status != 0:
         failed = _failed(said)
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise SystemExit(f"The tests do not pass without any mutation, so none can be judged: {'; '.join(failed[:5]) + more}\n{said[-4000:]}")
-    say(f"{', '.join(tests)} pass on the pages as they are, in {time.monotonic() - began:.0f} s")
+    return f"{', '.join(tests)} pass on the pages as they are, in {time.monotonic() - began:.0f} s"
 
 
 def report(results):

@@ -184,14 +184,35 @@ def test_each_mutation_is_graded_by_what_the_failing_test_names_and_a_harmless_o
 def test_the_copy_is_as_it_was_after_each_mutation_and_the_checkout_is_never_touched(small):
     (small.parent / "work").mkdir()
     copy = mutate.Copy(small, small.parent / "work")
-    assert copy.judge(change("/tmp/two", "/tmp/tow", 6)).grade == "line"
-    assert copy.judge(change("nobody", "somebody", 4)).grade == "survived"
+    assert [verdict.grade for verdict in copy.judge(change("/tmp/two", "/tmp/tow", 6))] == ["line"]
+    assert [verdict.grade for verdict in copy.judge(change("nobody", "somebody", 4))] == ["survived"]
     assert (small.parent / "temporary/tested").read_text() == "triton/page.rst", "the test of another page was run"
     assert (copy.folder / "triton/page.rst").read_text() == PAGE == (small / "triton/page.rst").read_text()
     with pytest.raises(ValueError, match="page.rst:6 is not"):
         copy.judge(Mutation("test", "triton/page.rst", 6, "what is not there", "x"))
     assert (copy.folder / "triton/page.rst").read_text() == PAGE
     assert subprocess.run(["git", "-C", small, "status", "--short"], capture_output=True, text=True).stdout == ""
+
+
+def test_mutations_are_judged_together_and_one_that_hides_another_does_not_save_it(small):
+    (small.parent / "work").mkdir()
+    copy = mutate.Copy(small, small.parent / "work")
+    dropped, two = Mutation("test", "triton/page.rst", 4, PAGE.split("\n")[3], ""), change("/tmp/two", "/tmp/tow", 6)
+    hidden, harmless = change("four", "tenfold", 8), change("named badly", "fine", 8)
+    assert [verdict.grade for verdict in copy.judge(dropped, two, hidden)] == ["survived", "line", "survived"], "the line has moved by one"
+    found = list(copy.settle([dropped, two, hidden]))
+    assert [(mutation, verdict.grade) for mutation, verdict in found] == [(two, "line"), (hidden, "line"), (dropped, "survived")]
+    assert mutate.together(copy.guide, [dropped, two, hidden, harmless]) == [[dropped, two, hidden], [harmless]]
+    assert copy.guide.text("triton/page.rst") == PAGE
+
+
+def test_what_is_typed_changes_once_on_a_page_and_a_fact_is_judged_alone():
+    groups = mutate.together(GUIDE, MUTATIONS)
+    assert sorted(map(MUTATIONS.index, sum(groups, []))) == list(range(300)) and len(groups) < 150
+    for group in groups:
+        typed = [name for mutation in group if mutate._typed(GUIDE, mutation) for name in {name for name, *_ in GUIDE.shown_in(mutation)}]
+        assert len(typed) == len(set(typed))
+        assert len(group) == 1 or mutate.FACTS not in {mutation.page for mutation in group}
 
 
 def command(root, *arguments):
