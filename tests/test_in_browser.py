@@ -1,9 +1,12 @@
 """A notebook runs in the reader's browser: without an account, without another host, and only if it can; which ones is read off their code."""
+import _imp
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 import time
+import zipfile
 
 import editions
 import facts
@@ -13,6 +16,9 @@ from conftest import ROOT
 from test_browser import CHROMIUM, address, browser  # noqa: F401  (fixtures)
 
 APP = ROOT / ".lite/app"
+spec = importlib.util.spec_from_file_location("make", ROOT / "_ext/lite/make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
 HAVE = in_browser.packages(APP)
 FACTS = facts.load(ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
@@ -84,6 +90,19 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
     done = subprocess.run([sys.executable, "-I", "-S", "-c", f"CELLS = {cells!r}{CALM}", " ".join(in_browser.NOT_THERE)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Right.") == editions.exercises(COURSE[name])
+
+
+@made
+def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_beside_it():
+    compiled = 0
+    for archive in (APP / "static/pyodide").iterdir():
+        for name in zipfile.ZipFile(archive).namelist() if archive.suffix in (".zip", ".whl") else ():
+            if name.endswith(".pyc"):
+                pyc, source = (zipfile.ZipFile(archive).read(each) for each in (name, make.source(name)))
+                magic, flags, found = int.from_bytes(pyc[:4], "little"), int.from_bytes(pyc[4:8], "little"), pyc[8:16]
+                assert flags == 1 and found == _imp.source_hash(magic, source), f"{archive.name}: {name} is compiled of another source, or looks for it"
+                compiled += 1
+    assert compiled > 300
 
 
 @made

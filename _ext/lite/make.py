@@ -5,6 +5,7 @@
 makes FOLDER/app, static files that ask no other host. FOLDER/env is the environment of requirements.txt. Which notebooks are in it,
 _ext/in_browser.py adds when the site is built.
 """
+import base64
 import hashlib
 import json
 import os
@@ -16,7 +17,8 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+LIBRARY = "python_stdlib.zip"
 OF_THE_KERNEL = ("piplite", "ipykernel", "pyodide_kernel")          # come with jupyterlite-pyodide-kernel
 BROWSER = ("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314", "--platform", "pyemscripten_2026_0_wasm32")
 # Types of packages that nobody has in the browser. Without these 4,800 files Python starts two seconds earlier.
@@ -26,32 +28,48 @@ KERNEL = "@jupyterlite/pyodide-kernel-extension"
 
 
 def run(*command, **options):
-    """Run a command; where it fails, leave with what it said."""
+    """Run a command, and return what it prints; where it fails, leave with what it said."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
     if done.returncode:
         sys.exit(f"{(done.stderr or done.stdout).strip()}\n{Path(command[0]).name} {command[1]} did not do it. Is the network there, and space on the disk? Then: make lite")
+    return done.stdout
 
 
-def packed(wheel, target):
-    """Copy a wheel without what is unused; return what Pyodide's lock file says of it."""
-    imports = set()
-    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(target / wheel.name, "w", zipfile.ZIP_DEFLATED) as new:
-        for entry in old.infolist():
-            if not entry.filename.startswith(UNUSED):
-                new.writestr(entry, old.read(entry))
-                first = entry.filename.split("/")[0]
-                imports |= set() if first.endswith((".dist-info", ".data")) else {first.removesuffix(".py")}
+def pack(archive, target, bytecode):
+    """Copy a zip file into the folder `target`, without what is unused and with the `bytecode`, {name: bytes}, of what is in it; return the names."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target / archive.name, "w", zipfile.ZIP_DEFLATED) as new:
+        names = [entry.filename for entry in old.infolist() if not entry.filename.startswith(UNUSED)]
+        for name in names:
+            new.writestr(old.getinfo(name), old.read(name))
+        modules = {name for name in names if name.endswith(".py")}
+        for name, content in bytecode.items():
+            if source(name) in modules:
+                new.writestr(name, content)
+    return names
+
+
+def source(name):
+    """The file that the bytecode `name` was made from, in an archive: beside it, or above its folder __pycache__."""
+    folder, _, module = name.rpartition("__pycache__/")
+    return folder + module.split(".")[0] + ".py" if module else name.removesuffix("c")
+
+
+def packed(wheel, target, bytecode):
+    """Pack a wheel; return what Pyodide's lock file says of it."""
+    first = {name.split("/")[0] for name in pack(wheel, target, bytecode)}
+    imports = {name.removesuffix(".py") for name in first if not name.endswith((".dist-info", ".data"))}
     name, version = wheel.name.split("-")[:2]
     return {"name": name.replace("_", "-"), "version": version, "file_name": wheel.name, "sha256": hashlib.sha256((target / wheel.name).read_bytes()).hexdigest(),
             "imports": sorted(imports), "depends": [], "install_dir": "site", "package_type": "package", "unvendored_tests": False, "tool": {}}
 
 
-def python(pyodide, wheels, target):
+def python(pyodide, wheels, target, bytecode):
     """Put Pyodide's core and all wheels into the folder `target`; return the names of the packages."""
     target.mkdir(parents=True)
     for name in CORE:
         shutil.copy(pyodide / name, target)
-    packages = [packed(wheel, target) for wheel in sorted(wheels)]
+    pack(pyodide / LIBRARY, target, bytecode)
+    packages = [packed(wheel, target, bytecode) for wheel in sorted(wheels)]
     lock = json.loads((pyodide / "pyodide-lock.json").read_text(encoding="utf-8"))
     lock["packages"] = {package["name"]: package for package in packages}
     (target / "pyodide-lock.json").write_text(json.dumps(lock), encoding="utf-8")
@@ -98,7 +116,10 @@ def main(folder):
             "--requirement", HERE / "wheels.txt", "--dest", work / "wheels")
         own = folder / f"env/share/jupyter/labextensions/{KERNEL}/static/pypi"
         wheels = [*(work / "wheels").glob("*.whl"), *(wheel for name in OF_THE_KERNEL for wheel in own.glob(f"{name}-*.whl"))]
-        for name, content in settings(python(work / "node_modules/pyodide", wheels, work / "lite/static/pyodide")).items():
+        python(work / "node_modules/pyodide", wheels, work / "first", {})
+        said = run(bin / "node", HERE / "bytecode.mjs", work / "first")     # compiled once here, and not at each start there
+        bytecode = {name: base64.b64decode(content) for name, content in json.loads(said).items()}
+        for name, content in settings(python(work / "node_modules/pyodide", wheels, work / "lite/static/pyodide", bytecode)).items():
             (work / "lite" / name).write_text(json.dumps(content), encoding="utf-8")
         run(bin / "jupyter-lite", "build", "--lite-dir", work / "lite", "--output-dir", work / "app", cwd=work, env=path)
         finish(work / "app")

@@ -1,0 +1,29 @@
+/* node bytecode.mjs FOLDER: start the Python in FOLDER, import what the kernel imports, and print the bytecode of all that was
+   imported, as JSON {file in an archive: base64}. Python checks neither its age nor its source: it comes in the same archive. */
+import {readFileSync} from "node:fs";
+import {pathToFileURL} from "node:url";
+
+const [folder] = process.argv.slice(2);
+const {loadPyodide} = await import(pathToFileURL(`${folder}/pyodide.mjs`));
+const {packages} = JSON.parse(readFileSync(`${folder}/pyodide-lock.json`));
+const python = await loadPyodide({indexURL: `${folder}/`, packages: Object.keys(packages), stdout() {}, stderr: console.error});
+console.log(python.runPython(`
+import base64, importlib._bootstrap_external, importlib.util, json, site, sys, zipimport
+import pyodide_kernel, jedi     # and the Tab key
+
+def pyc(source, file):
+    code = compile(source, file, "exec", dont_inherit=True)
+    return base64.b64encode(importlib._bootstrap_external._code_to_hash_pyc(code, importlib.util.source_hash(source), False)).decode()
+
+found = {}
+for module in list(sys.modules.values()):
+    spec = getattr(module, "__spec__", None)
+    if not spec or not spec.origin or not spec.origin.endswith(".py"):
+        continue
+    file, source = spec.origin, spec.loader.get_data(spec.origin)
+    if isinstance(spec.loader, zipimport.zipimporter):      # it looks beside the source
+        found[file.removeprefix(spec.loader.archive + "/") + "c"] = pyc(source, file)
+    elif file.startswith(site.getsitepackages()[0]):
+        found[importlib.util.cache_from_source(file).removeprefix(site.getsitepackages()[0] + "/")] = pyc(source, file)
+json.dumps(found)
+`));
