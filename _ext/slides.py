@@ -29,7 +29,7 @@ PAGE = """{% extends 'index.html.j2' %}
 </head>
 {%- endblock header -%}
 {%- block body_header -%}
-<body><main><div class="reveal"><div class="slides">
+<body tabindex="0"><main><div class="reveal"><div class="slides">
 {%- endblock body_header -%}
 {%- block body_footer -%}
 </div></div></main>
@@ -45,6 +45,7 @@ PAGE = """{% extends 'index.html.j2' %}
 STYLE = """:root { --r-main-font: system-ui, sans-serif; --r-heading-font: system-ui, sans-serif; --r-main-font-size: 28px; --r-code-font: ui-monospace, monospace;
   --r-heading-text-transform: none; --r-link-color: #1a5f92; }
 .reveal .slides { text-align: left; }
+.reveal :is(p, li) a { text-decoration: underline; }
 .reveal h1 { font-size: 1.9em; }
 .reveal h2 { font-size: 1.5em; }
 .reveal .anchor-link, .reveal .jp-InputPrompt, .reveal .jp-OutputPrompt { display: none; }
