@@ -81,7 +81,7 @@ adopted: .venv .venv-nbdime .triton  ## as root: make this the guide of an inven
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
 	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tests/bench.py $(ONLY)
 
-mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, one at a time, and print what no test noticed; SEED=1, PAGE=file
+mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, and print what no test noticed; SEED=1, PAGE=file
 	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
 
 anchors: html  ## add the addresses of new sections to the list that keeps them alive
