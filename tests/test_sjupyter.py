@@ -478,13 +478,35 @@ def test_a_full_home_is_told_before_a_job_is_made_and_as_the_end_of_one(triton):
     try:
         job = submitted(triton, full, "-t 5 --hold")
         triton.run("login", fill, full, check=False)
-        done = triton.run("login", "sjupyter", full, check=False)
-        assert done.returncode == 1 and "No space left on device" in done.stderr and len(done.stderr.splitlines()) == 1
-        assert triton.run("login", "squeue --me --noheader --format=%i", full).stdout.split() == [job]
+        stops = 0
+        while (done := triton.run("login", "sjupyter --detach --hold", full, check=False)).returncode:      # with a block more each time, it comes a step further
+            assert done.returncode == 1 and "No space left on device" in done.stderr and len(done.stderr.splitlines()) == 1
+            assert triton.run("login", "squeue --me --noheader --format=%i; ls .local/share/sjupyter | wc -l", full).stdout.split() == [job, "1"]
+            triton.run("login", "truncate --size=-1K fill && sync fill", full)
+            stops += 1
+        assert 3 < stops < 50
+        triton.run("login", f"sjupyter --stop {done.stdout.split()[1]}; {fill}", full, check=False)
         done = triton.run("login", f"scontrol release {job}; sjupyter --attach", full, check=False)
         assert (done.returncode, done.stderr) == (1, "sjupyter: Your home directory is full: du -sh ~/* ~/.[!.]* shows what takes the space\n")
     finally:
         triton.run("login", "rm -f fill fill-*; scancel --me", full)
+
+
+def test_a_home_that_fills_up_ends_no_server_that_runs_and_is_told_of_one_that_starts(triton):
+    full = cluster.FULL_USER
+    try:
+        # its own log fills the home, and more than a pipe holds comes after that
+        environment(triton, full, "noisy", '(until [ -e go ]; do sleep 0.1; done; yes) & exec $JUPYTER "$@"')
+        with Started(triton, full, "-t 5 --env ~/noisy") as started:
+            triton.run("login", "touch go; until [ $(df --output=avail . | tail -n 1) -lt 50 ]; do sleep 0.1; done; sleep 2", full)
+            for _ in range(3):
+                assert answers(triton, without_token(started.url) + "/none") == "403" and answers(triton, started.url) in ("200", "302")
+        triton.run("login", "until [ -z \"$(squeue --me --noheader)\" ]; do sleep 0.1; done; rm -rf go .local/share/sjupyter", full)
+        environment(triton, full, "greedy", "head -c 3M /dev/zero > fill; status=$?; rm fill; exit $status")
+        done = triton.run("login", "sjupyter -t 5 --env ~/greedy", full, check=False)
+        assert (done.returncode, done.stderr) == (1, "sjupyter: Your home directory is full: du -sh ~/* ~/.[!.]* shows what takes the space\n")
+    finally:
+        triton.run("login", "rm -rf go fill noisy greedy .local/share/sjupyter; scancel --me", full)
 
 
 def test_where_there_is_no_slurm_it_says_so(triton, user):
