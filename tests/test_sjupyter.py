@@ -553,6 +553,18 @@ def test_a_controller_that_restarts_is_waited_for(fragile):
         assert answers(fragile, started.url) in ("200", "302")
 
 
+def test_a_controller_that_stays_away_is_not_waited_for_for_ever(fragile):
+    user = fragile.account()
+    fragile.run("ctl", "pid=$(cat /run/slurmctld.pid); kill $pid; while kill -0 $pid; do sleep 0.05; done 2>/dev/null", timeout=60)
+    try:
+        done = fragile.run("login", impatient(fragile, user, SLURM_TRIES=2), user, check=False)
+    finally:
+        fragile.run("ctl", "slurmctld; until scontrol ping | grep -q UP; do sleep 0.1; done > /dev/null 2>&1", timeout=60)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Slurm's controller does not answer; trying for a minute \.\.\.\nsjupyter: Slurm says: .*Unable to contact slurm controller.*\n", done.stderr), done.stderr
+    assert fragile.run("login", "ls .local/share/sjupyter; squeue --me --noheader", user).stdout == ""
+
+
 def test_a_job_that_another_takes_the_place_of_is_told(fragile):
     user = fragile.account()
     with Started(fragile, user, "-t 5 -w c1") as started:
