@@ -122,6 +122,12 @@ def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
         terminal.close()
 
 
+def test_the_lines_are_printed_as_they_are(triton, server):
+    printed = triton.run("login", f"sjupyter --attach {server.job} --detach", server.user).stdout.splitlines()
+    lines = [server.said[name] for name in ("url", "proxy", "proxy_outside", "forward", "forward_outside", "forward_url")]
+    assert [line.strip() for line in printed if line.startswith("  ")] == lines
+
+
 def test_the_browser_file_leads_there_and_is_for_its_owner_alone(triton, server):
     listed = triton.run("login", "stat --format=%a open.html; cat open.html", server.user).stdout
     assert listed.startswith("600\n") and f'href="{server.url}"' in listed
@@ -163,7 +169,7 @@ def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_setti
     port = re.search(r":(\d+)/", server.url)[1]
     address = triton.run(server.said["node"], "hostname --ip-address").stdout.strip()
     listening = triton.run(server.said["node"], f"ss --listening --tcp --numeric --no-header '( sport = :{port} or sport = :8888 )'").stdout.split()
-    assert listening.count("LISTEN") == 1 and f"{address}:{port}" in listening
+    assert listening.count("LISTEN") == 1 and f"{address}:{port}" in listening and port != "8888"
 
 
 STRANGE = ["a b", "a;touch pwned", "$(touch pwned)", "`touch pwned`", "a\"b", "a'b", "a\\b", "%j", "*", "-x", "a\ntouch pwned", "a\n#SBATCH --hold", "#SBATCH", "é"]
@@ -185,6 +191,28 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
         assert triton.run("login", "ls pwned */pwned", user, check=False).stdout == ""
         row = json.loads(triton.run("login", "sjupyter --list --json", user).stdout)
         assert row["dir"].endswith("/" + folder) and row["job"] == started.job
+        triton.run("login", f"touch {shlex.quote(folder)}/here", user)
+        assert '"name": "here"' in triton.run("login", f"curl --silent '{started.url.replace('/lab?', '/api/contents?')}'", user).stdout
+
+
+def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_commands(triton, user):
+    triton.run("login", "mkdir \"a '%j' \\$(touch pwned)\"", user)
+    before = "export XDG_DATA_HOME=\"$HOME/a '%j' \\$(touch pwned)\" BASH_ENV='/nowhere; touch pwned';"
+    with Started(triton, user, "-t 5", before) as started:
+        assert answers(triton, started.url) in ("200", "302")
+        assert "BASH_ENV=/nowhere; touch pwned" in environ(triton, started)
+    module = "x\ntouch pwned\n$(touch pwned)'`touch pwned`"
+    done = triton.run("login", f"sjupyter --env {shlex.quote(module)}", user, check=False)
+    assert (done.returncode, f"sjupyter: The module {module} cannot be loaded" in done.stderr) == (1, True), done.stderr
+    assert triton.run("login", "find . -name pwned", user).stdout == ""
+
+
+def test_slurms_options_arrive_in_each_spelling_and_win_over_the_defaults(triton, user):
+    own, other = FACTS["partitions"]["interactive"], FACTS["partitions"]["batch"]
+    for options, asked in (("", f"{own} sjupyter"), ("-t 5 --mem=700M", f"{own} sjupyter 5:00 700M"), ("-t5 --mem 700M -Hp batch", f"{other} sjupyter 5:00 700M"),
+                           ("--time 5 --partition batch --job-name=mine", f"{other} mine 5:00")):
+        job = submitted(triton, user, f"--hold {options}")
+        assert triton.run("login", f"squeue --jobs={job} --noheader --format='%P %j %l %m'", user).stdout.startswith(asked), options
 
 
 # ---------------------------------------------------------------- living on, and ending
@@ -220,7 +248,7 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         rows = {row["job"]: row for row in map(json.loads, triton.run("login", "sjupyter --list --json", user).stdout.splitlines())}
         assert set(rows) == {first.job, second} and rows[second]["state"] == "PENDING"
         assert rows[first.job]["state"] == "ready" and rows[first.job]["asked"] == "700M" and 20 < rows[first.job]["memory_mb"] < 700
-        assert rows[first.job]["address"] in first.url
+        assert rows[first.job]["address"] in first.url and re.fullmatch(r"[0-4]:\d\d", rows[first.job]["left"])
         table = triton.run("login", "sjupyter --list", user).stdout
         assert re.search(rf"^{first.job} +{first.said['node']} +ready ", table, re.MULTILINE)
         which = triton.run("login", "sjupyter --stop", user, check=False)
@@ -232,6 +260,20 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         assert (status, said["reason"]) == (1, f"It was cancelled by {user}.")
         assert [row.split()[0] for row in triton.run("login", "sjupyter --list", user).stdout.splitlines()[1:]] == [second]
         assert "ServerApp" in triton.run("login", f"sjupyter --logs {first.job}", user).stdout
+        assert triton.run("login", "sjupyter --logs", user).stdout == "", "the newest has not begun"
+        again = triton.run("login", f"sjupyter --stop {first.job}", user, check=False)
+        assert (again.returncode, again.stderr) == (1, f"sjupyter: No server of yours is job {first.job}: sjupyter --list\n")
+        assert triton.run("login", f"{counted(triton, user, 'squeue', 'scontrol', 'sacct')} sjupyter --list && wc -l < asked", user).stdout.endswith("\n1\n")
+        assert triton.run("login", "sjupyter --stop", user).stdout == f"Job {second} is ended.\n"
+        assert triton.run("login", "sjupyter --list", user).stdout == "You have no server in the queue.\n"
+
+
+def test_a_job_that_somebody_cancels_in_the_queue_is_told(triton, user):
+    job = submitted(triton, user, "--hold")
+    process = triton.start("login", "exec sjupyter --attach", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == f"Job {job} is in the queue (JobHeldUser).\n"
+    triton.run("login", f"scancel {job}")
+    assert (process.communicate(timeout=60)[1], process.returncode) == ("sjupyter: It was cancelled by root.\n", 1)
 
 
 def test_what_servers_left_long_ago_is_removed_unless_they_run(triton, user):
@@ -246,6 +288,17 @@ def test_what_servers_left_long_ago_is_removed_unless_they_run(triton, user):
     assert running in triton.run("login", "sjupyter --list", user).stdout
     left = triton.run("login", "ls .local/share/sjupyter", user).stdout.split()
     assert len(left) == 4 and "mine" in left and set(names[:2]) < set(left)
+    # and with everything that is kept so long ago
+    triton.run("login", f"{impatient(triton, user, KEEP_SECONDS=0, UNBORN_SECONDS=0)} --list", user)
+    assert set(triton.run("login", "ls .local/share/sjupyter", user).stdout.split()) == set(left) - set(names)
+
+
+def counted(triton, user, *names):
+    """What goes before a command so that these programs write into ~/asked when they are called."""
+    triton.run("login", "mkdir -p bin", user)
+    for name in names:
+        triton.write("login", f"~/bin/{name}", f"#!/bin/sh\ndate +%s.%N >> ~/asked\nexec /usr/bin/{name} \"$@\"\n", user, mode="755")
+    return "PATH=$HOME/bin:$PATH"
 
 
 def execute(triton, user, url, code):
@@ -377,6 +430,11 @@ def test_what_is_wrong_is_told_in_one_sentence_and_leaves_no_job(wrong, name):
     assert left == ""
 
 
+def test_why_it_waits_and_when_it_is_expected_to_start_is_told(wrong):
+    waiting, _ = wrong["waiting too long"]
+    assert re.fullmatch(r"Job \d+ is in the queue \(BeginTime\); Slurm expects it to start at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\n", waiting.stdout)
+
+
 def environment(triton, user, name, script):
     """Make a virtual environment of this name in the home directory, where `jupyter` is a shell script around the real one, $JUPYTER."""
     triton.run("login", f"mkdir -p {name}/bin; echo 'PATH=$HOME/{name}/bin:{CENTRAL}/bin:$PATH' > {name}/bin/activate; cat > {name}/bin/jupyter; chmod +x {name}/bin/jupyter",
@@ -401,6 +459,14 @@ def test_a_jupyter_that_prints_for_ever_gets_a_short_log_and_the_newest_of_it(tr
         log = triton.run("login", "sjupyter --logs", user).stdout
         assert 1_000_000 < max(map(int, sizes)) < 5_000_000 and len(log) < 5_000_000
         assert log.startswith("... what came before was too much to keep") and "noise" in log
+
+
+def test_a_port_that_is_taken_at_the_last_moment_costs_no_server(triton, user):
+    """The second try is with another; the port of slurmd is taken on each node."""
+    environment(triton, user, "late", '[ -e late/tried ] || { touch late/tried; exec $JUPYTER "${@/port=0/port=6818}" --ServerApp.port_retries=0; }; exec $JUPYTER "$@"')
+    with Started(triton, user, "-t 5 --env ~/late") as started:
+        assert answers(triton, started.url) in ("200", "302")
+        assert "port 6818 is already in use" in triton.run("login", "sjupyter --logs", user).stdout
 
 
 def test_a_jupyter_that_never_answers_is_given_up(triton, user):
@@ -459,7 +525,8 @@ def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
     triton.run("login", f"""python3 -m venv --without-pip mine && echo {CENTRAL}/lib/python3.*/site-packages > $(echo mine/lib/python3.*/site-packages)/central.pth &&
                             for name in jupyter jupyter-lab; do sed "1s|.*|#!$HOME/mine/bin/python|" {CENTRAL}/bin/$name > mine/bin/$name && chmod +x mine/bin/$name; done""", user)
     modules = f"{FACTS['modules']['jupyter']},{FACTS['modules']['demo']}"
-    with Started(triton, user, "-t 5 --env mine") as virtual, Started(triton, user, f"-t 5 --notebook --env {modules}") as several:
+    triton.run("login", "mkdir elsewhere", user)
+    with Started(triton, user, "-t 5 --env mine --dir elsewhere") as virtual, Started(triton, user, f"-t 5 --notebook --env {modules}") as several:
         assert f"/home/{user}/mine/bin/python" in triton.run(virtual.said["node"], f"ps -u {user} -o args", check=False).stdout
         assert answers(triton, virtual.url) in ("200", "302")
         assert "/tree?" in several.url and answers(triton, several.url) in ("200", "302")
@@ -751,6 +818,14 @@ def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, 
         assert "ipykernel" not in triton.run("login", f"ps -u {user} -o args", user).stdout
 
 
+def test_local_says_what_its_limits_are_and_ends_when_its_time_is_up(triton, user):
+    done = triton.run("login", f"{impatient(triton, user, LOCAL_SECONDS=2)} --local", user, check=False)
+    says, *_, last = done.stderr.splitlines()
+    assert says.startswith("This runs on ") and "which everyone shares: at most 2 GB of memory" in says
+    assert done.returncode == 1 and re.fullmatch(r"sjupyter: The server ran for .*, and was ended\. Take the queue: sjupyter without --local", last)
+    assert "jupyter" not in triton.run("login", "ps -o args", user).stdout and triton.run("login", "ls .local/share/sjupyter", user).stdout == ""
+
+
 def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
     script = triton.run("login", "sjupyter --dry-run --mem=4G", user).stdout
     assert script.startswith("#!/bin/bash\n") and f"module load {FACTS['modules']['jupyter']}" in script
@@ -761,10 +836,8 @@ def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
 def test_slurm_is_asked_at_most_once_a_second_and_less_often_the_longer_it_takes(triton, user, ready):
     if ready:
         triton.run("login", f"sjupyter --attach {submitted(triton, user, '-t 20')} --detach", user)
-    triton.run("login", "mkdir -p bin", user)
-    for name in ("squeue", "sacct", "scontrol"):
-        triton.write("login", f"~/bin/{name}", f"#!/bin/sh\ndate +%s.%N >> ~/asked\nexec /usr/bin/{name} \"$@\"\n", user, mode="755")
-    triton.run("login", f"PATH=$HOME/bin:$PATH timeout --signal=KILL 9 sjupyter {'--attach' if ready else '--hold'}", user, check=False)
+    counting = counted(triton, user, "squeue", "sacct", "scontrol")
+    triton.run("login", f"{counting} timeout --signal=KILL 9 sjupyter {'--attach' if ready else '--hold'}", user, check=False)
     asked = [float(line) for line in triton.run("login", "cat asked", user).stdout.split()]
     gaps = [after - before for before, after in zip(asked, asked[1:], strict=False)]
     assert 3 <= len(asked) <= 7 and min(gaps) > 0.9 and gaps[-1] > gaps[0], gaps
