@@ -38,7 +38,7 @@ def warned(triton):
     """A server of eleven minutes, which has to be announced as soon as ten are left: not by what it knows when it starts, but by Slurm's signal."""
     user = triton.account()
     triton.run("login", "mkdir -p eleven", user)
-    server = triton.start("login", "exec timeout 300 sjupyter -t 11 --mem=300M --dir eleven", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    server = triton.start("login", "exec timeout 600 sjupyter -t 11 --mem=300M --dir eleven", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     yield server, user
     triton.run("login", f"scancel --user={user}")
     server.communicate(timeout=60)
@@ -228,6 +228,15 @@ def test_slurms_options_arrive_in_each_spelling_and_win_over_the_defaults(triton
 
 # ---------------------------------------------------------------- living on, and ending
 
+def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton, warned):
+    server, user = warned
+    while (line := server.stdout.readline()) and not line.startswith("The time of this server is up"):
+        pass
+    row = json.loads(triton.run("login", "sjupyter --list --json", user).stdout)
+    assert line and row["state"] == "ready", (line, row)
+    assert "is up at about" in triton.run("login", "cat eleven/sjupyter-*-ends-soon.txt", user).stdout
+
+
 def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     terminal = Terminal(triton, "login", user, PROMPTS)
     terminal.screen.sendline("sjupyter -t 5")
@@ -348,15 +357,6 @@ def test_the_time_limit_is_announced_and_told(limited):
     out, err = server.communicate(timeout=240)
     assert re.search(r"\nThe time of this server is up at about \d\d:\d\d\. Save your notebooks\.\n", out)
     assert (server.returncode, err) == (1, "sjupyter: Its time was up (00:02:00). Ask for more with -t, or put the long part into a batch job.\n")
-
-
-def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton, warned):
-    server, user = warned
-    while (line := server.stdout.readline()) and not line.startswith("The time of this server is up"):
-        pass
-    row = json.loads(triton.run("login", "sjupyter --list --json", user).stdout)
-    assert line and row["state"] == "ready", (line, row)
-    assert "is up at about" in triton.run("login", "cat eleven/sjupyter-*-ends-soon.txt", user).stdout
 
 
 def test_a_node_that_fails_is_told(triton, user):
