@@ -342,14 +342,13 @@ except (websocket.WebSocketException, ValueError, OSError):
 
 def test_the_end_by_memory_is_told_with_what_was_asked_and_what_to_ask_for(triton, user):
     with Started(triton, user, "-t 5 --mem=400M") as started:
-        execute(triton, user, started.url, "x = bytearray(900_000_000); import time; time.sleep(60)")
+        execute(triton, user, started.url, "import time; x = bytearray(150_000_000); time.sleep(4); y = bytearray(900_000_000); time.sleep(60)")
         if triton.memory == "cgroup":     # only the kernel was killed: the server goes on, and says it at its end
             triton.run("login", f"sjupyter --stop {started.job}", user)
         status, said, err = started.end()
     assert status == 1
-    told = re.match(r"It took more memory than it had: asked for 400 MB, peak seen (\d+) MB\. Ask for more, --mem=\d+M", said["reason"])
-    assert told and 40 < int(told[1]) < 1200, said
-    assert int(re.search(r"--mem=(\d+)M", said["reason"])[1]) >= 800
+    told = re.match(r"It took more memory than it had: asked for 400 MB, peak seen (\d+) MB\. Ask for more, --mem=(\d+)M", said["reason"])
+    assert told and int(told[1]) > 200 and int(told[2]) >= 800, said
 
 
 def test_the_time_limit_is_announced_and_told(limited):
