@@ -432,7 +432,7 @@ def wrong(triton):
     """What comes of each of WRONG, and the jobs that are left; they wait more than they work, so three people try them at the same time."""
     def attempt(user, names):
         environment(triton, user, "slow", "sleep 300")
-        return {name: (triton.run("login", f"timeout 100 bash -c {shlex.quote(WRONG[name][0])}", user, check=False),
+        return {name: (triton.run("login", f"timeout 200 bash -c {shlex.quote(WRONG[name][0])}", user, check=False, timeout=230),
                        triton.run("login", "squeue --me --noheader --states=pending,running; scancel --me", user).stdout) for name in names}
 
     people = [triton.account() for _ in range(3)]
