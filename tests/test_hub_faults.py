@@ -23,9 +23,10 @@ def jobs(triton, users):
 
 
 def queries(triton):
-    """How many times the hub has asked Slurm for its queue."""
+    """How many messages the hub has sent to Slurm: two for each squeue. The controller knows no name for its number."""
+    number = triton.run("hub", "id -u jupyterhub").stdout.strip()
     said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
-    found = re.search(r"^\s+jupyterhub\s.*?count:(\d+)", said, re.MULTILINE)
+    found = re.search(rf"^\s+\S+\s+\(\s*{number}\)\s+count:(\d+)", said, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -61,11 +62,11 @@ def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(trit
         quiet = queries(triton) - quiet
     finally:
         triton.run("login", f"scancel {' '.join(number for _, number in jobs(triton, users))}")
-    assert asked <= took + 5, f"{asked} questions in {took:.0f} s"
-    assert quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
+    assert 0 < asked <= 2 * (took + 5), f"{asked} messages in {took:.0f} s"
+    assert 0 < quiet <= 2 * (3 + 1), f"{quiet} messages: with all servers up, one for all in five seconds is enough"
     slowest = max(answer["seconds"] for answer in got.values())
     record_property("measured", f"{PEOPLE} people who log in within 10 s all have their JupyterLab after {slowest:.0f} s; the hub then has "
-                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; then {quiet} times in 15 s")
+                                f"{int(memory) // 1024} MB, and has sent Slurm {asked} messages in {took:.0f} s; then {quiet} in 15 s")
 
 
 @pytest.fixture
