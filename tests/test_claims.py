@@ -69,7 +69,7 @@ def submit(triton, user, script, options="", name="job.sh"):
     return triton.run("login", f"sbatch --parsable {options} {name}", user).stdout.strip().split(";")[0]
 
 
-def state(triton, user, job, wanted=None, seconds=60):
+def state(triton, user, job, wanted=None, seconds=30):
     """(State, ExitCode) of `job` in Slurm's accounts, once the state is `wanted` or the job has ended."""
     for _ in range(seconds * 5):
         listed = triton.run("login", f"sacct --noheader --parsable2 --allocations --jobs={job} --format=State,ExitCode", user).stdout
@@ -540,7 +540,7 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
 NOT_HERE = {"QOSMaxJobsPerUserLimit": "the small Triton sets no limits on the number of jobs"}
 
 
-def reasons(triton, user, wanted, seconds=60):
+def reasons(triton, user, wanted, seconds=20):
     """The reasons that the user's jobs have to wait, within so many seconds, until all that are `wanted` are among them."""
     seen = set()
     for _ in range(seconds * 2):

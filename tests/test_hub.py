@@ -353,7 +353,7 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    said = window.waits_for("Spawn failed")
+    said = window.waits_for("Spawn failed", 40)
     entry.shows(said, 1)
     assert "it ended with an error; Slurm says FAILED" in said
     log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", said)[0]
@@ -540,7 +540,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
 @proves("faq-spawn", [0])
 def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
     window = begun["hanging"]
-    entry.shows(window.waits_for("Spawn failed"))
+    entry.shows(window.waits_for("Spawn failed", 90))
     look, _ = entry.commands()
     assert triton.run("login", look, window.user).returncode == 0
     triton.run("login", "mv .jupyter jupyter-aside", window.user)

@@ -23,11 +23,11 @@ def jobs(triton, users):
 
 
 def queries(triton):
-    """How many messages the hub has sent to Slurm: two for each squeue. The controller knows no name for its number."""
+    """How many times the hub has asked Slurm for its queue: each squeue is two messages. The controller knows no name for the hub's number."""
     number = triton.run("hub", "id -u jupyterhub").stdout.strip()
     said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
     found = re.search(rf"^\s+\S+\s+\(\s*{number}\)\s+count:(\d+)", said, re.MULTILINE)
-    return int(found[1]) if found else 0
+    return int(found[1]) // 2 if found else 0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,11 +62,11 @@ def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(trit
         quiet = queries(triton) - quiet
     finally:
         triton.run("login", f"scancel {' '.join(number for _, number in jobs(triton, users))}")
-    assert 0 < asked <= 2 * (took + 5), f"{asked} messages in {took:.0f} s"
-    assert 0 < quiet <= 2 * (3 + 1), f"{quiet} messages: with all servers up, one for all in five seconds is enough"
+    assert 0 < asked <= took + 5, f"{asked} questions in {took:.0f} s"
+    assert 0 < quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
     slowest = max(answer["seconds"] for answer in got.values())
     record_property("measured", f"{PEOPLE} people who log in within 10 s all have their JupyterLab after {slowest:.0f} s; the hub then has "
-                                f"{int(memory) // 1024} MB, and has sent Slurm {asked} messages in {took:.0f} s; then {quiet} in 15 s")
+                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; then {quiet} times in 15 s")
 
 
 @pytest.fixture
@@ -101,14 +101,14 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(runnin
     waits_in_queue(window)
     controller(triton, "stop")
     try:
-        window.waits_for("Slurm does not answer", 60)
+        window.waits_for("Slurm does not answer", 30)
         time.sleep(30)
         assert lives(running)
     finally:
         controller(triton, "start")
-    window.waits_for("Pending in queue")
+    window.waits_for("Pending in queue", 60)
     closed()
-    window.arrive()
+    window.arrive(90)
     assert lives(running)
     record_property("measured", "30 s without Slurm's controller: of one server that ran and one that waited, none was lost")
     triton.run("login", "scancel --me", window.user)
@@ -119,7 +119,7 @@ def test_a_start_that_is_cancelled_says_so(visit, closed, triton, record_propert
     waits_in_queue(window)
     began = time.monotonic()
     triton.run("login", "scancel --me", window.user)
-    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 60)
+    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
     record_property("measured", f"scancel in the middle of a start: the page says so after {time.monotonic() - began:.0f} s")
 
 
@@ -223,7 +223,7 @@ def test_without_the_check_a_full_home_ends_the_server_and_nobody_reads_the_mess
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    said = window.waits_for("Spawn failed: Your server ended before it answered: ")
+    said = window.waits_for("Spawn failed: Your server ended before it answered: ", 90)
     triton.run("login", "rm rest", window.user)
     assert "Spawner failed to start" not in said + hub.log(triton)
 
