@@ -650,9 +650,10 @@ def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end
 
 def test_scancel_me_stops_all_of_yours(triton):
     user = triton.account()
-    jobs = [submit(triton, user, "sleep 60", "--mem=50M --output=/dev/null") for _ in range(2)]
+    jobs = [submit(triton, user, "sleep 600", "--mem=50M --output=/dev/null") for _ in range(2)]
     triton.run("login", "scancel --me", user)
     ended(triton, user, *jobs)
+    assert {state(triton, user, job)[0].split()[0] for job in jobs} == {"CANCELLED"}
 
 
 # ---------------------------------------------------------------- git
