@@ -33,6 +33,7 @@ class Repository:
             wheel(self.wheels, name, 1, "one = 1\n")
             wheel(self.wheels, name, 2, f"one = {2 if name == 'toy' else 1}\n")
         shutil.copytree(runner.ROOT / "tests/course", self.root / "tests/course", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(runner.ROOT / ".gitignore", self.root)      # Python leaves its bytecode, and may
         self.write("notebooks/own.py", "def add(a, b):\n    return a + b\n")
         self.write("notebooks/x.ipynb", writes(new_notebook(
             cells=[new_code_cell(SOURCE, id="one", execution_count=1, outputs=[new_output("stream", text="2\n")])],
