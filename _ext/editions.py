@@ -196,16 +196,36 @@ def myst(notebook):
     return jupytext.writes(nbformat.from_dict(notebook | {"cells": [cell | {"source": source(cell)} for cell in notebook["cells"]]}), "md:myst")
 
 
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.5 sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }} td, th {{ text-align: left; vertical-align: top; padding-right: 1rem }}</style>
+{body}</html>
+"""
+
+
+def readable(files):
+    """The `files` with each Markdown text as a page: at a click JupyterLab shows a page as it is meant, and Markdown as it is written."""
+    from markdown_it import MarkdownIt
+
+    def page(text):
+        return PAGE.format(title=text.partition("\n")[0].lstrip("# "), body=MarkdownIt().enable("table").render(text))
+
+    return {path.removesuffix(".md") + ".html" if path.endswith(".md") else path: page(text) if path.endswith(".md") else text for path, text in files.items()}
+
+
 def data_files(folder=NOTEBOOKS):
-    """{path in the edition: bytes} of the data that the notebooks read, and what says where it comes from."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted((folder / "data").rglob("*")) if path.is_file() and path.suffix not in (".pyc", ".ipynb")}
+    """{path in the edition: text or bytes} of the data that the notebooks read, and what says where it comes from."""
+    return readable({path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") if path.suffix == ".md" else path.read_bytes()
+                     for path in sorted((folder / "data").rglob("*")) if path.is_file() and path.suffix not in (".pyc", ".ipynb")})
 
 
 def student_files(course, site, values):
     """{path: text or bytes} of the student edition of the notebooks `course`, with what lies in notebooks/student."""
     files = {path.name: facts.substitute(path.read_text(encoding="utf-8"), values)[0] for path in sorted(STUDENT.iterdir()) if path.is_file()}
-    return files | {f"{name}.ipynb": ipynb(student(notebook, site)) for name, notebook in course.items()} | data_files()
+    return readable(files) | {f"{name}.ipynb": ipynb(student(notebook, site)) for name, notebook in course.items()} | data_files()
 
 
 def solution_files(course, site):

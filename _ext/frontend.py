@@ -73,13 +73,22 @@ def usable(body, hosts):
 
 
 def sized(app, match):
-    """An image with its size, so that the text below does not jump when it comes, and without haste."""
-    tag, name = match[0], match[1].rpartition("/")[2]
+    """An image with its size, so that the text below does not jump when it comes, and without haste; a WebP has a JPEG for browsers that do not know it."""
+    tag, address = match[0], match[1]
+    folder, _, name = address.rpartition("/")
+    tag = tag.replace("<img", '<img loading="lazy" decoding="async"')
     source = next((path for path, copied in app.builder.images.items() if copied == name), None)
-    if source and "width=" not in tag and "height=" not in tag and not name.endswith(".svg"):
-        with Image.open(Path(app.srcdir, source)) as image:
+    if not source or name.endswith(".svg"):
+        return tag
+    with Image.open(Path(app.srcdir, source)) as image:
+        if "width=" not in tag and "height=" not in tag:
             tag = tag.replace("<img", f'<img width="{image.width}" height="{image.height}"')
-    return tag.replace("<img", '<img loading="lazy" decoding="async"')
+        if not name.endswith(".webp"):
+            return tag
+        plain = Path(name).with_suffix(".jpg").name
+        (Path(app.outdir) / app.builder.imagedir).mkdir(exist_ok=True)
+        image.convert("RGB").save(Path(app.outdir, app.builder.imagedir, plain), quality=85)
+    return f'<picture><source srcset="{address}" type="image/webp" />{tag.replace(address, f"{folder}/{plain}")}</picture>'
 
 
 def menu(app, menus, name, made, **options):

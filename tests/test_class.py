@@ -159,7 +159,7 @@ def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
 def test_the_repository_goes_on_from_what_students_have_and_only_if_something_changed(made, tmp_path):
     assert git(made / "student.git", "log", "--format=%s", "student").count("\n") == 1, "made twice, changed once"
     new = tmp_path / "new.git"
-    editions.repository(new, {"README.md": "changed"}, [(made / "student.git", "student")])
+    editions.repository(new, {"README.html": "changed"}, [(made / "student.git", "student")])
     assert git(new, "log", "--format=%P", "student").split() == git(made / "student.git", "log", "--format=%H", "student").split()
 
 

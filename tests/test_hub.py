@@ -628,6 +628,9 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
         assert len(text) > 1000 and RAW.findall(text) == [], name
         panel.locator(".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]).wait_for()
         assert alice.page.locator(".jp-Dialog").count() == 0, alice.page.locator(".jp-Dialog").all_inner_texts()
+    alice.page.locator(".jp-DirListing-item", has_text="README").dblclick()
+    alice.page.frame_locator("iframe.jp-HTMLViewer, .jp-HTMLViewer iframe").get_by_role("heading", name="the course").wait_for()
+    assert not triton.run("login", f"find ~/{editions.FOLDER} -name '*.md'", alice.user).stdout, "JupyterLab would open it raw"
 
 
 def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
@@ -657,8 +660,8 @@ def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_an
     folder = f"~/{editions.FOLDER}"
     assert triton.run("login", f"cat {folder}/{name}.ipynb", window.user).stdout == files[f"{name}.ipynb"]
     triton.run("login", f"sed -i 's/week = hours/mine = hours/' {folder}/{name}.ipynb; echo mine > {folder}/notes.txt", window.user)
-    push(files | {"README.md": tells})
+    push(files | {"README.html": tells})
     press()
-    found = triton.run("login", f"cat {folder}/README.md {folder}/notes.txt; grep -c 'mine = hours' {folder}/{name}.ipynb", window.user).stdout
+    found = triton.run("login", f"cat {folder}/README.html {folder}/notes.txt; grep -c 'mine = hours' {folder}/{name}.ipynb", window.user).stdout
     assert found.split("\n") == [f"{tells}mine", "1", ""]
     triton.run("login", "scancel --me", window.user)
