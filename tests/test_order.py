@@ -1,4 +1,4 @@
-"""The longest notebook begins first, by what its last run took, and none begins before its declared memory is free."""
+"""The longest notebook begins first, by what its last run took, as many as keep the cores at work, and none before its declared memory is free."""
 import dataclasses
 import json
 import time
@@ -51,6 +51,12 @@ def started(tmp_path, monkeypatch, declared, free, records=None):
 def test_two_that_do_not_fit_together_never_run_together(tmp_path, monkeypatch):
     (_, _, end), (_, start, _) = started(tmp_path, monkeypatch, {"a": (9, 600), "b": (5, 600)}, 1000)
     assert start >= end
+
+
+def test_one_more_runs_than_there_are_cores(tmp_path, monkeypatch):
+    times = started(tmp_path, monkeypatch, dict.fromkeys("abcd", (9, 100)), 1000)
+    first_end = min(end for _, _, end in times)
+    assert [start < first_end for _, start, _ in times] == [True, True, True, False], "on two cores"
 
 
 def test_the_longest_of_the_last_run_is_first_and_before_that_the_longest_measured(tmp_path, monkeypatch):

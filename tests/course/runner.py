@@ -3,8 +3,8 @@
     python -m course.runner validate [--json] [--changed] [--explain] [--on slurm [--resume]] [NAME ...]
     python -m course.runner refresh [NAME ...]
 
-Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, as many at a time as there
-are processor cores and as their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
+Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, one more at a time than there
+are processor cores, if their declared memory fits, the longest first. NAME is a notebook's name without its ending; none
 means all, and for refresh those that failed in the last run. With --changed those are left out that passed and can see nothing
 that changed since; --explain says for each why it runs (see changes.py).
 """
@@ -184,7 +184,8 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
     waiting.sort(key=lambda notebook: -seconds[notebook.name])
     free_mb = memory_mb()
     isolated = sandbox.obstacle() is None
-    jobs, running = len(os.sched_getaffinity(0)), {}
+    # A notebook waits for a third of its time, for its kernel to start and to end: one more keeps the cores at work.
+    jobs, running = len(os.sched_getaffinity(0)) + 1, {}
     with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
         try:
             while waiting or running:
