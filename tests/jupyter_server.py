@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 
@@ -13,15 +12,13 @@ from triton import cluster
 
 FACTS = cluster.facts()
 CENTRAL = f"{FACTS['paths']['jupyter_env']}/bin"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
 
 # Seconds after which a wait ends that is no promise of the guide: a machine may be slow.
 PATIENCE = 120
 
 # Runs on the login node, in the central environment: JSON lines in, JSON lines out.
 CLIENT = r'''
+from browser import CHROMIUM, FLAGS
 import json, sys, time, urllib.request, uuid, websocket
 
 url, token = sys.argv[1:]

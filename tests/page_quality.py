@@ -16,8 +16,8 @@ import threading
 from pathlib import Path
 from urllib.parse import urlparse
 
+from browser import CHROMIUM, FLAGS
 from playwright.sync_api import sync_playwright
-from test_browser import CHROMIUM, FLAGS
 from test_page_quality import KILOBYTES, REQUESTS, TYPES
 from test_search import QUESTIONS
 

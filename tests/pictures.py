@@ -12,8 +12,9 @@ from xml.sax.saxutils import escape
 
 import pexpect
 import tour
+from browser import CHROMIUM
 from guide.terminal import Stuck, Terminal, clean
-from jupyter_server import CHROMIUM, let_in
+from jupyter_server import let_in
 from playwright.sync_api import Error, sync_playwright
 from triton import PROMPTS, bring_up, cluster
 

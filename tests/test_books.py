@@ -6,14 +6,14 @@ from urllib.parse import unquote, urldefrag
 from xml.etree import ElementTree
 
 import books
+from browser import needs_chromium
 import facts
 import pytest
 from conftest import ROOT
 from pypdf import PdfReader
-from test_browser import CHROMIUM
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shlex
 import time
 from urllib.parse import urlparse
 
+from browser import needs_chromium
 import jupyter_server
 import pytest
 from guide import pages
@@ -188,7 +189,7 @@ DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http
           f"http://un{HOSTS['domain']}/", f"http://{NODE}.example.org/", f"http://not{HOSTS['hub']}/", f"http://example.org/{NODE}"]
 
 
-@pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+@needs_chromium
 def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(triton, user, tmp_path):
     from playwright.sync_api import sync_playwright
 

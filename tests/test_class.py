@@ -16,13 +16,13 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urljoin
 
+from browser import address, browser, needs_chromium, page  # noqa: F401  (three are fixtures)
 import editions
 import facts
 import pytest
 import slides
 from conftest import build_site
 from course import changes, runner
-from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (fixtures)
 
 FACTS = facts.load(runner.ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
@@ -300,10 +300,9 @@ def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
     assert sum(part.seconds for part in sheet.parts) == pytest.approx(sum(COURSE[name]["metadata"]["measured"]["cells"]))
 
 
-browsed = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
 
 
-@browsed
+@needs_chromium
 @every_notebook
 def test_slides_fit_the_screen_load_nothing_from_elsewhere_and_have_the_notes(name, page):  # noqa: F811
     opened = page(f"course/slides/{name}.html")
@@ -319,7 +318,7 @@ def test_slides_fit_the_screen_load_nothing_from_elsewhere_and_have_the_notes(na
     assert "solution" not in slides.types(COURSE[name])
 
 
-@browsed
+@needs_chromium
 def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  # noqa: F811
     name = next(iter(COURSE))
     opened = page(f"notebooks/{name}.html")
@@ -349,7 +348,7 @@ def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  
     assert opened.locator("#menu").is_visible() and opened.evaluate(size) == before
 
 
-@browsed
+@needs_chromium
 def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F811
     for name in COURSE:
         opened = page(f"notebooks/{name}.html")

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 
+from browser import needs_chromium
 import jupyter_server
 import pytest
 from faq import FAQ, LABELS, NOT_YET, TESTS, UNSEEN, Entry, entry, proves, visible  # noqa: F401  (entry is a fixture)
@@ -18,7 +19,7 @@ HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
 PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
 CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
 
-pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 
 
 def section(page, label):

@@ -8,9 +8,9 @@ import subprocess
 import time
 from urllib.parse import quote
 
+from browser import needs_chromium
 import editions
 import hub
-import jupyter_server
 import pytest
 from faq import entry, proves  # noqa: F401  (entry is a fixture)
 from guide import pages
@@ -24,7 +24,7 @@ PROFILES = [profile["name"] for profile in FACTS["profiles"]]
 BIG = next(profile["name"] for profile in FACTS["profiles"] if profile["most"] == "80 GB")     # more than is free beside 55 GB jobs
 SJUPYTER = "triton/apps/jupyter/sjupyter.rst"       # speaks of a JupyterLab without the hub: see test_faq.py
 HANGS = "import time; time.sleep(1000)"
-pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,13 +4,13 @@ import re
 import time
 from pathlib import Path
 
+from browser import needs_chromium
 import hub
-import jupyter_server
 import pytest
 from hub import TINY, Visit, chromium, visit  # noqa: F401  (fixtures)
 from jupyter_server import ended
 
-pytestmark = pytest.mark.skipif(not jupyter_server.CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 PARTITION = hub.FACTS["partitions"]["interactive"]
 PEOPLE = 40
 PATIENT = "--ProfileSpawner.http_timeout=240"

@@ -8,12 +8,12 @@ import sys
 import time
 import zipfile
 
+from browser import address, browser, needs_chromium  # noqa: F401  (two are fixtures)
 import editions
 import facts
 import in_browser
 import pytest
 from conftest import ROOT
-from test_browser import CHROMIUM, address, browser  # noqa: F401  (fixtures)
 
 APP = ROOT / ".lite/app"
 spec = importlib.util.spec_from_file_location("make", ROOT / "_ext/lite/make.py")
@@ -106,7 +106,7 @@ def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_be
 
 
 @made
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+@needs_chromium
 def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(browser, address, record_property):  # noqa: F811
     """The first one: the newcomer's. What a cell prints is what the page of the guide shows."""
     name = next(iter(EDITIONS))

@@ -3,12 +3,12 @@ import gzip
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from browser import address, browser, needs_chromium, page  # noqa: F401  (three are fixtures)
 import facts
 import pytest
 from conftest import ROOT, html_pages
-from test_browser import CHROMIUM, address, browser, page  # noqa: F401  (three are fixtures)
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 TYPES = ["index.html", "triton/apps/jupyter/connecting.html", "triton/apps/jupyter/hub.html", "notebooks/07-measure.html", "triton/apps/jupyter/faq.html", "search.html?q=proxy", "404.html"]
 REQUESTS, KILOBYTES = 12, 200
 

@@ -3,17 +3,15 @@ import itertools
 import re
 from xml.etree import ElementTree
 
+from browser import CHROMIUM, FLAGS, address, needs_chromium, page  # noqa: F401  (two are fixtures)
 import pytest
 import tour
 from conftest import ROOT, build_site
 from guide import pages
-from jupyter_server import CHROMIUM, FLAGS
 from pictures import PICTURES, Failed
 from PIL import Image, ImageChops, ImageDraw
 from playwright.sync_api import sync_playwright
-from test_browser import address, page  # noqa: F401  (fixtures)
 
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
 IMAGES = ROOT / "images"
 STILLS = [(name, scheme) for name in tour.STILLS for scheme in tour.SCHEMES]
 

@@ -5,11 +5,11 @@ import re
 import threading
 import tomllib
 
+from browser import Quiet, address, browser, needs_chromium, page  # noqa: F401  (three are fixtures)
 import pytest
 from conftest import ROOT
-from test_browser import CHROMIUM, _Quiet, address, browser, page  # noqa: F401  (three are fixtures)
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: make system installs it")
+pytestmark = needs_chromium
 QUESTIONS = [(question, answers, 1 if kind == "first" else 3)
              for kind, asked in tomllib.loads((ROOT / "tests/questions.toml").read_text(encoding="utf-8")).items() for question, answers in asked.items()]
 FIND = "async question => (await Promise.all((await search(question)).slice(0, 3).map(result => result.data()))).map(found => found.meta.address)"
@@ -93,7 +93,7 @@ def test_what_is_found_by_nothing_says_so(page):
 def test_it_works_where_the_site_is_not_at_the_top(browser, site, tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/guide").symlink_to(site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=tmp_path)) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         opened = browser.new_page()
         opened.goto(f"http://127.0.0.1:{server.server_port}/deep/guide/search.html?q=server+died")
