@@ -63,10 +63,11 @@ function distance(one, other, most) {
 
 const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "");
 
-// The words to look for, and how much each counts: what the guide says instead; else the word itself, or its beginning, or another form
-// of it; and where it stands nowhere as it is, what it may be a misspelling of.
+// The words to look for, and how much each counts: what the guide says instead; else the word itself and its parts, or its beginning, or
+// another form of it; and where it stands nowhere as it is, what it may be a misspelling of.
 function known(word, {words, said, stems}) {
-    const own = [[word, 1]], root = stem(word);
+    const parts = word.split(/[._]/).filter(part => part.length > 2 && part !== word), root = stem(word);
+    const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])];     // r is R, and not all words with r
     if (said[word]) return [...words[word] ? own : [], ...said[word].map(other => [other, 1])];
     if (word.length < 4 || [...stems.values()].includes(root)) return own;
     const most = word.length < 6 ? 1 : 2;
@@ -76,30 +77,35 @@ function known(word, {words, said, stems}) {
         const wrong = Math.min(distance(word, other, most), ending) - Math.min(0.4, words[other] / 1000);
         if (wrong < fewest) [best, fewest] = [other, wrong];
     }
-    return [...[...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
+    return [...parts.length || [...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
 }
 
-const SMALL = new Set(("a an and any are as at be but by can cannot could did do does for from get gets has have how i if in into is isn it " +
-    "its like me my no not of on or our should so than that the their them then there they this to too up use using want was we were what " +
-    "when where which while who why will with would you your").split(" "));
+const SMALL = new Set(("a am an and any anyone are as at be been being but by can cannot cant could d did didn didnt do does doesn doesnt doing don dont for from get " +
+    "gets has have haven hasn how i if im in into is isn isnt it its ive just let like ll m may me might my never no not of on or our please possible re s should " +
+    "so still such t than that the their them then there they thing this to too up use using ve want was way we were what whats when where which while who why " +
+    "will with won wont would you your").split(" "));
 
-// Sections, the best first: for each word those that have it count, a rare word more than a common one.
+// Sections, the best first: each word that was typed counts once for a section, a rare word more than a common one, a number less.
 async function search(question) {
     const [pagefind, language] = await load();
-    const typed = question.toLowerCase().match(/[\w.~%!+-]+/g) ?? [];
+    const typed = question.toLowerCase().replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/g, "$1 ").match(/[\w.~%!+-]+/g) ?? [];
     const told = typed.filter(word => !SMALL.has(word));
-    const asked = new Map((told.length ? told : typed).flatMap(word => known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language)));
-    const scores = new Map();
-    if (typed.length > 1) asked.set(`"${typed.join(" ")}"`, 1);    // what stands there word for word is what was meant
-    for (const [word, counts] of asked) {
-        const {results} = await pagefind.search(word);
-        const rare = Math.log(1 + 400 / (1 + results.length));
-        const top = results[0]?.score ?? 1;
-        for (const result of results) {
-            const score = scores.get(result.id) ?? {result, sum: 0};
-            score.sum += counts * rare * (0.3 + result.score / top);
-            scores.set(result.id, score);
+    const asked = (told.length ? told : typed).map(word => known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language));
+    if (typed.length > 1) asked.push([[`"${typed.join(" ")}"`, 1]]);    // what stands there word for word is what was meant
+    typed.forEach((word, place) => { if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1])) asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]); });
+    const scores = new Map(), done = new Set();
+    for (const forms of asked) {
+        const best = new Map();
+        for (const [word, counts] of forms.filter(([word]) => !done.has(word))) {
+            done.add(word);
+            const {results} = await pagefind.search(word);
+            const most = counts * Math.log(1 + 400 / (1 + results.length)) * (/^\d+$/.test(word) ? 0.5 : 1);
+            for (const result of results) {
+                const score = most * (0.2 + Math.sqrt(result.score / results[0].score));
+                if (score > (best.get(result.id)?.score ?? 0)) best.set(result.id, {result, score});
+            }
         }
+        for (const [id, {result, score}] of best) scores.set(id, {result, sum: score + (scores.get(id)?.sum ?? 0)});
     }
     return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
 }
