@@ -1,6 +1,7 @@
 """Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
@@ -68,7 +69,9 @@ html_css_files = ["guide.css"]
 html_js_files = ["guide.js", "present.js"]
 html_permalinks_icon = "#"
 html_additional_pages = {"search": "search.html"}
-search_weights = {"triton/apps/jupyter/faq": 2}     # who searches has a problem
+# Who searches has a problem, and is not looking for the code of an exercise.
+search_weights = {"triton/apps/jupyter/faq#*": 2, "notebooks/*#exercise-*": 0.5, "notebooks/teaching#run-sheet-*": 0.5}
+search_called = {f"notebooks/{name}": said for name, said in tomllib.loads((ROOT / "notebooks/search.toml").read_text(encoding="utf-8")).items()}
 search_words = {
     "die": ["died"], "dies": ["died"], "dying": ["died"],
     "ram": ["memory"], "crash": ["died"], "crashed": ["died"], "crashes": ["died"], "dead": ["died"], "kill": ["killed"], "hangs": ["pending"], "stuck": ["pending"],

@@ -4,7 +4,8 @@ Each section is indexed as a page of its own, so that a question leads to its an
 is loaded when somebody searches. static/guide.js asks it, and corrects misspelt words with the list of all words, words.json.
 What readers call it, where the text says it otherwise, stands below a heading as ``.. index:: kernel missing, kernel not shown``.
 
-`search_words`: words that readers use, and what the guide says instead. `search_weights`: how much more the text of a page counts.
+`search_words`: words that readers use, and what the guide says instead. `search_called`: what readers call a section of a notebook, which
+has no ``.. index::``. `search_weights`: how much more the text of sections counts, by ``page#section``.
 """
 import html
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 from docutils import nodes
@@ -37,14 +39,15 @@ def index(app, target):
     words = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for page in sorted(app.env.found_docs):
-            weight = app.config.search_weights.get(page, 1)
             above = app.env.titles[page].astext()
             for number, (anchor, title, text, called) in enumerate(app.env.metadata[page]["sections"]):
+                called = called or app.config.search_called.get(page, {}).get(anchor, "")
+                weight = next((weight for pattern, weight in app.config.search_weights.items() if fnmatch(f"{page}#{anchor}", pattern)), 1)
                 address = f"{page}.html" + (f"#{anchor}" if anchor else "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(f"""<html lang="en"><body data-pagefind-meta="address:{address}">
                     <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(above)}</p>
                     <div data-pagefind-weight="{weight}">{html.escape(text)}</div>
-                    <p data-pagefind-weight="6">{html.escape(called)}</p></body></html>""", encoding="utf-8")
+                    <p data-pagefind-weight="8">{html.escape(called)}</p></body></html>""", encoding="utf-8")
                 words.update(WORD.findall(f"{title} {text} {called}".lower()))
         # The package's Python interface waits a tenth of a second for each section.
         subprocess.run([sys.executable, "-m", "pagefind", "--silent", "--site", folder, "--output-path", target, "--force-language", "en"], check=True)
@@ -71,6 +74,7 @@ def begin(app):
 
 def setup(app):
     app.add_config_value("search_words", {}, "html")
+    app.add_config_value("search_called", {}, "")
     app.add_config_value("search_weights", {}, "html")
     app.connect("builder-inited", begin)
     app.connect("doctree-read", keep)

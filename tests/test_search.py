@@ -44,6 +44,11 @@ def test_a_question_finds_its_answer(question, answers, places, asked, anchors):
     assert [one for one in found if any(one[0] == name and one[1] in anchors[name, anchor] for name, anchor in wanted)], found
 
 
+def test_words_for_notebooks_are_for_sections_that_are_there(anchors):
+    said = tomllib.loads((ROOT / "notebooks/search.toml").read_text(encoding="utf-8"))
+    assert said and not [(name, section) for name, sections in said.items() for section in sections if (f"notebooks/{name}", section) not in anchors]
+
+
 def test_there_are_sixty_questions():
     assert len(QUESTIONS) >= 60
 
