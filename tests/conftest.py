@@ -12,16 +12,16 @@ from triton import bring_up, cluster
 
 pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
-HEAVIEST = "test_hub_faults.py"    # takes both cores for a minute: when the others are done
 LONGEST = ["test_sjupyter.py", "test_class_check.py", "test_faq.py", "test_hub.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+LAST = ["test_hub_faults.py", "test_page_quality.py", "test_class.py"]      # the first takes all cores for a minute, which the others only makes slower
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(items, config):
-    """Among several workers, what takes long begins first, so that none is left alone with it at the end."""
+    """Among several workers, what takes long begins first, so that none is left alone with it at the end, and what goes well together comes last."""
     if hasattr(config, "workerinput"):
-        order = {name: number for number, name in enumerate(LONGEST)} | {HEAVIEST: len(LONGEST) + 1}
-        items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+        order = {name: number for number, name in enumerate([*LONGEST, ..., *LAST])}
+        items.sort(key=lambda item: order.get(item.path.name, order[...]))
 
 
 def build_site(source, target, *options):
