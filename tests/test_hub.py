@@ -296,6 +296,7 @@ def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     lab.run_cell(1)
     lab.cell(1).get_by_text("what to do stands below each").wait_for()
     said = lab.output(1)
+    assert "its time is up then" not in alice.said(), "that is in days"
     assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search("WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said), said
 
 
@@ -564,8 +565,10 @@ def hub_says(window, seconds=60):
 
 @proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
-    window = begun["short"]
+    window, long = begun["short"], begun["used"]
     window.page.get_by_text("its time is up then. Save your files.").wait_for()
+    minutes = re.findall(r"in (\d+) min: its time is up then", long.said())
+    assert [6 <= int(number) <= 10 for number in minutes] == [True], f"{minutes}: once, ten minutes before, all of which this one had"
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
     assert "the time of its profile, two minutes, was up" in hub_says(window)

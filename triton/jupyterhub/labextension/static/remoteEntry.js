@@ -18,8 +18,11 @@ const plugin = {
                             "Save your files. Variables will be gone.";
             app.commands.execute("apputils:notify", {message, type: "warning", options: {autoClose: false}});
         };
-        const timer = setInterval(look, LOOK);
-        app.restored.then(look);
+        let timer;      // from when the window is there: one that loads slowly is not told twice
+        app.restored.then(() => {
+            timer = setInterval(look, LOOK);
+            look();
+        });
     },
 };
 
