@@ -52,10 +52,10 @@ def begun(triton, chromium):
 def alice(triton, chromium):
     """A window of a user whose server runs; two old logs were there before."""
     window = Visit(triton, triton.account(), chromium)
-    aged = {"100001": "8 days ago", "100002": "6 days ago"}
-    for number, age in aged.items():
-        name = LOGS.replace("*", number)
-        triton.run("login", f"touch --date '{age}' {name}", window.user)
+    triton.run("login", "mkdir .jupyter; echo 'c.Application.log_level = 10' > .jupyter/jupyter_server_config.py", window.user)
+    aged = {LOGS.replace("*", "100001"): 169, LOGS.replace("*", "100002"): 167, "mine.log": 169, LOGS.replace("*", "100003").replace("~", "kept"): 169}
+    for name, hours in aged.items():
+        triton.run("login", f"mkdir -p kept; touch --date '{hours} hours ago' {name}", window.user)
     window.start(PROFILES[0])
     yield window
     triton.run("login", "scancel --me", window.user, check=False)
@@ -403,15 +403,16 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
     assert "frame-ancestors 'none'" in headers["content-security-policy"] and "default-src 'self'" in headers["content-security-policy"]
 
 
-def test_no_token_stands_in_a_log_though_the_hub_logs_all_it_can(alice, server, kernel, triton):
+def test_no_token_stands_in_a_log_though_hub_and_server_log_all_they_can(alice, server, kernel, triton):
     secrets = [server.token, kernel.prints("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"),
                triton.run("hub", "cat /var/lib/jupyterhub/proxy_token").stdout.strip(), triton.password(alice.user),
                *(cookie["value"] for cookie in alice.context.cookies() if cookie["name"].startswith(("__Host-jupyterhub", "jupyterhub")))]
     alice.open(f"/user/{alice.user}/lab?token={server.token}")
     texts = {"hub": hub.log(triton), "proxy": hub.log(triton, "proxy"), "server": triton.run("login", f"cat {LOGS}", alice.user).stdout}
-    assert "[D " in texts["hub"] and len(secrets) >= 7
+    texts |= {f"processes of {host}": triton.run(host, "ps -e -o args").stdout for host in ("hub", *triton.nodes)}
+    assert "[D " in texts["hub"] and "[D " in texts["server"] and len(secrets) >= 7
     for name, text in texts.items():
-        assert not [secret for secret in secrets if secret in text], f"the log of the {name} has a secret"
+        assert not [secret for secret in secrets if secret in text], f"what all see of the {name}, or its log, has a secret"
 
 
 def test_two_servers_of_one_user_run_at_once_and_on_one_node(alice, server, triton, record_property):

@@ -28,7 +28,8 @@ trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 # What the log is not told: these messages name the session, which is as good as a password.
 cat > "$own/jupyter_server_config.py" <<'END'
 import logging
-logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch")))
+TELL = ("Setting new xsrf cookie", "xsrf id mismatch", "HubAuth cache miss", "Received request from Hub user", "User model")
+logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(TELL))
 END
 
 # While the server starts: old logs go, and JupyterLab is told when the job ends, of which labextension/ warns ten minutes before. Nobody
