@@ -38,7 +38,9 @@ def begun(triton, chromium):
         window.choose(profile)
         window.press_start()
     used.arrive()
-    used.ask("POST", "/api/kernels", {"name": "python3"})
+    used.lab.go_into("home")
+    used.lab.new_notebook("Python 3")
+    used.ask("POST", "/api/terminals")
     unused.arrive()
     unused.job_then = unused.job()
     unused.open("/hub/home")
@@ -581,8 +583,11 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
     assert "it stopped by itself, as its profile says: stopped after 1 minute" in hub_says(window)
-    used = begun["used"]
-    assert used.job() and used.ask("GET", "/api/kernels").json() == [], "the kernel did not compute, the page is open"
+    used, until = begun["used"], time.monotonic() + 70      # both are looked at each minute
+    while idle := used.ask("GET", "/api/kernels").json() + used.ask("GET", "/api/terminals").json():
+        assert time.monotonic() < until, idle
+        time.sleep(1)
+    assert used.job(), "the page is open"
 
 
 # ---------------------------------------------------------------- restarts, after all that a restart would disturb

@@ -271,7 +271,8 @@ class ProfileSpawner(SlurmSpawner):
                 "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
         if idle := self.profile.idle_seconds:
             args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
-                     "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60", f"--TerminalManager.cull_inactive_timeout={idle}"]
+                     "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60",
+                     f"--TerminalManager.cull_inactive_timeout={idle}", "--TerminalManager.cull_interval=60"]
         return [*super().get_args(), *args]
 
     async def start(self):
