@@ -160,6 +160,9 @@ def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_
 def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, alice, triton):
     listed = server.talk("ask", "/api/contents")["content"]
     assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
+    for name, folder in (("home", "~"), ("scratch", FACTS["paths"]["scratch"]), ("work", "$WRKDIR")):
+        there = triton.run("login", f"[ {name} = scratch ] || mkdir -p {folder}/in-{name}; ls {folder}", alice.user).stdout.split()
+        assert {entry["name"] for entry in server.talk("ask", f"/api/contents/{name}")["content"]} == set(there) != set(), name
     with pytest.raises(AssertionError, match="HTTP Error"):
         server.talk("ask", "/api/contents", {"type": "notebook"})
     made = server.talk("ask", "/api/contents/home", {"type": "notebook"})
