@@ -52,7 +52,7 @@ def begun(triton, chromium):
 
 @pytest.fixture(scope="module")
 def alice(triton, chromium):
-    """A window of a user whose server runs; two old logs were there before."""
+    """A window of a user whose server runs and logs all it can; old logs were there before, and two old files that are none."""
     window = Visit(triton, triton.account(), chromium)
     triton.run("login", "mkdir .jupyter; echo 'c.Application.log_level = 10' > .jupyter/jupyter_server_config.py", window.user)
     aged = {LOGS.replace("*", "100001"): 169, LOGS.replace("*", "100002"): 167, "mine.log": 169, LOGS.replace("*", "100003").replace("~", "kept"): 169}
@@ -147,6 +147,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
 def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [number for number in ("100001", "100002", alice.job()) if LOGS.partition("/")[2].replace("*", number) in left] == ["100002", alice.job()]
+    assert triton.run("login", "ls mine.log kept", alice.user).stdout.split()[0::2] == ["mine.log", LOGS.partition("/")[2].replace("*", "100003")]
 
 
 def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_a_shell(alice, kernel, triton):
