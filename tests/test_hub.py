@@ -106,9 +106,12 @@ def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit)
     assert shown == [[profile[key] for key in ("name", "time", "memory", "most", "idle")] for profile in FACTS["profiles"]]
 
 
-def test_a_wrong_password_lets_nobody_in(visit):
+def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):
     window = visit()
     window.log_in("wrong")
+    window.waits_for("Invalid username or password")
+    triton.run("hub", f"usermod --expiredate 1 {window.user}")
+    window.log_in()
     window.waits_for("Invalid username or password")
 
 
