@@ -341,6 +341,12 @@ def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(alice, s
     assert triton.run(node.split(".")[0], f"ls /tmp/{begins}", other.user, check=False).returncode
 
 
+def test_a_page_of_another_site_does_nothing_with_the_login_of_a_reader(alice):
+    alice.open()
+    for path in (f"/user/{alice.user}/api/kernels", f"/hub/api/users/{alice.user}/tokens"):
+        assert alice.page.evaluate(hub.FETCH, ["POST", path, "", "{}"])["status"] == 403, path      # it does not know the token that each form has
+
+
 # ---------------------------------------------------------------- what does not start, and what ends
 
 @proves("faq-spawn", [2])
