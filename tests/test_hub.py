@@ -391,7 +391,8 @@ def test_options_that_are_no_profile_are_refused(visit, options):
 def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     users = triton.run("hub", "ps -o user:20=,args= -e | grep -E 'bin/(jupyterhub|node)' | grep -v grep | awk '{print $1}'").stdout.split()
     assert len(users) >= 2 and set(users) == {"jupyterhub"}
-    allowed = triton.run("hub", "sudo --list --other-user=jupyterhub").stdout.partition("may run the following commands")[2]
+    defaults, _, allowed = triton.run("hub", "sudo --list --other-user=jupyterhub").stdout.partition("may run the following commands")
+    assert "!env_reset" not in defaults and re.findall(r"env_keep[^,]*", defaults) == ['env_keep="JUPYTERHUB_* JPY_*"'], defaults
     assert allowed.splitlines()[1:] == ["    (%users) NOPASSWD: /usr/bin/sbatch --parsable, /usr/bin/scancel ^[0-9]+$"]
     refused = ["id", "sbatch --parsable --uid=0", "scancel --user=root", f"scancel --signal=KILL {alice.job()}", "/bin/sh -c id", "squeue"]
     for command in refused:
@@ -406,6 +407,8 @@ def test_secrets_are_for_the_hub_only(triton):
     for line in listed:
         mode, user, name = line.split()
         assert user == "jupyterhub" and mode in ("700", "600", "400"), name
+    refused = triton.run("login", f"curl --silent --max-time 5 http://{FACTS['hosts']['hub']}:8001/api/routes", check=False)
+    assert refused.returncode == 7, "the proxy takes orders from its own host only"
 
 
 def test_cookies_are_secure_and_pages_have_a_policy(alice):
