@@ -413,12 +413,23 @@ def test_secrets_are_for_the_hub_only(triton):
 
 def test_cookies_are_secure_and_pages_have_a_policy(alice):
     cookies = [cookie for cookie in alice.context.cookies() if cookie["domain"] == FACTS["hosts"]["hub"]]
-    assert [cookie for cookie in cookies if "jupyterhub" in cookie["name"]]
+    assert [cookie for cookie in cookies if cookie["name"].startswith("__Host-jupyterhub")]
     for cookie in cookies:
         assert cookie["secure"] and cookie["sameSite"] == "Lax", cookie["name"]
         assert cookie["httpOnly"] or cookie["name"].endswith("_xsrf"), cookie["name"]
+    answers = []
+    alice.page.on("response", lambda answer: answers.append(answer))      # playwright takes no method of a list
+    alice.context.clear_cookies()
+    alice.log_in()
+    alice.page.locator("#jp-main-statusbar").wait_for()
+    lines = [header["value"] for answer in answers for header in answer.headers_array() if header["name"].lower() == "set-cookie"]
+    assert len(lines) >= 4
+    for line in lines:      # the browser would take Lax where nothing is said
+        assert re.search("; SameSite=Lax", line, re.IGNORECASE) or '=""' in line, line
     headers = alice.ask("GET", "/home", base="/hub").headers
-    assert "frame-ancestors 'none'" in headers["content-security-policy"] and "default-src 'self'" in headers["content-security-policy"]
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy and not re.search(r"\*|https?:|unsafe-eval", policy), policy
+    assert headers["x-content-type-options"] == "nosniff" and "max-age=" in headers["strict-transport-security"]
 
 
 def test_no_token_stands_in_a_log_though_hub_and_server_log_all_they_can(alice, server, kernel, triton):
