@@ -473,7 +473,7 @@ def test_a_server_is_not_named_like_a_command(alice, name):
     assert answer.status == 400 and "Invalid server_name" in answer.text
 
 
-TELLS = """import json, os, pathlib, re, urllib.error, urllib.request
+TELL = """import json, os, pathlib, re, urllib.error, urllib.request
 port = int(re.search(r':(\\d+)', os.environ['JUPYTERHUB_SERVICE_URL'])[1])
 def tell(data):
     request = urllib.request.Request(os.environ['JUPYTERHUB_API_URL'] + '/batchspawner', json.dumps(data).encode(),
@@ -482,18 +482,26 @@ def tell(data):
         return urllib.request.urlopen(request).status
     except urllib.error.HTTPError as error:
         return error.code
-told = [tell(data) for data in ({'port': port, 'note': 'x'}, {'note': 'x'}, {'port': str(port)}, {'port': 80}, [port], {'port': port})]
+"""
+TELLS = TELL + """told = [tell(data) for data in ({'port': port, 'note': 'x'}, {'note': 'x'}, {'port': str(port)}, {'port': 80}, [port], {'port': port})]
 pathlib.Path('~/told').expanduser().write_text(json.dumps(told))
 """
 
 
-def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, triton):
+def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, triton, kernel):
     window = visit()
     triton.run("login", "mkdir .jupyter", window.user)
     triton.write("login", "~/.jupyter/jupyter_server_config.py", TELLS, window.user)
-    window.start(TINY)
+    window.log_in()
+    window.choose(TINY)
+    window.press_start()
+    window.page.wait_for_url("**/spawn-pending/**")
+    assert window.ask("POST", "/batchspawner", {"port": 8888}, base="/hub/api").status == 403, "who is no server"
+    window.arrive()
     assert json.loads(triton.run("login", "cat told", window.user).stdout) == [400, 400, 400, 400, 400, 201]
-    assert hub.log(triton).count(f"Refused from the server of {window.user}: fields ['note', 'port']") == 1
+    refused = [line for line in hub.log(triton).splitlines() if f"Refused from the server of {window.user}: fields ['note', 'port']" in line]
+    assert [line[:3] for line in refused] == ["[W "], "a log that is not of all has it too"
+    assert kernel.prints(TELL + "print(tell({'port': 8888}))") == "400", "a server that runs"
     triton.run("login", "scancel --me", window.user)
 
 
