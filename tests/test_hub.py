@@ -358,7 +358,9 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     window.press_start()
     said = window.waits_for("is full")
     entry.shows(said.replace(window.user, "username"), 2)
-    assert FACTS["quota"]["home"] in said and "du -sh" in said and FACTS["paths"]["work"] in said
+    assert f"the quota of a home is {FACTS['quota']['home']}" in said and "du -sh" in said and FACTS["paths"]["work"] in said
+    free, total = re.search(r"is full: ([\d.]+) MB of (\d+) MB are free", said).groups()
+    assert float(free) <= 1 < int(total) <= cluster.FULL_HOME_MB
     assert triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
 
 
