@@ -572,10 +572,13 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     entry.shows(Lab(window.page).dialog(60, about="unavailable"), 2)
     said = hub_says(window)
     assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
+    for page in (f"/user/{window.user}/lab", "/hub/spawn"):
+        window.open(page)
+        assert f"(job {job}) ended: it took more memory" in window.said(), page
     [look] = entry.commands()
     assert "kill" in triton.run("login", look, window.user).stdout.lower()
     told = triton.run("login", f"cat {LOGS.replace('*', job)}", window.user).stdout
-    assert "more memory than its profile Tiny allows" in told or "exceeded memory limit" in told, told[-1500:]
+    assert f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time" in told or "exceeded memory limit" in told, told[-1500:]
 
 
 @proves("faq-spawn", [0])

@@ -210,6 +210,10 @@ def test_the_failure_of_a_node_is_told(running, triton):
             running.page.wait_for_timeout(2000)
         assert f"(job {job}) ended: its node failed. Start it again." in running.said()
         assert not running.job(), "Slurm does not start it anew for nobody"
+        triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
+        hub.answers(triton)
+        running.open()
+        assert f"(job {job}) ended: its node failed." in running.said(), "a hub that comes after knows it too"
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume", check=False)      # it may be back by itself
 
