@@ -381,6 +381,11 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
 
 # ---------------------------------------------------------------- what it refuses
 
+def test_no_text_of_a_profile_breaks_the_batch_script(alice, triton):
+    assert any("'" in name for name in PROFILES)
+    triton.run("login", f"scontrol write batch_script {alice.job()} - | bash -n", alice.user)
+
+
 @pytest.mark.parametrize("options", [{"options": "x"}, {"profile": "no such"}, {"profile": [TINY]}, {"memory": "1T", "profile": TINY}])
 def test_options_that_are_no_profile_are_refused(visit, options):
     window = visit()
@@ -557,6 +562,8 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     window.stop_my_server(button)
     ended(triton, window.user, job, seconds=20)
     assert job not in triton.run("login", look, window.user).stdout
+    for node in triton.nodes:
+        assert f"jupyter-{job}-" not in triton.run(node, "ls /tmp").stdout
     window.open()
     assert "ended" not in window.said(), "no page complains of what the user wanted"
 
