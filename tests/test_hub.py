@@ -191,8 +191,9 @@ def test_a_kernel_of_ones_own_runs(server, alice, triton):
     assert server.kernel("own").prints("print(6 * 7)") == "42"
 
 
-def test_a_kernel_that_loads_a_module_first_runs(server, alice, triton):
+def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
     modules = FACTS["modules"]
+    assert kernel.prints("import shutil; print(shutil.which('jupyter'))") == f"{jupyter_server.CENTRAL}/jupyter", "the server has loaded its own"
     make = f"module load {modules['jupyter']}; envkernel lmod --user --name=with-module {modules['python']} {modules['demo']}"
     triton.run("login", make, alice.user)
     said = server.kernel("with-module").prints("import os; print(os.environ['LOADEDMODULES'])")
