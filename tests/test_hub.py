@@ -129,9 +129,12 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
         entry.shows(waiting)
         [look] = entry.commands()
         assert re.search("Resources|Priority", triton.run("login", look, window.user).stdout)
+        went = []
+        window.page.on("framenavigated", lambda frame: went.append(frame.url))
         window.page.get_by_role("button", name="Stop Server").click()
         triton.run("login", f"scancel {others}")
         window.page.get_by_role("button", name=re.compile("aunch Server")).click()
+        assert not [address for address in went if "/user/" in address], "there is no server to go to"
         window.choose(TINY)
         window.press_start()
         said, _ = window.arrive()

@@ -395,6 +395,11 @@ class ProfileSpawner(SlurmSpawner):
         super().clear_state()
         self.starting = self.cut_off = False
 
+    @default("progress_ready_hook")
+    def _ready_hook(self):
+        # JupyterHub calls a start that was cancelled ready until its job has gone, and the page would go to a server that is none
+        return lambda spawner, event: {"progress": 100, "failed": True, "message": "The start is cancelled."} if spawner.starting else event
+
     async def progress(self):
         said = ""
         while True:
