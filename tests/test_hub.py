@@ -30,10 +30,10 @@ pytestmark = needs_chromium
 @pytest.fixture(scope="module", autouse=True)
 def begun(triton, chromium):
     """Windows in which things take their minutes while the other tests run: a server that does not answer, one whose time is short,
-    and two of a profile that stops what is not used, of which one window stays open."""
-    hanging, short, unused, used = windows = [Visit(triton, triton.account(), chromium) for _ in range(4)]
+    two of a profile that stops what is not used, of which one window stays open, and one that is not used and never stopped."""
+    hanging, short, kept, unused, used = windows = [Visit(triton, triton.account(), chromium) for _ in range(5)]
     triton.run("login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user)
-    for window, profile in zip(windows, (TINY, "Two minutes", "Not for long", "Not for long")):
+    for window, profile in zip(windows, (TINY, "Two minutes", TINY, "Not for long", "Not for long")):
         window.log_in()
         window.choose(profile)
         window.press_start()
@@ -41,10 +41,11 @@ def begun(triton, chromium):
     used.lab.go_into("home")
     used.lab.new_notebook("Python 3")
     used.ask("POST", "/api/terminals")
-    unused.arrive()
-    unused.job_then = unused.job()
-    unused.open("/hub/home")
-    yield {"hanging": hanging, "short": short, "unused": unused, "used": used}
+    for window in (kept, unused):
+        window.arrive()
+        window.job_then = window.job()
+        window.open("/hub/home")
+    yield {"hanging": hanging, "short": short, "kept": kept, "unused": unused, "used": used}
     for window in windows:
         triton.run("login", "scancel --me", window.user)
         window.close()
@@ -637,6 +638,7 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
         assert time.monotonic() < until, idle
         time.sleep(1)
     assert used.job(), "the page is open"
+    assert begun["kept"].job() == begun["kept"].job_then, "what its profile never stops"
 
 
 # ---------------------------------------------------------------- restarts, after all that a restart would disturb
