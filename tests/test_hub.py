@@ -15,7 +15,7 @@ import pytest
 from faq import entry, proves  # noqa: F401  (entry is a fixture)
 from guide import pages
 from hub import HUB, TINY, Lab, Visit, chromium, notebook, services, visit  # noqa: F401  (three are fixtures)
-from jupyter_server import Server, ended, rows
+from jupyter_server import CENTRAL, Server, ended, rows
 from triton import cluster
 
 FACTS = cluster.facts()
@@ -197,7 +197,7 @@ def test_a_kernel_of_ones_own_runs(server, alice, triton):
 
 def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
     modules = FACTS["modules"]
-    assert kernel.prints("import shutil; print(shutil.which('jupyter'))") == f"{jupyter_server.CENTRAL}/jupyter", "the server has loaded its own"
+    assert kernel.prints("import shutil; print(shutil.which('jupyter'))") == f"{CENTRAL}/jupyter", "the server has loaded its own"
     make = f"module load {modules['jupyter']}; envkernel lmod --user --name=with-module {modules['python']} {modules['demo']}"
     triton.run("login", make, alice.user)
     said = server.kernel("with-module").prints("import os; print(os.environ['LOADEDMODULES'])")
