@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 
+from browser import CHROMIUM, FLAGS
 from guide import pages
 from triton import cluster
 
@@ -18,7 +19,6 @@ PATIENCE = 120
 
 # Runs on the login node, in the central environment: JSON lines in, JSON lines out.
 CLIENT = r'''
-from browser import CHROMIUM, FLAGS
 import json, sys, time, urllib.request, uuid, websocket
 
 url, token = sys.argv[1:]
