@@ -19,13 +19,13 @@ def check_out(triton, user):
     names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
     there = b"\0".join(name for name in names.stdout.split(b"\0") if name and (ROOT / name.decode()).exists())
     packed = subprocess.run(["tar", "--create", "--null", "--files-from=-"], cwd=ROOT, input=there, capture_output=True, check=True)
-    subprocess.run(triton.command("login", f"mkdir $WRKDIR/guide && tar --extract --no-same-owner --directory=$WRKDIR/guide", user),
+    subprocess.run(triton.command("login", "mkdir $WRKDIR/guide && tar --extract --no-same-owner --directory=$WRKDIR/guide", user),
                    input=packed.stdout, check=True)
 
 
 def results(triton, user):
     """The report's verdict on each notebook: None, or what it says of a failure."""
-    suite = xml.fromstring(triton.run("login", f"cat $WRKDIR/guide/_build/notebooks.xml", user).stdout.split("\n", 1)[1])
+    suite = xml.fromstring(triton.run("login", "cat $WRKDIR/guide/_build/notebooks.xml", user).stdout.split("\n", 1)[1])
     return {case.get("name"): next((f"{child.get('message')}\n{child.text or ''}" for child in case), None) for case in suite}
 
 

@@ -512,7 +512,6 @@ def command(literal, page, reality):
 
 def arguments(program, words, literal, page, reality):
     """What is wrong with these options and other words of a program; "" if nothing is."""
-    name = program.words[0]
     for number, word in enumerate(words):
         if re.match(r"--?[A-Za-z]|--$", word):
             flag = word.split("=")[0]
