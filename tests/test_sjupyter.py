@@ -114,7 +114,7 @@ def server(triton):
     triton.run("login", "mkdir -p .jupyter", user)
     triton.write("login", "~/.jupyter/jupyter_server_config.py",
                  "c.ServerApp.ip = '0.0.0.0'; c.ServerApp.port = 8888; c.ServerApp.certfile = '/nowhere.pem'\n", user)
-    with Started(triton, user, "-t 10 --mem=1G --browser-file=open.html", before="umask 0000;") as started:
+    with Started(triton, user, "-t 10 --mem=1G --browser-file=open.html", before="umask 0000; export JUPYTER_TOKEN=mine;") as started:
         started.user, started.neighbour = user, neighbour
         yield started
 
@@ -134,7 +134,7 @@ def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
 
 
 def test_the_lines_are_printed_as_they_are(triton, server):
-    printed = triton.run("login", f"sjupyter --attach {server.job} --detach", server.user).stdout.splitlines()
+    printed = triton.run("login", f"sjupyter --attach {server.job} --detach --browser-file=again.html && cmp again.html open.html", server.user).stdout.splitlines()
     lines = [server.said[name] for name in ("url", "proxy", "proxy_outside", "forward", "forward_outside", "forward_url")]
     assert [line.strip() for line in printed if line.startswith("  ")] == lines
 
