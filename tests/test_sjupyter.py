@@ -207,9 +207,9 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
 
 
 def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_commands(triton, user):
-    triton.run("login", "mkdir \"a '%j' \\$(touch pwned)\"", user)
+    triton.run("login", f"mkdir \"a '%j' \\$(touch pwned)\"; ln -s {CENTRAL} 'a;touch pwned'", user)
     before = "export XDG_DATA_HOME=\"$HOME/a '%j' \\$(touch pwned)\" BASH_ENV='/nowhere; touch pwned';"
-    with Started(triton, user, "-t 5", before) as started:
+    with Started(triton, user, "-t 5 --env 'a;touch pwned'", before) as started:
         assert answers(triton, started.url) in ("200", "302")
         assert "BASH_ENV=/nowhere; touch pwned" in environ(triton, started)
     module = "x\ntouch pwned\n$(touch pwned)'`touch pwned`"
