@@ -270,11 +270,18 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         assert rows[first.job]["state"] == "ready" and rows[first.job]["asked"] == "700M" and 20 < rows[first.job]["memory_mb"] < 700
         assert rows[first.job]["address"] in first.url and re.fullmatch(r"[0-4]:\d\d", rows[first.job]["left"])
         table = triton.run("login", "sjupyter --list", user).stdout
-        assert re.search(rf"^{first.job} +{first.said['node']} +ready ", table, re.MULTILINE)
+        cells = first.job, first.said["node"], "ready", re.escape(rows[first.job]["address"]), f"/home/{user}", r"[0-4]:\d\d", r"\d+M of 700M\n"
+        assert re.match(r"JOB +NODE +STATE +ADDRESS +DIRECTORY +TIME LEFT +MEMORY\n" + " +".join(cells), table), table
+        triton.run("ctl", f"scontrol suspend {first.job}")
+        suspended = triton.run("login", "sjupyter --list", user).stdout.splitlines()[1]
+        assert suspended.split()[:3] == [first.job, first.said["node"], "SUSPENDED"], "Slurm knows better than the server"
+        triton.run("ctl", f"scontrol resume {first.job}")
         which = triton.run("login", "sjupyter --stop", user, check=False)
         assert (which.returncode, which.stderr) == (1, f"sjupyter: Which one? {first.job}, {second}\n")
         other = triton.run("login", f"sjupyter --stop {second}", triton.account(), check=False)
         assert other.returncode == 1 and "No server of yours" in other.stderr
+        refused = triton.run("login", f"install -D /bin/false no/scancel; PATH=$HOME/no:$PATH sjupyter --stop {second}", user, check=False)
+        assert (refused.returncode, refused.stderr) == (1, "sjupyter: Slurm says: scancel ended with status 1\n")
         assert triton.run("login", f"sjupyter --stop {first.job}", user).stdout == f"Job {first.job} is ended.\n"
         status, said, _ = first.end()
         assert (status, said["reason"]) == (1, f"It was cancelled by {user}.")
@@ -285,7 +292,7 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         assert (again.returncode, again.stderr) == (1, f"sjupyter: No server of yours is job {first.job}: sjupyter --list\n")
         assert triton.run("login", f"{counted(triton, user, 'squeue', 'scontrol', 'sacct')} sjupyter --list && wc -l < asked", user).stdout.endswith("\n1\n")
         assert triton.run("login", "sjupyter --stop", user).stdout == f"Job {second} is ended.\n"
-        assert triton.run("login", "sjupyter --list", user).stdout == "You have no server in the queue.\n"
+        assert triton.run("login", "sjupyter --list; sjupyter --list --json", user).stdout == "You have no server in the queue.\n"
 
 
 def test_a_job_that_somebody_cancels_in_the_queue_is_told(triton, user):
