@@ -381,6 +381,7 @@ def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
         token = started.url.partition("token=")[2]
         triton.run("login", f"curl --silent --fail -X POST -H 'Authorization: token {token}' {started.url.partition('/lab')[0]}/api/shutdown", user)
         assert started.end()[:2] == (0, {"job": started.job, "state": "ended", "reason": "It was shut down."})
+        assert "ends-soon" not in triton.run("login", "ls", user).stdout, "what announced its end goes with it"
 
 
 # ---------------------------------------------------------------- engines
