@@ -24,7 +24,8 @@ def limited(triton):
     """A server whose time is up in two minutes, for which the tests do not wait; and who prints what it has put down in its folder to say so."""
     user = triton.account()
     triton.run("login", "mkdir -p limited", user)
-    server = triton.start("login", "exec sjupyter -t 2 --dir limited", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # It runs longer than it may wait in the queue.
+    server = triton.start("login", "exec sjupyter -t 2 --dir limited --wait 60", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     notice = triton.start("login", "for i in $(seq 1000); do cat limited/sjupyter-*-ends-soon.txt 2>/dev/null && break; sleep 0.1; done", user,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     yield server, notice
@@ -234,7 +235,9 @@ def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton
         pass
     row = json.loads(triton.run("login", "sjupyter --list --json", user).stdout)
     assert line and row["state"] == "ready", (line, row)
-    assert "is up at about" in triton.run("login", "cat eleven/sjupyter-*-ends-soon.txt", user).stdout
+    end = triton.run("login", "squeue --me --noheader --format=%e", user).stdout[11:16]
+    assert line == f"The time of this server is up at about {end}. Save your notebooks.\n"
+    assert f"is up at about {end}. " in triton.run("login", "cat eleven/sjupyter-*-ends-soon.txt", user).stdout
 
 
 def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
