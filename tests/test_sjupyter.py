@@ -425,6 +425,7 @@ WRONG = {
     "nothing to attach to": ("sjupyter --attach", 1, "You have no server: sjupyter starts one"),
     "a folder that is gone": ("mkdir gone; cd gone; rmdir ../gone; sjupyter", 2, "The folder that you are in is no longer there"),
     "too long a name for a socket": (f"XDG_DATA_HOME=$HOME/{'a' * 90} sjupyter --local 2>&1 >/dev/null | tail -n 1 >&2; false", 1, "too long a name for a Unix socket: give --no-socket"),
+    "a browser file that cannot be written": ("sjupyter --browser-file=nowhere/open.html", 2, "nowhere/open.html cannot be written: give --browser-file a name in a folder"),
     "a browser file without an address": ("sjupyter --detach --browser-file=open.html", 2, "--browser-file needs the address"),
     "a socket on a compute node": ("sjupyter --socket", 2, "--socket goes with --local: a socket is reached by ssh to its own node, and the compute nodes let nobody in"),
     "a job that is cancelled before Jupyter answers": (
