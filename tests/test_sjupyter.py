@@ -646,9 +646,13 @@ def restart(triton, pause=0):
 
 
 def test_a_controller_that_restarts_is_waited_for(fragile):
+    """Also when it is away for longer than sbatch itself waits, which then says so."""
     user = fragile.account()
+    fragile.run("login", "mkdir -p bin", user)
+    fragile.write("login", "~/bin/sbatch", "#!/bin/sh\n[ ! -e tried ] || exec /usr/bin/sbatch \"$@\"\n: > tried\n"
+                  "echo 'sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)' >&2; exit 1\n", user, mode="755")
     restart(fragile, pause=6)
-    with Started(fragile, user, "-t 5") as started:
+    with Started(fragile, user, "-t 5", before="PATH=$HOME/bin:$PATH;") as started:
         assert answers(fragile, started.url) in ("200", "302")
 
 
