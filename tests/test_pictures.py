@@ -174,16 +174,20 @@ def test_a_picture_that_says_nothing_to_those_who_do_not_see_it_fails_the_build(
 @needs_chromium
 def test_a_page_shows_the_pictures_in_its_own_colours_and_loads_no_others(page):
     opened = page("triton/apps/jupyter/hub.html", color_scheme="dark")
-    pictures = opened.locator("img.screenshot")
-    for number in range(pictures.count()):
-        if pictures.nth(number).is_visible():
-            pictures.nth(number).scroll_into_view_if_needed()
-            pictures.nth(number).evaluate("picture => picture.decode()")
-    loaded = [url.rpartition("/")[2] for url in opened.asked if url.endswith(".webp")]
+
+    def shown():
+        """The ends of the addresses of each picture to be seen: what this browser takes, and what an old one would."""
+        visible = [picture for picture in opened.locator("img.screenshot").all() if picture.is_visible()]
+        for picture in visible:
+            picture.scroll_into_view_if_needed()
+            picture.evaluate("picture => picture.decode()")
+        return {tuple(picture.evaluate("picture => [picture.currentSrc, picture.src].map(address => address.split('-').pop())")) for picture in visible}
+
+    assert shown() == {("dark.webp", "dark.jpg")}
+    loaded = [url.rpartition("/")[2] for url in opened.asked if url.endswith((".webp", ".jpg"))]
     assert sorted(loaded) == sorted(f"{name}-dark.webp" for name in tour.STILLS)
     opened.get_by_role("button", name="Light or dark colours").click()
-    shown = [picture.evaluate("picture => [picture.currentSrc, picture.src]") for picture in pictures.all() if picture.is_visible()]
-    assert {tuple(address.rpartition("-")[2] for address in addresses) for addresses in shown} == {("light.webp", "light.jpg")}, "the other for old browsers"
+    assert shown() == {("light.webp", "light.jpg")}
 
 
 @needs_chromium

@@ -544,9 +544,10 @@ def test_a_time_shorter_than_the_warning_ends_no_server_before_it_starts(triton)
     assert {f"{job} RUNNING" for job in jobs} <= set(states)
 
 
-def test_what_a_users_bashrc_does_is_no_matter(triton, user):
+@pytest.mark.parametrize("does", ["echo hello; exec sleep 100", "exec zsh"])
+def test_what_a_users_bashrc_does_is_no_matter(triton, user, does):
     """Not even when bash is told to read it before each script."""
-    triton.write("login", "~/.bashrc", '[ -z "$SLURM_JOB_ID" ] || { echo hello; exec sleep 100; }\n', user)
+    triton.write("login", "~/.bashrc", f'[ -z "$SLURM_JOB_ID" ] || {{ {does}; }}\n', user)
     with Started(triton, user, "-t 5", before="export BASH_ENV=~/.bashrc;") as started:
         assert answers(triton, started.url) in ("200", "302")
         assert f"BASH_ENV=/home/{user}/.bashrc" in environ(triton, started), "cells in bash have it as the user wants it"
