@@ -63,6 +63,7 @@ myst_heading_anchors = 3
 html_theme = "sphinx_rtd_theme"
 html_title = project
 html_baseurl = _facts["site"]["url"]
+html_use_index = False    # its words are for the search
 html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
@@ -115,6 +116,7 @@ sitemap_show_lastmod = True
 # Addresses of the pages that this guide grew from.
 redirect_html_template_file = "_ext/templates/redirect.html"
 redirects = {
+    "genindex": "search.html",
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
 }
