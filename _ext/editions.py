@@ -7,6 +7,7 @@ solution; which solutions the site shows stands in triton/facts.toml.
 """
 import argparse
 import copy
+import html
 import io
 import json
 import os
@@ -210,10 +211,12 @@ def readable(files):
     """The `files` with each Markdown text as a page: at a click JupyterLab shows a page as it is meant, and Markdown as it is written."""
     from markdown_it import MarkdownIt
 
-    def page(text):
-        return PAGE.format(title=text.partition("\n")[0].lstrip("# "), body=MarkdownIt().enable("table").render(text))
+    def page(path, text):
+        if not path.endswith(".md"):
+            return path, text
+        return path.removesuffix("md") + "html", PAGE.format(title=html.escape(text.partition("\n")[0].lstrip("# ")), body=MarkdownIt().enable("table").render(text))
 
-    return {path.removesuffix(".md") + ".html" if path.endswith(".md") else path: page(text) if path.endswith(".md") else text for path, text in files.items()}
+    return dict(page(*file) for file in files.items())
 
 
 def data_files(folder=NOTEBOOKS):
