@@ -46,7 +46,7 @@ def index(app, target):
                 address = f"{page}.html" + (f"#{anchor}" if anchor else "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(f"""<html lang="en"><body data-pagefind-meta="address:{address}">
                     <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(above)}</p>
-                    <div data-pagefind-weight="{weight}">{html.escape(text)}</div>
+                    <p>\N{BROKEN BAR}</p><div data-pagefind-weight="{weight}">{html.escape(text)}</div><p>\N{BROKEN BAR}</p>
                     <p data-pagefind-weight="8">{html.escape(called)}</p></body></html>""", encoding="utf-8")
                 words.update(WORD.findall(f"{title} {text} {called}".lower()))
         # The package's Python interface waits a tenth of a second for each section.

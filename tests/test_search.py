@@ -90,6 +90,15 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
     assert "sections for “proxy”" in opened.get_by_role("status").inner_text()
 
 
+def test_a_section_is_shown_by_its_own_text_and_not_by_what_readers_call_it(page):
+    opened = page("search.html?q=keeps+restarting")
+    first = opened.locator("#results li").first
+    first.get_by_role("link", name="My server or kernel died").wait_for()
+    shown = first.locator("p").inner_text()
+    assert len(shown) > 100 and "restarting" not in shown and "\N{BROKEN BAR}" not in shown
+    page("search.html?q=backup").locator("#results li").first.locator("mark", has_text="backup").first.wait_for()
+
+
 def test_what_is_found_by_nothing_says_so(page):
     opened = page("search.html?q=xyzzyqqq")
     opened.get_by_text("Nothing found for “xyzzyqqq”").wait_for()

@@ -110,13 +110,25 @@ async function search(question) {
     return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
 }
 
+// A piece of a section's own text, which stands between two broken bars: without its title, and without what readers call it.
+function excerpt(content, locations) {
+    const words = content.split(/\s+/), first = words.indexOf("\u00a6") + 1, end = words.lastIndexOf("\u00a6");
+    const hits = locations.filter(place => place >= first && place < end);
+    const start = Math.max(first, Math.min((hits[0] ?? first) - 5, end - 30));
+    return words.slice(start, Math.min(start + 30, end)).flatMap((word, number) => {
+        const mark = document.createElement("mark");
+        mark.textContent = word;
+        return [hits.includes(start + number) ? mark : word, " "];
+    });
+}
+
 async function entry(result) {
-    const {meta, excerpt} = await result.data();
+    const {meta, content, locations} = await result.data();
     const item = document.createElement("li"), link = document.createElement("a"), page = document.createElement("small"), text = document.createElement("p");
     link.href = new URL(meta.address, root);
     link.textContent = meta.title;
     page.textContent = meta.page === meta.title ? "" : meta.page;
-    text.innerHTML = excerpt;       // Pagefind's own: text with <mark>
+    text.append(...excerpt(content, locations));
     link.append(page);
     item.append(link, text);
     return item;
