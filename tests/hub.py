@@ -13,6 +13,8 @@ from triton import cluster
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
 TINY = "Tiny"       # tests/cluster/profiles.toml
+LOGS = FACTS["logs"]["pattern"]
+PROFILES = [profile["name"] for profile in FACTS["profiles"]]
 PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
@@ -291,6 +293,21 @@ class Visit(Window):
         self.context.close()
 
 
+class HubServer(jupyter_server.Server):
+    """The server that the hub has started for a user, reached with a token of that user, as programs do."""
+
+    def __init__(self, window, name=""):
+        self.triton, self.user, self._client = window.triton, window.user, None
+        self.token = window.ask("POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
+        self._url = f"{HUB}/user/{window.user}" + (f"/{name}" if name else "")
+
+    def close(self):
+        if self._client:
+            self._client.stdin.close()
+            self._client.wait(timeout=30)
+            self._client.stdout.close()
+
+
 def running(triton, options=""):
     """Start the services of the hub, the hub with these options and so that it logs all it can; return when the page of the login answers."""
     triton.run("hub", f"hub-services stop 2>/dev/null; hub-services start proxy; HUB_OPTIONS='--debug {options}' hub-services start hub")
@@ -332,6 +349,16 @@ def visit(triton, chromium):
     yield new
     for window in windows:
         window.close()
+
+
+@pytest.fixture(scope="module")
+def staying(triton, chromium):
+    """A window of a user whose server runs from the first test that wants it to the last."""
+    window = Visit(triton, triton.account(), chromium)
+    window.start(TINY)
+    yield window
+    triton.run("login", "scancel --me", window.user, check=False)
+    window.close()
 
 
 # ---------------------------------------------------------------- many people

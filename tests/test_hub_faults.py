@@ -7,7 +7,7 @@ from pathlib import Path
 from browser import needs_chromium
 import hub
 import pytest
-from hub import TINY, Visit, chromium, visit  # noqa: F401  (fixtures)
+from hub import TINY, chromium, staying, visit  # noqa: F401  (fixtures)
 from jupyter_server import ended
 
 pytestmark = needs_chromium
@@ -34,16 +34,6 @@ def queries(triton):
 def services(triton):
     """The hub, patient: the nodes are one machine, and forty JupyterLabs that start on its two cores take more than a minute."""
     hub.running(triton, PATIENT)
-
-
-@pytest.fixture(scope="module")
-def running(triton, chromium):
-    """A window of a user whose server runs, from the first fault to the last."""
-    window = Visit(triton, triton.account(), chromium)
-    window.start(TINY)
-    yield window
-    triton.run("login", "scancel --me", window.user)
-    window.close()
 
 
 def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, record_property):
@@ -96,20 +86,20 @@ def lives(window):
     return window.ask("GET", "/api/status").status == 200
 
 
-def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(running, visit, closed, triton, record_property):
+def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(staying, visit, closed, triton, record_property):
     window = visit()
     waits_in_queue(window)
     controller(triton, "stop")
     try:
         window.waits_for("Slurm does not answer", 30)
         time.sleep(30)
-        assert lives(running)
+        assert lives(staying)
     finally:
         controller(triton, "start")
     window.waits_for("Pending in queue", 60)
     closed()
     window.arrive(90)
-    assert lives(running)
+    assert lives(staying)
     record_property("measured", "30 s without Slurm's controller: of one server that ran and one that waited, none was lost")
     triton.run("login", "scancel --me", window.user)
 
@@ -127,34 +117,34 @@ def node_of(triton, window):
     return triton.run("login", "squeue --me --noheader --format=%B", window.user).stdout.strip()
 
 
-def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(running, visit, triton, record_property):
-    node = node_of(triton, running)
+def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(staying, visit, triton, record_property):
+    node = node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
     try:
         window = visit()
         window.start(TINY)
-        assert node_of(triton, window) != node and lives(running)
+        assert node_of(triton, window) != node and lives(staying)
         record_property("measured", "a node drained: its server was not lost, and the next one started on another node")
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume")
         triton.run("login", "scancel --me", window.user)
 
 
-def test_a_server_lives_though_slurmd_is_killed(running, triton, record_property):
-    node = node_of(triton, running)
+def test_a_server_lives_though_slurmd_is_killed(staying, triton, record_property):
+    node = node_of(triton, staying)
     triton.run(node, "kill -9 $(cat /run/slurmd.pid)")
     try:
-        assert lives(running)
+        assert lives(staying)
         time.sleep(16)     # longer than the hub goes without a look
-        assert lives(running) and running.job()
+        assert lives(staying) and staying.job()
     finally:
         triton.run(node, "slurmd")
     time.sleep(5)
-    assert lives(running) and running.job()
+    assert lives(staying) and staying.job()
     record_property("measured", "16 s without the slurmd of its node, which was killed: the server was not lost")
 
 
-def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, triton, record_property):
+def test_a_locked_database_delays_a_start_and_breaks_nothing(staying, visit, triton, record_property):
     window = visit()
     window.log_in()
     window.choose(TINY)
@@ -164,12 +154,12 @@ def test_a_locked_database_delays_a_start_and_breaks_nothing(running, visit, tri
     window.press_start()
     window.arrive()
     assert locked.wait(timeout=20) == 0
-    assert lives(running)
+    assert lives(staying)
     record_property("measured", "the hub's database locked for 10 s in the middle of a start: the server started")
     triton.run("login", "scancel --me", window.user)
 
 
-def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, running, closed, triton, record_property):
+def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, staying, closed, triton, record_property):
     users = [triton.account() for _ in range(10)]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         crowd = pool.submit(hub.crowd, triton, users, TINY, 2)
@@ -194,26 +184,26 @@ def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, ru
     window.press_start()
     window.arrive()
     assert jobs(triton, users) == [(users[0], window.job())]
-    assert lives(running)
+    assert lives(staying)
     triton.run("login", "scancel --me", window.user)
 
 
-def test_the_failure_of_a_node_is_told(running, triton):
-    job, node = running.job(), node_of(triton, running)
+def test_the_failure_of_a_node_is_told(staying, triton):
+    job, node = staying.job(), node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=down reason=test")
     try:
-        ended(triton, running.user, job)
+        ended(triton, staying.user, job)
         until = time.monotonic() + 60
-        while "Your last server" not in running.said():
-            assert time.monotonic() < until, running.said()
-            running.open()
-            running.page.wait_for_timeout(2000)
-        assert f"(job {job}) ended: its node failed. Start it again." in running.said()
-        assert not running.job(), "Slurm does not start it anew for nobody"
+        while "Your last server" not in staying.said():
+            assert time.monotonic() < until, staying.said()
+            staying.open()
+            staying.page.wait_for_timeout(2000)
+        assert f"(job {job}) ended: its node failed. Start it again." in staying.said()
+        assert not staying.job(), "Slurm does not start it anew for nobody"
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
-        running.open()
-        assert f"(job {job}) ended: its node failed." in running.said(), "a hub that comes after knows it too"
+        staying.open()
+        assert f"(job {job}) ended: its node failed." in staying.said(), "a hub that comes after knows it too"
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume", check=False)      # it may be back by itself
 
