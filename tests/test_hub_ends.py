@@ -189,7 +189,7 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(staying, kernel, 
     hub.answers(triton)
     assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, "it is a new one, and it runs"
     until = time.monotonic() + 20
-    while staying.ask("GET", "/api/status").status != 200:
+    while '"started"' not in staying.ask("GET", "/api/status").text:      # the hub's own page for a server it has no route to is a 200 too
         assert time.monotonic() < until, "the server is not found again"
         time.sleep(0.2)
     record_property("measured", f"the {service} {'killed (-9)' if verb == 'kill' else 'stopped'} and started: its server answers again after {time.monotonic() - began:.0f} s")
