@@ -149,7 +149,7 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     with open(state / "log", "wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                    cwd="/", preexec_fn=_die_with_parent if tied else None)
-    _started[process.pid] = process
+    _started.append(process)
     (state / "pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
     try:
         while not (state / "ready").exists():
@@ -163,7 +163,7 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     say(f"{nodes} nodes idle after {time.monotonic() - began:.1f} s; memory limits by {memory}")
 
 
-_started = {}   # pid: Popen, of the machine rooms that are children of this process
+_started = []   # of machine rooms, the Popen of those that are children of this process
 
 
 def down(state=STATE):
@@ -176,8 +176,8 @@ def down(state=STATE):
             if not any(map(_start_time, family)):
                 break
             time.sleep(0.02)
-        if process := _started.pop(found, None):
-            process.wait()
+    for process in [process for process in _started if process.poll() is not None]:
+        _started.remove(process)
     own = [CGROUP_ROOT / name / cgroup_name(state) for name in CGROUPS]
     for _ in range(200):
         if not any([_remove_cgroup(group) for group in own]):
