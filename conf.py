@@ -78,8 +78,25 @@ search_words = {
     "ram": ["memory"], "crash": ["died"], "crashed": ["died"], "crashes": ["died"], "dead": ["died"], "kill": ["killed"], "hangs": ["pending"], "stuck": ["pending"],
     "wait": ["pending"], "waiting": ["pending"], "queue": ["pending"], "disk": ["quota"], "space": ["quota", "full"], "logout": ["log out"], "graphics": ["gpu"],
     "cuda": ["gpu"], "package": ["environment"], "library": ["environment"], "conda": ["environment"], "venv": ["environment"], "vs": ["code"], "vscode": ["code"],
-    "password": ["log in"], "vpn": ["networks"], "home": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
+    "password": ["log in"], "vpn": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
 }
+for instead, words in {
+    "abroad": "overseas", "cancel": "abort halt interrupt", "cite": "acknowledge citation doi", "colleague": "coworker supervisor teammate",
+    "colour": "color", "compile": "compilation", "compiler": "openmpi toolchain", "computer": "desktop mac macbook machine pc",
+    "cores": "multiprocessing", "csc": "lumi mahti noppe puhti", "delete": "erase wipe", "died": "segfault",
+    "environment": "micromamba miniforge pixi pyenv", "filesystem": "lustre nfs", "folder": "directory directories subdirectory", "frozen": "freeze",
+    "gigabytes": "gigs", "gpu": "a100 cupy h100 huggingface jax llm rocm v100", "grading": "exam quiz", "killed": "sigterm",
+    "languages": "fortran golang java javascript perl rust scala stata", "large": "tb terabyte", "late": "latecomer",
+    "log in": "credentials logon signin", "log out": "logoff signout", "module": "easybuild modulefile spack", "never ends": "infinite",
+    "numpy": "geopandas scikit scipy sklearn xarray", "plot": "boxplot heatmap plotly scatter seaborn", "priority": "backfill sprio",
+    "progress bar": "tqdm", "projector": "beamer", "qsub": "htcondor lsf torque", "reconnect": "resume", "resolution": "dpi",
+    "rsync": "synchronise synchronize", "settings": "config preferences", "shortcut": "hotkey", "sleep": "hibernate standby suspend",
+    "small files": "inode inodes", "storage": "store", "students": "audience participants pupils", "support": "admin forum slack sysadmin zulip",
+    "tablet": "chromebook ipad phone", "threads": "multithreaded multithreading openmp", "transfer": "allas dropbox globus onedrive",
+    "usage": "consumption utilisation utilization", "user name": "netid userid", "vpn": "anyconnect eduvpn globalprotect openconnect",
+    "warning": "alert notification notify", "windows": "cygwin wsl", "zip": "unzip",
+}.items():
+    search_words |= {word: [instead] for word in words.split()}
 frontend_hosts = {
     _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
     "laptop": "your computer", "outside": "your computer, elsewhere",

@@ -39,7 +39,8 @@ function load() {
             return pagefind;
         }),
         fetch(new URL("pagefind/words.json", root)).then(answer => answer.json()).then(({words, said}) =>
-            ({words, said, stems: new Map(Object.keys(words).map(word => [word, stem(word)]))})),
+            ({words, said: new Map(Object.entries(said).flatMap(([word, others]) => [[stem(word), others], [word, others]])),
+                stems: new Map(Object.keys(words).map(word => [word, stem(word)]))})),
     ]);
     return loaded;
 }
@@ -64,12 +65,17 @@ function distance(one, other, most) {
 const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "");
 
 // The words to look for, and how much each counts: what the guide says instead; else the word itself and its parts, or its beginning, or
-// another form of it; and where it stands nowhere as it is, what it may be a misspelling of.
-function known(word, {words, said, stems}) {
-    const parts = word.split(/[._]/).filter(part => part.length > 2 && part !== word), root = stem(word);
+// another form of it; and where it stands nowhere as it is, the two words that it is made of, or what it may be a misspelling of.
+function known(typed, {words, said, stems}) {
+    const word = typed.toLowerCase(), root = stem(word);
+    const parts = (stems.has(word) ? word : typed.replace(/([a-z])(?=[A-Z])/g, "$1_").toLowerCase()).split(/[._]/)
+        .filter(part => part.length > 2 && part !== word && !SMALL.has(part));
     const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])];     // r is R, and not all words with r
-    if (said[word]) return [...words[word] ? own : [], ...said[word].map(other => [other, 1])];
+    const instead = said.get(word) ?? said.get(root);
+    if (instead) return [...stems.has(word) ? own : [], ...instead.map(other => [other, 1])];
     if (word.length < 4 || [...stems.values()].includes(root)) return own;
+    for (let place = 3; place < word.length - 2; place++)
+        if (stems.has(word.slice(0, place)) && stems.has(word.slice(place))) own.push([`"${word.slice(0, place)} ${word.slice(place)}"`, 1]);
     const most = word.length < 6 ? 1 : 2;
     let best, fewest = most + 0.5;
     for (const [other, itsRoot] of stems) {
@@ -77,21 +83,25 @@ function known(word, {words, said, stems}) {
         const wrong = Math.min(distance(word, other, most), ending) - Math.min(0.4, words[other] / 1000);
         if (wrong < fewest) [best, fewest] = [other, wrong];
     }
-    return [...parts.length || [...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
+    return [...own.length > 1 || [...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
 }
 
-const SMALL = new Set(("a am an and any anyone are as at be been being but by can cannot cant could d did didn didnt do does doesn doesnt doing don dont for from get " +
-    "gets has have haven hasn how i if im in into is isn isnt it its ive just let like ll m may me might my never no not of on or our please possible re s should " +
-    "so still such t than that the their them then there they thing this to too up use using ve want was way we were what whats when where which while who why " +
-    "will with won wont would you your").split(" "));
+const SMALL = new Set(("a about after am an and another any anyone are as at be because been being between but by can cannot cant could d did didn didnt " +
+    "do does doesn doesnt doing don dont during for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
+    "just let like ll look looks m may me might my never no not of on one or our please possible re s see should so some still such t " +
+    "take takes than that the their them then there they thing this to too up use using ve via want was way we were what whats when " +
+    "where which while who whole why will with within won wont would you your").split(" "));
 
 // Sections, the best first: each word that was typed counts once for a section, a rare word more than a common one, a number less.
 async function search(question) {
     const [pagefind, language] = await load();
-    const typed = question.toLowerCase().replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/g, "$1 ").match(/[\w.~%!+-]+/g) ?? [];
-    const told = typed.filter(word => !SMALL.has(word));
-    const asked = (told.length ? told : typed).map(word => known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language));
-    if (typed.length > 1) asked.push([[`"${typed.join(" ")}"`, 1]]);    // what stands there word for word is what was meant
+    const cased = (question.replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? [])
+        .flatMap(word => language.stems.has(word.toLowerCase()) ? word : word.split(/(?<=\w)-(?=\w)/));
+    const typed = cased.map(word => word.toLowerCase());
+    const told = cased.filter(word => !SMALL.has(word.toLowerCase()));
+    const asked = (told.length ? told : cased).map(word => known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language));
+    const phrase = typed.slice(typed.findIndex(word => !SMALL.has(word)), typed.findLastIndex(word => !SMALL.has(word)) + 1);
+    if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]);    // what stands there word for word is likely what was meant
     typed.forEach((word, place) => { if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1])) asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]); });
     const scores = new Map(), done = new Set();
     for (const forms of asked) {
