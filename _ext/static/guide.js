@@ -166,6 +166,11 @@ function show(items) {
     choose(items.findIndex(item => item.firstChild.href === kept));
 }
 
+function dismiss() {
+    asking++;       // what is on its way comes too late
+    show([]);
+}
+
 box.addEventListener("focus", load, {once: true});
 box.addEventListener("input", async () => {
     choose(-1);
@@ -179,14 +184,14 @@ box.addEventListener("keydown", event => {
         choose(chosen + (event.key === "ArrowDown" ? 1 : -1));
         event.preventDefault();
     } else if (event.key === "Escape" && !list.hidden) {
-        show([]);
+        dismiss();
         event.preventDefault();     // the question stays
     } else if (event.key === "Enter" && chosen >= 0) {
         list.children[chosen].firstChild.click();
         event.preventDefault();
     }
 });
-document.addEventListener("click", event => { if (!event.target.closest(".search")) show([]); });
+document.addEventListener("click", event => { if (!event.target.closest(".search")) dismiss(); });
 document.addEventListener("keydown", event => {
     if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
         box.focus();
