@@ -86,7 +86,7 @@ def test_the_switch_turns_light_and_dark_and_is_remembered_before_anything_is_pa
     dark = colour(opened)
     assert dark != light
     opened.get_by_role("link", name="Storage").first.click()
-    opened.wait_for_load_state()
+    opened.wait_for_url("**/storage.html")
     assert colour(opened) == dark
     head = opened.content().partition("</head>")[0]
     assert head.index("localStorage.theme") < head.index('rel="stylesheet"'), "the page is never painted in the other colours"
@@ -100,7 +100,7 @@ def test_the_keyboard_leads_to_the_text_the_menu_and_the_search(page):
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.textContent") == "Skip to the text"
     opened.keyboard.press("Enter")
-    assert opened.evaluate("document.activeElement.id") == "main"
+    opened.wait_for_function("document.activeElement.id === 'main'")
     menu = opened.get_by_role("button", name="Menu")
     menu.focus()
     assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is visible"
@@ -143,7 +143,7 @@ def test_on_paper_there_is_the_text_alone(page):
 
 def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
     opened = page("triton/apps/jupyter/faq.html#my-server-or-kernel-died")
-    opened.wait_for_timeout(1200)
+    opened.wait_for_function("looked.size && [...looked].sort((one, other) => other[1] - one[1])[0][0] === 'my-server-or-kernel-died'")     # it looks twice a second
     opened.evaluate("document.getElementById('report').addEventListener('click', event => event.preventDefault())")
     opened.locator("#report").dispatch_event("click")
     address = unquote(opened.locator("#report").get_attribute("href"))
