@@ -134,6 +134,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
             cell.locator(".jp-OutputArea-output").first.wait_for(timeout=SECONDS * 1000)
             if not printed:
                 record_property("measured", f"Run in the browser: from the click to the first output of a cell {time.monotonic() - clicked:.0f} s, among other tests.")
+            cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for(timeout=SECONDS * 1000)     # it has ended, and printed all
             printed.append((code[number], "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())))
     size = sum(request.sizes()["responseBodySize"] for request in finished if f"/{in_browser.FOLDER}/" in request.url)
     for cell, text in printed:
