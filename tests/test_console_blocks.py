@@ -50,6 +50,13 @@ def test_who_goes_over_the_gateway_is_outside():
             if gateway in command.text and command.host != "outside"] == []
 
 
+def test_who_goes_to_the_login_node_is_not_there_yet():
+    """From there it works as well, and teaches something else."""
+    hosts = cluster.facts()["hosts"]
+    assert [f"{block.page}:{command.line}: it is typed on {command.host}" for block in BLOCKS for command in block.commands
+            if hosts["login"] in command.text and command.host in (hosts["short"], hosts["node"])] == []
+
+
 LOAD, SHOWS = re.compile("module load"), re.compile(r"module (?!load)|env\b|echo \$|printenv")     # what shows the variables is compared
 LOADS = [block for block in RUN if any(LOAD.match(command.text) for command in block.commands[:-1]) and not any(SHOWS.match(command.text) for command in block.commands)]
 
