@@ -119,8 +119,10 @@ class Lab(Window):
         raise AssertionError(f"cell {number} does not run")
 
     def output(self, number=0):
+        """What the cell has printed first, once it has ended."""
         output = self.cell(number).locator(".jp-OutputArea-output").first
         output.wait_for()
+        self.cell(number).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
         return output.inner_text()
 
     def dialog(self, seconds=PATIENCE, about=""):
@@ -163,14 +165,18 @@ class Lab(Window):
         for name in rest:
             self.click(self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first)
 
-    def offers(self, bar):
-        """The entries of one of the menus, for a moment open."""
-        self.menu(bar)
-        entries = self.page.locator(".lm-Menu-itemLabel:visible")
-        entries.first.wait_for()
-        found = entries.all_inner_texts()
-        self.page.keyboard.press("Escape")
-        return found
+    def offers(self, bar, entry, seconds=PATIENCE):
+        """Whether the menu has the entry; it is opened again until it has, for extensions bring theirs in their own time."""
+        until = time.monotonic() + seconds
+        while True:
+            self.menu(bar)
+            entries = self.page.locator(".lm-Menu-itemLabel:visible")
+            entries.first.wait_for()
+            found = entries.all_inner_texts()
+            self.page.keyboard.press("Escape")
+            if entry in found or time.monotonic() > until:
+                return entry in found
+            self.page.wait_for_timeout(1000)
 
     def go_into(self, folder):
         """Open a folder in the file browser, and wait until it shows another."""

@@ -132,9 +132,9 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         """http://NODE.DOMAIN:PORT, as soon as it answers there."""
         if not self._url:
             address = rf"http://[^/ ]*{re.escape(FACTS['hosts']['domain'])}:[0-9]*"
-            look = f"for i in $(seq 150); do grep -m1 -so '{address}' {self.log} && break; sleep 0.2; done"
-            self._url = self.triton.run("login", look, self.user).stdout.strip()
-            assert self._url, f"job {self.job} has no server after 30 s: {self.said()}"
+            look = f"for i in $(seq {PATIENCE * 5}); do grep -m1 -so '{address}' {self.log} && break; sleep 0.2; done"
+            self._url = self.triton.run("login", look, self.user, timeout=PATIENCE + 60).stdout.strip()
+            assert self._url, f"job {self.job} has no server: {self.said()}"
         return self._url
 
     @property
