@@ -7,7 +7,7 @@ import hub
 import pytest
 from faq import entry, proves  # noqa: F401  (entry is a fixture)
 from hub import LOGS, PROFILES, TINY, HubServer, Lab, Visit, chromium, services, staying, visit  # noqa: F401  (four are fixtures)
-from jupyter_server import ended, rows
+from jupyter_server import PATIENCE, ended, rows
 from triton import cluster
 
 FACTS = hub.FACTS
@@ -89,7 +89,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     window.start(TINY)
     job, kernel = window.job(), window.ask("POST", "/api/kernels", {"name": "python3"}).json()["id"]
     Lab(window.page).menu("File", "Log Out")
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while not any("/hub/login" in page.url for page in window.context.pages):     # it may be a new tab
         assert time.monotonic() < until, [page.url for page in window.context.pages]
         window.page.wait_for_timeout(100)
@@ -100,7 +100,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     window.to_the_control_panel()
     [button] = re.findall(r":guilabel:`(.+?)`", entry.do)
     window.stop_my_server(button)
-    ended(triton, window.user, job, seconds=20)
+    ended(triton, window.user, job)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()
     assert "ended" not in window.said(), "no page complains of what the user wanted"
@@ -114,7 +114,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     job = window.job()
     window.ask("GET", "/api/contents/home/big.txt?content=1&type=file&format=text")
     ended(triton, window.user, job)
-    entry.shows(Lab(window.page).dialog(60, about="unavailable"), 2)
+    entry.shows(Lab(window.page).dialog(about="unavailable"), 2)
     said = hub_says(window)
     assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
     for page in (f"/user/{window.user}/lab", "/hub/spawn"):
@@ -140,7 +140,7 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     triton.run("login", "scancel --me", window.user)
 
 
-def hub_says(window, seconds=60):
+def hub_says(window, seconds=PATIENCE):
     """What the page of the hub says once it knows that the server has ended; it looks now and then."""
     window.open()
     until = time.monotonic() + seconds
@@ -188,7 +188,7 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(staying, kernel, 
     triton.run("hub", f"hub-services {verb} {service}; HUB_OPTIONS={'--debug' if service == 'hub' else ''} hub-services start {service}")
     hub.answers(triton)
     assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, "it is a new one, and it runs"
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while '"started"' not in staying.ask("GET", "/api/status").text:      # the hub's own page for a server it has no route to is a 200 too
         assert time.monotonic() < until, "the server is not found again"
         time.sleep(0.2)
