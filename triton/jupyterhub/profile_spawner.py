@@ -374,7 +374,8 @@ class ProfileSpawner(SlurmSpawner):
         """Why the job ended, by Slurm's state of it, in a sentence that goes on after a colon."""
         profile, state = self.profile, self.job.state if self.job else None
         if state in (None, "FAILED"):
-            state, used = await accounted(self.job_id)
+            told, used = await accounted(self.job_id)
+            state = state or told       # the accounts learn later how it ended
             if state == "FAILED" and used >= 0.95 * profile.bytes:     # where slurmd measures memory itself, it says FAILED
                 state = "OUT_OF_MEMORY"
         idle = f", as its profile says: {profile.idle}" if profile.idle_seconds else ""
