@@ -11,7 +11,7 @@ import jupyter_server
 import pytest
 from guide import pages
 from guide.terminal import Terminal
-from jupyter_server import Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, rows
 from test_amounts import NUMBERS, UNITS
 from triton import PROMPTS, cluster
 
@@ -70,7 +70,7 @@ def submit(triton, user, script, options="", name="job.sh"):
     return triton.run("login", f"sbatch --parsable {options} {name}", user).stdout.strip().split(";")[0]
 
 
-def state(triton, user, job, wanted=None, seconds=30):
+def state(triton, user, job, wanted=None, seconds=PATIENCE):
     """(State, ExitCode) of `job` in Slurm's accounts, once the state is `wanted` or the job has ended."""
     for _ in range(seconds * 5):
         listed = triton.run("login", f"sacct --noheader --parsable2 --allocations --jobs={job} --format=State,ExitCode", user).stdout
@@ -166,7 +166,7 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
         assert shells() == 0
     with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS['login']}"):
         listens(triton, "laptop", PORT)
-        for _ in range(50):
+        for _ in range(PATIENCE * 2):
             if (found := shells()) == 1:     # one that starts runs others
                 break
             time.sleep(0.1)
@@ -201,11 +201,15 @@ def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and
         for url in THROUGH + DIRECT:
             before, error = len(ssh.said()), ""
             try:
-                page.goto(url, timeout=5000, wait_until="commit")
+                page.goto(url, timeout=PATIENCE * 1000, wait_until="commit")
             except Exception as failed:  # each ends in an error of its own: what matters is whether the proxy was asked
                 error = str(failed).splitlines()[0]
-            asked = re.findall(r"dynamic request: socks5 host (\S+) port (\d+)", ssh.said()[before:])
-            went[url] = (urlparse(url).hostname in {host.lower() for host, _ in asked}, error, asked)    # it tries an earlier address again, too
+            for _ in range(PATIENCE if url in THROUGH else 1):
+                asked = re.findall(r"dynamic request: socks5 host (\S+) port (\d+)", ssh.said()[before:])
+                went[url] = (urlparse(url).hostname in {host.lower() for host, _ in asked}, error, asked)    # it tries an earlier address again, too
+                if went[url][0]:
+                    break
+                time.sleep(0.5)
     assert {url: through for url, (through, *_) in went.items()} == dict.fromkeys(THROUGH, True) | dict.fromkeys(DIRECT, False), went
 
 
@@ -225,7 +229,7 @@ def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the
         kernel = greedy.kernel()
         modest = greedy.kernel("bash")
         assert modest.prints("echo here") == "here"
-        said = kernel.execute("held = bytearray(900_000_000)", 30)
+        said = kernel.execute("held = bytearray(900_000_000)")
         assert not (said["stdout"] + said["stderr"] + said["error"] + said["result"]), "without a notice in the notebook"
         if triton.memory == "cgroup":
             assert said["status"] == "restarting"
@@ -233,8 +237,8 @@ def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the
             assert modest.prints("echo here") == "here", "the server and the other kernels live"
             assert "killed" not in greedy.said().lower()
         else:
-            ended(triton, user, greedy.job, seconds=30)
-    for _ in range(50):
+            ended(triton, user, greedy.job)
+    for _ in range(PATIENCE * 2):
         if "killed" in greedy.said().lower():
             break
         time.sleep(0.1)
@@ -499,7 +503,7 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
     job = triton.run("login", "sbatch --parsable memory.sh", user).stdout.strip()
     assert job.isdigit(), "--parsable prints the bare number"
     try:
-        for _ in range(60):
+        for _ in range(PATIENCE):
             told = triton.run("login", f"sstat --allsteps --noheader --parsable2 --jobs={job} --format=JobID,MaxRSS", user, check=False).stdout
             held = int(re.search(r"batch\|(\d+)K", told)[1]) if "K" in told else 0
             if held > 50_000:
@@ -513,7 +517,7 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
 
 def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together(triton, user):
     job = submit(triton, user, "#SBATCH --array=2,5,7%1 --mem=50M --time=5 --output=/dev/null\nsleep 60", name="tasks.sh")
-    for _ in range(50):
+    for _ in range(PATIENCE * 2):
         listed = triton.run("login", f"squeue --array --noheader --jobs={job} --format='%i %t'", user).stdout.split("\n")
         if f"{job}_2 R" in listed:
             break
@@ -532,7 +536,7 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together
 def test_a_time_is_written_as_the_table_of_options_says(triton, user):
     [parts] = [literals(option) and re.findall(r"(day|hour|minute|second)s", means) for option, means in rows("triton/tut/interactive.rst", "Interactive jobs") if "--time" in option]
     job = submit(triton, user, "true", "--hold --time=01:02:00 --mem=50M", "clock.sh")
-    told = triton.run("login", f"for i in $(seq 50); do sacct --noheader --jobs={job} --format=TimelimitRaw | grep . && break; sleep 0.2; done; scancel {job}", user).stdout
+    told = triton.run("login", f"for i in $(seq {PATIENCE * 2}); do sacct --noheader --jobs={job} --format=TimelimitRaw | grep . && break; sleep 0.2; done; scancel {job}", user).stdout
     assert int(told) * 60 == sum(count * UNITS[part] for count, part in zip((1, 2, 0), parts, strict=True)), "triton/tut/interactive.rst"
 
 
@@ -541,7 +545,7 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
 NOT_HERE = {"QOSMaxJobsPerUserLimit": "the small Triton sets no limits on the number of jobs"}
 
 
-def reasons(triton, user, wanted, seconds=20):
+def reasons(triton, user, wanted, seconds=PATIENCE):
     """The reasons that the user's jobs have to wait, within so many seconds, until all that are `wanted` are among them."""
     seen = set()
     for _ in range(seconds * 2):
@@ -625,7 +629,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     promised = next(text for name, text in table if "OUT_OF_MEMORY" in name)
     oom, killed = literals(promised)[1:3]
     assert (oom in said or killed in said) if by_cgroup else "exceeded" in said.lower(), said
-    triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=20)
+    triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=PATIENCE)
 
 
 def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, user):
@@ -645,7 +649,7 @@ def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end
     with Ssh(triton, "laptop", user, f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 --mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'") as ssh:
         ssh.waits_for(re.escape(HOSTS["domain"]))
         job, node = triton.run("login", "squeue --me --noheader --name=broken --format='%i %N'", user).stdout.split()
-    ended(triton, user, job, seconds=30)
+    ended(triton, user, job)
     assert "sleep 77" not in triton.run(node, f"ps -u {user} -o args", check=False).stdout
 
 
