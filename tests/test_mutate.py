@@ -223,7 +223,7 @@ def command(root, *arguments):
 
 def test_the_command_prints_survivors_and_fails_if_there_are_any(small):
     process = command(small, "-n", "4", "--page", "triton/page.rst")
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=300)
     results = json.loads((small / "_build/mutations.json").read_text())
     assert len(results) == 4 and not errors
     assert said.count("SURVIVED: ") == sum(result["grade"] == "survived" for result in results)
@@ -240,7 +240,7 @@ def test_the_exit_status_says_whether_all_were_caught_and_named(small, assertion
         f"def test_it():\n    for page in [Path('triton', 'page.rst'), Path('triton', 'other.rst')]:\n"
         f"        same, page = (ROOT / page).read_text() in (PAGE, OTHER), f'{{page}}:1'\n        assert {assertion}\n")
     process = command(small, "-n", "3")
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=300)
     assert process.returncode == status, said + errors
     assert said.count("SURVIVED: ") == survive
 
@@ -248,7 +248,7 @@ def test_the_exit_status_says_whether_all_were_caught_and_named(small, assertion
 def test_nothing_is_judged_if_the_tests_fail_already(small):
     (small / "triton/page.rst").write_text(PAGE.replace("/tmp/one", "/tmp/eleven"))
     process = command(small, "-n", "3")
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=300)
     assert process.returncode == 2 and not said
     assert errors.startswith("The tests do not pass without any mutation") and "test_paths[triton/page.rst]" in errors
 
@@ -259,7 +259,7 @@ def test_an_interrupt_leaves_no_process_and_no_file(small):
         "    pathlib.Path(os.environ['TMPDIR'], 'tests.pid').write_text(str(os.getpid()))\n    time.sleep(60)\n")
     note = small.parent / "temporary/tests.pid"
     with command(small, "-n", "3") as process:
-        for _ in range(300):
+        for _ in range(1200):
             if note.exists() and note.read_text():
                 break
             time.sleep(0.1)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from course import runner, slurm
+from jupyter_server import PATIENCE
 from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
 from test_notebooks_on_triton import ON_SLURM, check_out, results
 from triton import cluster
@@ -73,7 +74,7 @@ class Checkout:
         """No job, no process and no file of the account, on no node, and no run to gather."""
         self.until('[ -z "$(squeue --me --noheader)" ]', "no job is left")
         for node in self.triton.nodes:
-            left = self.triton.run(node, f"for i in $(seq 50); do pgrep --uid {self.user} >/dev/null || break; sleep 0.1; done; "
+            left = self.triton.run(node, f"for i in $(seq 300); do pgrep --uid {self.user} >/dev/null || break; sleep 0.1; done; "
                                          f"pgrep --list-full --uid {self.user}; find /tmp -user {self.user}", check=False).stdout
             assert left == "", f"on {node}"
         assert self.run("ls _build/slurm").stdout.split() == ["lock"]
@@ -197,7 +198,7 @@ def test_a_task_waits_for_one_that_runs_its_notebook_still_and_takes_its_result(
     assert not result.exists()
     slurm.write(result, "of the other")
     fcntl.flock(held, fcntl.LOCK_UN)
-    assert process.wait(30) == 0 and json.loads(result.read_text()) == "of the other"
+    assert process.wait(PATIENCE) == 0 and json.loads(result.read_text()) == "of the other"
 
 
 def test_a_task_runs_a_notebook_whose_other_run_came_to_no_result(task):
