@@ -103,7 +103,7 @@ def test_a_full_home_and_a_silent_slurm_are_told(triton):
 
 def test_a_clock_that_is_off_is_told(triton, course):
     found = check(triton, course, before="export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=+100s;")
-    assert wrong(found) == {"clock"} and re.search(r"is (99|100|101) s ahead of Slurm's", found["clock"]["said"]), found
+    assert wrong(found) == {"clock"} and re.search(r"is (99|10\d) s ahead of Slurm's", found["clock"]["said"]), found
 
 
 @pytest.mark.parametrize("options, says", [
@@ -131,7 +131,7 @@ def test_forty_seats_in_a_reservation_get_a_place_at_once(triton, course, reserv
 
 
 def test_too_few_places_are_told_with_how_many_there_are(triton, course, reserve):
-    found = check(triton, course, f"--room 14 --wait 8 --reservation {reserve(course, 'c1')}")
+    found = check(triton, course, f"--room 14 --wait 20 --reservation {reserve(course, 'c1')}")
     assert wrong(found) == {"room"} and found["room"]["numbers"]["ready"] == 12
     assert "2 wait for a place (Resources)" in found["room"]["said"] and "less memory" in found["room"]["remedy"]
     assert not left(triton, course)
@@ -151,7 +151,7 @@ SICK = {
     "broken": (f"mkdir /tmp/broken; printf '#!/bin/sh\\necho no library >&2; exit 1\\n' > /tmp/broken/python; chmod -R 755 /tmp/broken; mount --bind /tmp/broken {PYTHON.rpartition('/')[0]}",
                f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/broken", f"{PLACES['apps']}: {PYTHON} does not work: no library"),
     "slow": (f"mkdir /tmp/slow; printf '#!/bin/sh\\nsleep 8\\n' > /tmp/slow/python; chmod -R 755 /tmp/slow; mount --bind /tmp/slow {PYTHON.rpartition('/')[0]}",
-             f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/slow", f"{PLACES['apps']}: it is slow there, [89] s"),
+             f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/slow", f"{PLACES['apps']}: it is slow there, ([89]|1[0-9]) s"),
     "fails": ("mount --bind /bin/false /usr/bin/python3", "umount /usr/bin/python3", "jobs end at once there: FAILED, exit status 1"),
     "hangs": ("printf '#!/bin/sh\\nsleep 100\\n' > /tmp/hang; chmod 755 /tmp/hang; mount --bind /tmp/hang /usr/bin/python3", "umount /usr/bin/python3; rm /tmp/hang",
               "does not answer"),
@@ -174,8 +174,8 @@ def made_sick(triton, **nodes):
 
 
 @pytest.mark.parametrize("nodes, wait", [
-    ({"c1": "home", "c2": "tmp scratch", "c3": "clock", "c4": "hangs"}, 10),
-    ({"c1": "apps", "c2": "fails", "c3": "slow", "c4": "drained"}, 14),
+    ({"c1": "home", "c2": "tmp scratch", "c3": "clock", "c4": "hangs"}, 20),
+    ({"c1": "apps", "c2": "fails", "c3": "slow", "c4": "drained"}, 25),
 ], ids=["one", "two"])
 def test_each_sick_node_is_named_with_what_is_wrong_there(triton, course, nodes, wait):
     with made_sick(triton, **nodes):
@@ -202,7 +202,7 @@ def test_however_it_is_ended_no_job_and_no_file_of_it_is_left(triton):
             for i in $(seq 200); do [ "$(squeue --me --noheader --array --format=%T | sort -u | wc -l)" = 2 ] && break; sleep 0.2; done
             squeue --me --noheader --array --format=%T | sort -u; kill -{signal} $pid; wait $pid; echo $?"""
         ended = triton.run("login", script, user, check=False).stdout.split()[-3:]
-        for _ in range(50):     # who was killed outright cannot wait for the end of the jobs
+        for _ in range(150):     # who was killed outright cannot wait for the end of the jobs
             if not (remains := left(triton, user)):
                 break
             time.sleep(0.4)
@@ -261,5 +261,6 @@ def test_a_notebook_that_takes_too_much_memory_and_one_that_does_not_end_are_tol
 
 def test_what_runs_in_a_reservation_ends_with_it(triton, reserved):
     user, job = reserved
-    ends = f"for i in $(seq 120); do state=$(squeue --noheader --states=all --jobs={job} --format=%T); [ $state = RUNNING ] || break; sleep 0.5; done; echo $state"
-    assert triton.run("login", ends, user).stdout in ("TIMEOUT\n", "COMPLETING\n")
+    # by the accounts, which know it later: the queue forgets a job five minutes after its end
+    ends = f"for i in $(seq 160); do state=$(sacct --noheader --allocations --jobs={job} --format=State%20); [[ $state =~ RUNNING|PENDING ]] || break; sleep 0.5; done; echo $state"
+    assert triton.run("login", ends, user).stdout == "TIMEOUT\n"
