@@ -78,6 +78,7 @@ class Camera:
     def take(self, name, page, target=None):
         if target:
             target.scroll_into_view_if_needed()
+            still(page)     # what comes late would move it away from its ring
             page.evaluate(RING, target.bounding_box())
         page.evaluate(CALL, [self.user, "username"])
         shots, boxes = {}, []
@@ -126,8 +127,7 @@ def go(triton, user, browser):
         camera.take("code", visit.page)
         lab.run_cell()
         lab.output()
-        lab.cell(0).locator(".jp-InputPrompt", has_text="[1]").wait_for()      # it has ended, and the status bar knows soon
-        lab.idle()
+        lab.idle()      # the status bar knows soon that it has ended
         camera.take("output", visit.page)
         visit.to_the_control_panel()
         visit.stop_my_server()
