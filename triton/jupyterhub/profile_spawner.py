@@ -375,7 +375,7 @@ class ProfileSpawner(SlurmSpawner):
         profile, state = self.profile, self.job.state if self.job else None
         if state in (None, "FAILED"):
             told, used = await accounted(self.job_id)
-            state = state or told       # the accounts learn later how it ended
+            state = told if told in ENDS else state or told       # the accounts may not know its end yet
             if state == "FAILED" and used >= 0.95 * profile.bytes:     # where slurmd measures memory itself, it says FAILED
                 state = "OUT_OF_MEMORY"
         idle = f", as its profile says: {profile.idle}" if profile.idle_seconds else ""
