@@ -1,4 +1,5 @@
 """Each duration and size that the prose names is that of the program it speaks of: tests/amounts.toml says of which."""
+import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -16,10 +17,15 @@ UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 8640
 AMOUNT = re.compile(rf"\b({'|'.join(NUMBERS)}|\d+)\s+({'|'.join(UNITS)})s?\b", re.IGNORECASE)
 
 
-def amounts(name):
-    """(line, text) of the amounts in the prose of a page or the comments of a file, in order; those of triton/facts.toml are placeholders there."""
+def prose(name):
+    """The prose of a page, or the comments of a file."""
     text = (pages.ROOT / name).read_text(encoding="utf-8")
-    text = Page(name, text).prose if name.endswith(".rst") else "\n".join(line if re.match("#[ \t]|//", line) else "" for line in text.split("\n"))
+    return Page(name, text).prose if name.endswith(".rst") else "\n".join(line if re.match("#[ \t]|//", line) else "" for line in text.split("\n"))
+
+
+def amounts(name):
+    """(line, text) of the amounts in the prose, in order; those of triton/facts.toml are placeholders there."""
+    text = prose(name)
     return [(text.count("\n", 0, found.start()) + 1, " ".join(found[0].split())) for found in AMOUNT.finditer(text)]
 
 
@@ -62,3 +68,11 @@ def test_each_amount_in_the_prose_is_known_and_true(page):
 
 def test_no_page_is_listed_that_is_not_there():
     assert set(LIST) <= {*pages.sources(), *pages.shown_files()}
+
+
+@pytest.mark.parametrize("page", pages.sources() + pages.shown_files())
+def test_what_is_counted_is_spelled_as_a_unit_is(page):
+    text, units = prose(page), [name + plural for name in UNITS if len(name) > 2 for plural in ("", "s")]
+    wrong = [(text.count("\n", 0, found.start()) + 1, found[0]) for found in re.finditer(rf"\b(?:{'|'.join(NUMBERS)}|\d+)\s+([a-z]{{3,}})", text)
+             if found[1] not in units and difflib.get_close_matches(found[1], units, cutoff=0.8)]
+    assert wrong == [], f"{page}:{wrong[0][0]}: {wrong[0][1]!r} is nearly an amount"

@@ -61,6 +61,14 @@ def line_of(name):
     raise KeyError(name)
 
 
+@pytest.mark.parametrize("page", pages.sources())
+def test_the_address_that_the_prose_opens_is_the_hubs(page):
+    """No other host of the cluster has pages; links to the internet have a text."""
+    opened = [(number, address) for number, line in enumerate(pages.read(page).split("\n"), 1) for address in re.findall(r"(?<![<`\w])https://[^\s,`>]*[^\s,`>.]", line)]
+    ours = f"https://{FACTS['hosts']['hub']}"
+    assert [f"{page}:{number}: {address}" for number, address in opened if address != ours and not address.startswith(FACTS['site']['url'])] == []
+
+
 def test_the_short_name_is_that_of_the_login_node():
     assert FACTS["hosts"]["short"] == FACTS["hosts"]["login"].split(".")[0], "triton/facts.toml: hosts.short is the first part of hosts.login"
 
