@@ -688,7 +688,7 @@ def notebook(source):
 
 @pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
 def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
-    triton.run("login", f"""set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
+    triton.run("login", """set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
         git config user.name R; git config user.email r@example.org; mkdir -p deep/down
         cat > deep/analysis.ipynb; git add .; git commit --quiet -m one; git worktree add --quiet ../worktree""", user, input=notebook("mean = 1"))
     triton.run("login", f"module purge; cd git-test/{where}; nbdime-git enable", user)
