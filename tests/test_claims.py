@@ -237,7 +237,7 @@ def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the
             assert modest.prints("echo here") == "here", "the server and the other kernels live"
             assert "killed" not in greedy.said().lower()
         else:
-            ended(triton, user, greedy.job)
+            ended(triton, user, greedy.job, seconds=30)
     for _ in range(PATIENCE * 2):
         if "killed" in greedy.said().lower():
             break

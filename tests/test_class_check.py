@@ -103,7 +103,7 @@ def test_a_full_home_and_a_silent_slurm_are_told(triton):
 
 def test_a_clock_that_is_off_is_told(triton, course):
     found = check(triton, course, before="export LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME=+100s;")
-    assert wrong(found) == {"clock"} and re.search(r"is (99|10\d) s ahead of Slurm's", found["clock"]["said"]), found
+    assert wrong(found) == {"clock"} and re.search(r"is (99|100|101) s ahead of Slurm's", found["clock"]["said"]), found
 
 
 @pytest.mark.parametrize("options, says", [
@@ -151,7 +151,7 @@ SICK = {
     "broken": (f"mkdir /tmp/broken; printf '#!/bin/sh\\necho no library >&2; exit 1\\n' > /tmp/broken/python; chmod -R 755 /tmp/broken; mount --bind /tmp/broken {PYTHON.rpartition('/')[0]}",
                f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/broken", f"{PLACES['apps']}: {PYTHON} does not work: no library"),
     "slow": (f"mkdir /tmp/slow; printf '#!/bin/sh\\nsleep 8\\n' > /tmp/slow/python; chmod -R 755 /tmp/slow; mount --bind /tmp/slow {PYTHON.rpartition('/')[0]}",
-             f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/slow", f"{PLACES['apps']}: it is slow there, ([89]|1[0-9]) s"),
+             f"umount {PYTHON.rpartition('/')[0]}; rm -r /tmp/slow", f"{PLACES['apps']}: it is slow there, [89] s"),
     "fails": ("mount --bind /bin/false /usr/bin/python3", "umount /usr/bin/python3", "jobs end at once there: FAILED, exit status 1"),
     "hangs": ("printf '#!/bin/sh\\nsleep 100\\n' > /tmp/hang; chmod 755 /tmp/hang; mount --bind /tmp/hang /usr/bin/python3", "umount /usr/bin/python3; rm /tmp/hang",
               "does not answer"),

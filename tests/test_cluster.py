@@ -128,7 +128,7 @@ def test_a_cluster_of_a_test_ends_with_the_test_however_that_ends(own):
     process.kill()
     process.wait()
     process.stdout.close()
-    for _ in range(3000):
+    for _ in range(200):
         if not any(cluster._start_time(pid) for pid in family):
             return
         time.sleep(0.02)

@@ -92,7 +92,7 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(stayin
     waits_in_queue(window)
     controller(triton, "stop")
     try:
-        window.waits_for("Slurm does not answer")
+        window.waits_for("Slurm does not answer", 30)
         time.sleep(30)
         assert lives(staying)
     finally:
@@ -110,7 +110,7 @@ def test_a_start_that_is_cancelled_says_so(visit, closed, triton, record_propert
     waits_in_queue(window)
     began = time.monotonic()
     triton.run("login", "scancel --me", window.user)
-    window.waits_for("Your server ended before it answered: it was cancelled with scancel.")
+    window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
     record_property("measured", f"scancel in the middle of a start: the page says so after {time.monotonic() - began:.0f} s")
 
 

@@ -191,7 +191,7 @@ def test_killing_the_runner_leaves_no_process(folder):
         process.kill()
         process.wait()
     assert len(family) > 2
-    _, alive = psutil.wait_procs(family, timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
 
 

@@ -851,7 +851,7 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
                 assert triton.run("login", f"stat --format=%a {path}", user).stdout == "600\n"
                 assert "execution_state" in triton.run("laptop", "python3 -", user, input=KERNEL.format(port=FACTS["proxy"]["example"], url=url)).stdout
             terminal.screen.send("\x03")
-            assert terminal._wait(PATIENCE).endswith("It is ended."), "and the prompt is on a line of its own"
+            assert terminal._wait(20).endswith("It is ended."), "and the prompt is on a line of its own"
         finally:
             terminal.close()
             laptop.close()
@@ -869,7 +869,7 @@ def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, 
     with Started(triton, user, "--local --no-socket") as started:
         port = re.search(r":(\d+) ", started.said["forward"])[1]
         execute(triton, user, started.url.replace(f":{FACTS['proxy']['example']}/", f":{port}/"), "x = b'x' * 2_500_000_000; import time; time.sleep(60)")
-        _, err = started.process.communicate(timeout=PATIENCE)
+        _, err = started.process.communicate(timeout=30)
         assert started.process.returncode == 1 and "GB of memory, and was ended" in err
         assert nothing_runs(triton, user)
 
