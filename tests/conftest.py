@@ -12,7 +12,7 @@ from triton import bring_up, cluster
 
 pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = ["test_sjupyter.py", "test_class_check.py", "test_faq.py", "test_hub.py", "test_hub_ends.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+LONGEST = ["test_hub.py", "test_hub_ends.py", "test_sjupyter.py", "test_class_check.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
 LAST = ["test_hub_faults.py", "test_page_quality.py", "test_class.py"]      # the first takes all cores for a minute, which the others only makes slower
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 

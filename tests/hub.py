@@ -259,6 +259,16 @@ class Visit(Window):
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
+    def says_of_the_end(self, seconds=PATIENCE):
+        """What the hub's page says once it knows that the server has ended; it looks now and then."""
+        until = time.monotonic() + seconds
+        self.open()
+        while "Your last server" not in self.said():
+            assert time.monotonic() < until, self.said()
+            self.page.wait_for_timeout(1000)
+            self.open()
+        return self.said()
+
     def arrive(self, seconds=PATIENCE):
         """Wait for JupyterLab; return what the page said of the start, one message a line, and the seconds it took."""
         began, heard = time.monotonic(), []

@@ -119,7 +119,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     window.ask("GET", "/api/contents/home/big.txt?content=1&type=file&format=text")
     ended(triton, window.user, job)
     entry.shows(Lab(window.page).dialog(about="unavailable"), 2)
-    said = hub_says(window)
+    said = window.says_of_the_end()
     assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
     for page in (f"/user/{window.user}/lab", "/hub/spawn"):
         window.open(page)
@@ -144,17 +144,6 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     triton.run("login", "scancel --me", window.user)
 
 
-def hub_says(window, seconds=PATIENCE):
-    """What the page of the hub says once it knows that the server has ended; it looks now and then."""
-    window.open()
-    until = time.monotonic() + seconds
-    while "Your last server" not in window.said():
-        assert time.monotonic() < until, window.said()
-        window.page.wait_for_timeout(1000)
-        window.open()
-    return window.said()
-
-
 @proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
     window, long = begun["short"], begun["used"]
@@ -163,7 +152,7 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     assert [6 <= int(number) <= 10 for number in minutes] == [True], f"{minutes}: once, ten minutes before, all of which this one had"
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
-    assert "the time of its profile, two minutes, was up" in hub_says(window)
+    assert "the time of its profile, two minutes, was up" in window.says_of_the_end()
     record_property("measured", f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab noticed, the hub's page says why it ended")
     assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
 
@@ -171,7 +160,7 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
 def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton):
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
-    assert "it stopped by itself, as its profile says: stopped after 1 minute" in hub_says(window)
+    assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.says_of_the_end()
     used, until = begun["used"], time.monotonic() + 70      # both are looked at each minute
     while idle := used.ask("GET", "/api/kernels").json() + used.ask("GET", "/api/terminals").json():
         assert time.monotonic() < until, idle

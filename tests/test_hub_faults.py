@@ -195,12 +195,7 @@ def test_the_failure_of_a_node_is_told(staying, triton):
     triton.run("ctl", f"scontrol update nodename={node} state=down reason=test")
     try:
         ended(triton, staying.user, job)
-        until = time.monotonic() + PATIENCE
-        while "Your last server" not in staying.said():
-            assert time.monotonic() < until, staying.said()
-            staying.open()
-            staying.page.wait_for_timeout(2000)
-        assert f"(job {job}) ended: its node failed. Start it again." in staying.said()
+        assert f"(job {job}) ended: its node failed. Start it again." in staying.says_of_the_end()
         assert not staying.job(), "Slurm does not start it anew for nobody"
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
