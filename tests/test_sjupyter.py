@@ -431,6 +431,8 @@ WRONG = {
     "a socket on a compute node": ("sjupyter --socket", 2, "--socket goes with --local: a socket is reached by ssh to its own node, and the compute nodes let nobody in"),
     "a job that is cancelled before Jupyter answers": (
         "(until scancel --me --state=running --verbose 2>&1 | grep -q Terminating; do sleep 0.1; done) & sjupyter --env ~/slow", 1, "It was cancelled by "),
+    "a job that is cancelled while Jupyter starts": (
+        "rm -f began; (until [ -e began ]; do sleep 0.1; done; sleep 1; scancel --me) & sjupyter --env ~/slow", 1, "It was cancelled by "),
     "a token of one's own": (
         "mkdir -p own; echo \"c.IdentityProvider.token = 'mine'\" > own/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/own sjupyter", 1, "set a token of their own"),
     "no token at all": (
@@ -444,7 +446,7 @@ WRONG = {
 def wrong(triton):
     """What comes of each of WRONG, and the jobs that are left; they wait more than they work, so three people try them at the same time."""
     def attempt(user, names):
-        environment(triton, user, "slow", "sleep 300")
+        environment(triton, user, "slow", "touch ~/began; exec sleep 300")
         return {name: (triton.run("login", f"timeout 200 bash -c {shlex.quote(WRONG[name][0])}", user, check=False, timeout=230),
                        triton.run("login", "squeue --me --noheader --states=pending,running; scancel --me", user).stdout) for name in names}
 
