@@ -30,26 +30,39 @@ def ask(path, data=None, method=None):
         text = answer.read()
     return json.loads(text) if text else None
 
-def channels_of(kernel, request, seconds):
+def send(channels, channel, kind, content):
+    number = uuid.uuid4().hex
+    channels.send(json.dumps({"channel": channel, "parent_header": {}, "metadata": {}, "buffers": [], "content": content,
+                              "header": {"msg_id": number, "msg_type": kind, "username": "", "session": number, "version": "5.3", "date": ""}}))
+    return number
+
+def channels_of(kernel, seconds):
+    """A connection to the kernel over which it has answered: while one is restarted the server connects to the ports of the one that has died."""
     until = time.monotonic() + seconds
     while True:     # until the kernel is there, the server hangs up
+        channels = None
         try:
             channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=until - time.monotonic(),
                                                    header=["Authorization: token " + token])
+            channels.settimeout(5)
+            asked = {send(channels, channel, "kernel_info_request", {}) for channel in ("shell", "control")}     # R answers on shell only, Python while it is busy on control only
+            while json.loads(channels.recv())["parent_header"].get("msg_id") not in asked:
+                if time.monotonic() > until:
+                    raise websocket.WebSocketTimeoutException("the kernel does not answer")
             channels.settimeout(seconds)
-            channels.send(json.dumps(request))
             return channels
         except (websocket.WebSocketException, OSError):
+            if channels:
+                channels.close()
             if time.monotonic() > until - 2:
                 raise
             time.sleep(1)
 
 def execute(kernel, code, seconds):
     said = {"stdout": "", "stderr": "", "result": "", "error": "", "status": "no answer"}
-    number = uuid.uuid4().hex
-    channels = channels_of(kernel, {"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": [],
-        "header": {"msg_id": number, "msg_type": "execute_request", "username": "", "session": number, "version": "5.3", "date": ""},
-        "content": {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}}, seconds)
+    channels = channels_of(kernel, seconds)
+    number = send(channels, "shell", "execute_request", {"code": code, "silent": False, "store_history": True, "user_expressions": {},
+                                                         "allow_stdin": False, "stop_on_error": True})
     left = {"reply", "idle"}
     try:
         while left:
