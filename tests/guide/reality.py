@@ -710,9 +710,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
             said[name] = " ".join(done.stdout.split())
 
         listens = f"(: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null"
-        # A browser that is open holds a channel, the first after the two that listen: so the number of the next one is always the same.
-        with_proxy = (f"{ssh} -N -D {port} & proxy=$!; for try in $(seq 60); do {listens} && break; sleep 0.1; done; "
-                      f"exec 9<>/dev/tcp/127.0.0.1/{port}; ")
+        with_proxy = f"{ssh} -N -D {port} & proxy=$!; for try in $(seq 60); do {listens} && break; sleep 0.1; done; "
         scene("the proxy does not run", browse(silent, True))
         scene("the address does not go through the proxy", browse(silent, False))
         scene("nothing listens at the address", with_proxy + f"({browse(silent, True)}); sleep 0.3; kill $proxy; wait")
