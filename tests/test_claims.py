@@ -672,13 +672,14 @@ def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_reb
     assert [line for line in said.stdout.splitlines() if line in ("mine", "experiment")] == ["mine", "experiment", "experiment", "mine"]
 
 
-def test_the_shown_gitignore_hides_what_jupyter_and_python_leave_behind(triton, user):
+def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(triton, user):
     leave = "import importlib.util, jupyter_server.services.contents.filecheckpoints as kept; print(kept.FileCheckpoints().checkpoint_dir, importlib.util.cache_from_source('a.py'))"
     checkpoints, compiled = triton.run("login", f"{PATHS['jupyter_env']}/bin/python -c {shlex.quote(leave)}", user).stdout.split()
-    triton.run("login", f"mkdir -p ignored/{checkpoints} ignored/__pycache__; cd ignored; git init -q; touch {checkpoints}/a.ipynb {compiled} a.ipynb", user)
+    hidden, kept = [f"{checkpoints}/a.ipynb", compiled, ".env", "data/raw/large.csv", "results/plot.png"], [".gitignore", "a.ipynb", "data/small.csv"]
+    triton.run("login", f"mkdir ignored; cd ignored; git init -q; mkdir -p $(dirname {' '.join(hidden + kept)}); touch {' '.join(hidden + kept)}", user)
     triton.write("login", "~/ignored/.gitignore", pages.read("scicomp/gitignore"), user)
     seen = triton.run("login", "cd ignored; git status --short --untracked-files=all; rm -rf ~/ignored", user).stdout.split()
-    assert seen[1::2] == [".gitignore", "a.ipynb"], f"scicomp/gitignore: git sees {seen}"
+    assert seen[1::2] == kept, f"scicomp/gitignore: git sees {seen}"
 
 
 def notebook(source):

@@ -100,14 +100,16 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
 
 
 def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
-    address = re.compile(rf"{re.escape(FACTS['site']['repository'])}(?P<rest>[^\s>`]*)")
+    repository, branch = FACTS["site"]["repository"], FACTS["site"]["branch"]
+    address = re.compile(rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+")
+    ours = tuple(value for value in FACTS["site"].values() if value.startswith("https:"))
     wrong, seen = [], 0
     for name in sources():
         for number, line in enumerate(facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1):
-            for found in address.finditer(line):
-                _, _, path = found["rest"].partition(f"/tree/{FACTS['site']['branch']}/")
-                seen += bool(found["rest"])
-                if found["rest"] and not (path and (ROOT / path).exists()):
+            for found in (found for found in address.finditer(line) if found[0].startswith(ours)):
+                seen += 1
+                before, _, path = found[0].partition(f"/tree/{branch}/")
+                if before != repository or not path or not (ROOT / path).exists():
                     wrong.append(f"{name}:{number}: {found[0]}")
     assert seen and not wrong, wrong
 

@@ -598,6 +598,8 @@ def elsewhere(literal, page, reality):
 def module(literal, page, reality):
     """Modules, with or without version, and versions."""
     if literal.text in reality.modules or literal.text in {name.partition("/")[0] for name in reality.modules}:
+        if "/" not in literal.text and re.search(rf"\bversion,\s+as\s+in\s+``{re.escape(literal.text)}``", page.sentence(literal)):
+            return "it names no version"
         return "" if literal.text in facts("modules") else "triton/facts.toml does not have it"
     if "/" in literal.text and re.fullmatch(r"[\w.]+/[\w.]+", literal.text) and not Path(literal.text).suffix.strip(".").isalpha():
         return "module avail has no such module"

@@ -253,6 +253,9 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
             return re.search(rf"^ {{2}}(?:\S+ \| )*{word}(?![\w-])", self.help(program), re.MULTILINE) is not None
         if len(program.words) > 1 or program.words[0] in ("echo", "bash", "ssh", "exit", "srun", "sbatch"):
             return False
+        usage = re.search(rf"^usage: {program.words[0]} [a-z].*(?:\n {{7}}.*)*", self.help(program), re.MULTILINE)
+        if usage:   # a line for each
+            return word in re.findall(rf"(?<=\s){program.words[0]} ([a-z-]+)", usage[0])
         listed = re.search(rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{program.words[0]} (?:\[[^\]]*\] )?\(?(?:[\w|]+\|)?){word}(?![\w-])",
                            self.help(program), re.MULTILINE)
         return listed is not None
