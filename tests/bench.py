@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import hub
-import psutil
 from triton import Triton, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +28,8 @@ nb_execution_mode = "off"
 include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = ["notebooks/*.md", "notebooks/data/**"]
 """
+
+EACH_ALONE = "import contextlib, sys; from course import kernels, runner; kernels.template = lambda _: contextlib.nullcontext(); sys.exit(runner.main())"
 
 
 def seconds(command, **options):
@@ -74,12 +75,8 @@ def notebooks(folder):
         lambda: seconds([*validate, *names], env=environment),
         lambda: seconds([*nbval, *[copy / f"{name}.ipynb" for name in names]], env=environment, cwd=copy, check=False), 0.55)
 
-    # Kernels started beforehand could take up the time in which the cores have nothing to do, and no more.
-    before = psutil.cpu_times()
-    seconds([*validate, *names], env=environment)
-    spent = [after - then for after, then in zip(psutil.cpu_times(), before, strict=True)]
-    idle = 100 * spent[before._fields.index("idle")] / sum(spent)
-    print(f"{'  cores idle meanwhile, all that a kernel pool could win':58}{idle:7.1f} %", flush=True)
+    compare("  kernels forked from a template / each started alone", lambda: seconds([*validate, *names], env=environment),
+            lambda: seconds([PYTHON, "-c", EACH_ALONE, "validate", *names], env=environment), 1.0, pairs=5)
 
     # Warm: nothing changed, then one that has to run, beside pytest --nbval of it alone, and beside what it takes once pytest has begun.
     seconds([*validate, "--changed"], env=environment)

@@ -9,6 +9,7 @@ means all, and for refresh those that failed in the last run. With --changed tho
 that changed since; --explain says for each why it runs (see changes.py).
 """
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
@@ -23,7 +24,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import changes, halves, sandbox, sanitize, slurm
+from . import changes, halves, kernels, sandbox, sanitize, slurm
 from . import report as reports
 from .report import describe
 
@@ -163,8 +164,6 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
 
     records: the folder that keeps under which conditions each passed; None keeps nothing. progress: called about once a second.
     """
-    from . import nbval_plugin  # noqa: F401  here once, not in each child
-
     surroundings = surroundings or changes.Surroundings()
     results = []
 
@@ -186,7 +185,10 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
     isolated = sandbox.obstacle() is None
     # A notebook waits for a third of its time, for its kernel to start and to end: one more keeps the cores at work.
     jobs, running = len(os.sched_getaffinity(0)) + 1, {}
-    with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
+    with (tempfile.TemporaryDirectory(prefix="notebooks-") as top,
+          kernels.template(environment(top)) if isolated and len(waiting) > 1 else contextlib.nullcontext()):
+        from . import nbval_plugin  # noqa: F401  here once, not in each child
+
         try:
             while waiting or running:
                 while len(running) < jobs:
