@@ -44,7 +44,9 @@ def constant(where):
         return -(-sum(notebook["metadata"]["course"][name] for notebook in editions.load().values()) // 60) * 3600
     text = (pages.ROOT / file).read_text(encoding="utf-8")
     found = re.search(rf"(?:^(?:const |\w+, )?{name} = (?:[\d.]+, )?|\b{name}\()([\d_]+(?: \* [\d_]+)*)(.*milliseconds)?", text, re.MULTILINE)
-    assert found, f"tests/amounts.toml: {file} has no number called {name}"
+    if not found:
+        alike = [difflib.SequenceMatcher(None, f"{name}(1)", line).find_longest_match().size for line in text.splitlines()]
+        pytest.fail(f"{file}:{alike.index(max(alike)) + 1}: no number is called {name} here, as tests/amounts.toml has it", pytrace=False)
     product = 1
     for factor in found[1].split(" * "):
         product *= int(factor)

@@ -50,6 +50,11 @@ def test_every_fact_is_used():
     assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: no page uses {name}" for name in unused)
 
 
+def lines_with(text):
+    """The lines of triton/facts.toml that hold `text`."""
+    return [number for number, line in enumerate((ROOT / "triton/facts.toml").read_text(encoding="utf-8").splitlines(), 1) if text in line]
+
+
 def line_of(name):
     """The line of triton/facts.toml that gives the fact `name` a value."""
     table, _, key = name.rpartition(".")
@@ -69,13 +74,22 @@ def test_the_address_that_the_prose_opens_is_the_hubs(page):
     assert [f"{page}:{number}: {address}" for number, address in opened if address != ours and not address.startswith(FACTS['site']['url'])] == []
 
 
+@pytest.mark.parametrize("page", pages.sources())
+def test_a_link_leads_to_an_address(page):
+    text = pages.read(page)
+    wrong = [f"{page}:{text.count(chr(10), 0, found.start(1)) + 1}: <{found[1]}> is no address of the internet: write :doc: or :ref: for a page of ours"
+             for found in re.finditer(r"(?<!:)`[^`<]+\s<([^`>]+)>`_", text) if not re.match(r"https?://|mailto:|[./\w]+\.zip$", found[1])]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_short_name_is_that_of_the_login_node():
     assert FACTS["hosts"]["short"] == FACTS["hosts"]["login"].split(".")[0], "triton/facts.toml: hosts.short is the first part of hosts.login"
 
 
 def test_the_profiles_say_one_thing_in_words_and_to_slurm():
     names = [profile["name"] for profile in FACTS["profiles"]]
-    assert len(set(names)) == len(names), f"triton/facts.toml: two profiles have the same name: {names}"
+    twice = [f"triton/facts.toml:{number}: another profile has this name: {name}" for name in names if names.count(name) > 1 for number in lines_with(f'name = "{name}"')]
+    assert not twice, "\n".join(twice)
     for profile in FACTS["profiles"]:
         days, hours = re.fullmatch(r"(?:(\d+)-)?0*(\d+):00:00", profile["slurm_time"]).groups()
         assert profile["time"] == (f"{days} days" if days else f"{hours} hours"), f"triton/facts.toml: {profile['name']}: {profile['time']} is not {profile['slurm_time']}"

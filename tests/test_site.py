@@ -64,8 +64,17 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
 def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
     assert len(published) > 150
-    assert sorted(published - now) == [], "readers have bookmarked these: write `.. _old-name:` above the section that has replaced it"
-    assert sorted(now - published) == [], "new sections: make anchors adds them to tests/anchors.txt"
+    new = [f"{label_of(address)}: {address}" for address in sorted(now - published)]
+    assert sorted(published - now) == [], f"readers have bookmarked these: write `.. _old-name:` above the section that has replaced it; new are {new}"
+    assert new == [], "new sections: make anchors adds them to tests/anchors.txt"
+
+
+def label_of(address):
+    """page.rst:LINE of the label that makes an address `page.html#label`; without the line if it is the title that does."""
+    page, _, anchor = address.partition("#")
+    source = ROOT / Path(page).with_suffix(".rst")
+    lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
+    return f"{source.relative_to(ROOT)}" + (f":{lines.index(f'.. _{anchor}:') + 1}" if f".. _{anchor}:" in lines else "")
 
 
 SOURCES = sorted(path for folder in ("triton", "scicomp") for path in (ROOT / folder).rglob("*.rst")) + sorted(ROOT.glob("*.rst"))

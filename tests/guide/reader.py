@@ -2,6 +2,7 @@
 import re
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 from triton import PROMPTS
 
@@ -97,4 +98,18 @@ def _tell(block, command, what, printed=None):
     lines += [f"  the page  {line}" for line in command.shown] or ["  the page  (shows no output)"]
     if printed is not None:
         lines += [f"  printed   {line}" for line in printed[-40:]] or ["  printed   (nothing)"]
+        lines += [f"  words of  {place}" for place in _shown_with(block, _words(printed) - _words(command.shown))]
     return "\n".join(lines)
+
+
+def _words(lines):
+    return set(re.findall(r"\w{3,}", "\n".join(lines)))
+
+
+def _shown_with(block, words):
+    """file:line of the line with the most of `words` in each file that the page has shown above."""
+    for file in pages.shown_files():
+        if Path(file).name in block.files and file.startswith(f"{Path(block.page).parent}/"):
+            shared = [len(_words([line]) & words) for line in block.files[Path(file).name].splitlines()]
+            if any(shared):
+                yield f"{file}:{shared.index(max(shared)) + 1}"
