@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,24 +46,39 @@ def _launch(requests, plain, command, *, env, cwd, stdout=None, stderr=None, **o
             with its, open(os.pidfd_open(1), "rb", buffering=0) as first:
                 socket.send_fds(requests, [json.dumps(request).encode()], [first.fileno(), its.fileno(), *map(_descriptor, (stdout or 1, stderr or 2))])
             number = answer.recv(16)
-    return _process(int(number)) if number else plain(command, env=env, cwd=cwd, stdout=stdout, stderr=stderr, **options)
+    return _Process(int(number)) if number else plain(command, env=env, cwd=cwd, stdout=stdout, stderr=stderr, **options)
 
 
 def _descriptor(file):
     return file if isinstance(file, int) else file.fileno()
 
 
-def _process(number):
-    """A child of this process as jupyter_client expects one of subprocess.Popen."""
-    import psutil
+class _Process:
+    """A child of this process, with what jupyter_client uses of subprocess.Popen."""
 
-    class Process(psutil.Process):
-        stdin = stdout = stderr = None
+    stdin = stdout = stderr = None
 
-        def poll(self):
-            try:
-                return self.wait(0)
-            except psutil.TimeoutExpired:
-                return None
+    def __init__(self, pid):
+        self.pid, self.returncode = pid, None
 
-    return Process(number)
+    def poll(self):
+        return self._wait(os.WNOHANG)
+
+    def wait(self):
+        return self._wait(0)
+
+    def _wait(self, options):
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
