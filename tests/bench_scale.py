@@ -1,7 +1,7 @@
 """How time and memory grow with the number of notebooks, from 10 to 1,000; exits 1 if more than in proportion.
 
 Each line shows the processor time at each size and the growth of the time for one notebook from the second size to the last. A whole
-validation is measured up to 40 notebooks, and a site build without our extensions up to 100; with `--all` both up to 1,000, which takes an hour.
+validation is measured up to 40 notebooks, and a site build without our extensions up to 100; with `--all` both up to 1,000, which takes a quarter of an hour.
 """
 import argparse
 import os
