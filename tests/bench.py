@@ -302,6 +302,7 @@ def main(names):
     unknown = set(names) - set(BENCHES)
     if unknown:
         sys.exit(f"there is no bench {unknown.pop()}; there are: {', '.join(BENCHES)}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)     # else the plain tools compile what they import each time
     with tempfile.TemporaryDirectory() as folder:
         met = []
         for name in names or BENCHES:

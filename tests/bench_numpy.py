@@ -69,7 +69,7 @@ def main():
             (content / f"{name}.md").unlink()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", top / "env"], check=True)
         python = top / "env/bin/python"
-        subprocess.run([ROOT / ".venv/bin/uv", "pip", "install", "-q", f"--python={python}", "-r", ROOT / "requirements.in", "-c", locked(top), *PACKAGES], check=True)
+        subprocess.run([ROOT / ".venv/bin/uv", "pip", "install", "-q", "--compile-bytecode", f"--python={python}", "-r", ROOT / "requirements.in", "-c", locked(top), *PACKAGES], check=True)
         subprocess.run(["cp", "-r", content, ours], check=True)
         environment = os.environ | {"PYTHONPATH": f"{ROOT}/tests"}
         subprocess.run([python, "-c", MAKE, content, ours], check=True, env=environment)

@@ -19,9 +19,11 @@ def asks(number):   # whether this descriptor is a socket that the template is a
     except OSError:
         return os.path.exists(f"/proc/self/fd/{number}") and "pidfd" in os.readlink(f"/proc/self/fd/{number}")
 
-ours = {"asks", "builtins", "gc", "json", "locale", "os", "random", "signal", "socket", "sys", "threading", "uuid", "warnings", "status", "ours"}
+ours = {"asks", "builtins", "gc", "json", "locale", "os", "random", "signal", "socket", "sys", "threading", "uuid", "warnings", "status", "ours", "name", "module", "spec"}
 print(json.dumps({
     "command": open("/proc/self/cmdline").read().split("\\0")[1],
+    "to compile": sorted(name for name, module in sys.modules.items() if name != "__main__" and (spec := getattr(module, "__spec__", None)) and spec.cached
+                         and spec.origin.startswith(sys.prefix) and not os.path.exists(spec.cached)),
     "drawn": [random.random(), str(uuid.uuid4())],
     "same": {
         "modules": sorted(sys.modules), "path": sys.path, "program": sys.argv[0], "options": sys.argv[3:], "flags": str(sys.flags),
@@ -83,6 +85,11 @@ def test_it_sees_what_a_kernel_sees_that_is_started_alone(tell, tmp_path):
         forked = tell()
     assert (alone["command"], forked["command"]) == ("-m", str(kernels.TEMPLATE))
     assert forked["same"] == alone["same"]
+
+
+def test_no_kernel_compiles_what_it_imports(tell):
+    """The sandbox is read-only, and each would again: `make .venv` imports it once (Makefile)."""
+    assert tell()["to compile"] == []
 
 
 def test_nothing_that_one_leaves_reaches_the_next(run, tell, tmp_path):
