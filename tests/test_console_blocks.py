@@ -65,10 +65,11 @@ LOADS = [block for block in RUN if any(LOAD.match(command.text) for command in b
 def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
     """A program that the block runs next: another module would do as well, and teach something else."""
     place = next(number for number, command in enumerate(block.commands) if LOAD.match(command.text))
-    load, rest = block.commands[place], block.commands[place + 1:]
+    load = block.commands[place]
+    rest = [command for command in block.commands[place + 1:] if command.host == load.host]
     programs = {words[0] for command in rest for words in simple_commands(command.text) if re.fullmatch(r"[\w-]+", words[0])}
     look = f"before=:$PATH:; {load.text}; for one in {' '.join(sorted(programs))}; do found=$(type -P $one) && case $before in *:${{found%/*}}:*) ;; *) echo $one;; esac; done"
-    assert triton.run("login", look, triton.account()).stdout.split(), f"{block.page}:{load.line}: no program that follows is of that module: {', '.join(sorted(programs))}"
+    assert triton.run("login", look, triton.account()).stdout.split(), f"{block.page}:{load.line}: no program that follows on that host is of that module: {', '.join(sorted(programs))}"
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
