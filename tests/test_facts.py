@@ -50,19 +50,16 @@ def test_every_fact_is_used():
     assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: no page uses {name}" for name in unused)
 
 
-def lines_with(text):
-    """The lines of triton/facts.toml that hold `text`."""
-    return [number for number, line in enumerate((ROOT / "triton/facts.toml").read_text(encoding="utf-8").splitlines(), 1) if text in line]
-
-
-def line_of(name):
-    """The line of triton/facts.toml that gives the fact `name` a value."""
+def line_of(name, index=0):
+    """The line of triton/facts.toml that gives the fact `name` a value; index: in which of the tables that are called so."""
     table, _, key = name.rpartition(".")
-    here = None
+    here, found = None, []
     for number, line in enumerate((ROOT / "triton/facts.toml").read_text(encoding="utf-8").splitlines(), 1):
         here = line.strip("[] ") if line.startswith("[") else here
         if here == table and re.match(rf"{re.escape(key)} *=", line):
-            return number
+            found.append(number)
+    if index < len(found):
+        return found[index]
     raise KeyError(name)
 
 
@@ -88,7 +85,7 @@ def test_the_short_name_is_that_of_the_login_node():
 
 def test_the_profiles_say_one_thing_in_words_and_to_slurm():
     names = [profile["name"] for profile in FACTS["profiles"]]
-    twice = [f"triton/facts.toml:{number}: another profile has this name: {name}" for name in names if names.count(name) > 1 for number in lines_with(f'name = "{name}"')]
+    twice = [f"triton/facts.toml:{line_of('profiles.name', index)}: another profile has this name: {name}" for index, name in enumerate(names) if names.count(name) > 1]
     assert not twice, "\n".join(twice)
     for profile in FACTS["profiles"]:
         days, hours = re.fullmatch(r"(?:(\d+)-)?0*(\d+):00:00", profile["slurm_time"]).groups()

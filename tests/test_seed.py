@@ -11,7 +11,7 @@ import facts
 import pytest
 from conftest import ROOT
 from guide import pages
-from test_facts import line_of, lines_with
+from test_facts import line_of
 
 SEED = tomllib.loads((ROOT / "tests/seed.toml").read_text(encoding="utf-8"))
 TITLES = [
@@ -63,10 +63,10 @@ def sections(site):
 
 def nearest(page, words):
     """FILE:LINE, where the page, a file that it shows, or a profile in triton/facts.toml is likest to `words` without saying them."""
-    for profile in facts.load(ROOT / "triton/facts.toml")["profiles"]:
-        wrong = [key for key in ("time", "memory", "most", "idle") if profile[key] not in words]
-        if 0 < len(wrong) < 3 and profile["time"] in words:
-            return ", ".join(f"triton/facts.toml:{number}" for key in wrong for number in lines_with(f'{key} = "{profile[key]}"'))
+    profiles, keys = facts.load(ROOT / "triton/facts.toml")["profiles"], ["time", "memory", "most", *(["idle"] if "minutes" in words else [])]
+    wrong = min(([(key, index) for key in keys if profile[key] not in words] for index, profile in enumerate(profiles)), key=len)
+    if 0 < len(wrong) < len(keys) - 1:
+        return " or ".join(f"triton/facts.toml:{line_of(f'profiles.{key}', index)}" for key, index in wrong)
     shown = [file for file in pages.shown_files() if f":: {file.rsplit('/')[-1]}\n" in pages.read(f"{page}.rst")]
     places = [(f"{name}:{number}", line) for name in (f"{page}.rst", *shown) for number, line in enumerate(pages.read(name).splitlines(), 1) if words not in line]
     scored = sorted(((_likeness(words, line), place) for place, line in places), key=lambda pair: -pair[0])

@@ -1,7 +1,7 @@
 """What kernels.py starts: imports what every Python kernel does, and for each request goes on as a kernel in a fork.
 
-A request comes on the socket whose descriptor is the argument: a kernel's arguments, folder and environment, and the descriptors of
-its sandbox's first process, of a socket for its process number, of its stdout and of its stderr.
+A request comes on the socket whose descriptor is the argument: a kernel's arguments, folder, environment and namespaces, and the
+descriptors of its sandbox's first process, of a socket for its process number, of its stdout and of its stderr.
 """
 import ctypes
 import json
@@ -17,7 +17,6 @@ from ipykernel import debugger, kernelapp  # noqa: E402, F401
 
 SET_BY_IMPORTS = {name: value for name, value in os.environ.items() if before.get(name) != value}
 _libc = ctypes.CDLL(None, use_errno=True)
-_NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000  # linux/sched.h
 
 
 def serve(requests):
@@ -26,23 +25,24 @@ def serve(requests):
         message, files, _, _ = socket.recv_fds(requests, 1 << 20, 4)
         if not message:
             return False
-        if fork_into(files[0]):
+        request = json.loads(message)
+        if fork_into(files[0], request["namespaces"]):
             requests.close()
-            become(json.loads(message), *files)
+            become(request, *files)
             return True
         for file in files:
             os.close(file)
 
 
-def fork_into(sandbox):
-    """Fork a child of the process `sandbox`, which is the first one of its namespaces, in these; True in the child, False here."""
+def fork_into(sandbox, namespaces):
+    """Fork a child of the process `sandbox`, which is the first one of its `namespaces`, in these; True in the child, False here."""
     # Who enters a namespace of processes stays outside, its children are inside, and theirs go to the first process when left alone.
     entering = os.fork()
     if entering:
         os.waitpid(entering, 0)
         return False
     try:
-        if _libc.setns(sandbox, _NEWNS | _NEWPID | _NEWNET | (_NEWUSER if os.getuid() else 0)):
+        if _libc.setns(sandbox, namespaces):
             os._exit(1)
         inside = os.fork()
         if inside:

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import sandbox
+
 TEMPLATE = Path(__file__).with_name("kernel_template.py")
 
 
@@ -39,9 +41,9 @@ def template(environment):
 def _launch(requests, plain, command, *, env, cwd, stdout=None, stderr=None, **options):
     """As jupyter_client's launch_kernel, which does it itself outside a sandbox, for another kernel, and if the template cannot."""
     number = b""
-    if os.getpid() == 1 and command[:3] == [sys.executable, "-m", "ipykernel_launcher"]:
+    if sandbox.namespaces and command[:3] == [sys.executable, "-m", "ipykernel_launcher"]:
         answer, its = socket.socketpair()
-        request = {"arguments": command[3:], "cwd": cwd, "env": env | {"JPY_PARENT_PID": "1"}}
+        request = {"arguments": command[3:], "cwd": cwd, "env": env | {"JPY_PARENT_PID": "1"}, "namespaces": sandbox.namespaces}
         with answer, contextlib.suppress(OSError):
             with its, open(os.pidfd_open(1), "rb", buffering=0) as first:
                 socket.send_fds(requests, [json.dumps(request).encode()], [first.fileno(), its.fileno(), *map(_descriptor, (stdout or 1, stderr or 2))])

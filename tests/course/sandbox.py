@@ -24,6 +24,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+namespaces = 0      # the kinds, as flags of setns, that this process has for itself; none outside a sandbox
 
 
 @dataclass
@@ -126,8 +127,10 @@ def _answer(descriptor, answer):
 
 
 def _unshare(online):
+    global namespaces
     uid, gid = os.getuid(), os.getgid()
-    _call("unshare", _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0))
+    namespaces = _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0)
+    _call("unshare", namespaces)
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
