@@ -31,7 +31,7 @@ print(json.dumps({
         "locale": locale.setlocale(locale.LC_ALL), "filters": [str(one) for one in warnings.filters],
         "json": sorted(vars(json)), "builtins": sorted(vars(builtins)), "hooks": [str(type(one)) for one in sys.meta_path],
         "status": {name: value for name, value in status.items()
-                   if name.startswith(("Cap", "Sig", "Shd", "Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs", "Threads", "Cpus_allowed_list"))},
+                   if name.startswith(("Cap", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs", "Threads", "Cpus_allowed_list"))},
         "from outside": [number for number in range(100) if asks(number)],
         "session": os.getpid() == os.getsid(0) == os.getpgid(0), "parent": os.getppid(), "nice": os.nice(0),
         "limits": open("/proc/self/limits").read(), "mounts": sorted(line.split(" - ")[1] for line in open("/proc/self/mountinfo")),
