@@ -113,6 +113,7 @@ def hub(disk, hosts, everywhere):
     """
     config = disk / "hosts/hub/upper" / HUB_CONFIG.lstrip("/")
     shutil.copytree(cluster.ROOT / "triton/jupyterhub", config, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(cluster.ROOT / "triton/lib/slurm.py", config)
     profiles = (cluster.HERE / "profiles.toml").read_text(encoding="utf-8")
     write(config / "facts.toml", (cluster.ROOT / "triton/facts.toml").read_text(encoding="utf-8") + "\n" + profiles)
     (config.parents[1] / HUB_ENVIRONMENT.lstrip("/")).mkdir(parents=True)
@@ -204,7 +205,8 @@ def shared_folders(disk):
         write(disk / "apps/stand-ins" / program,
               f"#!/bin/sh\necho 'This is the small Triton: it has no {program}, only this stand-in.' >&2\nexit 1\n", 0o755)
     guide = disk / "apps/triton"
-    shutil.copytree(cluster.ROOT / "triton/bin", guide / "bin")
+    for name in ("bin", "lib"):
+        shutil.copytree(cluster.ROOT / "triton" / name, guide / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(cluster.ROOT / "triton/facts.toml", guide)
     if (cluster.ROOT / ".git").exists():
         run("git", "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-hardlinks", cluster.ROOT, disk / "git/guide.git")
