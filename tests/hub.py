@@ -12,6 +12,7 @@ from triton import cluster
 
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
+SERVERS = f"https://{FACTS['hosts']['servers']}"
 TINY = "Tiny"       # tests/cluster/profiles.toml
 LOGS = FACTS["logs"]["pattern"]
 PROFILES = [profile["name"] for profile in FACTS["profiles"]]
@@ -195,9 +196,19 @@ class Lab(Window):
 
 # ---------------------------------------------------------------- the hub
 
+def own(user):
+    """The origin of the user's servers."""
+    return SERVERS.replace("*", user)
+
+
+# The browser does not say what comes from another origin: its answer has the status 0 then.
 FETCH = """async ([method, address, token, body]) => {
-    const answer = await fetch(address, {method, body, headers: {"X-XSRFToken": token, "Content-Type": "application/json"}});
-    return {status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text()};
+    try {
+        const answer = await fetch(address, {method, body, headers: {"X-XSRFToken": token, "Content-Type": "application/json"}});
+        return {status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text()};
+    } catch (error) {
+        return {status: 0, headers: {}, text: String(error)};
+    }
 }"""
 
 
@@ -208,7 +219,7 @@ class Answer:
     text: str
 
     def json(self):
-        assert self.status < 300, self
+        assert 0 < self.status < 300, self
         return json.loads(self.text)
 
 
@@ -290,16 +301,27 @@ class Visit(Window):
         return self.arrive()
 
     def open(self, path="/hub/home"):
-        self.page.goto(HUB + path)
+        """Open a page of the hub, or below /user/NAME/ one of a server of that user."""
+        self.page.goto((own(path.split("/")[2]) if path.startswith("/user/") else HUB) + path)
+
+    def empty_page(self, origin):
+        """A new page of this window, with nothing in it, that the browser takes for one of `origin`."""
+        page = self.context.new_page()
+        page.route(f"{origin}/empty", lambda route: route.fulfill(body="", content_type="text/html"))
+        page.goto(f"{origin}/empty")
+        return page
 
     def ask(self, method, path, data=None, base=None):
         """What this browser, with the login of this window, gets from the user's server or from `base`: an Answer."""
         base = base or f"/user/{self.user}"
-        if not self.page.url.startswith(HUB):
-            self.open()
-        own = f"{HUB}{base if base.startswith('/user/') else '/hub'}/"
-        token = next((cookie["value"] for cookie in self.context.cookies(own) if cookie["name"].endswith("_xsrf")), "")
-        return Answer(**self.page.evaluate(FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)]))
+        at_server = base.startswith("/user/")
+        origin = own(base.split("/")[2]) if at_server else HUB
+        cookies = self.context.cookies(f"{origin}{base if at_server else '/hub'}/")
+        token = next((cookie["value"] for cookie in cookies if cookie["name"].endswith("_xsrf")), "")
+        page = self.empty_page(origin)
+        answer = page.evaluate(FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)])
+        page.close()
+        return Answer(**answer)
 
     def job(self):
         """The number of the job of the user's server."""
@@ -315,7 +337,7 @@ class HubServer(jupyter_server.Server):
     def __init__(self, window, name=""):
         self.triton, self.user, self._client = window.triton, window.user, None
         self.token = window.ask("POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
-        self._url = f"{HUB}/user/{window.user}" + (f"/{name}" if name else "")
+        self._url = f"{own(window.user)}/user/{window.user}" + (f"/{name}" if name else "")
 
     def close(self):
         if self._client:

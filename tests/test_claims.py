@@ -184,7 +184,8 @@ def test_one_forwarded_port_serves_one_server(triton, user, server):
 
 
 THROUGH = [f"http://{NODE}:8888/lab", f"https://{NODE}/", f"http://c4.{HOSTS['domain']}:34567/", f"http://not-there.{HOSTS['domain']}/",
-           f"http://{NODE.upper()}:8889/", f"https://{HOSTS['hub']}/", f"http://{HOSTS['hub']}:8000/hub/login"]
+           f"http://{NODE.upper()}:8889/", f"https://{HOSTS['hub']}/", f"http://{HOSTS['hub']}:8000/hub/login",
+           f"https://someone.{HOSTS['hub']}/user/someone/lab"]
 DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http://laptop:8888/", f"http://{HOSTS['domain']}/",
           f"http://un{HOSTS['domain']}/", f"http://{NODE}.example.org/", f"http://not{HOSTS['hub']}/", f"http://example.org/{NODE}"]
 

@@ -3,6 +3,7 @@ import concurrent.futures
 import contextlib
 import json
 import re
+import runpy
 import shlex
 import time
 
@@ -29,6 +30,13 @@ def check(triton, user, options="", before="", **more):
     assert done.returncode == any(finding["good"] is False for finding in found)
     assert not [finding for finding in found if finding["good"] is False and not finding["remedy"].endswith((".", "=" + finding["about"]))], "each says what to do"
     return {finding["about"]: finding | {"all": [other for other in found if other["about"] == finding["about"]]} for finding in found}
+
+
+def test_it_says_what_it_means_that_all_servers_have_one_name():
+    """Where the hub has no wildcard name, a link to another's server is dangerous; elsewhere it is silent."""
+    module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
+    told = [[finding.said for finding in module["names"](FACTS["hosts"] | {"servers": servers})] for servers in (FACTS["hosts"]["hub"], FACTS["hosts"]["servers"])]
+    assert re.search("whoever opens a link to another user's server .*Administrators: give each user a name", told[0][0]) and told[1] == []
 
 
 def wrong(found):

@@ -46,8 +46,9 @@ def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
 
 def test_every_fact_is_used():
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES) + (ROOT / "conf.py").read_text()
+    text += (ROOT / "triton/jupyterhub/jupyterhub_config.py").read_text().replace("'", '"').replace('hosts["', '["hosts"]["')
     unused = [name for name, _ in values() if f"{{{{ {name} }}}}" not in text and "[\"{}\"][\"{}\"]".format(*name.split(".")) not in text]
-    assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: no page uses {name}" for name in unused)
+    assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: neither a page nor the hub uses {name}" for name in unused)
 
 
 def line_of(name, index=0):

@@ -292,8 +292,8 @@ def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(alice, s
         assert other.ask(method, f"/users/{alice.user}{path}", base="/hub/api").status in (403, 404), (method, path)
     assert triton.run("login", f"ls {FACTS['paths']['home']}/{alice.user}", other.user, check=False).returncode
     token = other.ask("POST", f"/users/{other.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
-    node, port = re.findall(rf"route {theirs} -> http://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
-    for way in (f"{HUB}{theirs}", f"http://{node}:{port}{theirs}"):
+    node, port = re.findall(rf"route /\S*{theirs} -> http://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
+    for way in (f"{hub.own(alice.user)}{theirs}", f"http://{node}:{port}{theirs}"):
         def asked(with_token):
             look = f"curl --silent --output /dev/null --write-out '%{{http_code}}' --header 'Authorization: token {with_token}' {way}/api/contents"
             return triton.run("login", look, other.user).stdout
@@ -309,6 +309,76 @@ def test_a_page_of_another_site_does_nothing_with_the_login_of_a_reader(alice):
     alice.open()
     for path in (f"/user/{alice.user}/api/kernels", f"/hub/api/users/{alice.user}/tokens"):
         assert alice.page.evaluate(hub.FETCH, ["POST", path, "", "{}"])["status"] == 403, path      # it does not know the token that each form has
+
+
+# What a page does, with all the logins of the browser, to the addresses that it is given: it asks, sends, listens and shows.
+ATTEMPTS = """async ({read, send, listen, show}) => {
+    const answers = [];
+    for (const address of read) {
+        const answer = await fetch(address, {credentials: "include"}).then(answer => answer.text(), () => "");
+        answers.push(answer);
+    }
+    for (const [address, body] of send)
+        await fetch(address, {method: "POST", credentials: "include", mode: "no-cors", body}).catch(() => {});
+    for (const address of listen)
+        answers.push(await new Promise(done => {
+            const socket = new WebSocket(address);
+            socket.onopen = () => done("open");
+            socket.onerror = socket.onclose = () => done("");
+        }));
+    for (const address of show) {
+        const frame = document.body.appendChild(document.createElement("iframe"));
+        await new Promise(done => { frame.onload = done; frame.src = address; });
+    }
+    return answers;
+}"""
+
+
+def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
+    """In the browser of a reader with all logins, at the name of another user: a page there reads nothing, changes nothing, shows nothing."""
+    other = visit().user
+    theirs, user = hub.own(other), alice.user
+    page = alice.empty_page(theirs)
+    mine = f"{hub.own(user)}/user/{user}"
+    attempts = {"read": [f"{mine}/api/contents", f"{mine}/lab", f"{HUB}/hub/home", f"{HUB}/hub/api/user"],
+                "send": [(f"{mine}/api/kernels", '{"name": "python3"}'), (f"{HUB}/hub/api/users/{user}/tokens", "{}"),
+                         (f"{HUB}/hub/api/users/{user}/servers/by-another", "{}")],
+                "listen": [mine.replace("https", "wss") + "/api/events/subscribe"], "show": [f"{mine}/lab", f"{HUB}/hub/home"]}
+
+    def state():
+        return [server.talk("ask", "/api/kernels"), sorted(alice.ask("GET", f"/users/{user}", base="/hub/api").json()["servers"]),
+                len(alice.ask("GET", f"/users/{user}/tokens", base="/hub/api").json()["api_tokens"])]
+
+    before = state()
+    assert page.evaluate(ATTEMPTS, attempts) == [""] * 5
+    assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/"] * 2
+    assert state()[1:] == before[1:] and len(state()[0]) == len(before[0])
+    sent = {cookie["name"] for cookie in alice.context.cookies(f"{theirs}/user/{other}/lab")}
+    assert sent <= {"jupyterhub-session-id"}, "and that is no login"
+    page.goto(f"{theirs}/hub/login")
+    assert not page.url.startswith(theirs), "nobody logs in at the name of another user's server"
+    page.close()
+
+
+def test_the_log_has_the_address_that_a_request_comes_from(triton):
+    """And not the one that somebody says in a header, through the proxy or from a compute node."""
+    lies = "--header 'X-Real-Ip: 192.0.2.1' --header 'X-Forwarded-For: 192.0.2.2' --silent --output /dev/null"
+    mark = f"/hub/no-such-{time.monotonic_ns()}"
+    triton.run("laptop", f"curl {lies} {HUB}{mark}")
+    node = triton.nodes[0]
+    triton.run(node, f"curl {lies} http://{FACTS['hosts']['inside']}:8081{mark}")
+    addresses = [re.search(r"@([^@)]*)\)", line)[1] for line in hub.log(triton).splitlines() if f"GET {mark}" in line]
+    known = {host.name: host.addresses for host in cluster.plan(len(triton.nodes))}
+    assert addresses == [known["laptop"]["campus"], known[node]["cluster"]]
+
+
+def test_readers_reach_the_hub_through_the_proxy_alone(triton):
+    """The hub's own port answers in the cluster's network, and nowhere else."""
+    look = "curl --silent --max-time 5 --output /dev/null http://{}:8081/hub/api/"
+    address = next(host.addresses["campus"] for host in cluster.plan(1) if host.role == "hub")
+    for host, name in (("laptop", FACTS["hosts"]["hub"]), ("login", address), ("hub", "127.0.0.1")):
+        assert triton.run(host, look.format(name), check=False).returncode == 7, host
+    assert triton.run(triton.nodes[0], look.format(FACTS["hosts"]["inside"])).returncode == 0, "that is the way"
 
 
 # ---------------------------------------------------------------- what it refuses
@@ -351,8 +421,9 @@ def test_secrets_are_for_the_hub_only(triton):
 
 
 def test_cookies_are_secure_and_pages_have_a_policy(alice):
-    cookies = [cookie for cookie in alice.context.cookies() if cookie["domain"] == FACTS["hosts"]["hub"]]
-    assert [cookie for cookie in cookies if cookie["name"].startswith("__Host-jupyterhub")]
+    cookies = alice.context.cookies()
+    login = [cookie for cookie in cookies if "jupyterhub-hub-login" in cookie["name"]]
+    assert [(cookie["name"][:7], cookie["domain"], cookie["path"]) for cookie in login] == [("__Host-", FACTS["hosts"]["hub"], "/")]
     for cookie in cookies:
         assert cookie["secure"] and cookie["sameSite"] == "Lax", cookie["name"]
         assert cookie["httpOnly"] or cookie["name"].endswith("_xsrf"), cookie["name"]
@@ -367,7 +438,9 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
         assert re.search("; SameSite=Lax", line, re.IGNORECASE) or '=""' in line, line
     headers = alice.ask("GET", "/home", base="/hub").headers
     policy = headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy and not re.search(r"\*|https?:|unsafe-eval", policy), policy
+    assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy, policy
+    assert f"form-action 'self' {hub.SERVERS};" in policy, "the form of the login leads on to the user's server"
+    assert not re.search(r"\*|https?:|unsafe-eval", policy.replace(hub.SERVERS, "")), policy
     assert headers["x-content-type-options"] == "nosniff" and "max-age=" in headers["strict-transport-security"]
 
 

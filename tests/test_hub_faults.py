@@ -219,6 +219,24 @@ def test_without_the_check_a_full_home_ends_the_server_and_nobody_reads_the_mess
     assert "Spawner failed to start" not in said + hub.log(triton)
 
 
+def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
+    """Where there is no wildcard name, all servers share one origin: the cookie of the login goes to the hub's paths, to no server's."""
+    facts = "/etc/jupyterhub/facts.toml"
+    triton.run("hub", f"sed --in-place=.names 's/^servers = .*/servers = \"{hub.FACTS['hosts']['hub']}\"/' {facts}")
+    try:
+        hub.running(triton, PATIENT)
+        window = visit()
+        window.log_in()
+        window.page.get_by_role("button", name="Start", exact=True).wait_for()
+        cookies = {cookie["name"]: cookie["path"] for cookie in window.context.cookies()}
+        assert cookies["jupyterhub-hub-login"] == "/hub/", cookies
+        sent = window.context.cookies(f"{hub.HUB}/user/another/lab")
+        assert [cookie["name"] for cookie in sent] == ["jupyterhub-session-id"], "and that is no login"
+    finally:
+        triton.run("hub", f"mv {facts}.names {facts}")
+        hub.running(triton, PATIENT)
+
+
 POSTGRES = r"""
 set -e
 cd /

@@ -74,6 +74,19 @@ class Host:
         """All names by which others look it up: triton.aalto.fi, triton, login."""
         return list(dict.fromkeys([self.fqdn, self.fqdn.split(".")[0], self.name]))
 
+    def lines(self, network, world=False):
+        """Its lines in the /etc/hosts of a host that knows its address in `network`.
+
+        world: the lines have the names that the world's DNS knows, and no others. In the place
+        of the hub's wildcard name there is a name for each user.
+        """
+        names = [self.fqdn if world else " ".join(self.names)]
+        if self.role == "hub":
+            known = facts()["hosts"]
+            names += [known["inside"]] * (network == "cluster")
+            names += [known["servers"].replace("*", user) for user in USERS]
+        return [f"{self.addresses[network]} {name}" for name in dict.fromkeys(names)]
+
 
 def plan(nodes):
     """The hosts of a cluster with so many compute nodes, in the order in which they start."""
@@ -99,11 +112,11 @@ def etc_hosts(host, hosts):
     for other in hosts:
         shared = [network for network in other.addresses if network in host.addresses]
         if host is other:
-            lines.append(f"{next(iter(host.addresses.values()))} {' '.join(host.names)}")
+            lines += other.lines(next(iter(host.addresses)))
         elif shared:
-            lines.append(f"{other.addresses[shared[0]]} {' '.join(other.names)}")
+            lines += other.lines(shared[0])
         elif other.role in ("login", "hub") and host.role == "reader":
-            lines.append(f"{other.addresses['campus']} {other.fqdn}")
+            lines += other.lines("campus", world=True)
     return "\n".join(lines) + "\n"
 
 

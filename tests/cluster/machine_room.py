@@ -124,7 +124,7 @@ def hub(disk, hosts, everywhere):
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30")
     run("openssl", "req", "-x509", *new_key, "-subj", f"/CN={facts()['cluster']['name']} test authority", "-keyout", tls / "ca-key.pem",
         "-out", tls / "ca.pem", capture_output=True)
-    run("openssl", "req", "-x509", *new_key, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=CA:FALSE",
+    run("openssl", "req", "-x509", *new_key, "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:{facts()['hosts']['servers']}", "-addext", "basicConstraints=CA:FALSE",
         "-CA", tls / "ca.pem", "-CAkey", tls / "ca-key.pem", "-keyout", tls / "key.pem", "-out", tls / "cert.pem", capture_output=True)
     (tls / "ca-key.pem").unlink()
     authority = (tls / "ca.pem").read_text()

@@ -210,6 +210,9 @@ def host(literal, page, reality):
         inside, outside = f"{names['node']}.{names['domain']}", names["login"]
         pattern = re.compile(".*".join(map(re.escape, text.split("*"))))
         return "" if pattern.fullmatch(inside) and not pattern.fullmatch(outside) else f"it does not tell {inside} from {outside}"
+    if text == names["servers"]:
+        server = text.replace("*", cluster.USERS[0])
+        return "" if reality.resolves("laptop", server) else f"{server} does not resolve on laptop"
     for name, value in (("hub", names["hub"]), ("node", names["node"]), ("domain", f".{names['domain']}")):
         if text == value and not re.search(SAYS[name], page.sentence(literal)):
             return f"it is the {name} of triton/facts.toml, and this sentence is not about that"

@@ -7,17 +7,18 @@ from pathlib import Path
 
 HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
+from addresses import Authenticator, TrueAddress, inside, own_names  # noqa: E402
 from profile_spawner import Profile, ProfileSpawner  # noqa: E402
 
 facts = tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
-paths, host = facts["paths"], facts["hosts"]["hub"]
+paths, hosts = facts["paths"], facts["hosts"]
 central = f"{paths['jupyter_env']}/bin"
 c = get_config()  # noqa: F821
 
-# The hub listens for the proxy and for the servers on the nodes; readers reach it through the proxy alone.
-c.JupyterHub.bind_url = f"https://{host}"
-c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
-c.JupyterHub.hub_connect_url = f"http://{host}:8081"
+# The hub listens for the proxy and for the servers on the nodes, in the cluster's network; readers reach it through the proxy alone.
+c.JupyterHub.bind_url = f"https://{hosts['hub']}"
+c.JupyterHub.hub_bind_url = f"http://{inside(hosts['inside'])}:8081"
+c.JupyterHub.hub_connect_url = f"http://{hosts['inside']}:8081"
 c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"       # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
 if c.JupyterHub.db_url.startswith("sqlite"):
     c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}     # seconds: a backup may hold the file
@@ -32,17 +33,25 @@ c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.last_activity_interval = 5       # seconds: a proxy that was restarted learns its routes then
 
 # Who may log in: who has an account here.
-c.JupyterHub.authenticator_class = "pam"
+c.JupyterHub.authenticator_class = Authenticator
 c.PAMAuthenticator.service = "jupyterhub"
 c.PAMAuthenticator.open_sessions = False
 c.Authenticator.allow_all = True
 
-# What the browser is told. Each user's server has the same origin: see README.md about a domain of its own for each.
-c.JupyterHub.cookie_host_prefix_enabled = True
+# Each user's server has a name of its own, below the hub's, so that no page of a user can act for another. Cookies with the prefix __Host- are
+# for one name only, and for all its paths: right with such names, and wrong without them. See README.md.
+if own_names(hosts):
+    c.JupyterHub.subdomain_host = f"https://{hosts['hub']}"
+    c.JupyterHub.cookie_host_prefix_enabled = True
+elsewhere = f" https://{hosts['servers']}" if own_names(hosts) else ""      # a login goes on to there
+
+# What the browser is told.
+TrueAddress.proxies = frozenset([inside(hosts["inside"])])
 c.JupyterHub.tornado_settings = {
+    "transforms": [TrueAddress],
     "cookie_options": {"Secure": True, "SameSite": "Lax"},
     "headers": {"Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-                "img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+                f"img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'{elsewhere}; frame-ancestors 'none'",
                 "X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=31536000"},
 }
 

@@ -1,0 +1,80 @@
+"""Under which names the hub and users' servers answer, and whose address a request comes from.
+
+A page can act with all the logins of its own origin, so each user's server has a name of its own,
+and the hub lets people log in at its own name only.
+"""
+import ipaddress
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.handlers.login import LoginHandler
+from jupyterhub.utils import url_path_join
+from tornado.httputil import HTTPServerRequest
+from tornado.web import OutputTransform
+
+
+def own_names(hosts: Mapping[str, str]) -> bool:
+    """Whether each user's server has a name of its own below the hub's, by the facts in `hosts`.
+
+    Ends the program with a sentence if hosts.servers is neither that nor the hub's name.
+    """
+    if hosts["servers"] not in (f"*.{hosts['hub']}", hosts["hub"]):
+        raise SystemExit(f"facts.toml: hosts.servers is {hosts['servers']!r}. Write \"*.{hosts['hub']}\"; "
+                         f"where there is no wildcard name, write \"{hosts['hub']}\" and read README.md.")
+    return hosts["servers"] != hosts["hub"]
+
+
+def inside(name: str) -> str:
+    """The address that `name` stands for, at which the compute nodes reach this host.
+
+    Ends the program with a sentence if the name has no address, or one that stays in this host.
+    """
+    try:
+        address = socket.gethostbyname(name)
+    except OSError as error:
+        raise SystemExit(f"facts.toml: hosts.inside is {name!r}, which has no address here: {error.strerror}. "
+                         "Write the name by which the compute nodes reach this host.") from None
+    if ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_unspecified:
+        raise SystemExit(f"facts.toml: hosts.inside is {name!r}, and that is {address} here, which no compute node reaches. "
+                         "Give the name the address of the cluster's network in /etc/hosts.")
+    return address
+
+
+class HubLogin(LoginHandler):
+    """The page of the login, at the hub's own name.
+
+    The proxy sends to the hub what has no other route, so this page would also be shown at the
+    name of a user's server, and that server would then have the password and the cookie.
+    """
+
+    async def prepare(self) -> None:
+        own = self.settings["subdomain_host"]
+        if own and self.request.host != own.partition("://")[2]:
+            self.redirect(url_path_join(own, self.request.path))
+            return
+        await super().prepare()
+
+
+class Authenticator(PAMAuthenticator):
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        return [("/login", HubLogin)]
+
+
+class TrueAddress(OutputTransform):
+    """Gives each request the address from which the proxy got it, for the log and for all limits.
+
+    Tornado would believe X-Real-Ip, and from a compute node X-Forwarded-For too, which anybody
+    can send. The proxy writes the true address at the end of X-Forwarded-For. What comes to the
+    hub without the proxy has the address of its connection.
+    """
+
+    proxies = frozenset[str]()
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        stream = request.connection.stream
+        peer = stream.socket.getpeername()[0] if stream.socket else request.remote_ip
+        forwarded = request.headers.get_list("X-Forwarded-For")
+        through_proxy = peer in self.proxies and forwarded
+        request.remote_ip = forwarded[-1].rpartition(",")[2].strip().removeprefix("::ffff:") if through_proxy else peer
