@@ -686,11 +686,72 @@ def test_a_redirected_diff_is_gits_own_patch_and_applies(repo):
     repo.git("apply", "--cached", "--check", input=repo.git("diff", "HEAD", "-R").stdout)
     patch = repo.path.parent / "p.patch"
     sub = repo.path / "deep"
-    patch.write_text(repo.git("-c", "diff.noprefix=true", "-c", "diff.external=false", "diff", "HEAD", "--", ":/*.ipynb", cwd=sub).stdout)
-    expected = repo.git("ls-files", "-s", "*.ipynb").stdout
+    patch.write_text(repo.git("-c", "diff.noprefix=true", "diff", "HEAD", "--", ":/", cwd=sub).stdout)
+    expected = repo.git("ls-files", "-s").stdout
     repo.git("reset", "-q", "--hard")
-    repo.git("apply", "--index", patch)
-    assert repo.git("ls-files", "-s", "*.ipynb").stdout == expected
+    repo.git("apply", "-p0", "--index", patch)
+    assert repo.git("ls-files", "-s").stdout == expected
+
+
+SHAPES = ["--no-prefix", "--no-prefix -R", "-R", "--src-prefix=old/ --dst-prefix=new/", "--src-prefix old/", "--line-prefix=>", "-U0", "-w", "-bW", "-wR",
+          "-B1%", "--full-index", "--binary --abbrev=20", "--word-diff", "--color=always", "-I radius", "--ignore-blank-lines",
+          "--stat", "-w --stat", "-w --name-only", "-w --numstat", "-S --no-prefix", "-D", "--relative=sub"]
+SETTINGS = ["diff.noprefix=true", "diff.mnemonicPrefix=true", "diff.srcPrefix=old/", "core.quotePath=false", "diff.context=1", "diff.relative=true"]
+
+
+@pytest.fixture
+def changed(repo):
+    """Some notebooks changed, one only in its spaces, one deleted, one in a folder; and a text file."""
+    names = {"gone", "spaces", "sub/in ä \"q\""}
+    (repo.path / "sub").mkdir()
+    (repo.path / "text.txt").write_text("one\n")
+    repo.write(**{name: ONE for name in names})
+    repo.commit()
+    repo.write(nb=TWO, spaces=ONE.replace("1 + 1", "1  +  1"), **{"sub/in ä \"q\"": TWO})
+    (repo.path / "gone.ipynb").unlink()
+    (repo.path / "text.txt").write_text("two\n")
+    return repo
+
+
+def test_a_patch_has_the_shape_that_git_was_asked_for(changed):
+    """Each option and setting gives what git gives without a driver: a notebook's part must fit the parts of other files."""
+    for options in SHAPES:
+        native = [word for word in NATIVE if word != "--no-color" or "color" not in options]
+        assert changed.git("diff", *options.split()).stdout == changed.git(*native, *options.split()).stdout, options
+    for setting in SETTINGS:
+        for compared in ([], ["-R", "HEAD", "--", "."], ["--cached"], ["HEAD~", "HEAD"])[:4 if "mnemonic" in setting else 2]:
+            shown = [changed.git("-c", setting, *command, *compared, cwd=changed.path / "sub").stdout for command in (["diff"], NATIVE)]
+            assert shown[0] == shown[1], (setting, compared)
+    two = ["HEAD:nb.ipynb", "spaces.ipynb"]
+    assert changed.git("diff", *two).stdout == changed.git(*NATIVE, *two).stdout != ""
+
+
+@pytest.mark.parametrize("folder", [".", "sub"])
+def test_a_patch_that_git_writes_itself_has_the_notebooks_in_it(changed, folder):
+    for name, command in (("ours", ["diff"]), ("gits", NATIVE)):
+        done = changed.git(*command, f"--output={name}", cwd=changed.path / folder)
+        assert done.stdout == "" == done.stderr
+    assert (changed.path / folder / "ours").read_text() == (changed.path / folder / "gits").read_text() != ""
+
+
+def old_git():
+    """Whether this git is older than 2.46, which first asks a driver whether something has changed."""
+    return tuple(map(int, re.findall(r"\d+", subprocess.check_output(["git", "version"], text=True))[:2])) < (2, 46)
+
+
+def test_a_changed_notebook_is_never_called_the_same(changed):
+    """Git before 2.46 returns 0 after -w and the like whatever a driver says, unless the driver fails."""
+    for options in (["--quiet"], ["--exit-code"], ["-w", "--quiet"], ["-b", "--quiet"], ["-I", "x", "--quiet"], ["--ignore-blank-lines", "--quiet"]):
+        done = changed.git("diff", *options, "--", "nb.ipynb", ok=False)
+        blind = old_git() and len(options) > 1 and "blank" not in options[0]
+        assert done.returncode == (128 if blind else 1), options
+        assert ("nb.ipynb has changed" in done.stderr) == blind and ("--quiet" not in options or done.stdout == ""), options
+        assert changed.git("diff", *options, "--no-ext-diff", "--", "nb.ipynb", ok=False).returncode == 1
+    done = changed.git("diff", "-w", "--exit-code", "--", "nb.ipynb", ok=False)
+    assert (done.returncode, "status 1: git diff --no-ext-diff" in done.stderr) == ((0, True) if old_git() else (1, False))
+    if old_git():
+        assert changed.git("diff", "-w", "--quiet", "--", "spaces.ipynb").stderr == ""
+    assert changed.readable("diff", "-w", "--", "spaces.ipynb").stdout == ""
 
 
 def test_filters_and_line_ends_are_as_git_has_them(repo):
