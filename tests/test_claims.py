@@ -371,6 +371,32 @@ def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server
     assert "DEMO_GREETING" not in environment(server.kernel())
 
 
+LISTENS = """import os, pathlib
+mine = {os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{name}")}
+rows = [line.split() for name in ("tcp", "tcp6") for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
+print("ports:" + str(len([row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in mine])))
+"""
+
+
+def ports(triton, user, command):
+    """At how many TCP ports the kernel listens that runs listens.ipynb or listens.py with `command`, in a batch job."""
+    triton.write("login", "listens.py", LISTENS, user)
+    triton.write("login", "listens.ipynb", notebook(LISTENS), user)
+    script = f"#SBATCH --time=5 --mem=500M --output=listens.out\nmodule load {MODULES['jupyter']}\n{command}\n"
+    state(triton, user, submit(triton, user, script), "COMPLETED")
+    return int(re.search(r"ports:(\d+)", triton.run("login", "cat listens.out", user).stdout)[1])
+
+
+@pytest.mark.parametrize("command", ["jupyter run listens.py", "jupyter nbconvert --to notebook --execute --stdout listens.ipynb"])
+def test_kernels_without_a_server_cannot_be_read_by_others(triton, user, command):
+    """They have sockets in a folder of their owner. The port that is left takes the output of forked children, and gives nothing."""
+    assert ports(triton, user, command) == 1
+
+
+def test_jupyter_execute_uses_tcp(triton, user):
+    assert ports(triton, user, "jupyter execute listens.ipynb --output=executed && cat executed.ipynb") > 1
+
+
 def test_module_load_in_a_cell_ends_with_its_line(server):
     kernel = server.kernel()
     assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"

@@ -410,6 +410,34 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
         assert as_hub(triton, f"sudo --non-interactive --user={user} sbatch --parsable </dev/null", check=False).returncode, user
 
 
+def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
+    """Over TCP they could read all that it prints. It has sockets in a folder of its owner instead.
+
+    One port of an ipykernel is left: it takes the output of forked children, and gives nothing.
+    """
+    node = triton.run("login", "squeue --me --noheader --format=%N", alice.user).stdout.strip()
+    for name, code in (("python3", "print(1)"), ("bash", "echo 1"), ("ir", "cat(1)")):
+        assert server.kernel(name).prints(code) == "1"
+    listening = triton.listening(node, alice.user)
+    servers = [args for args in listening if "singleuser" in args]
+    assert len(servers) == 1, listening
+    for args, ports in listening.items():
+        assert ports == 1 and (args in servers or "ipykernel" in args or "bash_kernel" in args), listening
+    folder = f"/tmp/jupyter-{alice.job()}-*"
+    sockets = triton.run(node, f"find {folder}/runtime -type s", alice.user).stdout.split()
+    assert len(sockets) == 5 * len(server.talk("ask", "/api/kernels")), sockets
+    assert triton.run(node, f"stat --format='%a %U' {folder}").stdout.split() == ["700", alice.user]
+
+
+def test_jupyterlab_has_no_debugger(alice, triton):
+    """Once it is on, its port on the node asks nobody for a password."""
+    triton.write("login", "~/debugged.ipynb", notebook(["1"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/debugged.ipynb?reset")
+    Lab(alice.page).run_cell()
+    assert alice.page.locator(".jp-Toolbar-item").count() > 5
+    assert not alice.page.locator(".jp-DebuggerBugButton, .jp-DebuggerSidebar, [title*=Debugger]").count()
+
+
 def test_secrets_are_for_the_hub_only(triton):
     listed = triton.run("hub", "stat --format='%a %U %n' /var/lib/jupyterhub /var/lib/jupyterhub/* /etc/jupyterhub/tls/key.pem").stdout.splitlines()
     assert len(listed) >= 5

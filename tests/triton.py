@@ -1,5 +1,6 @@
 """The small Triton as tests use it: `triton.run("login", "squeue --me", user=user)`."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ class Triton:
         if check and done.returncode:
             raise AssertionError(f"on {host}, {user or 'root'} ran {command!r}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def listening(self, host, user):
+        """{command line: number of TCP ports} of the processes of `user` on `host` that listen for connections."""
+        pids = re.findall(r"pid=(\d+)", self.run(host, "ss --no-header --listening --tcp --numeric --processes").stdout)
+        lines = self.run(host, f"ps --no-headers -o pid=,args= --user {user} || true").stdout.splitlines()
+        return {args: pids.count(pid) for pid, args in (line.split(None, 1) for line in lines) if pid in pids}
 
     def settle(self):
         """Wait until no job is left: the next one begins on the first node."""

@@ -159,6 +159,7 @@ def layers(disk, hosts, memory):
         (everywhere / folder).mkdir(parents=True)
     for folder in ("apps", "scratch"):
         (inside / known["paths"][folder].lstrip("/")).mkdir(parents=True)
+    shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc/jupyter")
     (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
     shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
     key = inside / "etc/munge/munge.key"

@@ -23,6 +23,10 @@ mkdir "$begin"
 {% for name, target in links %}[ ! -d "{{ target }}" ] || ln -s "{{ target }}" "$begin/{{ name }}"
 {% endfor %}chmod 500 "$begin"
 export JUPYTERHUB_ROOT_DIR=$begin
+
+# Kernels are reached through sockets in this folder, which nobody else can open: see nodes/.
+mkdir -m 700 "$own/runtime"
+export JUPYTER_RUNTIME_DIR=$own/runtime
 trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 
 # What the log is not told: these messages name the session, which is as good as a password.

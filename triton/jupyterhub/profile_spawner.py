@@ -268,6 +268,7 @@ class ProfileSpawner(SlurmSpawner):
     def get_args(self):
         cookies = {"xsrf_cookie_kwargs": {"secure": True, "samesite": "Lax"}}
         args = ["--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}",
+                "--KernelManager.transport=ipc",                # on TCP, everybody on the node reads along
                 "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
         if idle := self.profile.idle_seconds:
             args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
