@@ -164,10 +164,23 @@ def test_the_token_is_nowhere_where_others_look(triton, server):
 
 def test_files_are_for_their_owner_alone_whatever_the_umask_and_the_access_lists_of_the_home(triton, server):
     listed = triton.run("login", "find .local/share/sjupyter -printf '%y %m %p\\n'", server.user).stdout.splitlines()
-    assert len(listed) > 8
+    assert {"asked.json", "job.sh", "said.json", "token"} <= {line.rpartition("/")[2] for line in listed}
     # The list of who else may read is there, and the mode, as its mask, leaves nothing of it.
     assert not [line for line in listed if line.split()[1] not in ("700" if line[0] == "d" else "600",)]
     assert f"user:{server.neighbour}:rwx" in triton.run("login", "getfacl .local/share/sjupyter", server.user).stdout
+
+
+def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
+    """Over TCP they could read all that a kernel prints: only Jupyter listens, and its connections are in a folder of its owner."""
+    kernels = f"{without_token(server.url).replace('contents', 'kernels')}"
+    token = server.url.partition("token=")[2]
+    ask = f"curl --silent --fail -H 'Authorization: token {token}' {kernels}"
+    triton.run("login", f"{ask} -d '{{}}' && for i in $(seq 300); do {ask} | grep -q starting || break; sleep 0.1; done", server.user)
+    listening = triton.listening(server.said["node"], server.user)
+    assert sorted(ports for args, ports in listening.items() if "ipykernel" in args) == [1] and len(listening) == 2, listening
+    mine = f"find /tmp -maxdepth 2 -user {server.user}"
+    assert len(triton.run(server.said["node"], f"{mine} -name 'kernel-*-ipc-*' -type s").stdout.split()) == 5
+    assert triton.run(server.said["node"], f"{mine} -name 'sjupyter-*' -printf '%m\\n'").stdout.strip()[-3:] == "700"
 
 
 def test_without_the_token_nobody_gets_in(triton, server):
@@ -391,7 +404,8 @@ def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
 # ---------------------------------------------------------------- engines
 
 def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
-    ask = "import ipyparallel, socket; client = ipyparallel.Client({!r}); client.wait_for_engines(2, timeout=60); print(*client[:].apply_sync(socket.gethostname))"
+    """What goes to them over TCP is encrypted."""
+    ask = "import ipyparallel, json, socket; assert json.load(open({0!r}))['curve_serverkey']; client = ipyparallel.Client({0!r}); client.wait_for_engines(2, timeout=60); print(*client[:].apply_sync(socket.gethostname))"
     with Started(triton, user, "--mem=2G -c 2 --cluster 2") as started:
         said = triton.run("login", f"cat $(grep -l '\"job\": \"{started.job}\"' .local/share/sjupyter/*/said.json)", user).stdout
         connection = json.loads(said)["connection_file"]
