@@ -1,17 +1,22 @@
 """Slides of a notebook: nbconvert makes them, with a reveal.js that lies beside them, for nothing may come from another host.
 
 A cell tagged `slide` is on a slide, a heading begins the next one, and the instructor's note below that heading is what the speaker sees
-on pressing S.
+on pressing S. The first slide has the title and what readers can do afterwards, in place of the rest of its cell; of an
+error a slide has the last line.
 """
+import json
 import re
 from pathlib import Path
 
 import sphinx_revealjs
-from editions import linked, source, tags
+from editions import linked, promise, source, tags
 
+OURS = Path(__file__).parent
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static/revealjs"
 NEEDED = ["dist/reveal.js", "dist/reveal.css", "dist/reset.css", "dist/theme/white.css", "plugin/notes/notes.js", "LICENSE"]
 WEB_FONT = re.compile(rb"@import url\([^)]*fonts/[^)]*\);")
+# The colours of code are those of the pages.
+HIGHLIGHT = re.compile(r"^\.highlight .*$", re.MULTILINE)
 PAGE = """{% extends 'index.html.j2' %}
 {%- block header -%}
 <!DOCTYPE html>
@@ -24,7 +29,6 @@ PAGE = """{% extends 'index.html.j2' %}
 <link rel="stylesheet" href="reveal/dist/reset.css">
 <link rel="stylesheet" href="reveal/dist/reveal.css">
 <link rel="stylesheet" href="reveal/dist/theme/white.css">
-{% for css in resources.inlining.css %}<style>{{ css }}</style>{% endfor %}
 <link rel="stylesheet" href="slides.css">
 </head>
 {%- endblock header -%}
@@ -34,25 +38,15 @@ PAGE = """{% extends 'index.html.j2' %}
 {%- block body_footer -%}
 </div></div></main>
 {%- endblock body_footer -%}
+{%- block error -%}
+<div class="jp-OutputArea-output" data-mime-type="application/vnd.jupyter.stderr"><pre>{{ output.ename }}: {{ output.evalue | ansi2html }}</pre></div>
+{%- endblock error -%}
 {%- block footer_js -%}
 <script src="reveal/dist/reveal.js"></script>
 <script src="reveal/plugin/notes/notes.js"></script>
-<script>Reveal.initialize({hash: true, slideNumber: true, width: 1100, height: 700, plugins: [RevealNotes],
-    transition: matchMedia("(prefers-reduced-motion: reduce)").matches ? "none" : "slide"});</script>
+<script src="slides.js"></script>
 </body>
 {%- endblock footer_js -%}
-"""
-STYLE = """:root { --r-main-font: system-ui, sans-serif; --r-heading-font: system-ui, sans-serif; --r-main-font-size: 28px; --r-code-font: ui-monospace, monospace;
-  --r-heading-text-transform: none; --r-link-color: #1a5f92; }
-.reveal .slides { text-align: left; }
-.reveal :is(p, li) a { text-decoration: underline; }
-.reveal h1 { font-size: 1.9em; }
-.reveal h2 { font-size: 1.5em; }
-.reveal .anchor-link, .reveal .jp-InputPrompt, .reveal .jp-OutputPrompt { display: none; }
-.reveal pre { width: auto; box-shadow: none; margin: .3em 0; font-size: 20px; white-space: pre-wrap; }
-.reveal .jp-InputArea pre { background: #f3f5f7; border-left: 5px solid #1a5f92; padding: .4em .6em; }
-.reveal .jp-OutputArea pre { padding: .1em .8em; }
-.reveal .jp-OutputArea img { margin: 0; max-height: 420px; }
 """
 
 
@@ -74,18 +68,29 @@ def title(notebook):
     return next(source(cell).splitlines()[0].lstrip("# ") for cell in notebook["cells"] if source(cell).startswith("# "))
 
 
+def on_slide(cell, notebook):
+    """The cell as a slide shows it: of the title's cell the title, and what readers can do afterwards, for nobody reads a page from a wall."""
+    if cell["cell_type"] != "markdown" or not source(cell).startswith("# "):
+        return cell
+    course = notebook["metadata"]["course"]
+    return cell | {"source": f"{source(cell).splitlines()[0]}\n\n{promise(course)}\n\n{course['minutes']} minutes"}
+
+
 def pages(course, site):
     """{path: text or bytes} of the slides of each notebook in `course`, and of what they load."""
     import nbformat
     from nbconvert import SlidesExporter
 
-    exporter = SlidesExporter()
+    exporter = SlidesExporter(exclude_anchor_links=True)
     exporter.raw_template = PAGE
-    files = {f"reveal/{path}": WEB_FONT.sub(b"", (REVEAL / path).read_bytes()) for path in NEEDED} | {"slides.css": STYLE.encode()}
+    files = {f"reveal/{path}": WEB_FONT.sub(b"", (REVEAL / path).read_bytes()) for path in NEEDED}
+    files |= {path.name: path.read_text(encoding="utf-8") for path in (OURS / "deck").iterdir()}
+    files["slides.css"] += "\n".join(HIGHLIGHT.findall((OURS / "static/guide.css").read_text(encoding="utf-8")))
     for name, notebook in course.items():
-        cells = [linked(cell, site, beside=False) | {"metadata": cell["metadata"] | {"slideshow": {"slide_type": kind}}}
+        cells = [linked(on_slide(cell, notebook), site, beside=False) | {"metadata": cell["metadata"] | {"slideshow": {"slide_type": kind}}}
                  for cell, kind in zip(notebook["cells"], types(notebook), strict=True) if kind != "skip"]
         if cells:
-            shown = nbformat.from_dict(notebook | {"cells": [cell | {"source": source(cell)} for cell in cells]})
+            # A file holds each text as a list of lines; nbconvert wants it whole, as a reader of nbformat gives it.
+            shown = nbformat.reads(json.dumps(notebook | {"cells": cells}), as_version=4)
             files[f"{name}.html"] = exporter.from_notebook_node(shown, {"title": title(notebook)})[0]
     return files

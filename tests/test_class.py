@@ -22,6 +22,7 @@ import editions
 import facts
 import pytest
 import slides
+from bs4 import BeautifulSoup
 from conftest import build_site
 from course import changes, runner
 
@@ -303,20 +304,98 @@ def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
 
 
 
+SIZES = [(1280, 720, 15), (390, 844, 11)]    # a wall, a phone: width, height, and the smallest letters in pixels
+LOOK = """({smallest}) => {
+    const slide = Reveal.getCurrentSlide(), scale = Reveal.getScale(), wrong = [], box = slide.getBoundingClientRect();
+    const inside = one => one.left >= 0 && one.top >= 0 && one.right <= innerWidth + 1 && one.bottom <= innerHeight + 1;
+    if (!inside(box)) wrong.push("it is not in the window");
+    if (box.width * box.height <= innerWidth * innerHeight / 2) wrong.push(`it takes ${Math.round(box.width)} x ${Math.round(box.height)} of the window`);
+    let letters = 0;
+    for (const element of slide.querySelectorAll("h1, h2, h3, p, li, td, pre, img, math")) {
+        if (element.closest("aside")) continue;
+        const place = element.getBoundingClientRect(), what = `<${element.localName}> ${element.textContent.trim().slice(0, 40)}`;
+        if (!inside(place)) wrong.push(`${what} is cut off`);
+        if (element.scrollWidth > element.clientWidth + 1 && element.localName === "pre") wrong.push(`${what} scrolls`);
+        if (parseFloat(getComputedStyle(element).fontSize) * scale < smallest) wrong.push(`${what} is too small to read`);
+        if (slide.contains(document.elementFromPoint(place.left + 8, place.top + place.height / 2))) letters += element.innerText?.trim().length ?? 0;
+    }
+    if (letters < 10) wrong.push("nobody sees text on it");
+    return wrong;
+}"""
+MOST_WORDS = 40     # besides code
+
+
+@pytest.fixture(scope="module")
+def decks(browser, address):  # noqa: F811
+    """A function that opens the slides of a notebook in a window of a size, and one page for all that it is asked for."""
+    opened = browser.new_page(reduced_motion="reduce")
+    opened.faults = []
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+    opened.on("request", lambda request: None if request.url.startswith((address, "data:")) else opened.faults.append(request.url))
+
+    def show(name, width, height):
+        opened.set_viewport_size({"width": width, "height": height})
+        opened.goto(f"{address}/course/slides/{name}.html")
+        opened.wait_for_function("window.Reveal && Reveal.isReady()")
+        return opened
+
+    yield show
+    opened.close()
+
+
 @needs_chromium
-@every_notebook
-def test_slides_fit_the_screen_load_nothing_from_elsewhere_and_have_the_notes(name, page):  # noqa: F811
-    opened = page(f"course/slides/{name}.html")
+@pytest.mark.parametrize("width, height, smallest", SIZES)
+def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
+    """What a person sees: the slide is in the window and takes most of it, its text is visible, nothing is cut, and it is short."""
+    wrong, seen = [], 0
+    for name in COURSE:
+        opened = decks(name, width, height)
+        for number in range(opened.evaluate("Reveal.getTotalSlides()")):
+            opened.evaluate(f"Reveal.slide({number})")
+            seen += 1
+            wrong += [f"{name}, slide {number + 1}: {fault}" for fault in opened.evaluate(LOOK, {"smallest": smallest})]
+            words = opened.locator("section.present section.present").locator(":is(p, li):not(aside *)").all_inner_texts()
+            if (count := len(" ".join(words).split())) > MOST_WORDS:
+                wrong.append(f"{name}, slide {number + 1}: {count} words, of which nobody reads more than {MOST_WORDS} from a wall")
+        assert opened.faults == [], "nothing comes from elsewhere"
+    assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
+
+
+@needs_chromium
+def test_a_window_that_turns_keeps_the_slide_whole(decks):
+    opened = decks(next(iter(COURSE)), *SIZES[0][:2])
+    opened.set_viewport_size({"width": 844, "height": 390})
+    opened.wait_for_function(f"!({LOOK})({{smallest: 8}}).length")
+    opened.set_viewport_size({"width": 390, "height": 844})
+    opened.wait_for_function(f"!({LOOK})({{smallest: 11}}).length")
+
+
+@needs_chromium
+def test_the_speaker_sees_slide_next_slide_and_notes(page):  # noqa: F811
+    opened = page("course/slides/01-first-notebook.html#/1")
     opened.wait_for_function("window.Reveal && Reveal.isReady()")
+    with opened.expect_popup() as other:
+        opened.keyboard.press("s")
+    speaker = other.value
+    speaker.locator(".speaker-controls-notes .value", has_text="minutes.").wait_for()
+    for number, heading in (("current", "The kernel remembers"), ("upcoming", "The order counts")):
+        frame = speaker.frame_locator(f"#{number}-slide iframe")
+        box = frame.get_by_role("heading", name=heading).bounding_box()
+        whole = speaker.locator(f"#{number}-slide").bounding_box()
+        assert box["width"] > whole["width"] / 3 and whole["y"] < box["y"] < whole["y"] + whole["height"], (number, box, whole)
     assert opened.faults == []
-    count = opened.evaluate("Reveal.getTotalSlides()")
-    assert count >= 2
-    for number in range(count):
-        high = opened.evaluate(f"Reveal.slide({number}), Reveal.getCurrentSlide().scrollHeight")
-        assert high <= 700, f"slide {number + 1} is {high} pixels high: {opened.evaluate('Reveal.getCurrentSlide().innerText')[:80]}"
-    notes = opened.evaluate("[...document.querySelectorAll('aside.notes')].map(note => note.textContent).join()")
-    assert re.search(r"\d+ minutes?\.", notes)
-    assert "solution" not in slides.types(COURSE[name])
+
+
+def test_slides_hold_the_stored_outputs_and_no_solution():
+    files = slides.pages(COURSE, SITE)
+    for name, notebook in COURSE.items():
+        kinds = slides.types(notebook)
+        shown = [cell for cell, kind in zip(notebook["cells"], kinds, strict=True) if kind in ("slide", "-")]
+        text = BeautifulSoup(files[f"{name}.html"], "html.parser").get_text()
+        for output in (output for cell in shown if cell["cell_type"] == "code" for output in cell["outputs"]):
+            stored = output.get("text") or output.get("data", {}).get("text/plain") or f"{output['ename']}: {output['evalue']}"
+            assert "".join(stored).strip() in text, name
+        assert not any({"solution", "hidden-test"} & set(editions.tags(cell)) for cell in shown) and "slide" in kinds[1:] and "notes" in kinds
 
 
 @needs_chromium
