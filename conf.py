@@ -28,6 +28,7 @@ extensions = [
     "classroom",
     "in_browser",
     "proof",
+    "formulas",
     "frontend",
     "screenshots",
     "site_search",
@@ -57,7 +58,8 @@ course_solutions = _facts["course"]["solutions"]
 nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the solution"
 nb_merge_streams = True
 nb_render_error_lexer = "none"  # a traceback may be R's
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+html_math_renderer = "mathml"
 myst_heading_anchors = 3
 
 html_theme = "sphinx_rtd_theme"

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlparse
 
 from docutils import nodes
 from PIL import Image
+from sphinx.builders.epub3 import Epub3Builder
 from sphinx.transforms.post_transforms.images import ImageConverter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,19 @@ class Pictures(ImageConverter):
         return True
 
 
+class Epub(Epub3Builder):
+    """Sphinx's EPUB, whose list of contents says which chapters hold formulas, as the standard wants."""
+
+    def build_content(self) -> None:
+        super().build_content()
+        path = Path(self.outdir, "content.opf")
+        text = path.read_text(encoding="utf-8")
+        for chapter in self.files:
+            if chapter.endswith(".xhtml") and "<math" in Path(self.outdir, chapter).read_text(encoding="utf-8"):
+                text = text.replace(f' href="{chapter}" media-type', f' href="{chapter}" properties="mathml" media-type')
+        path.write_text(text, encoding="utf-8")
+
+
 def _open(app, name, template, context, doctree):
     """Nobody can click on paper: what stands behind a click or a tab is there. Without the style of notebook cells, which comes too late for an EPUB."""
     context["css_files"] = [file for file in context["css_files"] if "mystnb" not in str(file.filename)]
@@ -87,6 +101,7 @@ def _copy(app, error):
 def setup(app):
     if app.tags.has("book"):
         app.config.suppress_warnings = [*app.config.suppress_warnings, "epub.unknown_project_files"]     # films, which no book shows
+        app.add_builder(Epub, override=True)
         app.add_post_transform(Pictures)
         app.connect("doctree-read", _text_first)
         app.connect("doctree-resolved", _only_what_works_on_paper)

@@ -21,8 +21,10 @@ from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.docutils_ import Parser
 from myst_parser.parsers.mdit import create_md_parser
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+logger = logging.getLogger(__name__)
 FOLDER = "course"       # of the site
 
 
@@ -80,7 +82,8 @@ def _offer(app, error):
         try:
             content = files.result()
         except editions.CourseError as wrong:
-            raise ExtensionError(str(wrong)) from None
+            logger.warning("%s", wrong, type="course")
+            return
     shutil.rmtree(target, ignore_errors=True)
     editions.write(target, content)
     made.write_text(seen)
@@ -88,7 +91,7 @@ def _offer(app, error):
 
 @functools.cache
 def _parser():
-    return create_md_parser(MdParserConfig(), DocutilsRenderer)
+    return create_md_parser(MdParserConfig(enable_extensions={"amsmath", "dollarmath"}), DocutilsRenderer)
 
 
 def _markdown(text):

@@ -209,12 +209,20 @@ PAGE = """<!DOCTYPE html>
 
 def readable(files):
     """The `files` with each Markdown text as a page: at a click JupyterLab shows a page as it is meant, and Markdown as it is written."""
+    import formulas
     from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+    def formula(tex, options):
+        try:
+            return formulas.mathml(tex, options["display_mode"])
+        except formulas.FormulaError as wrong:
+            raise CourseError(str(wrong)) from None
 
     def page(path, text):
         if not path.endswith(".md"):
             return path, text
-        return path.removesuffix("md") + "html", PAGE.format(title=html.escape(text.partition("\n")[0].lstrip("# ")), body=MarkdownIt().enable("table").render(text))
+        return path.removesuffix("md") + "html", PAGE.format(title=html.escape(text.partition("\n")[0].lstrip("# ")), body=MarkdownIt().enable("table").use(dollarmath_plugin, renderer=formula).render(text))
 
     return dict(page(*file) for file in files.items())
 

@@ -21,7 +21,8 @@ OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
 PROMPT = re.compile(r'<span class="gp">\w+@(\w+):')
 # What only some pages need, by a part of the file's name, and what in a page needs it.
-WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts'}
+WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts',
+         "formulas": "<math "}
 CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'     # in the list of all pages
 # What no page needs: templates/ and static/guide.js do without.
 NEVER = ("jquery", "javascript_frameworks", "doctools", "sphinx_highlight", "pygments", "searchtools", "language_data")

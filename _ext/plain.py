@@ -16,6 +16,7 @@ CODE = re.compile(r'<div class="highlight-(\w+)[^>]*>\s*<div class="highlight">(
 TAB = re.compile(r"<label\b[^>]*>(.*?)</label>", re.DOTALL)
 SOLUTION = re.compile(r"<summary\b.*?</summary>", re.DOTALL)
 LANGUAGES = {"ipython3": "python", "none": "", "text": "", "default": ""}
+FORMULA = re.compile(r'<math alttext="([^"]*)"([^>]*)>.*?</math>', re.DOTALL)
 LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
 
 
@@ -25,6 +26,7 @@ def markdown(body, folder, pages):
         return f"{link[0]}.md" if posixpath.normpath(posixpath.join(folder, link[2])) in pages else link[0]
 
     body = LINK.sub(led, WITHOUT.sub("", body))
+    body = FORMULA.sub(lambda formula: f"$${formula[1]}$$" if "block" in formula[2] else f"${formula[1]}$", body)
     body = CODE.sub(lambda code: f'<pre><code class="language-{LANGUAGES.get(code[1], code[1])}">{re.sub("<[^>]+>", "", code[2])}</code></pre>', body)
     body = SOLUTION.sub("<p>Solution:</p>", body)
     body = TAB.sub(r"<p><strong>\1</strong></p>", body)

@@ -8,8 +8,9 @@ import json
 import re
 from pathlib import Path
 
+import formulas
 import sphinx_revealjs
-from editions import linked, promise, source, tags
+from editions import CourseError, linked, promise, source, tags
 
 OURS = Path(__file__).parent
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static/revealjs"
@@ -41,6 +42,9 @@ PAGE = """{% extends 'index.html.j2' %}
 {%- block error -%}
 <div class="jp-OutputArea-output" data-mime-type="application/vnd.jupyter.stderr"><pre>{{ output.ename }}: {{ output.evalue | ansi2html }}</pre></div>
 {%- endblock error -%}
+{%- block data_latex -%}
+<div class="jp-OutputArea-output">{{ output.data["text/latex"] | latex2html }}</div>
+{%- endblock data_latex -%}
 {%- block footer_js -%}
 <script src="reveal/dist/reveal.js"></script>
 <script src="reveal/plugin/notes/notes.js"></script>
@@ -79,10 +83,13 @@ def on_slide(cell, notebook):
 def pages(course, site):
     """{path: text or bytes} of the slides of each notebook in `course`, and of what they load."""
     import nbformat
+    import slide_text       # with nbconvert it takes as long to load as some pages to build
     from nbconvert import SlidesExporter
 
-    exporter = SlidesExporter(exclude_anchor_links=True)
+    exporter = SlidesExporter()
     exporter.raw_template = PAGE
+    exporter.register_filter("markdown2html", slide_text.markdown)
+    exporter.register_filter("latex2html", slide_text.latex)
     files = {f"reveal/{path}": WEB_FONT.sub(b"", (REVEAL / path).read_bytes()) for path in NEEDED}
     files |= {path.name: path.read_text(encoding="utf-8") for path in (OURS / "deck").iterdir()}
     files["slides.css"] += "\n".join(HIGHLIGHT.findall((OURS / "static/guide.css").read_text(encoding="utf-8")))
@@ -92,5 +99,8 @@ def pages(course, site):
         if cells:
             # A file holds each text as a list of lines; nbconvert wants it whole, as a reader of nbformat gives it.
             shown = nbformat.reads(json.dumps(notebook | {"cells": cells}), as_version=4)
-            files[f"{name}.html"] = exporter.from_notebook_node(shown, {"title": title(notebook)})[0]
+            try:
+                files[f"{name}.html"] = exporter.from_notebook_node(shown, {"title": title(notebook)})[0]
+            except formulas.FormulaError as wrong:
+                raise CourseError(f"{name}: {wrong}") from None
     return files
