@@ -92,9 +92,10 @@ class Repo:
         return self.git(*arguments, env=self.env | {"NBDIME_GIT_READABLE": "1"}, **options)
 
     def branches(self, base, ours, theirs, name="nb"):
-        """main has `ours`, other has `theirs`, both from `base`, in one notebook."""
-        self.write(**{name: base})
-        self.commit("base")
+        """main has `ours`, other has `theirs`, both from `base` (None: both made it anew), in one notebook."""
+        if base is not None:
+            self.write(**{name: base})
+            self.commit("base")
         self.git("checkout", "-qb", "other")
         self.write(**{name: theirs})
         self.commit("theirs")
@@ -907,6 +908,42 @@ def test_a_conflict_keeps_both_sides_in_a_notebook_that_opens(repo):
     assert_has_both(repo.readable("diff").stdout, "ours", "theirs")
 
 
+@pytest.mark.parametrize("formats", [(4, 4, 4), (2, 3, 4), (4, 5, 4), (5, 4, 5), (None, 4, 5)], ids=str)
+def test_a_merge_of_any_formats_is_a_notebook_that_opens(repo, environment, formats):
+    """Only format 4.5 has ids, and there every cell needs one. None: no common base."""
+    texts = []
+    for minor, cells in zip(formats, (["a = 1", "b = 1"], ["a = 'ours'", "b = 1", "new"], ["a = 'theirs'", "b = 1"])):
+        notebook = json.loads(code(*cells)) | {"nbformat_minor": minor}
+        for cell in notebook["cells"] if minor != 5 else ():
+            del cell["id"]
+        texts.append(minor and json.dumps(notebook))
+    repo.branches(*texts, name="formats")
+    done = repo.git("merge", "other", ok=False)
+    assert done.returncode == 1 and "1 conflict, marked" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    file = repo.path / "formats.ipynb"
+    assert_has_both(file.read_text(), "<<<<<<<", "a = 'ours'", "a = 'theirs'", "new")
+    assert sources(file)[-2:] == ["b = 1", "new"] and json.loads(file.read_text())["nbformat_minor"] == max(formats[1:])
+    run(environment / "bin/python", "-c", "import nbformat; nbformat.validate(nbformat.read('formats.ipynb', nbformat.NO_CONVERT))",
+        env=repo.env, cwd=repo.path)
+
+
+def test_cells_with_new_ids_on_both_sides_are_known_by_their_text(repo):
+    """A program that upgrades a notebook, or makes it from text, gives other ids each time."""
+    repo.branches(BASE, code("a = 2", "b = 1", "c = 1").replace('"cell-', '"new-'), code("a = 1", "b = 1", "c = 3").replace('"cell-', '"other-'))
+    assert repo.git("merge", "other").stderr == ""
+    assert sources(repo.path / "nb.ipynb") == ["a = 2", "b = 1", "c = 3"]
+    assert [cell["id"] for cell in json.loads((repo.path / "nb.ipynb").read_text())["cells"]] == ["new-0", "new-1", "other-2"]
+
+
+def test_notebooks_of_format_3_are_merged_as_text(repo):
+    old, ours, theirs = (json.dumps({"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [
+        {"cell_type": "code", "input": [source], "outputs": []}]}]}, indent=1) + "\n" for source in ("1", "'ours'", "'theirs'"))
+    repo.branches(old, ours, theirs)
+    done = repo.git("merge", "other", ok=False)
+    assert done.returncode == 1 and "has notebook format 3, not 4: merged as text" in done.stderr
+    assert_has_both((repo.path / "nb.ipynb").read_text(), "<<<<<<< ours", "'ours'", "'theirs'")
+
+
 def test_what_nbdime_would_lose_is_merged_as_text(repo):
     """One side removes the cell that the other edits: nbdime keeps the removal in silence in some cases."""
     moved = [json.loads(text) for text in (BASE, BASE, BASE)]
@@ -918,7 +955,10 @@ def test_what_nbdime_would_lose_is_merged_as_text(repo):
 
 
 def test_no_random_merge_loses_a_line(repo, environment, tmp_path):
-    """300 pairs of random edits through the driver as git calls it: what either side added is there, and it is JSON or has markers."""
+    """300 pairs of random edits through the driver as git calls it: what either side added is there, and the notebook is valid.
+
+    Every other pair mixes the formats 4.0 to 4.5, which differ in whether a cell has an id; some have no base.
+    """
     script = tmp_path / "fuzz.py"
     script.write_text(FUZZ)
     done = run(environment / "bin/python", script, SCRIPT, "300", env=repo.env, cwd=tmp_path)
@@ -928,6 +968,7 @@ def test_no_random_merge_loses_a_line(repo, environment, tmp_path):
 
 FUZZ = r'''
 import copy, importlib.machinery, importlib.util, json, logging, random, sys
+import nbformat
 logging.disable(logging.CRITICAL)
 sys.dont_write_bytecode = True
 loader = importlib.machinery.SourceFileLoader("nbdime_git", sys.argv[1])
@@ -966,9 +1007,18 @@ for seed in range(int(sys.argv[2])):
     r = random.Random(seed)
     base = {"cells": [cell(r) for _ in range(r.randrange(1, 5))], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     sides = {"base": base, "ours": edit(base, r, "ours"), "theirs": edit(base, r, "theirs")}
+    for notebook in sides.values() if seed % 2 else ():
+        notebook["nbformat_minor"] = r.choice([0, 2, 4, 4, 5])
+        fresh = r.randrange(2)
+        for one in notebook["cells"]:
+            if notebook["nbformat_minor"] < 5:
+                del one["id"]
+            elif fresh:
+                one["id"] = "%08x" % r.randrange(16**8)
     for name, notebook in sides.items():
         with open(name, "w") as stream:
-            json.dump(notebook, stream, indent=1)
+            if name != "base" or seed % 10 != 9:
+                json.dump(notebook, stream, indent=1)
     status = tool.run_driver("driver-merge", ["base", "ours", "theirs", "nb.ipynb"])
     with open("ours") as stream:
         text = stream.read()
@@ -979,7 +1029,11 @@ for seed in range(int(sys.argv[2])):
         continue
     counts["conflict" if status else "clean"] += 1
     merged = json.loads(text)
-    ids = [one["id"] for one in merged["cells"]]
+    try:
+        nbformat.validate(json.loads(text))
+    except nbformat.ValidationError as error:
+        counts["bad"].append("%d: %s" % (seed, str(error).splitlines()[0]))
+    ids = [one["id"] for one in merged["cells"] if merged["nbformat_minor"] > 4]
     found = "".join("".join(one["source"]) + "\n" + "".join("".join(output.get("text", "")) for output in one["outputs"]) + "\n" for one in
                     (dict({"outputs": []}, **one) for one in merged["cells"]))
     for name in ("ours", "theirs"):
