@@ -2,6 +2,7 @@
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -96,10 +97,13 @@ CASES = {
         [FINE, cell("%%bash\n(exec 3<>/dev/tcp/192.0.2.7/80) 2>/dev/null || true")], "network", marks=(needs_sandbox,)),
     "writes_outside_its_folder": Case([FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")], "Read-only file system", marks=(needs_sandbox,)),
     "writes_into_the_machines_tmp": Case([FINE, cell("open('/tmp/stray-of-the-course', 'w')")], "Read-only file system", marks=(needs_sandbox,)),
-    "leaves_a_file": Case([cell("open('stray', 'w').close()"), FINE], "stray was left changed by cell 1"),
-    "leaves_a_folder_in_the_home": Case([cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE], "../home/stray was left changed by cell 1"),
+    "leaves_a_file": Case([cell("open('stray', 'w').close()"), FINE], "stray was left by cell 1. In the last cell remove it: import os; os.remove('stray')"),
+    "leaves_a_folder_in_the_home": Case([cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE], "import shutil; shutil.rmtree('../home/stray')"),
     "changes_its_data": Case([cell("open('data.txt', 'a').write('more')", new_output("execute_result", data={"text/plain": "4"})), FINE],
-                             "data.txt was left changed by cell 1"),
+                             "data.txt was changed by cell 1"),
+    "removes_its_data": Case([cell("import os; os.remove('data.txt')"), FINE], "data.txt was removed by cell 1"),
+    "shows_too_much": Case([FINE, cell("print('x' * 1_200_000)", stream("x\n"))], "shows 1.2 MB"),
+    "sends_too_much": Case([FINE, cell("while True: print('x' * 10_000)"), FINE], "sent more than 20 MB"),
     "undeclared": Case([FINE], "declares no course", at=0, metadata={"course": None}),
     "unknown_need": Case([FINE], "'quantum'", at=0, metadata={"course": {"needs": ["quantum"], "seconds": 60, "memory_mb": 500}}),
     "kernel_is_not_installed": Case([FINE], "'python2'", at=0, metadata={"kernelspec": {"name": "python2", "display_name": "Python 2"}}),
@@ -113,6 +117,13 @@ CASES = {
     "passes_stderr_that_is_declared": Case([cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"), tags=["writes-stderr"])]),
     "passes_a_file_that_is_removed_again": Case([cell("open('stray', 'w').close()"), cell("import os; os.remove('stray')")]),
     "passes_temporary_files": Case([cell("import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()")]),
+    "passes_an_address_that_differs": Case([cell("object()", new_output("execute_result", data={"text/plain": "<object at 0x7f0123456789>"}))]),
+    "passes_what_it_shows_at_last": Case([
+        cell("from IPython.display import clear_output\nfor number in range(3):\n    clear_output(wait=True)\n    print(number)", stream("2\n")),
+        cell("from IPython.display import display\nshown = display(1, display_id=True)\nshown.update(2)",
+             new_output("display_data", data={"text/plain": "2"}))]),
+    "passes_many_small_messages": Case([cell("for number in range(3000): print(number, flush=True)", stream("".join(f"{number}\n" for number in range(3000))))]),
+    "passes_lines_that_overwrite_each_other": Case([cell("for n in range(120): print('\\r' + 'x' * 9_999 + str(n), end='')", stream("\r" + "x" * 9_999 + "119"))]),
     "passes_and_leaves_a_process": Case([cell(f"import subprocess; process = subprocess.Popen(['sleep', '{SLEEPER}'])")]),
 }
 
@@ -193,6 +204,15 @@ def test_killing_the_runner_leaves_no_process(folder):
     assert len(family) > 2
     _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
+
+
+@pytest.mark.parametrize("isolated", [pytest.param(True, marks=needs_sandbox), False])
+def test_nothing_runs_longer_than_it_may(isolated, tmp_path):
+    """Whatever holds a process up, as a regular expression that takes for ever does, it is ended from outside."""
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="did not end within 1 s"):
+        sandbox.start(lambda: re.search("(a*)*b", "a" * 99), tmp_path, isolated, seconds=1).collect()
+    assert time.monotonic() - began < 20
 
 
 def test_a_name_that_no_notebook_has_is_one_clear_sentence(folder):

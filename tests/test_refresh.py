@@ -3,19 +3,30 @@ import json
 
 import nbformat
 import pytest
-from course import pairs, runner
+from course import pairs, runner, sandbox
 from nbformat.v4 import new_code_cell, new_notebook
+
+# What a notebook prints without a thought, in which an address or a folder stands. Each is a cell.
+ORDINARY = {
+    "python3": ["import warnings; warnings.warn('careful')", "import helper; helper.old()", "import sys; sys.stderr.write(__import__('os').getcwd())", "%pwd",
+                "import matplotlib.pyplot as plt, numpy as np\nfigure, axes = plt.subplots()\naxes.plot([1, 2], label='a')", "axes.legend()", "plt.hist([1, 2, 2])",
+                "lambda: 1", "(n for n in [1])", "class Thing: pass\n[Thing()]", "import pathlib, tempfile\nfolder = tempfile.mkdtemp()\npathlib.Path(folder).rmdir()\nfolder", "np.__file__",
+                "import logging; logging.basicConfig(format='%(pathname)s: %(message)s'); logging.warning('look')", "'\\d is \\k'",
+                "helper.fails()"],
+    "ir": ["warning('careful')", "getwd()", "environment()", "tempfile()", "mean", "f <- function(x) x; f"],
+    "bash": ["pwd", "echo $HOME", "mktemp -d", "rmdir $TMPDIR/tmp.*", "ls /nowhere || true"],
+}
 
 
 @pytest.fixture
 def notebook(tmp_path):
-    """A function that writes a never executed notebook with one cell and returns it as the runner sees it."""
+    """A function that writes a never executed notebook with one cell, or some, and returns it as the runner sees it."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
 
-    def write(source, **limits):
-        pairs.write_ipynb(new_notebook(cells=[new_code_cell(source)], metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    def write(*sources, kernel="python3", tags=(), **limits):
+        pairs.write_ipynb(new_notebook(cells=[new_code_cell(source, metadata={"tags": list(tags)}) for source in sources], metadata={
+            "kernelspec": {"name": kernel, "display_name": "Python 3", "language": "python"},
             "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 60, "memory_mb": 500} | limits}), folder / "x.ipynb")
         return runner.load(folder=folder)[0]
 
@@ -54,6 +65,25 @@ def test_a_second_refresh_changes_no_byte(notebook):
     assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("kernel, isolated", [("python3", True), ("python3", False), ("ir", True), ("bash", True)])
+def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, capfd, monkeypatch):
+    """What ordinary last lines print is stored with a reader's folders, passes, and stays as it is at the next refresh."""
+    if kernel not in runner._kernels():
+        pytest.skip(f"{kernel} is not here")
+    if not isolated:
+        monkeypatch.setattr(sandbox, "obstacle", lambda: "tried without")
+    stored = notebook(*ORDINARY[kernel], kernel=kernel, tags=["writes-stderr"])
+    (stored.folder / "helper.py").write_text("import warnings\ndef old(): warnings.warn('old', DeprecationWarning, 1)\ndef fails(): 1 / 0\n")
+    if kernel == "python3":
+        whole = nbformat.read(stored.path, 4)
+        whole.cells[-1].metadata.tags.append("raises-exception")
+        pairs.write_ipynb(whole, stored.path)
+    assert runner.refresh([stored]), capfd.readouterr().err
+    text = stored.path.read_text()
+    assert "/notebooks-" not in text and str(runner.ROOT) not in text and "/home/username/jupyter-course" in text
+    assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_text() == text
+
+
 def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(notebook, monkeypatch, capsys):
     stored = notebook("print(1 + 1)")
     before = stored.path.read_bytes()
@@ -65,11 +95,13 @@ def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(notebook
 
 
 @pytest.mark.parametrize("source, limits, says", [
-    ("import os; print(os.urandom(8))", {}, "a second run does not repeat the first"),
+    ("import numpy as np; np.random.normal(size=2)", {}, "cell 1: it draws random numbers. Give them a seed: random.seed(1)"),
     ("1 / 0", {}, "ZeroDivisionError"),
-    ("open('stray', 'w').close()", {}, "stray was left changed by cell 1"),
-    ("import time; time.sleep(100)", {"seconds": 3}, "not refreshed"),
-    ("import os; os._exit(1)", {}, "not refreshed"),
+    ("open('stray', 'w').close()", {}, "stray was left by cell 1"),
+    ("import time; time.sleep(100)", {"seconds": 3}, "limit was reached"),
+    ("import os; os._exit(1)", {}, "the kernel died"),
+    ("print('x' * 3_000_000)", {"seconds": 20}, "shows 3.0 MB"),
+    ("x = b'x' * 400_000_000", {"memory_mb": 300}, "memory_mb: 300"),
 ])
 def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(source, limits, says, notebook, capfd):
     stored = notebook(source, **limits)
@@ -95,3 +127,20 @@ def test_the_stored_notebook_is_plain_json_with_a_newline_at_its_end(notebook):
     runner.refresh([stored])
     text = stored.path.read_text()
     assert json.loads(text) and text.endswith("}\n")
+
+
+def test_a_long_line_takes_no_longer_than_a_short_one(notebook):
+    stored = notebook("print('x' * 900_000)", seconds=5)
+    assert runner.refresh([stored])
+
+
+def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(notebook):
+    stored = notebook("print(1)", "print(2)")
+    pairs.sync(stored.folder)
+    old = json.loads(stored.path.read_text())
+    for cell in old["cells"]:
+        del cell["id"]
+    stored.path.write_text(json.dumps(old | {"nbformat_minor": 4}))
+    [problem] = pairs.check(stored.folder)
+    assert "ids are missing" in problem.message and problem.repair == "make refresh NB=x"
+    assert runner.refresh([stored]) and not pairs.check(stored.folder)

@@ -55,6 +55,34 @@ def test_the_difference_is_nbdimes_and_of_the_failed_cells_alone(ran):
     assert "fine" not in text and "image/png" in text and ran[2]["good"] == ""
 
 
+@pytest.mark.parametrize("sources, says", [
+    (["import random", "random.random()"], "Give them a seed: random.seed(1)"),
+    (["rng = np.random.default_rng()", "x = rng.random(3)", "x"], "Give them a seed"),
+    (["rnorm(3)"], "in R set.seed(1)"),
+    (["import time", "time.time()"], "it shows a time"),
+    (["import os", "os.listdir()"], "Sort them"),
+    (["{'a', 'b'}"], "Sort them"),
+    (["id(object())"], "an address or a number of its own"),
+    (["open('/proc/self/stat').read()"], "tests/course/sanitize.toml"),
+])
+def test_what_does_not_repeat_is_told_with_its_remedy(sources, says, tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(writes(new_notebook(cells=[new_code_cell(source) for source in sources])))
+    number = len(sources)
+    result = runner.Result("x", "failed", problems=[[1, f"cell {number}: Cell outputs differ"], [2, "cell 1: wrote to stderr"]],
+                           cells=[{"cell": 1, "outputs": None}, {"cell": number, "outputs": []}])
+    [line] = report.advice(result, runner.Notebook("x", path, tmp_path, {})).splitlines()
+    assert line.startswith(f"    cell {number}: ") and says in line
+
+
+def test_a_comparison_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "NBDIFF_SECONDS", 0.2)
+    slow = tmp_path / "nbdiff"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    assert report.compared(slow, tmp_path, tmp_path) == "what changed cannot be shown: to compare it takes more than 0.2 s\n"
+
+
 def test_without_nbdime_it_is_said_how_to_get_it(ran, tmp_path):
     assert "make .venv-nbdime" in report.difference(result_of(ran, "wrong"), ran[0]["wrong"], tmp_path / "nbdiff")
 

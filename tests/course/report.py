@@ -4,6 +4,7 @@ import html
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 SLOW = 1.0      # seconds; a cell that takes less is not worth a line
 SLOWEST = 5
 TEXT_LIMIT = 20_000     # characters of one difference
+NBDIFF_SECONDS = 60     # that a comparison may take: of much that differs it takes minutes
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
@@ -28,6 +30,32 @@ table {{ border-collapse: collapse }} td, th {{ padding: .1rem .8rem .1rem 0; te
 {body}
 </body></html>
 """
+
+
+# What makes a cell give something else in each run: a word in its source, and what to do.
+VARIES = (
+    (r"random|shuffle|permut|\brand|\brnorm|\brunif|\brbinom|\bsample\(|RANDOM|uniform|normal\(|seed",
+     "it draws random numbers. Give them a seed: random.seed(1), rng = np.random.default_rng(1), np.random.seed(1), in R set.seed(1)"),
+    (r"time|clock|datetime|\bnow\(|\bdate\b|\btoday\(", "it shows a time. Show what follows from it: that one way is faster, that it takes less than a minute"),
+    (r"listdir|glob|iterdir|scandir|os\.walk|\bset\(|\{[^:{}]+,[^:{}]*\}", "it shows files or a set in the order in which they come. Sort them: sorted(...)"),
+    (r"\bid\(|hash\(|getpid|uuid|\$\$|memory", "it shows what each process has anew, as an address or a number of its own. Leave that out"),
+)
+NO_REASON = ("it gives something else in each run: a random number without a seed, a time, files in no order? "
+             "What must differ gets a pattern in tests/course/sanitize.toml")
+
+
+def advice(result, notebook) -> str:
+    """For each cell of a notebook that a second run did not repeat a line with the likely reason and what to do."""
+    sources = ["".join(cell["source"]) for cell in _code_cells(notebook)]
+    lines = []
+    for cell in result.cells:
+        if cell.get("outputs") is None or not any("differ" in text for line, text in result.problems if text.startswith(f"cell {cell['cell']}:")):
+            continue
+        # What it shows may come from a cell above: the nearest that says a reason has it.
+        before = reversed(sources[:cell["cell"]])
+        reason = next((what for source in before for word, what in VARIES if re.search(word, source)), NO_REASON)
+        lines.append(f"    cell {cell['cell']}: {reason}")
+    return "\n".join(lines)
 
 
 def describe(result):
@@ -77,8 +105,6 @@ def difference(result, notebook, nbdiff):
     failed = [cell for cell in result.cells if cell.get("outputs") is not None]
     if not failed:
         return ""
-    if not nbdiff.exists():
-        return "how the outputs differ cannot be shown: make .venv-nbdime\n"
     code = _code_cells(notebook)
     sides = []
     with tempfile.TemporaryDirectory(prefix="difference-") as folder:
@@ -92,9 +118,23 @@ def difference(result, notebook, nbdiff):
             path = Path(folder, f"{Path(notebook.name).name} {side}.ipynb")
             path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}), encoding="utf-8")
             sides.append(path)
-        done = subprocess.run([nbdiff, "--no-color", *(path.name for path in sides)], cwd=folder, capture_output=True, text=True, env=_bare_environment())
+        return compared(nbdiff, *sides)
+
+
+def compared(nbdiff: Path, old: Path, new: Path) -> str:
+    """nbdime's comparison of two notebooks as text, or what to do if there is none."""
+    if not nbdiff.exists():
+        return "what changed cannot be shown: make .venv-nbdime\n"
+    try:
+        done = subprocess.run([nbdiff, "--no-color", old, new], capture_output=True, text=True,
+                              env=_bare_environment(), timeout=NBDIFF_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"what changed cannot be shown: to compare it takes more than {NBDIFF_SECONDS} s\n"
+    if done.returncode:
+        return f"nbdiff: {done.stderr.strip()}\n"
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("nbdiff ", "--- ", "+++ "))]
-    return "\n".join(lines)[:TEXT_LIMIT].strip("\n") + "\n" if done.returncode == 0 else f"nbdiff: {done.stderr.strip()}\n"
+    text = "\n".join(lines).strip("\n") + "\n"
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "\n... and more\n"
 
 
 def _bare_environment():

@@ -17,7 +17,6 @@ import os
 import re
 import select
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ RECORDS = ROOT / "_build/validated"
 NBDIME = next((place for place in (ROOT / ".venv-nbdime", Path(sys.prefix)) if (place / "bin/nbdiff").exists()), ROOT / ".venv-nbdime")
 NBDIFF = NBDIME / "bin/nbdiff"
 GRACE = 20  # seconds beyond a notebook's own limit until its sandbox is ended from outside
+NOTEBOOK_MB = 3     # of a notebook with its outputs: a reader loads all of it
 
 
 @dataclass
@@ -187,8 +187,6 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
     jobs, running = len(os.sched_getaffinity(0)) + 1, {}
     with (tempfile.TemporaryDirectory(prefix="notebooks-") as top,
           kernels.template(environment(top)) if isolated and len(waiting) > 1 else contextlib.nullcontext()):
-        from . import nbval_plugin  # noqa: F401  here once, not in each child
-
         try:
             while waiting or running:
                 while len(running) < jobs:
@@ -203,10 +201,6 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
                 progress(len(results), len(notebooks), [(notebook.name, time.monotonic() - since, seconds[notebook.name])
                                                         for notebook, _, _, since, _ in running.values()])
                 ready, _, _ = select.select(list(running), [], [], 1)
-                for descriptor in running.keys() - set(ready):
-                    notebook, _, child, since, _ = running[descriptor]
-                    if time.monotonic() - since > notebook.limits[0] + GRACE:
-                        child.kill()
                 for descriptor in ready:
                     notebook, work, child, since, seen = running.pop(descriptor)
                     result = _result(notebook, work, child, time.monotonic() - since)
@@ -223,15 +217,19 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
 
 def _start(function, notebook, work, isolated, surroundings):
     """Begin `function(notebook, work, isolated)` in a sandbox that shows the notebook only what it may see; return the Child."""
+    from . import nbval_plugin  # noqa: F401  here once, not in each child, from which this repository is hidden
+
     changes.copy(notebook, surroundings, work / "notebooks")
     for name in ("home", "tmp", "state"):
         (work / name).mkdir()
     fonts = ROOT / ".venv/share/matplotlib-cache"  # finding the machine's fonts takes seconds, and is done once
     if fonts.exists():
         shutil.copytree(fonts, work / "state/matplotlib")
-    (work / "sanitize.cfg").write_text(sanitize.nbval_file(sanitize.load()), encoding="utf-8")
+    patterns = [*sanitize.places(work), *sanitize.load()]
+    (work / "sanitize.cfg").write_text(sanitize.nbval_file(patterns), encoding="utf-8")
     hidden = changes.hidden(notebook.metadata["course"]["needs"], surroundings, work)
-    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden, notebook.online)
+    return sandbox.start(lambda: function(notebook, work, isolated), work, isolated, hidden, notebook.online,
+                         notebook.limits[0] + GRACE)
 
 
 def environment(work):
@@ -252,20 +250,30 @@ def environment(work):
     }
 
 
-def _run(notebook, work, isolated):
-    """In the sandbox: validate one notebook and return a dict of what was found."""
+def _run(notebook, work, isolated, record=False):
+    """In the sandbox: validate one notebook, or `record` its outputs; return a dict of what was found."""
     import pytest
 
     from . import nbval_plugin
 
     copy = _enter(notebook, work)
+    if record:
+        _forget_outputs(copy)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated and not notebook.online)
+    guard = nbval_plugin.Guard(*notebook.limits, [copy.parent, work / "home", work / "tmp"], isolated and not notebook.online, record)
     started = time.monotonic()
     pytest.main(
         [str(copy), "--nbval", "-p", "nbval.plugin", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(work),
          "--nbval-sanitize-with", str(work / "sanitize.cfg"), "--color=no", "--tb=native"], plugins=[guard])
-    return {"cells": guard.cells, "seconds": time.monotonic() - started, "memory_mb": guard.peak_mb}
+    found = {"cells": guard.cells, "seconds": time.monotonic() - started, "memory_mb": guard.peak_mb, "language": guard.language}
+    return sanitize.apply(sanitize.places(work), found)
+
+
+def _forget_outputs(path: Path) -> None:
+    stored = json.loads(path.read_bytes())
+    for cell in stored["cells"]:
+        cell |= {"outputs": [], "execution_count": None}
+    path.write_text(json.dumps(stored), encoding="utf-8")
 
 
 def _enter(notebook, work):
@@ -286,12 +294,18 @@ def _result(notebook, work, child, seconds):
     except RuntimeError as error:
         log = (work / "log").read_text(errors="replace")[-2000:] if (work / "log").exists() else ""
         return Result(notebook.name, "failed", f"the validation itself {error}\n{log}", seconds)
+    return _judged(notebook, work, found)
+
+
+def _judged(notebook, work, found):
+    """The Result of a notebook of which the Guard `found` this."""
     result = Result(notebook.name, "passed", "", round(found["seconds"], 1), round(found["memory_mb"]))
     failed = [cell for cell in found["cells"] if cell["outcome"] == "failed"]
     lines = _cell_lines(notebook.path.with_suffix(".md"))
     for cell in found["cells"]:
         line = lines[cell["cell"] - 1] if 0 < cell["cell"] <= len(lines) else 0
-        result.cells.append({"cell": cell["cell"], "line": line, "seconds": cell["seconds"], "outputs": cell["outputs"]})
+        result.cells.append({"cell": cell["cell"], "line": line, "seconds": cell["seconds"],
+                             "outputs": cell["outputs"] if cell["outcome"] == "failed" else None})
         if cell["outcome"] == "failed":
             result.problems += [[line, f"cell {cell['cell']}: {problem}"] for problem in cell["problems"]]
     if failed:
@@ -316,49 +330,47 @@ def refresh(notebooks, accept=lambda name: True):
 
     accept: called with the name of each once its difference is shown; what it says no to is left as it was.
     """
-    import nbformat
+    surroundings = changes.Surroundings()
+    return all([_refresh(notebook, surroundings, accept) for notebook in notebooks])
 
+
+def _refresh(notebook: Notebook, surroundings: changes.Surroundings, accept) -> bool:
+    """Refresh one notebook, and say what became of it; False if it failed."""
     from . import pairs
 
-    good, surroundings = True, changes.Surroundings()
-    for notebook in notebooks:
-        absent = missing(notebook, surroundings)
-        if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
-            absent = "failed", f"its halves differ: make sync NB={notebook.name}"
-        if absent:
-            print(f"{notebook.name}: not refreshed: {absent[1]}", file=sys.stderr)
-            good = False
-            continue
-        with tempfile.TemporaryDirectory(prefix="refresh-") as top:
-            try:
-                ran = executed(notebook, surroundings)
-            except RuntimeError as error:
-                print(f"{notebook.name}: not refreshed: {error}", file=sys.stderr)
-                good = False
-                continue
-            fresh = nbformat.read(notebook.path, as_version=4)
-            fresh.metadata["language_info"] = ran.metadata.language_info
-            for old, new in zip((cell for cell in fresh.cells if cell.cell_type == "code"), ran.cells, strict=True):
-                old.outputs, old.execution_count = new.outputs, new.execution_count
-            # The second run, in a copy of the folder that has the new outputs.
-            again = Path(top, "notebooks")
-            shutil.copytree(notebook.folder, again, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-            copy = dataclasses.replace(notebook, folder=again, path=again / notebook.path.relative_to(notebook.folder))
-            pairs.write_ipynb(fresh, copy.path)
-            [result] = validate([copy])
-            if result.outcome != "passed":
-                print(f"{notebook.name}: not refreshed, since a second run does not repeat the first:\n{describe(result)}", file=sys.stderr)
-                good = False
-                continue
-            fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result)
-            pairs.write_ipynb(fresh, copy.path)
-            _show_difference(notebook.path, copy.path)
-            if not accept(notebook.name):
-                print(f"{notebook.name}: left as it was")
-                continue
-            pairs.write_ipynb(fresh, notebook.path)
-            print(f"{notebook.name}: refreshed, {result.seconds} s, {result.memory_mb} MB")
-    return good
+    absent = missing(notebook, surroundings)
+    if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
+        absent = "failed", f"its halves differ: make sync NB={notebook.name}"
+    if absent:
+        return _not_refreshed(notebook, f": {absent[1]}")
+    try:
+        fresh = executed(notebook, surroundings)
+    except RuntimeError as error:
+        return _not_refreshed(notebook, f":\n{error}")
+    with tempfile.TemporaryDirectory(prefix="refresh-") as top:
+        # The second run, in a copy of the folder that has the new outputs.
+        again = Path(top, "notebooks")
+        shutil.copytree(notebook.folder, again, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        copy = dataclasses.replace(notebook, folder=again, path=again / notebook.path.relative_to(notebook.folder))
+        pairs.write_ipynb(fresh, copy.path)
+        [result] = validate([copy])
+        if result.outcome != "passed":
+            advice = reports.advice(result, copy)
+            return _not_refreshed(notebook, f", since a second run does not repeat the first:\n{describe(result)}\n{advice}")
+        fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result)
+        pairs.write_ipynb(fresh, copy.path)
+        print(reports.compared(NBDIFF, notebook.path, copy.path), end="")
+    if accept(notebook.name):
+        pairs.write_ipynb(fresh, notebook.path)
+        print(f"{notebook.name}: refreshed, {result.seconds} s, {result.memory_mb} MB")
+    else:
+        print(f"{notebook.name}: left as it was")
+    return True
+
+
+def _not_refreshed(notebook: Notebook, why: str) -> bool:
+    print(f"{notebook.name}: not refreshed{why}", file=sys.stderr)
+    return False
 
 
 def _steady(before, result):
@@ -370,35 +382,47 @@ def _steady(before, result):
 
 
 def executed(notebook, surroundings, stop=True):
-    """Execute a notebook as a validation does, and return it with its fresh outputs; RuntimeError says which cell failed, if that is to `stop` it."""
+    """Execute a notebook as a validation does, and return it with its fresh outputs.
+
+    A stored output that shows the same stays, so that a refresh changes no more than it must. RuntimeError says what is wrong;
+    without `stop`, only if not every cell ran.
+    """
+    with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
+        work = Path(tempfile.mkdtemp(dir=top))      # a path as long as that of a validation
+        child = _start(functools.partial(_run, record=True), notebook, work, sandbox.obstacle() is None, surroundings)
+        try:
+            found = child.collect()
+        except KeyboardInterrupt:
+            child.kill()
+            raise
+        result = _judged(notebook, work, found)
+    if result.outcome == "failed" and (stop or not found["cells"] or any(cell["outcome"] == "skipped" for cell in found["cells"])):
+        raise RuntimeError(describe(result))
+    return _with_outputs(notebook, found)
+
+
+def _with_outputs(notebook: Notebook, found: dict):
+    """The notebook at its path, in today's format, with the outputs that a run `found`."""
     import nbformat
 
-    with tempfile.TemporaryDirectory(prefix="notebook-") as work:
-        child = _start(functools.partial(_execute, stop=stop), notebook, Path(work), sandbox.obstacle() is None, surroundings)
-        return nbformat.from_dict(child.collect())
-
-
-def _execute(notebook, work, isolated, stop=True):
-    """In the sandbox: execute a notebook and return it as a dict."""
-    import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
-    copy = _enter(notebook, work)
-    fresh = nbformat.read(copy, as_version=4)
-    try:
-        NotebookClient(fresh, allow_errors=not stop, timeout=notebook.limits[0], kernel_name=fresh.metadata.kernelspec.name,
-                       record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(copy.parent)}}).execute()
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise SystemExit(f"a cell failed:\n{error}") from None
+    fresh = nbformat.read(notebook.path, as_version=4)
+    fresh = nbformat.v4.upgrade(fresh, from_minor=fresh.nbformat_minor)
+    _, fresh = nbformat.validator.normalize(fresh)
+    fresh.metadata["language_info"] = nbformat.from_dict(found["language"])
+    patterns = sanitize.load()
+    for cell, new in zip((cell for cell in fresh.cells if cell.cell_type == "code"), found["cells"], strict=True):
+        cell.execution_count = new["count"]
+        if sanitize.apply(patterns, _shown(cell.outputs)) != sanitize.apply(patterns, _shown(new["outputs"])):
+            cell.outputs = nbformat.from_dict(new["outputs"])
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = new["count"]
     return fresh
 
 
-def _show_difference(old, new):
-    if NBDIFF.exists():
-        print(subprocess.run([NBDIFF, "--no-color", old, new], capture_output=True, text=True).stdout, end="")
-    else:
-        print("what changed cannot be shown: make .venv-nbdime")
+def _shown(outputs: list) -> list:
+    """What a reader sees of outputs: not by which number a result is called."""
+    return [{key: value for key, value in output.items() if key != "execution_count"} for output in outputs]
 
 
 def _ask(name):
@@ -497,4 +521,8 @@ def summary(results):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -23,16 +23,21 @@ _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
 _PR_SET_PDEATHSIG = 1
+_LATE = 124     # the exit status of a supervisor that ended its function, as that of timeout(1)
 _libc = ctypes.CDLL(None, use_errno=True)
 namespaces = 0      # the kinds, as flags of setns, that this process has for itself; none outside a sandbox
 
 
 @dataclass
 class Child:
-    """A started function: `pid` of its supervisor, `result` the file descriptor that its JSON result arrives on."""
+    """A started function: `pid` of its supervisor, `result` the file descriptor that its JSON result arrives on.
+
+    seconds: how long it may take.
+    """
 
     pid: int
     result: int
+    seconds: float = 60
 
     def kill(self):
         """End it and, in a sandbox, every process that it started."""
@@ -43,6 +48,8 @@ class Child:
         with open(self.result, encoding="utf-8") as pipe:
             text = pipe.read()
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if status == _LATE:
+            raise RuntimeError(f"did not end within {self.seconds} s and was stopped")
         if not text:
             raise RuntimeError(f"ended without a result, exit status {status}")
         answer = json.loads(text)
@@ -51,22 +58,22 @@ class Child:
         return answer["value"]
 
 
-def start(function, folder, isolated=True, hidden=(), online=False):
+def start(function, folder, isolated=True, hidden=(), online=False, seconds=60):
     """Call `function()` in a child that may write below `folder` alone; return a Child at once.
 
     The files and folders `hidden` are empty for it. The function's return value must be JSON. With `isolated` false it runs
-    without namespaces; if it is `online`, in the network that is here.
+    without namespaces; if it is `online`, in the network that is here. After so many `seconds` it is ended, whatever it does.
     """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writing)
-        return Child(pid, reading)
+        return Child(pid, reading, seconds)
     status = 1
     try:
         gc.freeze()     # what the parent left unclosed is not this child's to warn of
         os.close(reading)
-        status = _supervise(function, Path(folder), writing, isolated, hidden, online)
+        status = _supervise(function, Path(folder), writing, isolated, hidden, online, seconds)
     except SystemExit as end:
         _answer(writing, {"error": str(end)})
     except BaseException:  # a forked child must never run on into its parent's code
@@ -104,14 +111,14 @@ def refused_connections():
     return count
 
 
-def _supervise(function, folder, result, isolated, hidden, online):
+def _supervise(function, folder, result, isolated, hidden, online, seconds):
     if isolated:
         _unshare(online)
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     pid = os.fork()  # the first process after unshare is init of the new process namespace
     if pid:
         os.close(result)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return _wait(pid, seconds)
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if isolated:
         if not online:
@@ -119,6 +126,20 @@ def _supervise(function, folder, result, isolated, hidden, online):
         _close_filesystem(folder, hidden, online)
     _answer(result, {"value": function()})
     return 0
+
+
+def _wait(pid: int, seconds: float) -> int:
+    """Return the exit status of the child `pid`; after `seconds` end it, and return _LATE."""
+    late = []
+
+    def end(*_) -> None:
+        late.append(True)
+        os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return _LATE if late else status
 
 
 def _answer(descriptor, answer):
