@@ -14,7 +14,7 @@ WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
-.PHONY: help html lite test check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test tests check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -31,7 +31,11 @@ html: .venv  ## build the site into _build/html
 
 lite: .lite  ## make what the button Run in the browser needs, once
 
-test: .venv .venv-nbdime $(TRITON)  ## run every test
+test:  ## run every test; as root on Debian 12 also install, first, the packages that they need
+	@tests/install-packages --if-possible
+	@$(MAKE) --no-print-directory tests
+
+tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
@@ -93,12 +97,8 @@ linkcheck: .venv  ## check the external links; needs the internet
 clean: cluster-down  ## remove what these tasks made
 	rm -rf _build .venv .venv-nbdime .node .triton .lite
 
-# The services of these packages run in the small Triton only: policy-rc.d keeps apt from starting them here.
 system:  ## as root: install the Debian packages that the tests can use
-	apt-get update -q
-	policy=/usr/sbin/policy-rc.d; \
-	if [ ! -e $$policy ]; then trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; fi; \
-	sed 's/ *#.*//' tests/apt.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -q -y --no-install-recommends
+	@tests/install-packages
 
 requirements: .venv  ## compile the pinned requirements anew
 	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements _ext/lite/requirements tests/node/requirements; do \
