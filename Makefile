@@ -54,7 +54,7 @@ notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the not
 	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
-	@$(RUN) -m course.pairs sync $(if $(NB),--nb $(NB)) $(if $(FROM),--from $(FROM)) notebooks
+	@$(RUN) -m course.pairs sync $${NB:+--nb "$$NB"} $${FROM:+--from "$$FROM"} notebooks
 
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
 	@$(RUN) -m course.runner refresh $(NB)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import nbformat
+import pair_edits
 import pytest
 from conftest import ROOT
 from course import pairs, runner
@@ -57,6 +58,7 @@ def folder(tmp_path):
     """notebooks/ with one pair that has outputs, committed."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
+    shutil.copy(ROOT / ".gitignore", tmp_path)
     (folder / "x.md").write_text(MD)
     pairs.sync(folder)
     notebook = nbformat.read(folder / "x.ipynb", 4)
@@ -82,7 +84,13 @@ def edit_json(path, change):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What stands in the halves."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix in (".md", ".ipynb")}
+
+
+def forget(folder):
+    """Make what was synced last unknown, as in a clone."""
+    shutil.rmtree(folder / ".synced")
 
 
 def test_every_notebook_of_the_course_is_a_pair_with_the_same_cells():
@@ -105,14 +113,14 @@ BROKEN = {
     "other tag": (lambda f: edit(f / "x.md", "[a-tag]", "[b-tag]"), "the metadata of cell 4 differs", "make sync NB=x"),
     "a cell more": (lambda f: edit_json(f / "x.ipynb", lambda n: n["cells"].append(n["cells"][0] | {"id": "new"})), "cell 5 is only in the .ipynb", "make sync"),
     "another kind of cell": (lambda f: edit_json(f / "x.ipynb", lambda n: n["cells"][2].update(cell_type="raw")), "cell 3 is markdown here and raw", "make sync"),
-    "a cell that MyST cannot hold": (lambda f: edit(f / "x.ipynb", "Some prose.", "Some\\n+++\\nprose."), "cell 3 of the .ipynb changes when it is written as MyST", "edit that cell"),
+    "a cell that MyST cannot hold": (lambda f: edit(f / "x.ipynb", "Some prose.", "Some\\n+++\\nprose."), "cell 3 of the .ipynb, markdown that begins 'Some', cannot be written as MyST: its line 2, '+++'", "edit that cell"),
     "broken JSON": (lambda f: edit(f / "x.ipynb", '"cells"', '"cells'), "x.ipynb:2: no valid JSON", "edit it"),
-    "JSON that is no notebook": (lambda f: (f / "x.ipynb").write_text("[]"), "x.ipynb: no notebook", "edit it"),
+    "JSON that is no notebook": (lambda f: (f / "x.ipynb").write_text("[]"), "x.ipynb:1: no notebook", "make sync NB=x FROM=md"),
     "an empty file": (lambda f: (f / "x.ipynb").write_text(""), "x.ipynb:1: no valid JSON", "edit it"),
-    "broken header": (lambda f: edit(f / "x.md", "course:  #", "course: [  #"), "x.md: no MyST notebook", "edit it"),
+    "broken header": (lambda f: edit(f / "x.md", "course:  #", "course: [  #"), "x.md:14: no MyST notebook, for its header is no YAML: expected ',' or ']'", "make sync NB=x FROM=ipynb"),
     "conflict markers": (lambda f: edit(f / "x.md", "Some prose.", "<<<<<<< HEAD\nSome prose.\n=======\nOther\n>>>>>>> branch"), "x.md:26: has conflict markers", "edit it"),
-    "no UTF-8": (lambda f: (f / "x.md").write_bytes(MD.encode() + b"\xff\n"), "x.md: cannot be read", "edit it"),
-    "an id twice": (lambda f: edit_json(f / "x.ipynb", lambda n: n["cells"][1].update(id=n["cells"][0]["id"])), "cell ids", "make refresh NB=x"),
+    "no UTF-8": (lambda f: (f / "x.md").write_bytes(MD.encode() + b"\xff\n"), "x.md:33: cannot be read", "edit it"),
+    "an id twice": (lambda f: edit_json(f / "x.ipynb", lambda n: n["cells"][1].update(id=n["cells"][0]["id"])), "cell ids", "make sync NB=x"),
     "no course": (lambda f: [edit(f / "x.md", "course:  #", "curse:  #"), edit_json(f / "x.ipynb", lambda n: n["metadata"].pop("course"))], "declares no course", "declare it"),
     "no goal": (lambda f: [edit(f / "x.md", "goal: try it", "goal: ''"), edit_json(f / "x.ipynb", lambda n: n["metadata"]["course"].update(goal=""))], "course.goal is ''", "edit the header"),
     "no limit": (lambda f: [edit(f / "x.md", "seconds: 30", "seconds: -1"), edit_json(f / "x.ipynb", lambda n: n["metadata"]["course"].update(seconds=-1))], "course.seconds is -1", "edit"),
@@ -186,15 +194,17 @@ def test_the_same_change_in_both_halves_is_no_conflict(folder):
 
 def test_without_git_two_different_halves_are_left_and_shown(folder):
     shutil.rmtree(folder.parent / ".git")
+    forget(folder)
     edit(folder / "x.md", "one = 1", "one = 2")
     before = content(folder)
     [message], good = pairs.sync(folder)
     assert not good and content(folder) == before and "+one = 2" in message and "cannot tell" in message
 
 
-def test_a_drift_that_was_committed_is_left_and_shown(folder):
+def test_a_drift_that_was_committed_is_left_and_shown_in_a_clone(folder):
     edit(folder / "x.md", "one = 1", "one = 2")
     git(folder, "commit", "-qam", "drift")
+    forget(folder)
     before = content(folder)
     [message], good = pairs.sync(folder)
     assert not good and content(folder) == before and "+one = 2" in message
@@ -234,7 +244,7 @@ def test_a_cell_that_myst_cannot_hold_stops_the_sync_before_anything_is_written(
     edit(folder / "x.ipynb", "Some prose.", "Some\\n+++\\nprose.")
     before = content(folder)
     [message], good = pairs.sync(folder)
-    assert not good and "changes when it is written as MyST" in message and content(folder) == before
+    assert not good and "cannot be written as MyST" in message and content(folder) == before
 
 
 def test_a_write_that_fails_leaves_both_halves_whole(folder, monkeypatch):
@@ -269,3 +279,297 @@ def test_the_command_line_answers_in_a_sentence(arguments, status, says, folder)
     done = subprocess.run([sys.executable, "-m", "course.pairs", *arguments], cwd=folder.parent, capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT / "tests")})
     assert done.returncode == status and says in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- no edit is lost
+
+def test_random_edits_of_both_halves_are_never_lost(tmp_path):
+    """2,000 edits of both halves, several to a sync and to a commit; with killed syncs and restored files (see pair_edits.py)."""
+    counts = pair_edits.try_out(tmp_path, 2000, seed=1)
+    assert counts["synced"] > 10 * counts["stuck"] and all(counts[kind] for kind in ("refused", "killed", "restored", "commits", "odd", "back")), counts
+
+
+ATTACHED = {"cell_type": "markdown", "id": "with-image", "metadata": {"editable": False}, "source": "Look: ![i](attachment:image.png)",
+            "attachments": {"image.png": {"image/png": "aW1hZ2U="}}}
+
+
+@pytest.fixture
+def attached(folder):
+    """The folder whose third cell has an image."""
+    edit_json(folder / "x.ipynb", lambda notebook: notebook["cells"].__setitem__(2, dict(ATTACHED)))
+    assert pairs.sync(folder)[1]
+    return folder
+
+
+def cell_of(folder, index):
+    return json.loads((folder / "x.ipynb").read_text())["cells"][index]
+
+
+def test_an_edited_cell_keeps_its_image_metadata_and_id(attached):
+    edit(attached / "x.md", "Look:", "Look here:")
+    assert pairs.sync(attached)[1]
+    assert cell_of(attached, 2) == ATTACHED | {"source": ["Look here: ![i](attachment:image.png)"]}
+
+
+def test_an_image_goes_with_its_text_into_another_cell(attached):
+    edit(attached / "x.md", "Look: ![i](attachment:image.png)", "Look:\n\n```{code-cell}\ntwo = 2\n```\n\nHere: ![i](attachment:image.png)")
+    assert pairs.sync(attached)[1]
+    images = [cell.get("attachments") for cell in json.loads((attached / "x.ipynb").read_text())["cells"] if "attachment:" in "".join(cell["source"])]
+    assert images == [ATTACHED["attachments"]]
+
+
+@pytest.mark.parametrize("old, new, says", [
+    ("Look: ![i](attachment:image.png)", "```{code-cell}\nLook: ![i](attachment:image.png)\n```", "becomes code, which has no attachments: its image.png"),
+    ("# A title", "# A title ![i](attachment:image.png)\n\nLook: ![i](attachment:image.png)\n+++", "more than one image has that name"),
+])
+def test_what_cannot_be_kept_is_refused_by_name(old, new, says, attached):
+    edit_json(attached / "x.ipynb", lambda notebook: notebook["cells"].append(ATTACHED | {"id": "b", "source": "![](attachment:image.png)", "attachments": {"image.png": {"image/png": "b3RoZXI="}}}))
+    assert pairs.sync(attached)[1]
+    edit(attached / "x.md", old, new)
+    before = content(attached)
+    [message], good = pairs.sync(attached)
+    assert not good and says in message and "image.png" in message and content(attached) == before
+
+
+def test_an_image_that_goes_with_a_deleted_cell_is_told_and_kept_beside(attached):
+    before = (attached / "x.ipynb").read_bytes()
+    edit(attached / "x.md", "Look: ![i](attachment:image.png)\n", "")
+    [message], good = pairs.sync(attached)
+    assert good and "image.png went with a deleted cell" in message and (attached / "x.ipynb.old").read_bytes() == before
+
+
+# ---------------------------------------------------------------- a file that is there is never missing
+
+def bom(path):
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def test_a_byte_order_mark_is_read(folder):
+    for name, value in {"x.md": "one = 2", "x.ipynb": "one = 3"}.items():
+        edit(folder / name, "one = 1" if name == "x.md" else "one = 2", value)
+        bom(folder / name)
+        assert not [problem for problem in pairs.check(folder) if "differs" not in problem.message]
+        assert pairs.sync(folder)[1] and not pairs.check(folder)
+        assert all(value in (folder / name).read_text(encoding="utf-8") for name in ("x.md", "x.ipynb"))
+
+
+NO_HALVES = {
+    "UTF-16": (lambda path: path.write_text(path.read_text(), encoding="utf-16"), ":1: cannot be read: it is not written in UTF-8"),
+    "empty": (lambda path: path.write_bytes(b""), ":1: "),
+    "prose": (lambda path: path.write_text("# Notes\n\nMine.\n"), ":1: "),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), ": is no file"),
+    "a link to nothing": (lambda path: (path.unlink(), path.symlink_to("nowhere")), ": cannot be read: No such file"),
+    "a named pipe": (lambda path: (path.unlink(), os.mkfifo(path)), ": is no file"),
+    "conflict markers": (lambda path: path.write_text(path.read_text() + "<<<<<<< HEAD\n"), "has conflict markers"),
+    "half of it": (lambda path: path.write_text(path.read_text()[:300]), ":"),
+}
+
+
+@pytest.mark.parametrize("half", ["md", "ipynb"])
+@pytest.mark.parametrize("kind", NO_HALVES)
+def test_what_cannot_be_read_is_refused_and_left(kind, half, folder):
+    """Whatever has become of a half: sync says in which file and line, touches neither, and what the check recommends destroys nothing."""
+    edit(folder / "x.md", "one = 1", "one = 2")
+    path, (spoil, says) = folder / f"x.{half}", NO_HALVES[kind]
+    spoil(path)
+    before = content(folder)
+    if (kind, half) != ("half of it", "md"):
+        [message], good = pairs.sync(folder)
+        assert not good and f"x.{half}{says}" in message.replace(" has", "") or says in message, message
+        assert content(folder) == before and path.is_symlink() == (kind == "a link to nothing")
+    assert any(problem.path == path for problem in pairs.check(folder))
+    if path.is_file():
+        assert pairs.sync(folder, "x", "ipynb" if half == "md" else "md")[1] and before[path.name] == (folder / f"x.{half}.old").read_bytes()
+        assert not pairs.check(folder)
+
+
+# ---------------------------------------------------------------- sync as often as you like
+
+def test_a_half_is_edited_and_synced_again_and_again_and_changed_back(folder):
+    for name in ("x.md", "x.md", "x.ipynb", "x.ipynb", "x.md"):
+        for old, new in (("one = 1", "one = 2"), ("one = 2", "one = 3"), ("one = 3", "one = 1")):
+            edit(folder / name, old, new)
+            assert pairs.sync(folder)[1] and not pairs.check(folder)
+            assert all(new in (folder / name).read_text() for name in ("x.md", "x.ipynb"))
+
+
+BOTH = {
+    "neighbours": (("one = 1", "one = 2"), ("Some prose.", "Some verse."), ["one = 2", "Some verse."]),
+    "an insertion beside a change": (("Some prose.", "More.\n\n+++\n\nSome prose."), ("Some prose.", "Some verse."), ["More.", "Some verse."]),
+    "a deletion beside an insertion": (("Some prose.\n", ""), ("# A title", "# Another title"), ["# Another title", "print(one)"]),
+    "a header and a cell": (("minutes: 10", "minutes: 11"), ("one = 1", "one = 2"), ["minutes: 11", "a comment that must survive", "one = 2"]),
+}
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_changes_of_different_cells_merge(name, folder):
+    in_md, in_ipynb, result = BOTH[name]
+    edit(folder / "x.md", *in_md)
+    edit(folder / "x.ipynb", *in_ipynb)
+    [message], good = pairs.sync(folder)
+    assert good and "merged" in message and not pairs.check(folder)
+    assert all(text in (folder / "x.md").read_text() for text in result)
+
+
+CLASHES = {
+    "a cell": (("one = 1", "one = 2"), ("one = 1", "one = 3"), "x.md:22 and {folder}/x.ipynb:11: both changed this cell"),
+    "a cell that one deleted": (("Some prose.\n", ""), ("Some prose.", "Some verse."), "x.md (not there) and {folder}/x.ipynb:29: one half changed this cell"),
+    "a place": (("# A title", "# A title\n\n+++\n\nMine."), ("\"# A title\"\n   ]\n  },", "\"# A title\"\n   ]\n  },\n  {\"cell_type\": \"raw\", \"id\": \"n\", \"metadata\": {}, \"source\": \"Yours.\"},"),
+                "both put cells at this place"),
+    "the header": (("minutes: 10", "minutes: 11"), ("\"minutes\": 10", "\"minutes\": 12"), "x.md:12 and {folder}/x.ipynb: both changed course in the header"),
+}
+
+
+@pytest.mark.parametrize("name", CLASHES)
+def test_the_same_cell_changed_in_both_is_told_by_line_and_left(name, folder):
+    """And each remedy that is printed cures; what FROM= throws away is kept where git does not see it."""
+    in_md, in_ipynb, says = CLASHES[name]
+    edit(folder / "x.md", *in_md)
+    edit(folder / "x.ipynb", *in_ipynb)
+    before = content(folder)
+    [message], good = pairs.sync(folder)
+    assert not good and says.format(folder=folder) in message and "make sync NB=x FROM=md, or FROM=ipynb" in message and content(folder) == before
+    for source, loser in {"md": "x.ipynb", "ipynb": "x.md"}.items():
+        for path, text in before.items():
+            (folder / path).write_bytes(text)
+        [message], good = pairs.sync(folder, "x", source)
+        assert good and f"{loser}.old" in message and (folder / f"{loser}.old").read_bytes() == before[loser] and not pairs.check(folder)
+    assert ".old" not in git(folder, "status", "--porcelain") and ".synced" not in git(folder, "status", "--porcelain", "--untracked-files=all")
+
+
+def test_what_was_thrown_away_earlier_is_not_overwritten(folder):
+    for number in ("2", "3", "3"):
+        edit(folder / "x.md", "one = 1", f"one = {number}")
+        pairs.sync(folder, "x", "ipynb")
+    assert [path.read_text().count(text) for path, text in ((folder / "x.md.old", "one = 2"), (folder / "x.md.old-2", "one = 3"))] == [1, 1]
+    assert len(list(folder.glob("*.old*"))) == 2
+
+
+@pytest.mark.parametrize("name, in_both", [("x.md", False), ("x.ipynb", False), ("x.md", True)])
+def test_what_git_restored_since_counts_as_the_version_before(name, in_both, folder):
+    """The md is as it was when they were in step last, for the edit is made once more: that does not mean that it is the .ipynb that changed."""
+    edit(folder / name, "one = 1", "one = 2")
+    pairs.sync(folder)
+    git(folder, "checkout", "--", ".")
+    edit(folder / name, "one = 1", "one = 2")
+    if in_both:
+        edit(folder / "x.ipynb", "one = 1", "one = 3")
+    before = content(folder)
+    [message], good = pairs.sync(folder)
+    assert not good and content(folder) == before if in_both else good and all("one = 2" in (folder / half).read_text() for half in ("x.md", "x.ipynb"))
+
+
+def test_after_a_stash_and_its_return_an_edit_that_is_undone_is_not_lost(folder):
+    edit(folder / "x.md", "one = 1", "one = 2")
+    pairs.sync(folder)
+    git(folder, "stash")
+    git(folder, "stash", "pop")
+    edit(folder / "x.md", "one = 2", "one = 1")
+    assert pairs.sync(folder)[1] and all("one = 1" in (folder / name).read_text() for name in ("x.md", "x.ipynb"))
+
+
+@pytest.mark.parametrize("killed_at", range(4))
+def test_a_killed_sync_leaves_whole_files_and_the_next_completes_it(killed_at, folder, monkeypatch):
+    edit(folder / "x.md", "one = 1", "one = 2")
+    edit(folder / "x.ipynb", "Some prose.", "Some verse.")
+    before, replace, calls = content(folder), os.replace, iter(range(10))
+
+    def killed(*paths):
+        if next(calls) == killed_at:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pairs.sync(folder)
+    monkeypatch.undo()
+    now = content(folder)
+    pairs.sync(folder)
+    after = content(folder)
+    assert all(now[name] in (before[name], after[name]) for name in now) and not pairs.check(folder)
+    assert all(text in after["x.md"].decode() for text in ("one = 2", "Some verse."))
+    assert sorted(path.name for path in folder.iterdir()) == [".synced", "x.ipynb", "x.md"]
+
+
+def test_a_half_that_is_saved_during_the_sync_is_left(folder, monkeypatch):
+    edit(folder / "x.md", "one = 1", "one = 2")
+    fsync = os.fsync
+
+    def meanwhile(descriptor):
+        edit(folder / "x.ipynb", "Some prose.", "Some verse.")
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    [message], good = pairs.sync(folder)
+    assert not good and "changed by somebody else" in message and "Some verse." in (folder / "x.ipynb").read_text()
+    assert pairs.sync(folder)[1] and "Some verse." in (folder / "x.md").read_text() and "one = 2" in (folder / "x.ipynb").read_text()
+
+
+# ---------------------------------------------------------------- what JupyterLab writes
+
+ORDINARY = {
+    "a newline at the end": (1, "one = 1\n"), "empty lines first": (2, "\n\nSome prose."), "CRLF": (1, "one = 1\r\ntwo = 2"), "a lone CR": (2, "Some\rprose."),
+    "a line separator": (2, "Some\u2028prose."), "a form feed": (1, "one = 1\x0c\ntwo = 2"), "code that begins empty": (1, "\n\none = 1"),
+    "nothing in Markdown": (2, ""), "nothing in code": (1, ""), "blanks": (2, "  \n "), "options": (1, ":tags: [a]"), "YAML": (1, "---\na: 1\n---"),
+    "a fence in a longer fence": (2, "````\n```{code-cell}\none\n```\n````"), "a fence in code": (1, "'''\n```\n'''"), "a null": (1, "'\x00'"),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_cells_of_jupyterlab_work_in_both_directions(name, folder):
+    index, source = ORDINARY[name]
+    edit_json(folder / "x.ipynb", lambda notebook: notebook["cells"][index].update(source=source))
+    assert pairs.sync(folder)[1] and not pairs.check(folder)
+    edit(folder / "x.md", "# A title", "# Another title")
+    assert pairs.sync(folder)[1] and not pairs.check(folder)
+    assert "".join(cell_of(folder, index)["source"]) == source and "".join(cell_of(folder, 0)["source"]) == "# Another title"
+    assert pairs.sync(folder) == ([], True)
+
+
+IMPOSSIBLE = {
+    "a line +++": ("Some\n+++\nprose.", "its line 2, '+++'"), "a code cell": ("Some\n```{code-cell}\nprose\n```", "its line 2, '```{code-cell}'"),
+    "an open fence": ("Some\n\n```\nprose.", "its line 3, '```'"), "an open comment": ("Some\n\n<!-- prose.", "its line 3, '<!-- prose.'"),
+    "conflict markers": ("Some\n<<<<<<< HEAD\nprose.", "'<<<<<<< HEAD'"), "half a character": ("Some \ud800", "half a character"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_cell_that_myst_cannot_hold_is_named_with_its_line(name, folder):
+    source, says = IMPOSSIBLE[name]
+    edit_json(folder / "x.ipynb", lambda notebook: notebook["cells"][2].update(source=source))
+    before = content(folder)
+    [message], good = pairs.sync(folder)
+    assert not good and says in message and content(folder) == before
+    assert [problem for problem in pairs.check(folder) if says in str(problem) and problem.path.name == "x.ipynb"]
+
+
+@pytest.mark.parametrize("old, new, says", [
+    ("```{code-cell}\none", "+++ {\"tags\": [\"slide\"]}\n\n```{code-cell}\none", "x.md:22: this line belongs to no cell"),
+    (":tags: [a-tag]", ":name: a-name", "x.md:28: cell 4 has name"), (":tags: [a-tag]", ":tags: [a-tag", "x.md:28: the options of a cell are no YAML"),
+])
+def test_what_the_md_says_of_a_cell_and_a_notebook_cannot_hold_is_refused(old, new, says, folder):
+    edit(folder / "x.md", old, new)
+    before = content(folder)
+    [message], good = pairs.sync(folder)
+    assert not good and says in message and content(folder) == before
+    assert any(says in str(problem) for problem in pairs.check(folder))
+
+
+def test_what_the_writer_of_the_md_laid_out_stays(folder):
+    """A change in the .ipynb touches no other cell's text in the .md: comments of options, longer fences, empty lines."""
+    edit(folder / "x.md", ":tags: [a-tag]\n\nprint(one)\n```", ":tags: [a-tag]  # why\n\nprint(one)\n```\n\n\n~~~{code-cell}\n2\n~~~")
+    pairs.sync(folder)
+    before = (folder / "x.md").read_text()
+    edit(folder / "x.ipynb", "one = 1", "one = 2")
+    assert pairs.sync(folder)[1] and (folder / "x.md").read_text() == before.replace("one = 1", "one = 2")
+
+
+def test_a_comment_in_the_header_is_not_lost(folder):
+    edit(folder / "x.ipynb", '"minutes": 10', '"minutes": 11')
+    assert pairs.sync(folder)[1] and (folder / "x.md").read_text() == MD.replace("minutes: 10", "minutes: 11")
+    edit(folder / "x.md", "minutes: 11", "minutes: 11  # measured in class")
+    pairs.sync(folder)
+    edit(folder / "x.ipynb", '"minutes": 11', '"minutes": 12')
+    before = content(folder)
+    [message], good = pairs.sync(folder)
+    assert not good and "x.md:14: a comment in the header would get lost" in message and content(folder) == before

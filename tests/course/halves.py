@@ -1,8 +1,30 @@
-"""Which notebooks there are: the halves NAME.ipynb and NAME.md below a folder. Reads no more of them than it must."""
+"""Which notebooks there are: the halves NAME.ipynb and NAME.md below a folder; and what is remembered of each pair.
+
+Reads no more of them than it must, and imports nothing that is slow.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-IGNORED = {"_build", ".ipynb_checkpoints"}
+MEMORY = ".synced"      # the folder, beside the notebooks, with what was in step last
+IGNORED = {"_build", ".ipynb_checkpoints", MEMORY}
+KEPT_ASIDE = re.compile(r"\.(?:ipynb|md)\.old(?:-\d+)?$")    # what FROM= threw away
+
+
+class Unreadable(Exception):
+    """A file that is not the half that its name says; says why in one sentence, and in which file at which line, where they are known."""
+
+    def __init__(self, message, line=0, path=None):
+        super().__init__(message)
+        self.line, self.path = line, path
+
+    def __str__(self):
+        return (f"{self.path}{f':{self.line}' if self.line else ''}: " if self.path else "") + super().__str__()
 
 
 @dataclass
@@ -15,21 +37,86 @@ class Pair:
 
 
 def find(folder):
-    """Return the Pairs below `folder`, by name; an .md without a jupytext header is no half."""
+    """Return the Pairs below `folder`, by name; an .md that has no jupytext header and lies beside no .ipynb is no half."""
     halves = {}
     for path in sorted(Path(folder).rglob("*")):
         parts = path.relative_to(folder).parts
         if path.suffix not in (".ipynb", ".md") or IGNORED & set(parts) or any(part.startswith(".") for part in parts):
             continue
-        if path.suffix == ".md" and not _has_header(path):
-            continue
         halves.setdefault(path.relative_to(folder).with_suffix("").as_posix(), {})[path.suffix] = path
-    return [Pair(name, both.get(".ipynb"), both.get(".md")) for name, both in sorted(halves.items())]
+    return [Pair(name, both.get(".ipynb"), both.get(".md")) for name, both in sorted(halves.items()) if ".ipynb" in both or _has_header(both[".md"])]
+
+
+def called(pairs, name):
+    """Those of `pairs` that are called `name`, whichever way its accents are written: an ä may be one character or two."""
+    wanted = unicodedata.normalize("NFC", re.sub(r"^(?:\./)?notebooks/|\.(?:ipynb|md)$", "", name))
+    return [pair for pair in pairs if unicodedata.normalize("NFC", pair.name) == wanted]
+
+
+def text(path):
+    """The text of a file, without a byte order mark and with lines that end in a newline; raises Unreadable."""
+    try:
+        content = path.read_bytes() if path.is_file() or path.is_symlink() else None
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}", path=path) from None
+    if content is None:
+        raise Unreadable("is no file", path=path)
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise Unreadable("cannot be read: it is not written in UTF-8", content.count(b"\n", 0, error.start) + 1, path) from None
 
 
 def _has_header(path):
     try:
-        text = path.read_text(encoding="utf-8")
-        return text.startswith("---\n") and "\njupytext:" in text[:text.find("\n---", 3)]
-    except (OSError, UnicodeDecodeError):
+        start = text(path)
+    except Unreadable:
         return True  # let the check say that it cannot be read
+    return start.startswith("---\n") and "\njupytext:" in start[:start.find("\n---", 3)]
+
+
+# ---- what is remembered of a pair that was in step: a cache for those who only want to know whether it still is, and the base of a merge
+
+def _record(folder, name):
+    return Path(folder, MEMORY, f"{name}.json")
+
+
+def remembered(folder, name):
+    """What remember() kept of the pair, None if that is nothing."""
+    try:
+        record = json.loads(_record(folder, name).read_text(encoding="utf-8"))
+        return record if record["files"] and record["cells"] is not None else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(folder, pair, write, **known):
+    """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path, text)` does it, whole or not at all."""
+    path = _record(folder, pair.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, json.dumps({"files": _files(pair), **known}, ensure_ascii=False))
+
+
+def in_step_since(folder, pair):
+    """When remember() was called for the pair, in nanoseconds as files have them; None if it was not."""
+    try:
+        return _record(folder, pair.name).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def unchanged(folder, pair):
+    """Whether both halves are, byte by byte, as they were when they were in step last."""
+    record = remembered(folder, pair.name)
+    if not (record and pair.md and pair.ipynb) or record["files"] != _files(pair):
+        return False
+    with contextlib.suppress(OSError):
+        os.utime(_record(folder, pair.name))
+    return True
+
+
+def _files(pair):
+    try:
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.md, pair.ipynb) if path.is_file()]
+    except OSError:
+        return []
