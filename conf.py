@@ -6,16 +6,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
 
+from sphinx.errors import ConfigError
+
 ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT / "_ext"))
+sys.path[:0] = [str(ROOT / "_ext"), str(ROOT / "triton/lib")]
 import books  # noqa: E402
-import facts as facts_extension  # noqa: E402
+import clusterfacts  # noqa: E402
 
 # Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
 sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(DEFAULT_SOCIAL_CONFIG={}, create_social_card=None)
 
-_facts = facts_extension.load(ROOT / "triton/facts.toml")
-_owner, _name = urlparse(_facts["site"]["repository"]).path.strip("/").split("/")
+try:
+    _facts = clusterfacts.load(ROOT / "triton/facts.toml")
+except clusterfacts.FactsError as error:
+    raise ConfigError(str(error)) from None
+_owner, _name = urlparse(_facts["site"]["repository"]).path.strip("/").rsplit("/", 1)     # of GitLab, an owner may be a group in a group
 
 project = f"Jupyter on {_facts['cluster']['name']}"
 author = f"{_facts['cluster']['university']} Science-IT and contributors"
@@ -44,6 +49,7 @@ extensions = [
     "sphinxext.opengraph",
 ]
 facts_file = "triton/facts.toml"
+facts_optional = clusterfacts.OPTIONAL
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
@@ -115,7 +121,7 @@ html_context = {
 }
 
 # A copy button takes the commands and leaves prompts and outputs.
-copybutton_prompt_text = r"\w+@\w+:[^$]*\$ "
+copybutton_prompt_text = r"\w+@[\w-]+:[^$]*\$ "
 copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
 copybutton_here_doc_delimiter = "EOF"

@@ -3,6 +3,9 @@
 ``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``, becomes the value
 of that key in the TOML file named by ``facts_file``. It works in prose, literals and code blocks alike, since it
 is replaced before reST is parsed, and it leaves line numbers as they are.
+
+What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where the file has no such key. It may be a part of a
+line, lines of a list, or sections; ``facts_optional`` names the keys that a file need not have.
 """
 import posixpath
 import re
@@ -16,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
+CONDITION = re.compile(r"\{\{ if ([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
 
 
 def load(path):
@@ -39,6 +43,13 @@ def substitute(text, facts):
     """Replace each ``{{ name }}``; return the new text and a list of (line, name) that are no fact."""
     unknown = []
 
+    def kept(match):
+        try:
+            lookup(facts, match[1])
+        except KeyError:
+            return "\n" * match[2].count("\n")
+        return match[2]
+
     def value(match):
         try:
             return str(lookup(facts, match[1].strip()))
@@ -46,12 +57,15 @@ def substitute(text, facts):
             unknown.append((text.count("\n", 0, match.start()) + 1, match[1].strip()))
             return match[0]
 
-    return PLACEHOLDER.sub(value, text), unknown
+    return PLACEHOLDER.sub(value, CONDITION.sub(kept, text)), unknown
 
 
 def _substitute_in(app, text, path):
     """As ``substitute``, with a warning for each unknown fact and a note that the page depends on the facts."""
     new, unknown = substitute(text, app.config.facts)
+    for match in CONDITION.finditer(text):
+        if match[1] not in app.config.facts_optional:
+            unknown.append((text.count("\n", 0, match.start()) + 1, match[1]))
     for line, name in unknown:
         logger.warning("there is no fact %r in %s", name, app.config.facts_file, location=f"{path}:{line}", type="facts")
     if new != text:
@@ -147,6 +161,7 @@ def _publish(app, exception):
 
 def setup(app):
     app.add_config_value("facts_file", "facts.toml", "env", str)
+    app.add_config_value("facts_optional", (), "env", (tuple, list))
     app.connect("config-inited", _read_facts)
     app.connect("source-read", _source_read)
     app.connect("include-read", _include_read)

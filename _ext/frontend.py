@@ -19,7 +19,7 @@ from PIL import Image
 
 OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
-PROMPT = re.compile(r'<span class="gp">\w+@(\w+):')
+PROMPT = re.compile(r'<span class="gp">\w+@([\w-]+):')
 # What only some pages need, by a part of the file's name, and what in a page needs it.
 WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts',
          "formulas": "<math "}

@@ -105,7 +105,7 @@ def svg(recording):
     for number, row in enumerate(rows):
         if row:
             pieces = "".join(f'<tspan style="animation-delay:{moment:g}s">{escape(text)}</tspan>' if moment else escape(text) for moment, text in row)
-            typed = ' class="typed"' if re.match(r"\w+@\w+:[^$]*\$ ", "".join(text for _, text in row)) else ""
+            typed = ' class="typed"' if re.match(r"\w+@[\w-]+:[^$]*\$ ", "".join(text for _, text in row)) else ""
             lines.append(f'<text x="16" y="{30 + 18 * number}"{typed}>{pieces}</text>')
     width, height = 32 + round(wide * 7.83), 26 + 18 * len(rows)
     return SVG.format(width=width, height=height, lines="\n".join(lines))

@@ -6,7 +6,7 @@ import zipfile
 
 import adopted
 import pytest
-from conftest import ROOT, build_site
+from conftest import ROOT, build_site, copy_source
 
 FACTS = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
 
@@ -23,9 +23,8 @@ HISTORY = re.compile(r"history\.html")
 PICTURES = {".png", ".svg", ".webp", ".avif", ".gif"}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = adopted.adopt(tmp_path_factory.mktemp("adopted") / "guide")
+def build(folder):
+    """The folder of the HTML of the guide in `folder`, of which all tests have passed."""
     names = {path.name: [1, 0, 0] for path in sorted((folder / "tests").glob("test_*.py"))}     # the report of a run names all test files
     report = {"date": "2026-01-01", "commit": "abc", "changed": False, "seconds": 60, "versions": {}, "files": names, "pages": {}, "tests": {}, "measured": [], "not_covered": []}
     (folder / "_build").mkdir()
@@ -33,6 +32,11 @@ def site(tmp_path_factory):
     built = build_site(folder, folder / "_build")
     assert built.returncode == 0, built.stderr
     return folder / "_build/html"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return build(adopted.adopt(tmp_path_factory.mktemp("adopted") / "guide"))
 
 
 def texts(site):
@@ -65,3 +69,20 @@ def test_a_name_that_the_facts_do_not_have_is_an_error():
     with pytest.raises(KeyError, match="hosts.logn"):
         adopted.rename('[hosts]\nlogin = "a"  # ssh\n', {"hosts": {"logn": "b"}})
     assert adopted.rename('[hosts]\nlogin = "a"  # ssh\nport = 1\n', {"hosts": {"login": "b", "port": 2}}) == '[hosts]\nlogin = "b"  # ssh\nport = 2\n'
+
+
+def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
+    """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
+    guide = copy_source(tmp_path / "guide")
+    path = guide / "triton/facts.toml"
+    text = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not re.match("(guests|vpn|gateway|matlab|julia) = ", line))
+    for old, new in (('"triton.aalto.fi"', '"login-1.example.org"'), ('short = "triton"', 'short = "login-1"'),
+                     ("https://github.com/AaltoSciComp/triton-jupyter-guide", "https://gitlab.example.org/hpc/docs/guide")):
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (build(guide) / "triton").rglob("*.html")}
+    assert len(pages) > 10
+    for name, page in pages.items():
+        main = re.sub("<[^>]+>", "", page[page.index("<main"):page.index("</main>")])
+        assert not re.search(r"VPN|gateway|guests|MATLAB|Julia\b|outside:~|\{\{", main), name
+    assert "username@login-1:" in pages["sjupyter.html"]

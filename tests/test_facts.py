@@ -1,9 +1,12 @@
 """A fact of the cluster stands in triton/facts.toml and nowhere else, and a page that asks for another does not build."""
 import re
+import subprocess
+import sys
 
+import clusterfacts
 import facts
 import pytest
-from conftest import ROOT, build_site
+from conftest import ROOT, build_site, copy_source
 from guide import pages
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
@@ -48,20 +51,7 @@ def test_every_fact_is_used():
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES) + (ROOT / "conf.py").read_text()
     text += (ROOT / "triton/jupyterhub/jupyterhub_config.py").read_text().replace("'", '"').replace('hosts["', '["hosts"]["')
     unused = [name for name, _ in values() if f"{{{{ {name} }}}}" not in text and "[\"{}\"][\"{}\"]".format(*name.split(".")) not in text]
-    assert not unused, "\n".join(f"triton/facts.toml:{line_of(name)}: neither a page nor the hub uses {name}" for name in unused)
-
-
-def line_of(name, index=0):
-    """The line of triton/facts.toml that gives the fact `name` a value; index: in which of the tables that are called so."""
-    table, _, key = name.rpartition(".")
-    here, found = None, []
-    for number, line in enumerate((ROOT / "triton/facts.toml").read_text(encoding="utf-8").splitlines(), 1):
-        here = line.strip("[] ") if line.startswith("[") else here
-        if here == table and re.match(rf"{re.escape(key)} *=", line):
-            found.append(number)
-    if index < len(found):
-        return found[index]
-    raise KeyError(name)
+    assert not unused, "\n".join(f"triton/facts.toml:{clusterfacts.line_of(FILE.read_text(), name)}: neither a page nor the hub uses {name}" for name in unused)
 
 
 @pytest.mark.parametrize("page", pages.sources())
@@ -80,17 +70,81 @@ def test_a_link_leads_to_an_address(page):
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_short_name_is_that_of_the_login_node():
-    assert FACTS["hosts"]["short"] == FACTS["hosts"]["login"].split(".")[0], "triton/facts.toml: hosts.short is the first part of hosts.login"
+FILE = ROOT / "triton/facts.toml"
+# What is put in place of what, with what the sentence about it says. Each is a value that nothing could use.
+WRONG = {
+    "logs.keep": ('"one week"', '"three moons"', 'write a duration, as "60 minutes", "10 hours", "5 days" or "two weeks"'),
+    "logs.pattern": ('"~/jupyterhub_slurmspawner_*.log"', '"/var/log/*.log"', "write ~/ and a file name with one *"),
+    "profiles.most": ('"8 GB"', '"2.5 Gb"', 'write a size, as "500 MB" or "2.5 GB", or "the whole node"'),
+    "profiles.idle": ('"stopped after 60 minutes"', '"stopped sometimes"', 'write "never stopped", or "stopped after 60 minutes"'),
+    "profiles.time": ('"5 days"', '"6 days"', "slurm_time '5-00:00:00': they say one thing"),
+    "profiles.slurm_time": ('"5-00:00:00"', '"5d"', "write a time as Slurm writes it"),
+    "profiles.memory": ('memory = "2 GB"', "memory = 2", "write it in quotation marks"),
+    "profiles.name": ('"More memory"', '"Long and small"', "as that of another profile"),
+    "course.profile": ("profile = \"A day's work\"", 'profile = "A day"', "no profile is called so"),
+    "course.solutions": ('solutions = "all"', 'solutions = "some"', '"all", "none", or a list of notebooks'),
+    "site.repository": ('"https://github.com/AaltoSciComp/triton-jupyter-guide"', '"github.com/x"', "write the address of a repository"),
+    "hosts.login": ('"triton.aalto.fi"', '"user@triton"', "write the name of a host"),
+    "hosts.short": ('short = "triton"', 'short = "tri"', "it is the first part of hosts.login"),
+    "hosts.node": ('node = "c1"', 'node = "c"', "write the name of a node"),
+    "proxy.port": ("8123", '"8123"', "write a port, a number from 1024 to 65535"),
+    "proxy.pattern": ('"*int.triton.aalto.fi*"', '"*.example.org"', "fits no node"),
+    "paths.work": ('"/scratch/work"', '"/work dir"', "write a path that begins with / and has no spaces"),
+    "paths.jupyter_env": ('jupyter_env = "/share', 'jupyter_env = "/opt', "it lies in paths.apps"),
+    "modules.python": ('"anaconda3/latest"', '"anaconda3 latest"', "write a name without spaces"),
+    "hosts.logn": ("[hosts]\n", '[hosts]\nlogn = "x"\n', "is no fact that anything reads: is login meant?"),
+    "quota.home": ('home = "10 GB"', "", "is missing"),
+}
 
 
-def test_the_profiles_say_one_thing_in_words_and_to_slurm():
-    names = [profile["name"] for profile in FACTS["profiles"]]
-    twice = [f"triton/facts.toml:{line_of('profiles.name', index)}: another profile has this name: {name}" for index, name in enumerate(names) if names.count(name) > 1]
-    assert not twice, "\n".join(twice)
-    for profile in FACTS["profiles"]:
-        days, hours = re.fullmatch(r"(?:(\d+)-)?0*(\d+):00:00", profile["slurm_time"]).groups()
-        assert profile["time"] == (f"{days} days" if days else f"{hours} hours"), f"triton/facts.toml: {profile['name']}: {profile['time']} is not {profile['slurm_time']}"
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
+    """One sentence: where, which fact, what to write."""
+    old, new, says = WRONG[name]
+    text = FILE.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "facts.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(clusterfacts.FactsError) as error:
+        clusterfacts.load(path)
+    said = str(error.value)
+    line = int(re.match(rf"{re.escape(str(path))}:(\d+): {name} ", said)[1])
+    assert says in said and "\n" not in said
+    assert new and new.splitlines()[-1] in path.read_text().splitlines()[line - 1] or path.read_text().splitlines()[line - 1] == "[quota]"
+
+
+@pytest.mark.parametrize(("data", "says"), [(b"[hosts", ":1: "), (b"\xff\xfe[\x00", "is not written in UTF-8"), (b"", "cluster is missing")])
+def test_a_file_that_holds_no_facts_is_told(tmp_path, data, says):
+    (tmp_path / "facts.toml").write_bytes(data)
+    with pytest.raises(clusterfacts.FactsError, match=re.escape(says)):
+        clusterfacts.load(tmp_path / "facts.toml")
+
+
+@pytest.mark.parametrize(("read", "text", "value"), [
+    (clusterfacts.seconds, "10 days", 864000), (clusterfacts.seconds, "two weeks", 1209600), (clusterfacts.idle, "stopped after 2 hours", 7200),
+    (clusterfacts.idle, "never stopped", 0), (clusterfacts.most, "the whole node", 0), (clusterfacts.size, "2.5 GB", 2684354560),
+    (clusterfacts.slurm_memory, 2684354560, "2560M"), (clusterfacts.slurm_memory, 8 * 2**30, "8G"), (clusterfacts.slurm_memory, 0, "0"),
+    (clusterfacts.slurm_seconds, "5-00:00:00", 432000), (clusterfacts.slurm_seconds, "10:00", 600),
+])
+def test_a_fact_in_words_is_one_number(read, text, value):
+    assert read(text) == value
+
+
+def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
+    """The build of the site, the small Triton, sjupyter, class-check and the hub say the same sentence, without a traceback."""
+    says = "logs.keep is 'three moons': write a duration"
+    broken = FILE.read_text(encoding="utf-8").replace('"one week"', '"three moons"')
+    guide = copy_source(tmp_path / "guide")
+    (guide / "triton/facts.toml").write_text(broken, encoding="utf-8")
+    built = build_site(guide, tmp_path / "built")
+    cluster = subprocess.run([sys.executable, guide / "tests/cluster/cluster.py", "up"], capture_output=True, text=True)
+    apps, user = FACTS["paths"]["apps"], triton.account()
+    triton.run("login", f"cp -r {apps}/triton broken; cat > broken/facts.toml", user, input=broken)
+    triton.run("hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken)
+    said = [built, cluster, *(triton.run("login", f"~/broken/bin/{command}", user, check=False) for command in ("sjupyter --dry-run", "class-check")),
+            triton.run("hub", "cd /tmp; PATH=/opt/jupyterhub/bin:$PATH jupyterhub --config=/tmp/broken/jupyterhub_config.py --show-config", check=False)]
+    for done in said:
+        assert done.returncode in (1, 2) and says in done.stderr and "Traceback" not in done.stderr, done
 
 
 def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():

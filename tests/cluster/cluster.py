@@ -28,11 +28,13 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "triton/lib"))
+import clusterfacts  # noqa: E402
+
 STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
 APPS = ROOT / ".triton"                  # made by `make .triton`: apps/, wheels/, hub/
 IMAGE_SIZE = "6G"                        # the file is sparse: it takes what is written
@@ -50,7 +52,10 @@ class ClusterError(Exception):
 
 @functools.cache
 def facts():
-    return tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
+    try:
+        return clusterfacts.load(ROOT / "triton/facts.toml")
+    except clusterfacts.FactsError as error:
+        raise ClusterError(str(error)) from None
 
 
 def password(user):

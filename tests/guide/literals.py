@@ -240,7 +240,7 @@ def port(literal, page, reality):
 
 def reader(literal, page, reality):
     """The word that stands for the reader's own name: the one in the prompts."""
-    users = set(re.findall(r"^\s*(\w+)@\w+:\S*\$", page.text, re.MULTILINE))
+    users = set(re.findall(r"^\s*(\w+)@[\w-]+:\S*\$", page.text, re.MULTILINE))
     return "" if users == {literal.text} else None
 
 
@@ -569,7 +569,7 @@ def argument(program, words, number, page, reality):
     if re.fullmatch(r":?\d{3,5}", word):
         return "" if word.lstrip(":") in PORTS else f"triton/facts.toml has no port {word.lstrip(':')}"
     if found := re.fullmatch(r"(\w+)@(\S+)", word):
-        users = set(re.findall(r"^\s*(\w+)@\w+:\S*\$", page.text, re.MULTILINE))
+        users = set(re.findall(r"^\s*(\w+)@[\w-]+:\S*\$", page.text, re.MULTILINE))
         return "" if found[1] in users and found[2] in facts("hosts") else f"{word} is nobody on a host of triton/facts.toml"
     if re.fullmatch(r"[\w.-]+", word) and program.words[0] == "ssh" and "ssh_config" in page.files:
         return ""    # ssh -G says what becomes of it

@@ -13,7 +13,7 @@ from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMPT = re.compile(r"username@(?P<host>\w+):(?P<folder>\S*)\$(?: (?P<command>.*))?$")
+PROMPT = re.compile(r"username@(?P<host>[\w-]+):(?P<folder>\S*)\$(?: (?P<command>.*))?$")
 
 
 @dataclass

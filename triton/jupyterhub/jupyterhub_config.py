@@ -1,16 +1,18 @@
 """JupyterHub for a Slurm cluster. What the cluster is called and which profiles it has stands in facts.toml, beside this file."""
 import logging
-import re
 import sys
-import tomllib
 from pathlib import Path
 
 HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
+import clusterfacts  # noqa: E402
 from addresses import Authenticator, TrueAddress, inside, own_names  # noqa: E402
 from profile_spawner import Profile, ProfileSpawner  # noqa: E402
 
-facts = tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
+try:
+    facts = clusterfacts.load(HERE / "facts.toml")
+except clusterfacts.FactsError as error:
+    sys.exit(f"jupyterhub: {error}")
 paths, hosts = facts["paths"], facts["hosts"]
 central = f"{paths['jupyter_env']}/bin"
 c = get_config()  # noqa: F821
@@ -71,7 +73,7 @@ c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", pa
 c.ProfileSpawner.cmd = [f"{central}/jupyterhub-singleuser"]
 c.ProfileSpawner.batchspawner_singleuser_cmd = f"{central}/batchspawner-singleuser"
 c.ProfileSpawner.log_pattern = facts["logs"]["pattern"]
-c.ProfileSpawner.log_days = 7 * {"one": 1, "two": 2, "four": 4}[re.fullmatch(r"(\w+) weeks?", facts["logs"]["keep"])[1]]
+c.ProfileSpawner.log_days = clusterfacts.seconds(facts["logs"]["keep"]) / 86400
 c.ProfileSpawner.home_advice = f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths['work']} has more space; the quota of a home is {facts['quota']['home']}."
 c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60          # one that runs must answer

@@ -20,11 +20,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import clusterfacts  # copied from triton/lib
 import batchspawner.api  # registers the handler that is replaced at the end of this file
 from batchspawner.batchspawner import JobStatus, SlurmSpawner, format_template
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from tornado import web
-from traitlets import Callable, Integer, List, Unicode, default
+from traitlets import Callable, Float, Integer, List, Unicode, default
 
 JOB_NAME = "jupyterhub"
 
@@ -49,19 +50,16 @@ class Profile:
     @property
     def slurm_memory(self):
         """For --mem, where 0 is all that a node has."""
-        found = re.fullmatch(r"(\d+) ([KMGT])B", self.most)
-        return f"{found[1]}{found[2]}" if found else "0"
+        return clusterfacts.slurm_memory(clusterfacts.most(self.most))
 
     @property
     def bytes(self):
-        found = re.fullmatch(r"(\d+)([KMGT])", self.slurm_memory)
-        return int(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1) if found else math.inf
+        return clusterfacts.most(self.most) or math.inf
 
     @property
     def idle_seconds(self):
         """After how many seconds without use it is stopped; 0 for never."""
-        found = re.search(r"(\d+) minutes?", self.idle)
-        return int(found[1]) * 60 if found else 0
+        return clusterfacts.idle(self.idle)
 
 
 # ---------------------------------------------------------------- what Slurm says
@@ -169,7 +167,7 @@ class ProfileSpawner(SlurmSpawner):
     modules = List(help="Modules that the job loads first.").tag(config=True)
     links = List(help="(name, target) of the links in the folder where JupyterLab begins; a target may have shell variables.").tag(config=True)
     log_pattern = Unicode(help="The logs, ~/NAME_*.log; the job's number stands for the *.").tag(config=True)
-    log_days = Integer(7, help="Logs older than this are removed at the next start.").tag(config=True)
+    log_days = Float(7, help="Logs older than this are removed at the next start.").tag(config=True)
     job_umask = Unicode("022", help="What files of the user may be created with.").tag(config=True)
     needed_mb = Integer(4, help="Megabytes that must be free in the home directory.").tag(config=True)
     home_room = Callable(help="home -> (bytes free, bytes in all): replace it where statvfs does not know the quota.").tag(config=True)
@@ -254,7 +252,7 @@ class ProfileSpawner(SlurmSpawner):
         quoted = shlex.quote
         values = {
             "job_name": JOB_NAME, "log": self.log_name("%j").replace("~", self.home), "old_logs": quoted(Path(self.log_pattern).name),
-            "log_minutes": self.log_days * 24 * 60, "partition": self.req_partition, "time": profile.slurm_time, "memory": profile.slurm_memory,
+            "log_minutes": round(self.log_days * 24 * 60), "partition": self.req_partition, "time": profile.slurm_time, "memory": profile.slurm_memory,
             "keep": ",".join(sorted(self.get_env())), "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
             "command": shlex.join(self._command()), "options": self.req_options,
             "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
