@@ -21,6 +21,7 @@ help:  ## list these tasks
 
 # A page that was read with a warning is not read, nor warned of, again: what a failed build read is thrown away.
 html: .venv  ## build the site into _build/html
+	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml
 	@[ -e _build/doctrees/.good ] || rm -rf _build/doctrees
 	@rm -rf _build/html.new _build/doctrees/.good
 	@$(SPHINX) -b html -d _build/doctrees . _build/html.new
@@ -64,6 +65,7 @@ bisect: .venv .venv-nbdime  ## find the version of a package or the commit that 
 	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) $(NB)
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
+	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml
 	@$(RUN) _ext/editions.py _build/class
 
 pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs

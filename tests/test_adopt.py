@@ -83,6 +83,6 @@ def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
     pages = {path.name: path.read_text(encoding="utf-8") for path in (build(guide) / "triton").rglob("*.html")}
     assert len(pages) > 10
     for name, page in pages.items():
-        main = re.sub("<[^>]+>", "", page[page.index("<main"):page.index("</main>")])
+        main = re.sub("<[^>]+>", "", page.partition("<main")[2].partition("</main>")[0])     # a redirect has none
         assert not re.search(r"VPN|gateway|guests|MATLAB|Julia\b|outside:~|\{\{", main), name
     assert "username@login-1:" in pages["sjupyter.html"]

@@ -136,12 +136,12 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
     broken = FILE.read_text(encoding="utf-8").replace('"one week"', '"three moons"')
     guide = copy_source(tmp_path / "guide")
     (guide / "triton/facts.toml").write_text(broken, encoding="utf-8")
-    built = build_site(guide, tmp_path / "built")
+    make = subprocess.run(["make", "--silent", "--old-file=.venv", "html"], cwd=guide, capture_output=True, text=True)
     cluster = subprocess.run([sys.executable, guide / "tests/cluster/cluster.py", "up"], capture_output=True, text=True)
     apps, user = FACTS["paths"]["apps"], triton.account()
     triton.run("login", f"cp -r {apps}/triton broken; cat > broken/facts.toml", user, input=broken)
     triton.run("hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken)
-    said = [built, cluster, *(triton.run("login", f"~/broken/bin/{command}", user, check=False) for command in ("sjupyter --dry-run", "class-check")),
+    said = [make, cluster, *(triton.run("login", f"~/broken/bin/{command}", user, check=False) for command in ("sjupyter --dry-run", "class-check")),
             triton.run("hub", "cd /tmp; PATH=/opt/jupyterhub/bin:$PATH jupyterhub --config=/tmp/broken/jupyterhub_config.py --show-config", check=False)]
     for done in said:
         assert done.returncode in (1, 2) and says in done.stderr and "Traceback" not in done.stderr, done

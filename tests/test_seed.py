@@ -4,16 +4,18 @@ tests/seed.toml is the witness: for each of its sections, the page and the ancho
 links that must stand there. It repeats the facts on purpose, so that a wrong one in triton/facts.toml is noticed.
 """
 import difflib
+import functools
 import tomllib
 from html.parser import HTMLParser
 
+import clusterfacts
 import facts
 import pytest
 from conftest import ROOT
 from guide import pages
-from test_facts import line_of
 
 SEED = tomllib.loads((ROOT / "tests/seed.toml").read_text(encoding="utf-8"))
+line_of = functools.partial(clusterfacts.line_of, (ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
 TITLES = [
     "Jupyter", "How Jupyter notebooks work", "Limitations", "JupyterHub", "Connecting and starting", "Usage", "Problems? Requests?",
     "Your own notebooks via sjupyter", "Set up the proxy", "Starting sjupyter", "Software and kernels", "Git integration",

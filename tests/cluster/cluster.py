@@ -151,6 +151,7 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     """
     if why := obstacle():
         raise ClusterError(why[0].upper() + why[1:])
+    facts()     # a wrong one is told before anything is made
     if not (APPS / "apps").is_dir():
         raise ClusterError("There is no .triton/ yet: make .triton builds what the cluster has as /share/apps")
     if machine_room(state):

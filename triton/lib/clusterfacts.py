@@ -3,10 +3,13 @@
 `load` returns the file's tables as they stand, and raises FactsError, one sentence with file and line, for a value that
 nobody could use. What a centre lacks (OPTIONAL) is left out of the file, and the sentences about it go with it. A table
 that this file does not know is the centre's own, for pages of its own.
+
+    clusterfacts.py facts.toml      check a file
 """
 import difflib
 import fnmatch
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -230,3 +233,10 @@ def _check_together(facts: Facts, place: _Place) -> None:
             raise place.error("profiles.most", f"is {profile['most']!r}, less than memory, {profile['memory']!r}", index)
     if facts["course"]["profile"] not in names:
         raise place.error("course.profile", f"is {facts['course']['profile']!r}, and no profile is called so: {', '.join(map(repr, names))}")
+
+
+if __name__ == "__main__":
+    try:
+        load(sys.argv[1])
+    except FactsError as error:
+        sys.exit(str(error))
