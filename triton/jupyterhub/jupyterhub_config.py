@@ -6,7 +6,8 @@ from pathlib import Path
 HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
-from addresses import Authenticator, TrueAddress, inside, own_names  # noqa: E402
+from addresses import TrueAddress, inside, own_names  # noqa: E402
+from authenticator import CountingAuthenticator  # noqa: E402
 from profile_spawner import Profile, ProfileSpawner  # noqa: E402
 
 try:
@@ -34,8 +35,9 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.last_activity_interval = 5       # seconds: a proxy that was restarted learns its routes then
 
-# Who may log in: who has an account here.
-c.JupyterHub.authenticator_class = Authenticator
+# Who may log in: who has an account here, and does not guess passwords. PAM holds each wrong one for two seconds, in a thread.
+c.JupyterHub.authenticator_class = CountingAuthenticator
+c.PAMAuthenticator.executor_threads = 64
 c.PAMAuthenticator.service = "jupyterhub"
 c.PAMAuthenticator.open_sessions = False
 c.Authenticator.allow_all = True

@@ -1,0 +1,136 @@
+"""Who guesses passwords at the hub has to wait, and holds up nobody else. Driven by the requests that a browser sends."""
+import json
+
+import hub
+import pytest
+from hub import HUB
+
+# Runs on a reader's computer: posts all forms of standard input at once, [[name, password, headers], ...]; prints for each [status, seconds, page].
+LOGINS = r'''
+import concurrent.futures, html, json, re, sys, time, urllib.error, urllib.parse, urllib.request
+hub, forms = sys.argv[1], json.load(sys.stdin)
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    redirect_request = lambda *ignored: None
+
+opener = urllib.request.build_opener(Stay)
+page = opener.open(hub + "/hub/login", timeout=60)
+cookie = page.headers["Set-Cookie"].partition(";")[0]
+token = cookie.partition("=")[2]
+
+def post(form):
+    name, password, headers = form
+    if name.startswith("token of "):
+        path, body, headers = "/hub/api/users/x/tokens", json.dumps({"auth": {"username": name[9:], "password": password}}), headers | {"Content-Type": "application/json"}
+    else:
+        path, body = "/hub/login?_xsrf=" + token, urllib.parse.urlencode({"username": name, "password": password})
+    began = time.monotonic()
+    try:
+        answer = opener.open(urllib.request.Request(hub + path, body.encode(), {"Cookie": cookie} | headers), timeout=90)
+    except urllib.error.HTTPError as error:
+        answer = error
+    told = re.search('class="login_error">([^<]*)', answer.read().decode())
+    text = html.unescape(told[1]) if told else ""
+    return answer.status, round(time.monotonic() - began, 1), text, answer.headers["Retry-After"]
+
+with concurrent.futures.ThreadPoolExecutor(len(forms)) as pool:
+    print(json.dumps(list(pool.map(post, forms))))
+'''
+
+
+@pytest.fixture(scope="module")
+def logins(triton):
+    """logins(host, (name, password, headers), ...) tries all at once: [(status, seconds, what the page says, seconds to wait)]."""
+    hub.running(triton)
+
+    def attempt(host, *forms):
+        triton.write(host, "/tmp/logins.py", LOGINS)
+        forms = json.dumps([[name, password, *(headers or [{}])] for name, password, *headers in forms])
+        return json.loads(triton.run(host, ["/usr/bin/python3", "/tmp/logins.py", HUB], input=forms, timeout=200).stdout)
+
+    return attempt
+
+
+def right(triton, user):
+    return user, triton.password(user)
+
+
+@pytest.mark.parametrize(("names", "host"), [(1, "laptop"), (40, "gateway")])
+def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, host, record_property):
+    """A right one of another person is let in meanwhile, from the same address. For one name ten reach PAM; the page says when to try again."""
+    guessed, other = triton.account(), triton.account()
+    guesses = [(f"{guessed}{number}" if number < names - 1 else guessed, "wrong") for number in range(40)]
+    *wrong, late = logins(host, *guesses, right(triton, other))
+    assert late[0] == 302 and late[1] < 10, late
+    told = sorted((status, text) for status, _, text, _ in wrong)
+    heard = 10 if names == 1 else 40
+    assert told == [(403, "Invalid username or password")] * heard + [(429, "Too many wrong passwords. Try again in 5 minutes.")] * (40 - heard)
+    record_property("measured", f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of somebody else was let in after {late[1]:.1f} s")
+
+
+def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
+    """Not even the right password is heard from that address for a while; from another it is."""
+    user = triton.account()
+    logins("laptop", *[(user, "wrong")] * 10)
+    [(status, _, text, seconds)] = logins("laptop", right(triton, user))
+    assert status == 429 and "Try again in" in text and 200 < int(seconds) <= 300
+    assert logins("login", right(triton, user))[0][0] == 302
+
+
+def test_an_address_that_guesses_for_many_names_waits(triton, logins):
+    """Who has logged in from there does not: an address may be that of many people."""
+    known, new = triton.account(), triton.account()
+    assert logins("c3", right(triton, known))[0][0] == 302
+    statuses = [status for status, *_ in logins("c3", *[(f"nobody{number}", "wrong") for number in range(70)])]
+    assert sorted(statuses) == [403] * 60 + [429] * 10
+    assert [answer[0] for answer in logins("c3", right(triton, known), right(triton, new))] == [302, 429]
+    assert logins("c4", right(triton, new))[0][0] == 302
+
+
+@pytest.mark.parametrize("way", ["{}", "token of {}", "{} with a header"])
+def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
+    """Another spelling of the name, the API for tokens, an invented address: they count as the same."""
+    user = triton.account()
+    names = [way.removesuffix(" with a header").format(name) for name in (user, user.upper(), user.title()) * 7]
+    headers = [{"X-Forwarded-For": f"10.1.1.{number}", "X-Real-Ip": f"10.1.2.{number}"} if "header" in way else {} for number in range(21)]
+    logins("c1", *[(name, "wrong", header) for name, header in zip(names, headers, strict=True)])
+    assert logins("c1", right(triton, user))[0][0] == 429
+
+
+def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
+    """Though PAM would let them in; and at once, so PAM was not asked."""
+    empty = triton.account()
+    triton.run("hub", f"cp -p /etc/shadow /root/; echo 'root:right\nslurm:right' | chpasswd; passwd --quiet --delete {empty}")
+    try:
+        answers = logins("c2", ("root", "right"), ("slurm", "right"), ("ROOT", "right"), (empty, ""), ("x" * 1000, "wrong"), (empty, "x" * 100_000))
+        asked = triton.run("hub", "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups /opt/jupyterhub/bin/python -c "
+                           f"'import pamela; pamela.authenticate(\"root\", \"right\", service=\"jupyterhub\"); pamela.authenticate(\"{empty}\", \"\", service=\"jupyterhub\")'",
+                           check=False)
+    finally:
+        triton.run("hub", "mv /root/shadow /etc/shadow")
+    assert asked.returncode == 0, "that PAM does let them in"
+    assert {status for status, *_ in answers} == {403}
+    assert max(seconds for _, seconds, *_ in answers[:2]) < 2, "PAM, which was not asked, holds each for so long"
+
+
+def test_a_form_without_its_fields_gets_one_sentence(triton, logins):
+    said = triton.run("laptop", f"curl --silent --cookie-jar /tmp/jar --output /dev/null {HUB}/hub/login; token=$(awk '/_xsrf/ {{print $7}}' /tmp/jar); "
+                      f"curl --silent --write-out '%{{http_code}}' --cookie /tmp/jar --data _xsrf=$token {HUB}/hub/login").stdout
+    assert said.endswith("400") and "A user name and a password are needed." in said
+
+
+COUNTS = """import time, authenticator
+attempts = authenticator.Attempts(2, 1)
+attempts.add("a"), attempts.add("a")
+print(attempts.wait("a"), attempts.wait("b"))
+time.sleep(1.1)
+print(attempts.wait("a"))
+[attempts.add((number % 99, str(number))) for number in range(50_000)]
+print(len(attempts._times), authenticator.network("2001:db8::1:2"), authenticator.network("::ffff:10.1.2.3"))
+"""
+
+
+def test_a_wait_ends_and_the_counts_take_little_memory(triton):
+    """However many names are tried; and who has many addresses of IPv6 has one."""
+    said = triton.run("hub", ["env", "-C", "/etc/jupyterhub", "/opt/jupyterhub/bin/python", "-B", "-c", COUNTS]).stdout
+    assert said.split() == ["1", "0", "0", "10000", "2001:db8::/64", "10.1.2.3"]

@@ -1,0 +1,141 @@
+"""PAM behind a count of wrong passwords: who guesses waits, and nobody waits for those who guess.
+
+What it does that PAMAuthenticator does not:
+
+* after some wrong passwords for a name from one address, that address waits before it may try this
+  name again; the same name from another address does not, so nobody locks out somebody else;
+* after many wrong passwords for whatever names, an address waits too; people who have logged in from
+  there do not;
+* root, system accounts and empty passwords are refused, and PAM is not asked;
+* a wrong password holds its thread for the seconds that PAM delays it, so there are many threads.
+"""
+import asyncio
+import ipaddress
+import math
+import pwd
+import time
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+
+from tornado import web
+from traitlets import Integer, List, Tuple
+
+from addresses import Authenticator
+
+NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
+LONGEST_NAME = 64       # no system has a longer one
+LONGEST_PASSWORD = 512  # PAM takes no longer one
+
+
+class Attempts:
+    """When each of many keys was tried last: at most `limit` times within `seconds`."""
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        self.limit = limit
+        self.seconds = seconds
+        self._times: OrderedDict[Hashable, deque[float]] = OrderedDict()
+
+    def wait(self, key: Hashable) -> int:
+        """The seconds until `key` may be tried again; 0 if it may be now."""
+        times, now = self._times.get(key, deque()), time.monotonic()
+        while times and times[0] <= now - self.seconds:
+            times.popleft()
+        if len(times) < self.limit:
+            return 0
+        return math.ceil(times[0] + self.seconds - now)
+
+    def add(self, key: Hashable) -> None:
+        self._times.setdefault(key, deque()).append(time.monotonic())
+        self._times.move_to_end(key)
+        if len(self._times) > NAMES:
+            self._times.popitem(last=False)
+
+    def take_back(self, key: Hashable) -> None:
+        """Forget the last attempt of `key`."""
+        if times := self._times.get(key):
+            times.pop()
+
+    def forget(self, key: Hashable) -> None:
+        self._times.pop(key, None)
+
+
+def network(address: str) -> str:
+    """What one person can have for an address: that of IPv4, the first half of one of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+
+
+class CountingAuthenticator(Authenticator):
+    """The login at the hub's own name, which counts wrong passwords before it asks PAM."""
+
+    wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(config=True)
+    wrong_per_address = Integer(60, help="Wrong passwords from one address.").tag(config=True)
+    wrong_seconds = Integer(300, help="For how many seconds a wrong password counts.").tag(config=True)
+    system_uids = List(
+        Tuple(Integer(), Integer()),
+        [(0, 999), (60_000, 65_535)],
+        help="(first, last) numbers of accounts that are no people's.",
+    ).tag(config=True)
+
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.by_name = Attempts(self.wrong_per_name, self.wrong_seconds)
+        self.by_address = Attempts(self.wrong_per_address, self.wrong_seconds)
+        self.known: OrderedDict[Hashable, None] = OrderedDict()
+
+    async def authenticate(self, handler, data) -> str | None:
+        """The name of who has the right password, or None; 429 for who has to wait.
+
+        An attempt counts from its begin, so many at once are no way around.
+        """
+        name, password = (data or {}).get("username"), (data or {}).get("password")
+        if not isinstance(name, str) or not isinstance(password, str):
+            raise web.HTTPError(400, "A user name and a password are needed.")
+        address = network(handler.request.remote_ip) if handler else ""
+        person = (address, self.normalize_username(name[: LONGEST_NAME + 1]))
+        is_known = person in self.known
+        self._refuse_to_wait(self.by_name.wait(person), person)
+        if not is_known:
+            self._refuse_to_wait(self.by_address.wait(address), address)
+            self.by_address.add(address)
+        self.by_name.add(person)
+        authenticated = None
+        if 0 < len(name) <= LONGEST_NAME and 0 < len(password) <= LONGEST_PASSWORD:
+            loop = asyncio.get_running_loop()
+            if await loop.run_in_executor(self.executor, self._is_person, name):
+                authenticated = await super().authenticate(handler, data)
+        if authenticated:
+            self._welcome(person, is_known)
+        elif self.by_name.wait(person) or self.by_address.wait(address):
+            self.log.warning("Too many wrong passwords from %s, the last for %r", address, person[1])
+        return authenticated
+
+    def _refuse_to_wait(self, seconds: int, who: Hashable) -> None:
+        if seconds:
+            text = f"{seconds} seconds" if seconds < 100 else f"{math.ceil(seconds / 60)} minutes"
+            error = web.HTTPError(429, f"Too many wrong passwords. Try again in {text}.")
+            error.headers = {"Retry-After": str(seconds)}
+            raise error
+
+    def _is_person(self, name: str) -> bool:
+        """Whether `name` is no account of the system; one that is unknown may be a person's."""
+        try:
+            number = pwd.getpwnam(name).pw_uid
+        except (KeyError, ValueError):
+            return True
+        return not any(first <= number <= last for first, last in self.system_uids)
+
+    def _welcome(self, person: tuple[str, str], is_known: bool) -> None:
+        """Note that `person`, an address and a name, has logged in."""
+        self.by_name.forget(person)
+        if not is_known:
+            self.by_address.take_back(person[0])
+        self.known[person] = None
+        self.known.move_to_end(person)
+        if len(self.known) > NAMES:
+            self.known.popitem(last=False)
