@@ -142,10 +142,11 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
 
     @property
     def url(self):
-        """http://NODE.DOMAIN:PORT, as soon as it answers there."""
+        """http://NODE.DOMAIN:PORT, as soon as it answers there: Jupyter writes its address into the log before it listens."""
         if not self._url:
-            address = rf"http://[^/ ]*{re.escape(FACTS['hosts']['domain'])}:[0-9]*"
-            look = f"for i in $(seq {PATIENCE * 5}); do grep -m1 -so '{address}' {self.log} && break; sleep 0.2; done"
+            address = rf"http://[^/ ]*{re.escape(FACTS['hosts']['domain'])}:[0-9][0-9]*"
+            answers = f"url=$(grep -m1 -so '{address}' {self.log}) && curl --silent --output /dev/null --max-time 5 $url/api"
+            look = f"for i in $(seq {PATIENCE * 5}); do {answers} && echo $url && break; sleep 0.2; done"
             self._url = self.triton.run("login", look, self.user, timeout=PATIENCE + 60).stdout.strip()
             assert self._url, f"job {self.job} has no server: {self.said()}"
         return self._url
@@ -272,8 +273,15 @@ class Ssh:
 def proxy(triton, user, host="laptop", options=""):
     """The guide's `ssh -D`, up when this returns; a context manager."""
     ssh = Ssh(triton, host, user, f"-N -D {FACTS['proxy']['port']} {options} {user}@{FACTS['hosts']['login']}")
-    listens(triton, host, FACTS["proxy"]["port"])
+    proxy_answers(triton, host)
     return ssh
+
+
+def proxy_answers(triton, host="laptop", seconds=PATIENCE):
+    """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy does: its port is open before."""
+    door = f"/dev/tcp/localhost/{FACTS['proxy']['port']}"
+    hello = f"exec 3<> {door} && printf '\\5\\1\\0' >&3 && timeout 5 head -c 2 <&3 | od -A n -t x1 | grep -q '05 00'"
+    triton.run(host, f"for i in $(seq {seconds}); do ({hello}) && exit; sleep 0.1; done 2>/dev/null; exit 1", timeout=seconds * 6)
 
 
 def listens(triton, host, port, seconds=PATIENCE):

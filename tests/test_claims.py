@@ -11,7 +11,7 @@ import jupyter_server
 import pytest
 from guide import pages
 from guide.terminal import Terminal
-from jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, proxy_answers, rows
 from test_amounts import NUMBERS, UNITS
 from triton import PROMPTS, cluster
 
@@ -131,6 +131,12 @@ def ask(triton, user, url, how):
     return done.returncode, done.stdout + done.stderr
 
 
+def test_a_server_has_its_address_once_it_answers(triton, user):
+    early = "echo http://$(hostname):4567/lab; sleep 5; exec python3 -m http.server 4567"
+    with Server(triton, user, "--mem=500M --time=5", before=early) as slow:
+        assert triton.run("login", f"curl --silent --output /dev/null {slow.url}", user, check=False).returncode == 0
+
+
 def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, claim):
     url, [(does, does_not)] = f"{server.url}/api", map(literals, claim)
     with proxy(triton, user):
@@ -165,7 +171,7 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
     with proxy(triton, user):
         assert shells() == 0
     with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS['login']}"):
-        listens(triton, "laptop", PORT)
+        proxy_answers(triton)
         for _ in range(PATIENCE * 2):
             if (found := shells()) == 1:     # one that starts runs others
                 break
@@ -197,7 +203,7 @@ def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and
     went = {}
     with Ssh(triton, "laptop", user, f"-vv -N -D {PORT} {user}@{HOSTS['login']}") as ssh, sync_playwright() as playwright, \
             jupyter_server.proxy_file(triton, user) as address, jupyter_server.browser(playwright, triton, tmp_path, pac=address) as chromium:
-        listens(triton, "laptop", PORT)
+        proxy_answers(triton)
         page = chromium.new_page()
         for url in THROUGH + DIRECT:
             before, error = len(ssh.said()), ""

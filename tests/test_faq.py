@@ -11,7 +11,7 @@ from faq import FAQ, LABELS, NOT_YET, TESTS, UNSEEN, Entry, entry, proves, visib
 from guide import pages
 from guide.terminal import Terminal
 from hub import Reader
-from jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, rows
+from jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, proxy_answers, rows
 from triton import PROMPTS, cluster
 
 FACTS = cluster.facts()
@@ -107,7 +107,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
     entry.shows(error, entry.messages.index(refused_in_chrome))
     assert refused_by_curl in curl(server.url)
     with forwards(reader, "-tt") as first:
-        listens(reader.triton, "laptop", PORT)
+        proxy_answers(reader.triton)
         # The proxy works, and nothing listens at that address.
         channel, *_, in_chrome = said[2]
         curl(dead)
@@ -130,7 +130,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
         reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
         first.process.wait(timeout=30)
     with forwards(reader, "-N"):
-        listens(reader.triton, "laptop", PORT)
+        proxy_answers(reader.triton)
         assert reader.fails(server.url) == ""
     # The address did not go through the proxy.
     by_curl, in_chrome = said[4]
@@ -154,7 +154,7 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
         assert "PROXY" in reader.fails(url)
         # start it
         with forwards(reader, "-N"):
-            listens(reader.triton, "laptop", PORT)
+            proxy_answers(reader.triton)
             assert reader.fails(url) == ""
         # or switch it off
         with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
