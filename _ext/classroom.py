@@ -61,14 +61,24 @@ def _download(app, name, template, context, doctree):
 def _begin(app):
     """Make the editions beside the build, which waits for them at its end: they take as long as some pages."""
     app.editions_made = None
+    course, config = editions.load(), app.config
+    if wrong := editions.wrong_setting(config.course_solutions, course):
+        logger.error("%s", wrong, location=_place(app), type="course")
     if app.builder.name != "html":
         return
-    course, config = editions.load(), app.config
     seen = hashlib.sha256(repr([course, config.facts, config.course_solutions, editions.data_files(), *map(Path.read_bytes, editions.STUDENT.iterdir())]).encode()).hexdigest()
     made = Path(app.doctreedir, "course-made")
     if not (Path(app.outdir, FOLDER).exists() and made.exists() and made.read_text() == seen):
         pool = ProcessPoolExecutor(1)
         app.editions_made = pool.submit(editions.published, course, config.html_baseurl, config.facts, config.course_solutions), pool, made, seen
+
+
+def _place(app) -> str:
+    """Where the facts say which solutions are out: file and line."""
+    lines = Path(app.confdir, app.config.facts_file).read_text(encoding="utf-8").splitlines()
+    table = lines.index("[course]") if "[course]" in lines else 0
+    line = next((number for number, text in enumerate(lines[table:], table + 1) if re.match(r"solutions\s*=", text)), 1)
+    return f"{app.config.facts_file}:{line}"
 
 
 def _offer(app, error):
@@ -134,7 +144,7 @@ class RunSheet(SphinxDirective):
 
 
 def setup(app):
-    app.add_config_value("course_solutions", "all", "env")
+    app.add_config_value("course_solutions", "all", "env", types=(str, list))
     app.add_directive("run-sheet", RunSheet)
     app.connect("source-read", _show)
     app.connect("doctree-read", _say_minutes)

@@ -30,6 +30,7 @@ BRANCH = "student"                          # of the git repository with the stu
 FOLDER = "jupyter-course"                   # in each zip, and in the home of who opens it on the cluster
 DATED = (2026, 1, 1, 0, 0, 0)               # each file in each zip: the same each time, and not 1980
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s]+)\)")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTE = re.compile(r"(\d+) minutes?\.\s*")
 
 
@@ -48,9 +49,18 @@ def source(cell):
 
 def released(setting, name):
     """Whether the solutions of the notebook `name` are out. setting: "all", "none" or a list of names."""
-    if setting not in ("all", "none") and not (isinstance(setting, list) and all(isinstance(item, str) for item in setting)):
-        raise CourseError(f'course.solutions is {setting!r}; it must be "all", "none", or a list of names of notebooks')
-    return setting == "all" or setting != "none" and name in setting
+    return setting == "all" or isinstance(setting, list) and name in setting
+
+
+def wrong_setting(setting, names) -> str:
+    """What is wrong in the setting which solutions are out, in one sentence; empty if nothing is. names: the course's notebooks."""
+    choices = f'Choose "all", "none", or a list of these: {", ".join(names)}'
+    if setting in ("all", "none"):
+        return ""
+    if not isinstance(setting, list) or not all(isinstance(item, str) for item in setting):
+        return f"course.solutions is {setting!r}. {choices}"
+    unknown = [item for item in setting if item not in names]
+    return f"course.solutions names {unknown[0]!r}, which is no notebook. {choices}" if unknown else ""
 
 
 # ---------------------------------------------------------------- which cells
@@ -62,7 +72,22 @@ def without(notebook, *unwanted):
 
 def page(notebook, with_solutions):
     """What the site shows: outputs, and solutions if they are out."""
-    return without(notebook, "instructor", "hidden-test", *([] if with_solutions else ["solution"]))
+    return still(without(notebook, "instructor", "hidden-test", *([] if with_solutions else ["solution"])))
+
+
+def still(notebook):
+    """The notebook with a sentence in the place of each widget: without a kernel a page shows nothing there."""
+    cells = [cell | {"outputs": [_still(output) for output in cell["outputs"]]} if cell.get("outputs") else cell for cell in notebook["cells"]]
+    return notebook | {"cells": cells}
+
+
+def _still(output: dict) -> dict:
+    if WIDGET not in output.get("data", {}):
+        return output
+    text = "".join(output["data"].get("text/plain", ""))
+    name = re.match(r"\w*", text)[0]
+    sentence = f"*Here stands a widget{f' (`{name}`)' if name else ''}. It needs a kernel: run this notebook in Jupyter.*"
+    return output | {"data": {"text/markdown": sentence, "text/plain": sentence.replace("*", "")}}
 
 
 def student(notebook, site, solved=0):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import formulas
 import sphinx_revealjs
-from editions import CourseError, linked, promise, source, tags
+from editions import CourseError, linked, promise, source, still, tags
 
 OURS = Path(__file__).parent
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static/revealjs"
@@ -95,7 +95,7 @@ def pages(course, site):
     files["slides.css"] += "\n".join(HIGHLIGHT.findall((OURS / "static/guide.css").read_text(encoding="utf-8")))
     for name, notebook in course.items():
         cells = [linked(on_slide(cell, notebook), site, beside=False) | {"metadata": cell["metadata"] | {"slideshow": {"slide_type": kind}}}
-                 for cell, kind in zip(notebook["cells"], types(notebook), strict=True) if kind != "skip"]
+                 for cell, kind in zip(still(notebook)["cells"], types(notebook), strict=True) if kind != "skip"]
         if cells:
             # A file holds each text as a list of lines; nbconvert wants it whole, as a reader of nbformat gives it.
             shown = nbformat.reads(json.dumps(notebook | {"cells": cells}), as_version=4)

@@ -15,9 +15,12 @@ import tomllib
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.parse import urljoin
 
 from browser import address, browser, needs_chromium, page  # noqa: F401  (three are fixtures)
+import classroom
 import editions
 import facts
 import pytest
@@ -128,8 +131,41 @@ def test_solutions_are_released_notebook_by_notebook():
     first, *others = COURSE
     files = editions.published({name: COURSE[name] for name in (first, others[0])}, SITE, FACTS, [first])
     assert f"solutions/{first}.ipynb" in files and f"solutions/{others[0]}.ipynb" not in files
-    with pytest.raises(editions.CourseError, match='"all", "none", or a list'):
-        editions.released("some", first)
+
+
+@pytest.mark.parametrize("setting, says", [
+    ("all", ""), ("none", ""), ([], ""), (list(COURSE)[:2], ""),
+    ("some", "course.solutions is 'some'. Choose"), ([1], "course.solutions is [1]. Choose"), (True, "course.solutions is True. Choose"),
+    (["01-frist-notebook"], "names '01-frist-notebook', which is no notebook. Choose"), ([f"{min(COURSE)}.ipynb"], "is no notebook. Choose")])
+def test_a_wrong_choice_of_solutions_is_told(setting, says):
+    said = editions.wrong_setting(setting, COURSE)
+    assert (says in said and said.endswith(f"a list of these: {', '.join(COURSE)}")) if says else said == ""
+
+
+def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
+    told = []
+    monkeypatch.setattr(classroom.logger, "error", lambda text, *values, location, **_: told.append((location, text % values)))
+    config = SimpleNamespace(course_solutions=["01-frist"], facts_file="triton/facts.toml")
+    classroom._begin(SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub")))
+    [(place, said)] = told
+    line = (runner.ROOT / "triton/facts.toml").read_text().splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
+    assert line.startswith("solutions = ") and said == editions.wrong_setting(["01-frist"], COURSE)
+
+
+def test_sphinx_takes_each_choice_of_solutions_without_a_warning():
+    app = Mock()
+    classroom.setup(app)
+    [value] = [call for call in app.add_config_value.call_args_list if call.args[0] == "course_solutions"]
+    assert value.kwargs["types"] == (str, list), "a list for a str is a warning, and ends the build"
+
+
+def test_in_place_of_a_widget_stands_what_it_is():
+    widget = {"output_type": "display_data", "metadata": {}, "data": {editions.WIDGET: {"model_id": "1f2e"}, "text/plain": ["IntSlider(value=3)"]}}
+    other = {"output_type": "stream", "name": "stdout", "text": ["3\n"]}
+    notebook = {"cells": [{"cell_type": "code", "metadata": {}, "source": "slider", "outputs": [widget, other]}], "metadata": {}}
+    [shown, kept] = editions.page(notebook, True)["cells"][0]["outputs"]
+    assert kept == other and list(shown["data"]) == ["text/markdown", "text/plain"]
+    assert shown["data"]["text/markdown"] == "*Here stands a widget (`IntSlider`). It needs a kernel: run this notebook in Jupyter.*"
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ REMOVE = {"python3": ("import os; os.remove({})", "import shutil; shutil.rmtree(
           "bash": ("rm {}", "rm -r {}")}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _POLL = 0.1  # seconds
-OUTPUT_MB = 1   # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
+OUTPUT_MB = 2   # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
 SENT_MB = 20    # of what a cell sends for it: lines that overwrite each other, pictures that follow each other
 
 

@@ -34,8 +34,9 @@ RECORDS = ROOT / "_build/validated"
 # nbdime has an environment of its own here; a cluster's central one has it too.
 NBDIME = next((place for place in (ROOT / ".venv-nbdime", Path(sys.prefix)) if (place / "bin/nbdiff").exists()), ROOT / ".venv-nbdime")
 NBDIFF = NBDIME / "bin/nbdiff"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 GRACE = 20  # seconds beyond a notebook's own limit until its sandbox is ended from outside
-NOTEBOOK_MB = 3     # of a notebook with its outputs: a reader loads all of it
+NOTEBOOK_MB = 4     # of a notebook with its outputs: a reader loads all of it
 
 
 @dataclass
@@ -146,6 +147,17 @@ def missing(notebook, surroundings):
     return None
 
 
+def too_large(path: Path) -> tuple[str, str] | None:
+    """What to say of a notebook that is larger than a page can be, as (outcome, reason), or None."""
+    size = path.stat().st_size / 1e6
+    if size <= NOTEBOOK_MB:
+        return None
+    cells = [len(json.dumps(cell)) / 1e6 for cell in json.loads(path.read_bytes())["cells"]]
+    largest = max(range(len(cells)), key=cells.__getitem__) if cells else 0
+    where = f": cell {largest + 1} of all cells has {cells[largest]:.1f} MB. Show less there, then make refresh" if cells else ""
+    return "failed", f"it has {size:.1f} MB, and a page can have {NOTEBOOK_MB} MB{where}"
+
+
 @functools.cache
 def _kernels():
     from jupyter_client.kernelspec import KernelSpecManager
@@ -173,7 +185,7 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
 
     waiting = []
     for notebook in notebooks:
-        absent = missing(notebook, surroundings)
+        absent = missing(notebook, surroundings) or too_large(notebook.path)
         if absent:
             finish(Result(notebook.name, *absent))
         else:
@@ -421,8 +433,12 @@ def _with_outputs(notebook: Notebook, found: dict):
 
 
 def _shown(outputs: list) -> list:
-    """What a reader sees of outputs: not by which number a result is called."""
-    return [{key: value for key, value in output.items() if key != "execution_count"} for output in outputs]
+    """What a reader sees of outputs: not by which number a result or a widget is called."""
+    shown = [{key: value for key, value in output.items() if key != "execution_count"} for output in outputs]
+    for output in shown:
+        if "data" in output:    # a widget has another number in each run
+            output["data"] = {kind: value for kind, value in output["data"].items() if kind != WIDGET}
+    return shown
 
 
 def _ask(name):

@@ -49,7 +49,7 @@ def validate(notebooks, report=lambda result: None, resume=False, folder=FOLDER,
 
     resume: gather the run that is in `folder` instead of beginning one.
     """
-    from .runner import Result, missing
+    from .runner import Result, missing, too_large
 
     with _alone(folder):
         left = sorted(path.parent for path in folder.glob("*/state.json"))
@@ -69,7 +69,7 @@ def validate(notebooks, report=lambda result: None, resume=False, folder=FOLDER,
         else:
             ready = []
             for notebook in notebooks:
-                if absent := missing(notebook, surroundings):
+                if absent := missing(notebook, surroundings) or too_large(notebook.path):
                     finish(Result(notebook.name, *absent))
                 else:
                     ready.append(notebook.name)
