@@ -304,11 +304,10 @@ class Visit(Window):
         """Open a page of the hub, or below /user/NAME/ one of a server of that user."""
         self.page.goto((own(path.split("/")[2]) if path.startswith("/user/") else HUB) + path)
 
-    def empty_page(self, origin):
-        """A new page of this window, with nothing in it, that the browser takes for one of `origin`."""
+    def page_of(self, origin):
+        """A new page of this window, of `origin`, that does nothing and forbids nothing: the hub gives it at each name."""
         page = self.context.new_page()
-        page.route(f"{origin}/empty", lambda route: route.fulfill(body="", content_type="text/html"))
-        page.goto(f"{origin}/empty")
+        page.goto(f"{origin}/hub/static/favicon.ico")
         return page
 
     def ask(self, method, path, data=None, base=None):
@@ -318,7 +317,7 @@ class Visit(Window):
         origin = own(base.split("/")[2]) if at_server else HUB
         cookies = self.context.cookies(f"{origin}{base if at_server else '/hub'}/")
         token = next((cookie["value"] for cookie in cookies if cookie["name"].endswith("_xsrf")), "")
-        page = self.empty_page(origin)
+        page = self.page_of(origin)
         answer = page.evaluate(FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)])
         page.close()
         return Answer(**answer)

@@ -72,10 +72,10 @@ def test_a_name_that_the_facts_do_not_have_is_an_error():
 
 
 def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
-    """No VPN, no network for guests, no gateway, no ssh to nodes, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
+    """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
     guide = copy_source(tmp_path / "guide")
     path = guide / "triton/facts.toml"
-    text = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not re.match("(guests|vpn|gateway|node_ssh|matlab|julia) = ", line))
+    text = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not re.match("(guests|vpn|gateway|matlab|julia) = ", line))
     for old, new in (('"triton.aalto.fi"', '"login-1.example.org"'), ('short = "triton"', 'short = "login-1"'),
                      ("https://github.com/AaltoSciComp/triton-jupyter-guide", "https://gitlab.example.org/hpc/docs/guide")):
         text = text.replace(old, new)

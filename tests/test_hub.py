@@ -292,14 +292,16 @@ def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(alice, s
         assert other.ask(method, f"/users/{alice.user}{path}", base="/hub/api").status in (403, 404), (method, path)
     assert triton.run("login", f"ls {FACTS['paths']['home']}/{alice.user}", other.user, check=False).returncode
     token = other.ask("POST", f"/users/{other.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
-    node, port = re.findall(rf"route /\S*{theirs} -> http://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
-    for way in (f"{hub.own(alice.user)}{theirs}", f"http://{node}:{port}{theirs}"):
-        def asked(with_token):
-            look = f"curl --silent --output /dev/null --write-out '%{{http_code}}' --header 'Authorization: token {with_token}' {way}/api/contents"
-            return triton.run("login", look, other.user).stdout
+    node, port = re.findall(rf"route /\S*{theirs} -> https://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
 
-        assert asked(token) in ("403", "404")  # noqa: B023
-        assert asked(server.token) == "200", "that is the way"  # noqa: B023
+    def asked(with_token, way):
+        look = f"curl --silent --insecure --output /dev/null --write-out '%{{http_code}}' --header 'Authorization: token {with_token}' {way}/api/contents"
+        return triton.run("login", look, other.user, check=False).stdout
+
+    assert asked(token, f"{hub.own(alice.user)}{theirs}") in ("403", "404")
+    assert asked(server.token, f"{hub.own(alice.user)}{theirs}") == "200", "that is the way"
+    for scheme in ("http", "https"):
+        assert asked(server.token, f"{scheme}://{node}:{port}{theirs}") == "000", "it speaks with the proxy and the hub alone"
     listed = triton.run(node.split(".")[0], "ls /tmp", other.user).stdout
     begins = next(name for name in listed.split() if name.startswith(f"jupyter-{alice.job()}-"))
     assert triton.run(node.split(".")[0], f"ls /tmp/{begins}", other.user, check=False).returncode
@@ -338,7 +340,7 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     """In the browser of a reader with all logins, at the name of another user: a page there reads nothing, changes nothing, shows nothing."""
     other = visit().user
     theirs, user = hub.own(other), alice.user
-    page = alice.empty_page(theirs)
+    page = alice.page_of(theirs)
     mine = f"{hub.own(user)}/user/{user}"
     attempts = {"read": [f"{mine}/api/contents", f"{mine}/lab", f"{HUB}/hub/home", f"{HUB}/hub/api/user"],
                 "send": [(f"{mine}/api/kernels", '{"name": "python3"}'), (f"{HUB}/hub/api/users/{user}/tokens", "{}"),
@@ -350,6 +352,10 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
                 len(alice.ask("GET", f"/users/{user}/tokens", base="/hub/api").json()["api_tokens"])]
 
     before = state()
+    own = alice.page_of(hub.own(user))
+    listens = {"read": [], "send": [], "listen": attempts["listen"], "show": []}
+    assert own.evaluate(ATTEMPTS, listens) == ["open"], "that is the way"
+    own.close()
     assert page.evaluate(ATTEMPTS, attempts) == [""] * 5
     assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/"] * 2
     assert state()[1:] == before[1:] and len(state()[0]) == len(before[0])
@@ -360,25 +366,34 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     page.close()
 
 
-def test_the_log_has_the_address_that_a_request_comes_from(triton):
+def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
     """And not the one that somebody says in a header, through the proxy or from a compute node."""
     lies = "--header 'X-Real-Ip: 192.0.2.1' --header 'X-Forwarded-For: 192.0.2.2' --silent --output /dev/null"
     mark = f"/hub/no-such-{time.monotonic_ns()}"
     triton.run("laptop", f"curl {lies} {HUB}{mark}")
-    node = triton.nodes[0]
-    triton.run(node, f"curl {lies} http://{FACTS['hosts']['inside']}:8081{mark}")
+    direct = (f"curl --cacert $JUPYTERHUB_SSL_CLIENT_CA --cert $JUPYTERHUB_SSL_CERTFILE --key $JUPYTERHUB_SSL_KEYFILE "
+              f"{lies} https://{FACTS['hosts']['inside']}:8081{mark}")
+    node = kernel.prints(f"import os, subprocess; subprocess.run(\"{direct}\", shell=True); print(os.environ['SLURMD_NODENAME'])")
     addresses = [re.search(r"@([^@)]*)\)", line)[1] for line in hub.log(triton).splitlines() if f"GET {mark}" in line]
     known = {host.name: host.addresses for host in cluster.plan(len(triton.nodes))}
     assert addresses == [known["laptop"]["campus"], known[node]["cluster"]]
 
 
+@pytest.mark.parametrize(("asks", "says"), [(f"[{HUB[8:]!r}], 60", ""), ("['other.example'], 60", "is not for other.example"), ("[], 9999", "ends in 18")])
+def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
+    """In the hub's log, at its start: those between hub, proxy and servers are for five years."""
+    look = f"import pathlib, certificates; print(certificates.faults(pathlib.Path('/var/lib/jupyterhub/tls/hub-internal/hub-internal.crt'), {asks}))"
+    told = as_hub(triton, f'PYTHONPATH=/etc/jupyterhub /opt/jupyterhub/bin/python -c "{look}"').stdout.strip()
+    assert says in told and bool(told) == bool(says), told
+
+
 def test_readers_reach_the_hub_through_the_proxy_alone(triton):
     """The hub's own port answers in the cluster's network, and nowhere else."""
-    look = "curl --silent --max-time 5 --output /dev/null http://{}:8081/hub/api/"
+    look = "curl --silent --insecure --max-time 5 --output /dev/null https://{}:8081/hub/api/"
     address = next(host.addresses["campus"] for host in cluster.plan(1) if host.role == "hub")
     for host, name in (("laptop", FACTS["hosts"]["hub"]), ("login", address), ("hub", "127.0.0.1")):
         assert triton.run(host, look.format(name), check=False).returncode == 7, host
-    assert triton.run(triton.nodes[0], look.format(FACTS["hosts"]["inside"])).returncode == 0, "that is the way"
+    assert triton.run(triton.nodes[0], look.format(FACTS["hosts"]["inside"]), check=False).returncode == 56, "it answers, and wants a certificate"
 
 
 # ---------------------------------------------------------------- what it refuses
@@ -513,13 +528,15 @@ def test_a_server_is_not_named_like_a_command(alice, name):
     assert answer.status == 400 and "Invalid server_name" in answer.text
 
 
-TELL = """import json, os, pathlib, re, urllib.error, urllib.request
+TELL = """import json, os, pathlib, re, ssl, urllib.error, urllib.request
+tls = ssl.create_default_context(cafile=os.environ['JUPYTERHUB_SSL_CLIENT_CA'])
+tls.load_cert_chain(os.environ['JUPYTERHUB_SSL_CERTFILE'], os.environ['JUPYTERHUB_SSL_KEYFILE'])
 port = int(re.search(r':(\\d+)', os.environ['JUPYTERHUB_SERVICE_URL'])[1])
 def tell(data):
     request = urllib.request.Request(os.environ['JUPYTERHUB_API_URL'] + '/batchspawner', json.dumps(data).encode(),
                                      {'Authorization': 'token ' + os.environ['JUPYTERHUB_API_TOKEN'], 'Content-Type': 'application/json'})
     try:
-        return urllib.request.urlopen(request).status
+        return urllib.request.urlopen(request, context=tls).status
     except urllib.error.HTTPError as error:
         return error.code
 """

@@ -1,6 +1,7 @@
 """How a server of JupyterHub ends, what the user is told then, and what ends none: driven from a reader's browser."""
 import re
 import time
+from urllib.parse import urlsplit
 
 from browser import needs_chromium
 import hub
@@ -157,9 +158,14 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
 
 
-def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton):
+def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton, record_property):
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
+    gone = time.monotonic()
+    while f"Removing route /{urlsplit(hub.own(window.user)).netloc}/user/{window.user}\n" not in hub.log(triton, "proxy"):
+        assert time.monotonic() < gone + 15, "the route of a server goes with its job"
+        time.sleep(0.5)
+    record_property("measured", f"a server has ended: {time.monotonic() - gone:.0f} s later the proxy has no route to its port any more")
     assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.says_of_the_end()
     used, until = begun["used"], time.monotonic() + 70      # both are looked at each minute
     while idle := used.ask("GET", "/api/kernels").json() + used.ask("GET", "/api/terminals").json():
@@ -167,6 +173,58 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
         time.sleep(1)
     assert used.job(), "the page is open"
     assert begun["kept"].job() == begun["kept"].job_then, "what its profile never stops"
+
+
+# Runs in a kernel of another user: takes a port, and writes down what it is sent by those who accept its certificate.
+TAKES = """
+import os, socket, ssl, threading
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain(os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"])
+listener, came, got = socket.create_server(("", {port})), [], []
+def take():
+    while True:
+        connection, _ = listener.accept()
+        came.append(1)
+        try:
+            with tls.wrap_socket(connection, server_side=True) as wrapped:
+                if sent := wrapped.recv(100):
+                    got.append(sent.split(b" ")[1])
+                    wrapped.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+        except OSError:
+            pass
+threading.Thread(target=take, daemon=True).start()
+"""
+
+
+def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, triton):
+    """A server has gone, another user's process with a certificate of its own listens at its port, and the proxy still has the route."""
+    node = kernel.prints("import os; print(os.environ['SLURMD_NODENAME'])")
+    others = ",".join(other for other in triton.nodes if other != node)
+    triton.run("ctl", f"scontrol update nodename={others} state=drain reason=test")
+    try:
+        window = visit()
+        window.start(TINY)
+    finally:
+        triton.run("ctl", f"scontrol update nodename={others} state=resume")
+    host, port = re.findall(rf"Route added /\S*/user/{window.user} -> https://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
+    assert host.split(".")[0] == node
+    page = window.page_of(hub.own(window.user))
+    triton.run("hub", "hub-services stop hub")      # so the route stays
+    try:
+        job = window.job()
+        triton.run("login", f"scancel --full --signal=KILL {job}; scancel {job}", window.user)
+        ended(triton, window.user, job)
+        kernel.prints(TAKES.format(port=port))
+        assert page.evaluate(hub.FETCH, ["GET", f"/user/{window.user}/api/contents?secret", "", None])["status"] == 503
+        events = f"{hub.own(window.user).replace('https', 'wss')}/user/{window.user}/api/events/subscribe"
+        page.evaluate("address => new Promise(done => {new WebSocket(address).onclose = done})", events)
+        assert int(kernel.prints("print(len(came))")) >= 2, "the proxy was there, twice"
+        triton.run("login", f"curl --silent --insecure https://{host}:{port}/anybody", check=False)
+        assert kernel.prints("print(got)") == "[b'/anybody']", "who looks at no certificate is taken in"
+    finally:
+        triton.run("hub", "HUB_OPTIONS=--debug hub-services start hub")
+        hub.answers(triton)
+    triton.run("hub", "for i in $(seq 100); do grep -q 'Removing route /[^ ]*/user/" + window.user + "$' /var/log/jupyterhub-proxy.log && exit; sleep 0.2; done; exit 1")
 
 
 # ---------------------------------------------------------------- restarts, after all that a restart would disturb

@@ -442,7 +442,7 @@ WRONG = {
     "too long a name for a socket": (f"XDG_DATA_HOME=$HOME/{'a' * 90} sjupyter --local 2>&1 >/dev/null | tail -n 1 >&2; false", 1, "too long a name for a Unix socket: give --no-socket"),
     "a browser file that cannot be written": ("sjupyter --browser-file=nowhere/open.html", 2, "nowhere/open.html cannot be written: give --browser-file a name in a folder"),
     "a browser file without an address": ("sjupyter --detach --browser-file=open.html", 2, "--browser-file needs the address"),
-    "a socket on a compute node": ("sjupyter --socket", 2, "--socket goes with --local: only an ssh to the compute node itself would reach a socket there"),
+    "a socket on a compute node": ("sjupyter --socket", 2, "--socket goes with --local: a socket is reached by ssh to its own node, and the compute nodes let nobody in"),
     "a job that is cancelled before Jupyter answers": (
         "(until scancel --me --state=running --verbose 2>&1 | grep -q Terminating; do sleep 0.1; done) & sjupyter --env ~/slow", 1, "It was cancelled by "),
     "a job that is cancelled while Jupyter starts": (

@@ -29,6 +29,16 @@ mkdir -m 700 "$own/runtime"
 export JUPYTER_RUNTIME_DIR=$own/runtime
 trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
 
+# With this key the server proves whose it is: see certificates.py.
+mkdir "$own/tls"
+cat > "$own/tls/key.pem" <<'END'
+{{ key }}END
+cat > "$own/tls/cert.pem" <<'END'
+{{ certificate }}END
+cat > "$own/tls/ca.pem" <<'END'
+{{ authorities }}END
+export JUPYTERHUB_SSL_KEYFILE=$own/tls/key.pem JUPYTERHUB_SSL_CERTFILE=$own/tls/cert.pem JUPYTERHUB_SSL_CLIENT_CA=$own/tls/ca.pem
+
 # What the log is not told: these messages name the session, which is as good as a password.
 cat > "$own/jupyter_server_config.py" <<'END'
 import logging

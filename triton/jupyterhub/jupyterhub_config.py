@@ -8,6 +8,7 @@ sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
 from addresses import TrueAddress, inside, own_names  # noqa: E402
 from authenticator import CountingAuthenticator  # noqa: E402
+from certificates import faults  # noqa: E402
 from profile_spawner import Profile, ProfileSpawner  # noqa: E402
 
 try:
@@ -20,8 +21,19 @@ c = get_config()  # noqa: F821
 
 # The hub listens for the proxy and for the servers on the nodes, in the cluster's network; readers reach it through the proxy alone.
 c.JupyterHub.bind_url = f"https://{hosts['hub']}"
-c.JupyterHub.hub_bind_url = f"http://{inside(hosts['inside'])}:8081"
-c.JupyterHub.hub_connect_url = f"http://{hosts['inside']}:8081"
+c.JupyterHub.public_url = f"https://{hosts['hub']}/"
+c.JupyterHub.hub_bind_url = f"https://{inside(hosts['inside'])}:8081"
+c.JupyterHub.hub_connect_url = f"https://{hosts['inside']}:8081"
+
+# All three speak TLS with each other, with certificates of the hub's own authority: see certificates.py. Whoever starts first makes them.
+names = list(dict.fromkeys([hosts["inside"], hosts["hub"], hosts["servers"]]))
+c.JupyterHub.internal_ssl = True
+c.JupyterHub.internal_certs_location = f"{STATE}/tls"
+c.JupyterHub.trusted_alt_names = [f"DNS:{name}" for name in names]
+for certificate, wanted, days in ((STATE / "tls/hub-internal/hub-internal.crt", names, 60), (HERE / "tls/cert.pem", names[1:], 14)):
+    if wrong := faults(certificate, wanted, days):
+        print(f"JupyterHub: {wrong}. README.md says what to do.", file=sys.stderr)
+
 c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"       # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
 if c.JupyterHub.db_url.startswith("sqlite"):
     c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}     # seconds: a backup may hold the file
@@ -80,4 +92,4 @@ c.ProfileSpawner.home_advice = f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows 
 c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60          # one that runs must answer
 c.ProfileSpawner.startup_poll_interval = 0.1       # a look at what is known, no question to Slurm
-c.ProfileSpawner.poll_interval = 15
+c.ProfileSpawner.poll_interval = 5         # the route of a server that has gone goes then; one squeue answers for all

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import clusterfacts  # copied from triton/lib
 import batchspawner.api  # registers the handler that is replaced at the end of this file
-from batchspawner.batchspawner import JobStatus, SlurmSpawner, format_template
+from batchspawner.batchspawner import JobStatus, format_template
+from certificates import KnownByName
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from tornado import web
 from traitlets import Callable, Float, Integer, List, Unicode, default
@@ -162,7 +163,7 @@ class NotStarted(web.HTTPError):
 
 # ---------------------------------------------------------------- the spawner
 
-class ProfileSpawner(SlurmSpawner):
+class ProfileSpawner(KnownByName):
     profiles = List(help="The Profiles that users choose from.").tag(config=True)
     modules = List(help="Modules that the job loads first.").tag(config=True)
     links = List(help="(name, target) of the links in the folder where JupyterLab begins; a target may have shell variables.").tag(config=True)
@@ -256,6 +257,7 @@ class ProfileSpawner(SlurmSpawner):
             "keep": ",".join(sorted(self.get_env())), "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
             "command": shlex.join(self._command()), "options": self.req_options,
             "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
+            "key": self.key, "certificate": self.certificate, "authorities": self.authorities,
         }
         return format_template(self.batch_script, **values)
 
@@ -296,11 +298,11 @@ class ProfileSpawner(SlurmSpawner):
         while not await self._answers():
             await self._still_there()
             if time.monotonic() - began > self.http_timeout:
-                raise NotStarted(f"Server at http://{self.ip}:{self.port or '...'} didn't respond in {self.http_timeout} seconds. "
+                raise NotStarted(f"Server at https://{self.ip}:{self.port or '...'} didn't respond in {self.http_timeout} seconds. "
                                  f"The end of its log may say why: {self.log_name(self.job_id)}")
             await asyncio.sleep(self.startup_poll_interval)
         self.starting = False
-        return f"http://{self.ip}:{self.port}"
+        return f"https://{self.ip}:{self.port}"
 
     async def _still_there(self):
         """The job's status. Raises NotStarted if it ended."""
@@ -311,15 +313,8 @@ class ProfileSpawner(SlurmSpawner):
         return status
 
     async def _answers(self):
-        """Whether the server has told its port and listens there."""
-        if not self.port:
-            return False
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(self.ip, self.port), 2)
-            writer.close()
-            return True
-        except (OSError, asyncio.TimeoutError):
-            return False
+        """Whether the server has told its port and answers there, and no other process."""
+        return bool(self.port and await self.own_answer(self.ip, self.port))
 
     async def stop(self, now=False):
         self.stopping = True
@@ -342,7 +337,7 @@ class ProfileSpawner(SlurmSpawner):
         if not self.job_id:
             return JobStatus.NOTFOUND
         try:
-            job = await self.queue.job(self.job_id, self.poll_interval / 3 if age is None else age)
+            job = await self.queue.job(self.job_id, self.poll_interval if age is None else age)
         except SlurmSilent as error:
             self.log.warning("squeue: %s", error)
             self.job = None

@@ -45,7 +45,7 @@ SCHEMA = {
     "cluster": {"name": "text", "university": "text", "network": "text", "guests": "text", "vpn": "text"},
     "site": {"url": "url", "repository": "repository", "branch": "name", "issues": "url", "report": "report"},
     "hosts": {"login": "host", "short": "host", "hub": "host", "servers": "servers", "inside": "host", "gateway": "host", "domain": "host",
-              "node": "node", "node_ssh": "text"},
+              "node": "node"},
     "proxy": {"port": "port", "pattern": "pattern", "example": "port"},
     "paths": {"home": "path", "scratch": "path", "work": "path", "apps": "path", "jupyter_env": "path", "r_kernel": "path", "user_kernels": "home path"},
     "quota": {"home": "size"},
@@ -55,7 +55,7 @@ SCHEMA = {
     "course": {"profile": "text", "solutions": "solutions"},
     "profiles": {"name": "text", "time": "duration", "slurm_time": "slurm time", "memory": "size", "most": "most", "idle": "idle"},
 }
-OPTIONAL = ("cluster.guests", "cluster.vpn", "hosts.gateway", "hosts.node_ssh", "modules.matlab", "modules.julia")
+OPTIONAL = ("cluster.guests", "cluster.vpn", "hosts.gateway", "modules.matlab", "modules.julia")
 
 
 class FactsError(ValueError):

@@ -1,0 +1,135 @@
+"""A user's server proves with a certificate whose it is, so that nobody else gets what is meant for it.
+
+A server on a shared node is one process among others. Once it has gone, anybody there can take its
+port. So JupyterHub's internal_ssl is on: the hub has an authority of its own, and the proxy, the
+hub and the servers speak to nobody without a certificate of it. JupyterHub would put the name of
+the node into the certificate of a server, and all servers there have that. Here it has the name
+of its user's servers, and no other. The proxy asks for that name: it is the one in the browser.
+"""
+import asyncio
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from batchspawner.batchspawner import SlurmSpawner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jupyterhub.objects import Server
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import fetch, url_path_join
+
+ANSWER_SECONDS = 2
+AUTHORITY = "notebooks-ca"      # JupyterHub's name for the one that signs for users' servers
+USES = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
+    """A new key, and a certificate of it for the host name `name`, as PEM.
+
+    The authority lies in `store`, where internal_ssl has put it. The certificate is good for as
+    long as the authority is. Nothing is written.
+    """
+    folder = store / AUTHORITY
+    authority = x509.load_pem_x509_certificate((folder / f"{AUTHORITY}.crt").read_bytes())
+    signs = serialization.load_pem_private_key((folder / f"{AUTHORITY}.key").read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(authority.not_valid_before_utc)
+        .not_valid_after(authority.not_valid_after_utc)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(USES), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(issuer, critical=False)
+        .sign(signs, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private.decode(), certificate.public_bytes(pem).decode()
+
+
+def faults(path: Path, names: list[str], days: int) -> str:
+    """What is wrong with the certificate in the file `path`, in a sentence; "" if nothing is.
+
+    names: those that it has to have. days: for how many it has to be good. No file is no fault.
+    """
+    if not path.exists():
+        return ""
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    known: list[str] = []
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            known = extension.value.get_values_for_type(x509.DNSName)
+    if missing := sorted(set(names) - set(known)):
+        return f"the certificate {path} is not for {', '.join(missing)}"
+    left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    return f"the certificate {path} ends in {left.days} days" if left.days < days else ""
+
+
+class KnownByName(SlurmSpawner):
+    """A SlurmSpawner whose servers are known by the name of their user, not by that of their node."""
+
+    @property
+    def own_name(self) -> str:
+        """The host name at which the browser finds the server."""
+        return urlsplit(self.public_url).hostname
+
+    async def create_certs(self) -> dict[str, str]:
+        self.key, self.certificate = key_and_certificate(
+            Path(self.internal_certs_location), self.own_name
+        )
+        self.authorities = Path(self.internal_trust_bundles[AUTHORITY]).read_text()
+        return {}
+
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
+        return paths        # the batch script takes them along
+
+    async def own_answer(self, host: str, port: int) -> aiohttp.ClientResponse | None:
+        """The answer of the user's server, if it is that which answers at this port; else None."""
+        prefix = self.server.base_url if self.server else "/"
+        url = url_path_join(f"https://{host}:{port}", prefix, "api")
+        try:
+            return await fetch(
+                url,
+                server_hostname=self.own_name,
+                headers={"Connection": "close"},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
+            )
+        except aiohttp.ClientConnectorCertificateError as error:
+            self.log.warning("Not the server of %s: %s", self._log_name, error)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            self.log.debug("The server of %s does not answer: %s", self._log_name, error)
+        return None
+
+    @property
+    def server(self) -> Server | None:
+        server = super().server
+        if server is not None:
+            server.wait_up = self._wait_up      # its own would ask for the name of the node
+        return server
+
+    @server.setter
+    def server(self, server: Server | None) -> None:
+        Spawner.server.fset(self, server)
+
+    async def _wait_up(self, timeout: float = 10, **_: Any) -> aiohttp.ClientResponse:
+        """As Server.wait_up: the answer of the user's own server; raises TimeoutError."""
+        until = time.monotonic() + timeout
+        while True:
+            if answer := await self.own_answer(self.server.ip, self.server.port):
+                return answer
+            if time.monotonic() > until:
+                raise TimeoutError(f"Server at {self.server.url} didn't respond in {timeout} s")
+            await asyncio.sleep(0.2)
