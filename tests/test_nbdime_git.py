@@ -1073,6 +1073,64 @@ def test_a_merge_of_what_is_no_notebook_keeps_both_sides(repo):
     assert_has_both((repo.path / "nb.ipynb").read_text(), "<<<<<<< ours", "'ours'", "'theirs'")
 
 
+@pytest.fixture
+def shelved(repo, tmp_path):
+    """A repository that stores a pointer in place of a notebook, as one with git-lfs does: the notebook is on a shelf outside."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    repo.git("config", "filter.shelf.clean", f"cat >{shelf}/new; n=$(sha1sum <{shelf}/new | cut -c -40); mv {shelf}/new {shelf}/$n; echo pointer $n")
+    repo.git("config", "filter.shelf.smudge", f"read -r word n; cat {shelf}/$n")
+    repo.git("config", "filter.shelf.required", "true")
+    (repo.path / ".gitattributes").write_text("*.ipynb filter=shelf diff=shelf merge=shelf -text\n")
+    repo.branches(BASE, code("a = 2", "b = 'ours'", "c = 1"), code("a = 1", "b = 'theirs'", "c = 3"))
+    assert repo.git("show", "main:nb.ipynb", "other:nb.ipynb").stdout.count("pointer") == 2
+    return repo
+
+
+def test_notebooks_behind_a_filter_are_merged_and_compared(shelved):
+    done = shelved.git("merge", "other", ok=False)
+    assert "1 conflict, marked with <<<<<<< in the cells" in done.stderr and len(done.stderr.splitlines()) == 1
+    cells = sources(shelved.path / "nb.ipynb")
+    assert_has_both(cells[1], "<<<<<<<", "b = 'ours'", "b = 'theirs'")
+    assert (cells[0], cells[2]) == ("a = 2", "c = 3")
+    shelved.write(nb=code("a = 2", "b = 'both'", "c = 3"))
+    shelved.commit()
+    assert shelved.git("show", "HEAD:nb.ipynb").stdout.startswith("pointer ")
+    shelved.git("checkout", "-q", "other")
+    shelved.git("merge", "-q", "main")
+    assert sources(shelved.path / "nb.ipynb") == ["a = 2", "b = 'both'", "c = 3"]
+    shelved.write(nb=code("a = 2", "b = 'both'", "c = 4"))
+    shown = shelved.readable("diff")
+    assert shown.stderr == "" and "-  c = 3\n+  c = 4" in shown.stdout and "cells/1" not in shown.stdout
+    assert shelved.git("diff").stdout == shelved.git(*NATIVE).stdout != ""
+
+
+@pytest.mark.parametrize("missing", ["filter", "content", "attribute", "nbdime", "storage"])
+def test_what_a_filter_made_of_a_notebook_is_never_merged(shelved, movable, tmp_path, missing):
+    """Marks of a conflict in a pointer make it point nowhere. Both sides stay in the index, the file stays as it is."""
+    if missing == "filter":
+        shelved.git("config", "--remove-section", "filter.shelf")
+    elif missing == "content":
+        shelved.git("config", "filter.shelf.smudge", "false")
+    elif missing == "attribute":
+        shelved.git("rm", "-q", ".gitattributes")
+        shelved.git("commit", "-qm", "no attributes")
+        shelved.git("checkout", "HEAD", "nb.ipynb")
+    elif missing == "nbdime":
+        shelved.nbdime_git("enable", "--prefix", movable)
+        movable.unlink()
+    elif missing == "storage":
+        shelved.git("config", "filter.shelf.clean", "cat")
+    before = (shelved.path / "nb.ipynb").read_bytes()
+    done = shelved.git("merge", "other", ok=False)
+    told = [line for line in done.stderr.splitlines() if line.startswith("nbdime-git") and HINT not in line]
+    assert done.returncode == 1 and len(told) == 1 and told[0].endswith("Take one side: git checkout --ours or --theirs nb.ipynb"), done.stderr
+    assert (shelved.path / "nb.ipynb").read_bytes() == before
+    assert len(shelved.git("ls-files", "-u").stdout.splitlines()) == 3
+    if missing == "filter":
+        assert "so this is git's own diff" in shelved.readable("diff", "main", "other").stderr
+
+
 def test_a_binary_file_stays_a_conflict_with_both_sides_in_the_index(repo):
     for name, content in (("base", ONE), ("ours", TWO), ("theirs", BASE)):
         (repo.path / name).write_bytes(content.encode("utf-16"))
