@@ -5,6 +5,7 @@ Real repositories, a real nbdime: $NBDIME_ENV names its environment, else .venv-
 import json
 import os
 import pty
+import random
 import re
 import shutil
 import signal
@@ -811,6 +812,34 @@ def test_a_file_that_is_no_notebook_is_compared_as_text(repo):
         assert "Traceback" not in shown.stderr
     (repo.path / "nb.ipynb").write_bytes(ONE.encode("utf-16"))
     assert "Binary files" in repo.readable("diff").stdout
+
+
+def large(seed):
+    """A notebook of format 4.4 and 2 MB, with the seed's outputs: nbdime compares each of them with each."""
+    rng = random.Random(seed)
+    outputs = {number: [{"output_type": "stream", "name": "stdout", "text": [f"{rng.random()} {rng.random()}\n" for _ in range(1700)]}]
+               for number in range(24)}
+    notebook = json.loads(code(*(f"run({number})" for number in range(24)), outputs=outputs))
+    for cell in notebook["cells"]:
+        del cell["id"]
+    return json.dumps(notebook | {"nbformat_minor": 4}, indent=1) + "\n"
+
+
+def test_a_large_notebook_is_announced_and_bounded(repo):
+    """nbdime alone takes half a minute without a word: after two seconds a line says what goes on, and git's own way ends it."""
+    repo.branches(large(1), large(2), large(3))
+    env = repo.env | {"NBDIME_GIT_READABLE": "1", "NBDIME_GIT_SECONDS": "3"}
+    for command in (["diff", "main", "other"], ["merge", "other"]):
+        done = repo.git(*command, env=env, ok=False, timeout=40)
+        first, second = done.stderr.splitlines()[:2]
+        assert first == "nbdime-git: nb.ipynb is large: its cells are compared, for at most 3 s"
+        assert second == f"nbdime-git: nb.ipynb takes nbdime more than 3 s; NBDIME_GIT_SECONDS=30 gives it more. This is git's own {command[0]}"
+        if command[0] == "diff":
+            assert done.stdout == repo.git(*NATIVE, "main", "other").stdout
+    text = (repo.path / "nb.ipynb").read_text()
+    for side in ("main", "other"):
+        lines = set(repo.git("show", f"{side}:nb.ipynb").stdout.splitlines())
+        assert not {line.rstrip(",") for line in lines} - {line.rstrip(",") for line in text.splitlines()}, f"lines of {side} were lost"
 
 
 def test_a_reader_that_goes_away_is_no_error(repo):
