@@ -39,6 +39,38 @@ def test_it_says_what_it_means_that_all_servers_have_one_name():
     assert re.search("whoever opens a link to another user's server .*Administrators: give each user a name", told[0][0]) and told[1] == []
 
 
+TWO = ["numpy>=2", "tidy"]
+
+
+@pytest.mark.parametrize("content, expected", [
+    (b"", []),
+    ("numpy>=2\r\ntidy\r\n".encode("utf-16"), TWO),
+    ("numpy>=2\ntidy".encode("utf-16-le"), TWO),
+    (b"\xfe\xff" + "numpy>=2\ntidy".encode("utf-16-be"), TWO),
+    (b"\xef\xbb\xbfnumpy>=2\ntidy\n", TWO),
+    ("# für alle\nnumpy>=2\ntidy\n".encode("latin-1"), TWO),
+    (b"numpy>=2 --hash=sha256:0a \\\n  --hash=sha256:0b\n--only-binary :all:\ntidy # why\n", TWO),
+    (b"https://example.org/a.whl\ngit+https://example.org/b#egg=numpy\n./here\ntidy @ https://example.org/t.whl", ["numpy", "tidy @ https://example.org/t.whl"]),
+    (b"-r more.txt\n-c limits.txt\n--requirement=requirements.txt\nnumpy>=2", TWO),
+    (b"numpy; extra == 'all'\ntidy; python_version < '3'", ["numpy; extra == 'all'", "tidy; python_version < '3'"]),
+    (b"-r absent.txt\nnumpy", "absent.txt cannot be read: No such file or directory"),
+    ("folder", "requirements.txt cannot be read: Is a directory"),
+    (None, []),
+], ids=["empty", "PowerShell", "no mark", "big endian", "Notepad", "latin-1", "hashes", "addresses", "other files", "markers", "absent file", "folder", "none"])
+def test_requirements_are_read_whatever_wrote_them(tmp_path, content, expected):
+    """In UTF-16 and in every form that pip takes; what cannot be read is told in one sentence."""
+    module, file = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check")), tmp_path / "requirements.txt"
+    (tmp_path / "more.txt").write_text("tidy\n")
+    if content == "folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_bytes(content)
+    try:
+        assert module["requirements"](file) == expected
+    except module["Problem"] as problem:
+        assert str(problem) == f"{tmp_path}/{expected}"
+
+
 def wrong(found):
     return {about for about, finding in found.items() if finding["good"] is False}
 
@@ -86,7 +118,7 @@ def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     name = reserve(user, "c1")
     lib = f"{FACTS['paths']['home']}/{user}/lib"
     triton.run("login", f"mkdir -p data {lib}/numpy-1.0.dist-info; touch data/daylight.csv; printf 'Name: numpy\\nVersion: 1.0\\n' > {lib}/numpy-1.0.dist-info/METADATA;"
-               "printf 'numpy>=2  # arrays\\nnotapackage\\nno package\\n' > requirements.txt; echo '{' > broken.ipynb", user)
+               "printf 'numpy>=2  # arrays\\nnotapackage\\nno package\\n' | iconv -t UTF-16 > requirements.txt; echo '{' > broken.ipynb", user)
     triton.write("login", "~/absent.ipynb", notebook(["1"], "absent"), user)
     triton.write("login", "~/python.ipynb", notebook(["1"]), user)
     found = check(triton, user, f"--partition nowhere --reservation {name}x", "export PYTHONPATH=~/lib; srun --mem=1G --quiet")
