@@ -260,6 +260,7 @@ def data_files(folder=NOTEBOOKS):
 
 def student_files(course, site, values):
     """{path: text or bytes} of the student edition of the notebooks `course`, with what lies in notebooks/student."""
+    values = values | {"course": values.get("course", {}) | {"notebooks": "/".join(course)}}
     files = {path.name: facts.substitute(path.read_text(encoding="utf-8"), values)[0] for path in sorted(STUDENT.iterdir()) if path.is_file()}
     return readable(files) | {f"{name}.ipynb": ipynb(student(notebook, site)) for name, notebook in course.items()} | data_files()
 

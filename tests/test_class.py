@@ -513,12 +513,37 @@ def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_writt
     assert run("01", "3").returncode == 0 and (folder / f"{name}-mine-2.ipynb").exists() and (folder / f"{name}-mine-1.ipynb").read_text() == "mine"
 
 
+@pytest.mark.parametrize("argument", ["1", "01-first-notebook", "01-first-notebook.ipynb", "my course/01-first-notebook.ipynb", "01-f"])
+def test_catching_up_finds_the_notebook_beside_copies_of_it(desk, argument):
+    """JupyterLab's Duplicate makes NAME-Copy1, and whoever has removed a notebook gets it again."""
+    run, folder = desk
+    path = folder / "01-first-notebook.ipynb"
+    copy = path.rename(folder / "01-first-notebook-Copy1.ipynb")
+    (folder / "01-f own notes.ipynb").write_text("")
+    mine = copy.read_bytes()
+    done = run(argument, "2")
+    assert done.returncode == 0 and "You had none here" in done.stdout, done.stderr
+    assert json.loads(path.read_text(encoding="utf-8")) == editions.student(COURSE[path.stem], SITE, 2)
+    done = run(argument, "1")
+    assert done.returncode == 0 and "01-first-notebook-mine-1.ipynb" in done.stdout and copy.read_bytes() == mine
+
+
+def test_catching_up_takes_a_name_with_spaces(desk):
+    run, folder = desk
+    program, name = folder / "catch_up.py", "10 Ärger mit Daten"
+    program.write_text(program.read_text(encoding="utf-8").replace('"01-first-notebook/', f'"{name}/01-first-notebook/'), encoding="utf-8")
+    (folder.parent / f"served/after/{name}-1.ipynb").write_text("{}")
+    assert run(name, "1").returncode == 0 and (folder / f"{name}.ipynb").read_text() == "{}"
+
+
 @pytest.mark.parametrize("arguments, status, said", [
     (("01", "0"), 2, "The first exercise is 1"),
     (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
     (("09", "1"), 1, "are not released yet"),
-    (("0", "1"), 2, "must be the beginning of one notebook's name"),
-    (("99", "1"), 2, "there is: none"),
+    (("0", "1"), 2, "There are: 01-first-notebook, 02-"),
+    (("99", "1"), 2, "There are: 01-first-notebook, "),
+    (("", "1"), 2, "must be the name of one notebook"),
+    (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
 ])
 def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, arguments, status, said):
     run, folder = desk
