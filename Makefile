@@ -52,17 +52,17 @@ serve: .venv  ## show on http://localhost:8000, and build each change in less th
 	@PYTHONNOUSERSITE=1 .venv/bin/python _ext/serve.py $(or $(PORT),8000)
 
 notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
-	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $(NB)
+	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $${NB:+--nb "$$NB"}
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 	@$(RUN) -m course.pairs sync $${NB:+--nb "$$NB"} $${FROM:+--from "$$FROM"} notebooks
 
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
-	@$(RUN) -m course.runner refresh $(NB)
+	@$(RUN) -m course.runner refresh $${NB:+--nb "$$NB"}
 
 bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed
 	@$(if $(NB),,echo 'Which notebook? make bisect NB=01-first-notebook' >&2; exit 2)
-	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) $(NB)
+	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) "$$NB"
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml

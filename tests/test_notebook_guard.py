@@ -98,6 +98,7 @@ CASES = {
     "writes_outside_its_folder": Case([FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")], "Read-only file system", marks=(needs_sandbox,)),
     "writes_into_the_machines_tmp": Case([FINE, cell("open('/tmp/stray-of-the-course', 'w')")], "Read-only file system", marks=(needs_sandbox,)),
     "leaves_a_file": Case([cell("open('stray', 'w').close()"), FINE], "stray was left by cell 1. In the last cell remove it: import os; os.remove('stray')"),
+    "leaves_a_full_folder": Case([cell("import pathlib\npathlib.Path('a/b').mkdir(parents=True)\npathlib.Path('a/b/c').touch()"), FINE], "shutil.rmtree('a')"),
     "leaves_a_folder_in_the_home": Case([cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE], "import shutil; shutil.rmtree('../home/stray')"),
     "changes_its_data": Case([cell("open('data.txt', 'a').write('more')", new_output("execute_result", data={"text/plain": "4"})), FINE],
                              "data.txt was changed by cell 1"),
@@ -108,7 +109,7 @@ CASES = {
     "undeclared": Case([FINE], "declares no course", at=0, metadata={"course": None}),
     "unknown_need": Case([FINE], "'quantum'", at=0, metadata={"course": {"needs": ["quantum"], "seconds": 60, "memory_mb": 500}}),
     "kernel_is_not_installed": Case([FINE], "'python2'", at=0, metadata={"kernelspec": {"name": "python2", "display_name": "Python 2"}}),
-    "no_cells": Case([], "no cell was validated", at=0),
+    "no_cells": Case([], "has no code cell, so there is nothing to run", at=0),
     # and what is right passes
     "passes_fine": Case([FINE, cell("print(1 + 1)", stream("2\n"))]),
     "passes_the_same_image": Case([cell(shows(picture(0)), image_output(picture(0)))]),

@@ -1,9 +1,14 @@
 """`make refresh` keeps new outputs only if a second run repeats them, and shows what changed."""
 import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
 
 import nbformat
 import pytest
-from course import pairs, runner, sandbox
+from course import halves, pairs, runner, sandbox
 from nbformat.v4 import new_code_cell, new_notebook
 
 # What a notebook prints without a thought, in which an address or a folder stands. Each is a cell.
@@ -81,7 +86,8 @@ def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, cap
     assert runner.refresh([stored]), capfd.readouterr().err
     text = stored.path.read_text()
     assert "/notebooks-" not in text and str(runner.ROOT) not in text and "/home/username/jupyter-course" in text
-    assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_text() == text
+    assert runner.refresh(runner.load(folder=stored.folder))
+    assert json.loads(stored.path.read_text())["cells"] == json.loads(text)["cells"]
 
 
 def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(notebook, monkeypatch, capsys):
@@ -142,5 +148,87 @@ def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(noteboo
         del cell["id"]
     stored.path.write_text(json.dumps(old | {"nbformat_minor": 4}))
     [problem] = pairs.check(stored.folder)
-    assert "ids are missing" in problem.message and problem.repair == "make refresh NB=x"
+    assert "ids are missing" in problem.message
     assert runner.refresh([stored]) and not pairs.check(stored.folder)
+
+
+# ---- the commands that our messages tell people to type
+
+ODD = "2 über's"     # a blank, an accent, a quote
+
+
+def make(*arguments, folder, **variables):
+    """Run make in a checkout whose environments are ours; variables as they are typed on its command line."""
+    made = [f"--assume-old={name}/.made" for name in (".venv", ".venv-nbdime")]
+    return subprocess.run(["make", *made, *arguments, *(f"{key}={value}" for key, value in variables.items())], cwd=folder, capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))})
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what the tasks of make for notebooks need, with one notebook that was never run, and one with an odd name."""
+    folder = tmp_path_factory.mktemp("a checkout")
+    for name in ("Makefile", "requirements.txt", "triton/facts.toml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(runner.ROOT / name, folder / name)
+    shutil.copytree(runner.ROOT / "tests/course", folder / "tests/course")
+    for name in (".venv", ".venv-nbdime"):
+        (folder / name).symlink_to(runner.ROOT / name)
+    (folder / "notebooks").mkdir()
+    shutil.copy2(runner.NOTEBOOKS / "jupytext.toml", folder / "notebooks")
+    for name in ("1", ODD):
+        pairs.write_ipynb(new_notebook(cells=[new_code_cell("print(1)")], metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 60, "memory_mb": 500}}), folder / f"notebooks/{name}.ipynb")
+    assert make("sync", folder=folder).returncode == 0
+    return folder
+
+
+def remedy(text):
+    """The arguments of the first command of make in a message, as a shell gives them."""
+    return shlex.split(re.search(r"make ((?:sync|refresh|notebooks)\b(?: \w+=(?:'(?:[^']|'\"'\"')*'|[^\s';]+))*)", text)[1])
+
+
+def test_each_remedy_that_is_printed_cures(checkout):
+    """A pair that differs, and outputs that are old, of a notebook with an odd name: what make says is typed as it stands."""
+    md = checkout / f"notebooks/{ODD}.md"
+    md.write_text(md.read_text().replace("print(1)", "print(2)"))
+    refused = make("refresh", folder=checkout, NB=ODD)
+    assert "its halves differ" in refused.stderr
+    synced = make(*remedy(refused.stderr), folder=checkout)
+    assert synced.returncode == 0, synced.stdout + synced.stderr
+    failed = make("notebooks", folder=checkout, NB=ODD)
+    assert "never executed" in failed.stdout and failed.returncode
+    told = make(*remedy(failed.stdout), folder=checkout)     # without a name: what failed in the last run
+    assert f"{ODD}: refreshed" in told.stdout, told.stdout + told.stderr
+    passed = make("notebooks", folder=checkout, NB=f"{ODD} 1")
+    assert f"passed  {ODD}" in passed.stdout and "1 passed, 1 failed" in passed.stdout
+
+
+@pytest.mark.parametrize("kernel, source", [
+    ("python3", "open('a b', 'w').close()"), ("python3", "import os; os.makedirs('a/b')"),
+    ("ir", "cat('x', file = 'a b')"), ("bash", "mkdir -p 'a b/c'")])
+def test_the_line_that_removes_what_is_left_does_so(kernel, source, notebook, capfd):
+    if kernel not in runner._kernels():
+        pytest.skip(f"{kernel} is not here")
+    stored = notebook(source, kernel=kernel)
+    assert not runner.refresh([stored])
+    lines = re.findall(r"In the last cell remove it: (.*)", capfd.readouterr().err)
+    whole = nbformat.read(stored.path, 4)
+    whole.cells.append(new_code_cell(lines[0]))
+    pairs.write_ipynb(whole, stored.path)
+    assert runner.refresh(runner.load(folder=stored.folder)), capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text, names", [
+    ("a", ["a"]), ("a b", ["a", "b"]), ("my notebook", ["my notebook"]), ("a my notebook b", ["a", "my notebook", "b"]),
+    (" notebooks/a.ipynb  b.md ", ["notebooks/a.ipynb", "b.md"]), ("notebooks/my notebook.md", ["notebooks/my notebook.md"]), ("", [])])
+def test_a_name_may_have_a_blank(text, names):
+    assert runner.named(text, [halves.Pair(name, None, None) for name in ("a", "b", "my notebook", "my")]) == names
+
+
+def test_a_name_is_found_in_both_forms_of_its_accents(notebook):
+    stored = notebook("print(1)")
+    stored.path.rename(stored.folder / "u\u0308ben.ipynb")
+    [found] = runner.load(["notebooks/\u00fcben.md"], stored.folder)
+    assert found.name == "u\u0308ben"

@@ -137,7 +137,8 @@ class Guard:
         for path in set(self.changes) - set(gone) - {path for path, _ in changed}:
             del self.changes[path]
         if item is item.session.items[-1] and not self.stopped:
-            problems += [self._left(item, path, cell, path in gone) for path, cell in sorted(self.changes.items())]
+            problems += [self._left(item, path, cell, path in gone) for path, cell in sorted(self.changes.items())
+                         if os.path.dirname(path) not in self.changes]
         return problems
 
     def _left(self, item, path: str, cell: int, gone: bool) -> str:
@@ -174,9 +175,9 @@ class Guard:
         except psutil.NoSuchProcess:
             pass
         if self.peak_mb > self.memory_mb:
-            raise _Stopped(f"took {self.peak_mb:.0f} MB; the notebook declares memory_mb: {self.memory_mb}")
+            raise _Stopped(f"took {self.peak_mb:.0f} MB; the notebook declares memory_mb: {self.memory_mb}. Take less, or declare more")
         if time.monotonic() - self.started > self.seconds:
-            raise _Stopped(f"the notebook's limit was reached here; it declares seconds: {self.seconds}")
+            raise _Stopped(f"the notebook's limit was reached here; it declares seconds: {self.seconds}. Take less, or declare more")
 
 
 class _Outputs:

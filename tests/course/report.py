@@ -67,7 +67,8 @@ def describe(result):
     if result.reason:
         line += f"  {result.reason}"
     for number, text in result.problems:
-        line += f"\n    notebooks/{result.name}.md:{number}: " + text.replace("\n", "\n        ")
+        place = f"{result.name}.md:{number}" if number else f"{result.name}.ipynb"
+        line += f"\n    notebooks/{place}: " + text.replace("\n", "\n        ")
     return line
 
 

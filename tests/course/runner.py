@@ -16,6 +16,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import sys
 import tempfile
@@ -110,18 +111,33 @@ def memory_mb():
 
 def load(names=(), folder=NOTEBOOKS):
     """Return the Notebooks called `names`, all if there are none; ValueError names one that does not exist."""
-    found = {pair.name: pair.ipynb for pair in halves.find(folder) if pair.ipynb}
+    pairs = [pair for pair in halves.find(folder) if pair.ipynb]
+    found = {pair.name: pair.ipynb for pair in pairs}
+    names = [next((pair.name for pair in halves.called(pairs, name)), name) for name in names]
     unknown = set(names) - set(found)
     if unknown:
         raise ValueError(f"there is no notebook {unknown.pop()} in {folder.name}/; there are: {', '.join(sorted(found))}")
     notebooks = []
     for name in names or sorted(found):
         try:
-            metadata = json.loads(found[name].read_bytes())["metadata"] | {}
+            stored = json.loads(found[name].read_bytes())
+            metadata = stored["metadata"] | {}
+            if not any(cell["cell_type"] == "code" for cell in stored["cells"]):
+                metadata["empty"] = True
         except (OSError, ValueError, KeyError, TypeError) as error:  # the pair check explains it
             metadata = {"broken": f"{type(error).__name__}: {error}".splitlines()[0]}
         notebooks.append(Notebook(name, found[name], Path(folder), metadata))
     return notebooks
+
+
+def named(text: str, pairs: list[halves.Pair]) -> list[str]:
+    """The names in a text that has blanks between them: as many words as make a name of one of `pairs` are one."""
+    words, names = [word for word in text.split(" ") if word], []
+    while words:
+        first = next((count for count in range(len(words), 1, -1) if halves.called(pairs, " ".join(words[:count]))), 1)
+        names.append(" ".join(words[:first]))
+        words = words[first:]
+    return names
 
 
 def missing(notebook, surroundings):
@@ -137,6 +153,8 @@ def missing(notebook, surroundings):
         present, remedy = NEEDS[need]
         if not present():
             return "skipped", f"{need} is not here: {remedy}"
+    if "empty" in notebook.metadata:
+        return "failed", "it has no code cell, so there is nothing to run: give it one, or write it as a page of the guide, an .rst file"
     kernel = notebook.metadata.get("kernelspec", {}).get("name")
     if kernel not in _kernels():
         return "failed", f"its kernel {kernel!r} is not here; there are: {', '.join(sorted(_kernels()))}"
@@ -352,7 +370,7 @@ def _refresh(notebook: Notebook, surroundings: changes.Surroundings, accept) -> 
 
     absent = missing(notebook, surroundings)
     if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
-        absent = "failed", f"its halves differ: make sync NB={notebook.name}"
+        absent = "failed", f"its halves differ: make sync NB={shlex.quote(notebook.name)}"
     if absent:
         return _not_refreshed(notebook, f": {absent[1]}")
     try:
@@ -452,16 +470,18 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="course.runner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["validate", "refresh"])
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--nb", default="", metavar="'NAME ...'", help="more names in one text, as a make variable has them")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     parser.add_argument("--changed", action="store_true", help="run only what something changed for since it passed")
     parser.add_argument("--explain", action="store_true", help="say why each runs, or does not")
     parser.add_argument("--on", choices=["slurm"], help="run them as jobs (see slurm.py)")
     parser.add_argument("--resume", action="store_true", help="gather the jobs of a run whose terminal has ended")
     options = parser.parse_intermixed_args(arguments)
+    options.names += named(options.nb, halves.find(NOTEBOOKS) if options.nb else [])
     if options.resume and (options.names or not options.on):
         parser.exit(2, "--resume gathers all of the run that is there: make notebooks ON=slurm RESUME=1, without NB\n")
     try:
-        notebooks = load([name.removesuffix(".ipynb").removesuffix(".md").removeprefix("notebooks/") for name in options.names])
+        notebooks = load(options.names)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     if options.task == "refresh":
