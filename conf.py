@@ -76,7 +76,6 @@ html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
 html_js_files = ["guide.js", "present.js"]
-html_permalinks_icon = "#"
 html_additional_pages = {"search": "search.html"}
 # Who searches has a problem, and is not looking for the code of an exercise.
 search_weights = {"triton/apps/jupyter/faq#*": 2, "notebooks/*#exercise-*": 0.5, "notebooks/teaching#run-sheet-*": 0.5}

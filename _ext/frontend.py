@@ -19,6 +19,9 @@ from PIL import Image
 
 OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
+# The theme draws signs with letters of its icon font, which are not loaded: a rule that draws one, and what names the font.
+ICON_RULE = re.compile(r'[^{}]*{content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])"}')
+ICON = re.compile(r'content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])";?|font(?:-family)?:[^;{}]*FontAwesome;?')
 PROMPT = re.compile(r'<span class="gp">\w+@([\w-]+):')
 # What only some pages need, by a part of the file's name, and what in a page needs it.
 WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts',
@@ -45,7 +48,9 @@ def bundle(app, paths, suffix):
     texts = []
     for path in paths:
         path = path.split("?")[0]
-        text = WEB_FONT.sub("", source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(encoding="utf-8"))
+        text = source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(encoding="utf-8")
+        for unused in (WEB_FONT, ICON_RULE, ICON) if suffix == "css" else ():
+            text = unused.sub("", text)
         texts.append(f"@layer theme {{ {text} }}" if suffix == "css" and "guide" not in path else text)
     whole = "\n".join(texts).encode()
     target = Path(app.outdir) / f"_static/page-{hashlib.sha256(whole).hexdigest()[:10]}.{suffix}"
@@ -129,10 +134,15 @@ def tidy(app, error):
             shutil.rmtree(Path(app.outdir) / fonts, ignore_errors=True)
 
 
+def _permalink(app):
+    app.config.html_permalinks_icon = "#"       # the theme has set a letter of its icon font, whatever conf.py says
+
+
 def setup(app):
     app.add_config_value("frontend_hosts", {}, "html")
     app.config.templates_path.append(str(OURS / "templates"))
     menus = {}
+    app.connect("builder-inited", _permalink)
     app.connect("env-updated", lambda app, env: menus.clear())
     app.connect("html-page-context", functools.partial(context, menus=menus), priority=900)
     app.connect("build-finished", tidy)

@@ -1,5 +1,6 @@
 """Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark; each type of page, in a browser."""
 import gzip
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -61,6 +62,30 @@ def test_axe_finds_nothing_on_any_other_page_either_and_nothing_but_code_and_tab
 def test_a_plot_has_white_paper_on_light_and_on_dark_pages(scheme, page):
     plots = page("notebooks/07-measure.html", color_scheme=scheme).locator(".cell_output img")
     assert plots.count() and {plot.evaluate("plot => getComputedStyle(plot).backgroundColor") for plot in plots.all()} == {"rgb(255, 255, 255)"}
+
+
+def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
+    """Icon fonts use the private use areas: no page, style sheet or script of ours has a letter from there, in whatever state it would show."""
+    private = re.compile(r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};|family:[^;}]*FontAwesome", re.IGNORECASE)
+    files = [*html_pages(site), *site.glob("_static/page-*.*"), *site.glob("course/slides/**/*.css")]
+    wrong = [(path.relative_to(site).as_posix(), path.read_text(encoding="utf-8")[found.start() - 60:found.end()])
+             for path in files for found in [private.search(path.read_text(encoding="utf-8"))] if found]
+    assert len(files) > 40 and not wrong, wrong
+
+
+@pytest.mark.parametrize("name", TYPES[1:5])
+def test_each_sign_before_or_behind_an_element_can_be_read(name, page):
+    """What a browser draws with ::before and ::after, and the permalink that a heading shows under the mouse."""
+    opened = page(name)
+    drawn = opened.evaluate("""() => [...document.querySelectorAll("*")].flatMap(element => ["::before", "::after", "::marker"]
+        .map(place => getComputedStyle(element, place)).filter(style => !["none", "normal"].includes(style.content) && /[\\ue000-\\uf8ff]/.test(style.content))
+        .map(style => `${element.className} ${style.content}`))""")
+    assert drawn == []
+    heading = opened.locator("h1").first
+    heading.hover()
+    link = heading.locator("a.headerlink")
+    assert link.inner_text() == "#" and link.evaluate("link => getComputedStyle(link).opacity") == "1"
+    assert "FontAwesome" not in link.evaluate("link => getComputedStyle(link).fontFamily")
 
 
 @pytest.mark.parametrize("name", TYPES)
