@@ -20,7 +20,6 @@ try:
     _facts = clusterfacts.load(ROOT / "triton/facts.toml")
 except clusterfacts.FactsError as error:
     raise ConfigError(str(error)) from None
-_owner, _name = urlparse(_facts["site"]["repository"]).path.strip("/").rsplit("/", 1)     # of GitLab, an owner may be a group in a group
 
 project = f"Jupyter on {_facts['cluster']['name']}"
 author = f"{_facts['cluster']['university']} Science-IT and contributors"
@@ -35,6 +34,7 @@ extensions = [
     "proof",
     "formulas",
     "frontend",
+    "page_text",
     "screenshots",
     "site_search",
     "plain",
@@ -50,6 +50,8 @@ extensions = [
 ]
 facts_file = "triton/facts.toml"
 facts_optional = clusterfacts.OPTIONAL
+proof_exceptions = {"Code that is shown and not run": "tests/test_console_blocks.toml", "Names that are not looked up": "tests/literals.toml",
+                    "Programs of which the small cluster has only a stand-in": "tests/cluster/stand-ins.toml"}
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
@@ -108,14 +110,10 @@ frontend_hosts = {
     _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
     "laptop": "your computer", "outside": "your computer, elsewhere",
 }
+frontend_repository, frontend_branch = _facts["site"]["repository"], _facts["site"]["branch"]
 html_last_updated_fmt = "%Y-%m-%d"
 html_theme_options = {"navigation_depth": 3, "titles_only": True, "prev_next_buttons_location": "bottom", "style_external_links": True}
 html_context = {
-    "display_github": True,
-    "github_user": _owner,
-    "github_repo": _name,
-    "github_version": _facts["site"]["branch"],
-    "conf_py_path": "/",
     "report_address": _facts["site"]["issues"] + _facts["site"]["report"],
 }
 

@@ -20,7 +20,7 @@ from sphinx.transforms.post_transforms.images import ImageConverter
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {".epub": "EPUB", ".pdf": "PDF"}
 # What a book needs of the extensions of a site: none of what is for the eye on a screen, or for programs.
-NOT_IN_A_BOOK = {"frontend", "site_search", "plain", "notfound.extension", "sphinx_copybutton", "sphinx_last_updated_by_git", "sphinx_reredirects",
+NOT_IN_A_BOOK = {"frontend", "page_text", "site_search", "plain", "notfound.extension", "sphinx_copybutton", "sphinx_last_updated_by_git", "sphinx_reredirects",
                  "sphinx_sitemap", "sphinxext.opengraph"}
 FOOT = '<p style="font: 8pt system-ui; width: 100%; text-align: center; color: #575757"><span class="pageNumber"></span></p>'
 

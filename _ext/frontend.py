@@ -3,6 +3,7 @@
 Each page has one style sheet and one script, of what this page needs. The theme's own style sheet stands in a layer below ours, so
 that a rule of ours wins without a fight, and without its web fonts. What scrolls sideways can be reached by keyboard.
 
+`frontend_repository`, `frontend_branch`: where the sources of pages are edited, on GitHub, Gitea or a GitLab of whatever name.
 `frontend_hosts`: what a console block says of the computer on which it is typed, by the host in its first prompt.
 """
 import functools
@@ -14,6 +15,7 @@ import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote, urlparse
 
 from PIL import Image
 
@@ -115,6 +117,23 @@ def menu(app, menus, name, made, **options):
     return text if count == 1 else made(**options)
 
 
+def edit_address(repository: str, branch: str, path: str) -> str:
+    """The address at which the file `path` of a repository is edited in the browser."""
+    host = urlparse(repository).hostname or ""
+    form = "edit" if "github" in host else "_edit" if re.search("gitea|forgejo|codeberg", host) else "-/edit"
+    return f"{repository.removesuffix('/').removesuffix('.git')}/{form}/{quote(branch)}/{quote(path)}"
+
+
+def edited(app, name: str) -> str:
+    """The address at which people edit the source of a page, of a notebook the half that is text; "" for a page without a source of its own."""
+    if name not in app.env.found_docs or not app.config.frontend_repository:
+        return ""
+    path = Path(app.env.doc2path(name))
+    text = path.with_suffix(".md")
+    source = text if path.suffix == ".ipynb" and text.exists() else path
+    return edit_address(app.config.frontend_repository, app.config.frontend_branch, source.relative_to(app.srcdir).as_posix())
+
+
 def context(app, name, template, context, doctree, menus):
     """Give the templates the page's one style sheet and one script, and a quick list of all pages."""
     if app.builder.format != "html":
@@ -124,6 +143,7 @@ def context(app, name, template, context, doctree, menus):
     for kind, suffix in (("css", "css"), ("script", "js")):
         paths = [str(getattr(file, "filename", file)) for file in context[f"{kind}_files"]]
         context[f"frontend_{suffix}"] = bundle(app, [path for path in paths if wanted(path, body)], suffix)
+    context["edit"] = edited(app, name)
     context["toctree"] = functools.partial(menu, app, menus, name, context["toctree"])
 
 
@@ -140,6 +160,8 @@ def _permalink(app):
 
 def setup(app):
     app.add_config_value("frontend_hosts", {}, "html")
+    app.add_config_value("frontend_repository", "", "html")
+    app.add_config_value("frontend_branch", "main", "html")
     app.config.templates_path.append(str(OURS / "templates"))
     menus = {}
     app.connect("builder-inited", _permalink)

@@ -6,12 +6,12 @@ import posixpath
 import re
 from pathlib import Path
 
-from docutils import nodes
 from html_to_markdown import convert
+from page_text import text_of
 from sphinx import addnodes
 
 # What a page has for the eye and the mouse only.
-WITHOUT = re.compile(r'<a class="headerlink".*?</a>|<a class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>', re.DOTALL)
+WITHOUT = re.compile(r'<a class="headerlink".*?</a>|<a [^>]*class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>', re.DOTALL)
 CODE = re.compile(r'<div class="highlight-(\w+)[^>]*>\s*<div class="highlight">(?:<button.*?</button>)?\s*<pre[^>]*>(.*?)</pre>\s*</div>\s*</div>', re.DOTALL)
 TAB = re.compile(r"<label\b[^>]*>(.*?)</label>", re.DOTALL)
 SOLUTION = re.compile(r"<summary\b.*?</summary>", re.DOTALL)
@@ -43,26 +43,16 @@ def write(app, name, template, context, doctree):
     context["markdown"] = f"{Path(name).name}.html.md"
 
 
-def about(doctree):
-    """The first whole sentence of a page."""
-    texts = (" ".join(node.astext().split()) for node in doctree.findall(nodes.paragraph) if "notebook-facts" not in node["classes"])
-    return next((found[0] for text in texts if (found := re.match(r"[A-Z].*?[.](?=\s|$)", text))), "")
-
-
-def keep(app, doctree):
-    app.env.metadata[app.env.docname]["about"] = about(doctree)
-
-
 def listed(app, error):
     """Write llms.txt: what the site is, and its pages in the order of the menu."""
     if error or app.builder.name != "html":
         return
     env, site = app.env, app.config.html_baseurl
     root = env.get_doctree(app.config.root_doc)
-    lines = [f"# {app.config.project}", "", f"> {env.metadata[app.config.root_doc]['about']}"]
+    lines = [f"# {app.config.project}", "", f"> {text_of(app, app.config.root_doc).about}"]
 
     def add(page, depth):
-        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {env.metadata[page]['about']}")
+        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {text_of(app, page).about}")
         for below in env.toctree_includes.get(page, []):
             add(below, depth + 1)
 
@@ -74,7 +64,6 @@ def listed(app, error):
 
 
 def setup(app):
-    app.connect("doctree-read", keep)
     app.connect("html-page-context", write)
     app.connect("build-finished", listed)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

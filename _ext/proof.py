@@ -3,13 +3,16 @@
 ``:tested:`test_file.py::test_name``` beside a sentence is a small mark that leads to that test on the page with the
 directive ``proof``: what it does, and whether, when and on which versions it passed. The tests are found by reading the
 files in ``proof_tests``; a name that none of them has is a warning. What was proven stands in ``proof_file``, which the
-tests write; without it that page says so. Building runs nothing.
+tests write; without it that page and each mark say so. Building runs nothing. ``proof_exceptions`` are the lists, by what they are
+of, from which the directive ``not-run`` says what is not tested.
 """
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
 
+import facts
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -29,6 +32,26 @@ def tests(folder):
     return found, files
 
 
+class Mark(nodes.reference):
+    """The link of a mark. It has a name of its own, for a page has many, and a screen reader lists them without their sentences."""
+
+
+def _visit_mark(translator, node):
+    translator.body.append(translator.starttag(node, "a", "", CLASS="reference internal", href=node["refuri"], title=node["reftitle"],
+                                               **{"aria-label": node["spoken"]} if "spoken" in node else {}))
+
+
+def _depart_mark(translator, node):
+    translator.body.append("</a>")
+
+
+def _claim(mark):
+    """The sentence before a mark."""
+    before = mark.parent.children[:mark.parent.index(mark)]
+    text = " ".join("".join("" if isinstance(node, Mark) else node.astext() for node in before).split())
+    return re.split(r"(?<=[.!?:]) (?=[^a-z])", text)[-1]
+
+
 class Tested(SphinxRole):
     """A mark that leads to the test that proves the sentence before it."""
 
@@ -39,9 +62,8 @@ class Tested(SphinxRole):
         claims = self.env.__dict__.setdefault("proof_claims", {})
         claims.setdefault(self.env.docname, []).append(self.text)
         page = self.config.proof_page
-        mark = nodes.reference("", "tested", internal=True, classes=["tested"], refuri="",
-                               reftitle="A test shows this: " + self.env.app.proof_known[0][self.text][0])
-        mark["proof"] = nodes.make_id(self.text), page
+        mark = Mark("", "tested", internal=True, classes=["tested"], refuri="", reftitle="A test shows this: " + self.env.app.proof_known[0][self.text][0])
+        mark["proof"] = self.text, page
         return [mark], []
 
 
@@ -52,10 +74,48 @@ class Proof(SphinxDirective):
         return [nodes.container("", proof=True)]
 
 
+class NotRun(SphinxDirective):
+    """What the pages show and no test runs or looks up, each with its reason, as the tests' own lists say it."""
+
+    def run(self):
+        found = nodes.definition_list()
+        for title, file in self.config.proof_exceptions.items():
+            self.env.note_dependency(file)
+            rows = [nodes.list_item("", _paragraph(": ".join(part for part in row if part) + ".")) for row in exceptions(Path(self.env.app.confdir, file), self.config.facts)]
+            if rows:
+                found += nodes.definition_list_item("", nodes.term("", title), nodes.definition("", nodes.bullet_list("", *rows)))
+        return [found] if found.children else [_paragraph("Nothing.")]
+
+
+def exceptions(path, values):
+    """(page, what, why) of each entry of a list of exceptions: a table of a page with ``what = why``, an ``[[unchecked]]``, or ``what = why``."""
+    if not path.exists():
+        return []
+    known = tomllib.loads(facts.substitute(path.read_text(encoding="utf-8"), values)[0])
+    listed = [(entry["page"], entry["text"], entry["reason"]) for entry in known.pop("unchecked", [])]
+    for page, entries in known.items():
+        listed += [(page, what, why) for what, why in entries.items()] if isinstance(entries, dict) else [("", page, entries)]
+    return [(page, f"``{what}``", why) for page, what, why in listed]
+
+
+def _outcome(proof, test):
+    """What a mark says of its test."""
+    if proof is None:
+        return "not proven in this build"
+    return {"passed": "tested", "failed": "failed"}.get(proof["tests"].get(test), "not proven in this build")
+
+
 def _resolve(app, tree, docname):
-    for mark in tree.findall(lambda node: isinstance(node, nodes.reference) and "proof" in node):
-        identifier, page = mark["proof"]
-        mark["refuri"] = app.builder.get_relative_uri(docname, page) + f"#{identifier}" if app.builder.format == "html" else ""
+    proof = _proof(app)
+    for mark in tree.findall(lambda node: isinstance(node, Mark) and "proof" in node):
+        test, page = mark["proof"]
+        mark["refuri"] = app.builder.get_relative_uri(docname, page) + f"#{nodes.make_id(test)}" if app.builder.format == "html" else ""
+        outcome = _outcome(proof, test)
+        mark["spoken"] = f"{outcome}: {_claim(mark) or app.proof_known[0][test][0]}"
+        mark.children = [nodes.Text(outcome)]
+        mark.setup_child(mark[0])
+        if outcome != "tested":
+            mark["classes"].append("unproven")
         del mark["proof"]
     for place in list(tree.findall(lambda node: isinstance(node, nodes.container) and node.get("proof"))):
         place.replace_self(_report(app, docname))
@@ -166,7 +226,10 @@ def setup(app):
     app.add_config_value("proof_tests", "tests", "", str)
     app.add_config_value("proof_file", "_build/proof.json", "", str)
     app.add_config_value("proof_page", "how-tested", "env", str)
+    app.add_config_value("proof_exceptions", {}, "env", dict)
+    app.add_node(Mark, html=(_visit_mark, _depart_mark), epub=(_visit_mark, _depart_mark))
     app.add_role("tested", Tested())
+    app.add_directive("not-run", NotRun)
     app.add_directive("proof", Proof)
     app.connect("builder-inited", _read_tests)
     app.connect("env-get-outdated", _outdated)
@@ -174,4 +237,4 @@ def setup(app):
     app.connect("env-merge-info", _merge)
     app.connect("doctree-resolved", _resolve)
     app.connect("html-page-context", _foot)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,21 +17,9 @@ from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
-from docutils import nodes
-from sphinx import addnodes
+from page_text import text_of
 
 WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
-
-
-def sections(doctree):
-    """(anchor, title, text, index entries) of each section of a page, each without the sections in it; the first has no anchor."""
-    for section in doctree.findall(nodes.section):
-        title = section.next_node(nodes.title)
-        if title is not None:
-            text = "\n".join(child.astext() for child in section if not isinstance(child, nodes.section | nodes.title | nodes.comment))
-            outermost = isinstance(section.parent, nodes.document)
-            called = [entry[1] for child in section if isinstance(child, addnodes.index) for entry in child["entries"]]
-            yield "" if outermost else section["ids"][0], title.astext(), text, ", ".join(called)
 
 
 def index(app, target):
@@ -39,13 +27,13 @@ def index(app, target):
     words = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for page in sorted(app.env.found_docs):
-            above = app.env.titles[page].astext()
-            for number, (anchor, title, text, called) in enumerate(app.env.metadata[page]["sections"]):
+            said = text_of(app, page)
+            for number, (anchor, title, text, called) in enumerate(said.sections):
                 called = called or app.config.search_called.get(page, {}).get(anchor, "")
                 weight = next((weight for pattern, weight in app.config.search_weights.items() if fnmatch(f"{page}#{anchor}", pattern)), 1)
                 address = f"{page}.html" + (f"#{anchor}" if anchor else "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(f"""<html lang="en"><body data-pagefind-meta="address:{address}">
-                    <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(above)}</p>
+                    <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(said.title)}</p>
                     <p>\N{BROKEN BAR}</p><div data-pagefind-weight="{weight}">{html.escape(text)}</div><p>\N{BROKEN BAR}</p>
                     <p data-pagefind-weight="8">{html.escape(called)}</p></body></html>""", encoding="utf-8")
                 words.update(WORD.findall(f"{title} {text} {called}".lower()))
@@ -55,11 +43,6 @@ def index(app, target):
         for path in target.glob(f"pagefind-{own}.*"):
             path.unlink()
     (target / "words.json").write_text(json.dumps({"words": words, "said": app.config.search_words}), encoding="utf-8")
-
-
-def keep(app, doctree):
-    """Keep the sections of a page that was read, so that it need not be loaded for the index."""
-    app.env.metadata[app.env.docname]["sections"] = list(sections(doctree))
 
 
 def finish(app, error):
@@ -77,6 +60,5 @@ def setup(app):
     app.add_config_value("search_called", {}, "")
     app.add_config_value("search_weights", {}, "html")
     app.connect("builder-inited", begin)
-    app.connect("doctree-read", keep)
     app.connect("build-finished", finish)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

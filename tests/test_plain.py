@@ -1,9 +1,12 @@
 """Each page is there as Markdown, with the same headings, code and links, and llms.txt lists them all."""
+import gzip
+import json
 import re
 from urllib.parse import urlparse
 
 import facts
 import pytest
+from bs4 import BeautifulSoup
 from conftest import ROOT
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
@@ -49,6 +52,44 @@ def test_every_link_of_the_markdown_leads_to_a_file_of_the_site(site, pages):
             if address.path and not address.scheme and not (site / name).parent.joinpath(address.path).exists():
                 broken.append(f"{name}: {link}")
     assert broken == []
+
+
+@pytest.fixture(scope="module")
+def told(site, pages):
+    """{where: text} of all that is told of pages elsewhere: descriptions, llms.txt, the texts of the search, the Markdown."""
+    found = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {f"{name}.html.md": text for name, text in pages.items()}
+    for name in pages:
+        head = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser").head
+        found |= {f"{name}, {meta.get('name') or meta['property']}": meta["content"] for meta in head.select("[name=description], [property='og:description']")}
+    for path in (site / "pagefind/fragment").iterdir():
+        content = gzip.decompress(path.read_bytes()).decode(errors="replace")
+        section = json.loads(content[content.index("{"):])
+        found[f"search, {section['meta']['address']}"] = section["content"].partition("\N{BROKEN BAR}")[2].rpartition("\N{BROKEN BAR}")[0]
+    return found
+
+
+def test_what_is_told_of_pages_holds_words_and_no_targets(told):
+    """No ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the parser, no mark, no half sentence."""
+    sources = {path: path.read_text(encoding="utf-8") for folder in ("triton", "scicomp", "notebooks") for path in (ROOT / folder).rglob("*.rst")}
+    targets = {name for text in sources.values() for name in re.findall(r":(?:doc|ref):`/?([\w/-]*[/-][\w/-]*)`", text)}
+    targets |= {name for text in sources.values() for name in re.findall(r":(?:doc|ref):`[^`<]*<([\w/-]*[/-][\w/-]*)>`", text)}
+    bare = re.compile(rf"(?<![\w/#.~-])(?:{'|'.join(sorted(targets, key=len, reverse=True))})(?![\w/.=-])")
+    wrong = []
+    for where, text in told.items():
+        prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL) if where.endswith(".md") else text
+        wrong += [f"{where}: {found[0]}" for found in [bare.search(prose)] if found and where.partition(", ")[0] != "search"]
+        wrong += [f"{where}: {found[0]!r}" for found in [re.search(r"Duplicate \w+ target|Unknown (?:target|interpreted)|[.]+,\s|problematic|\bNone\b, |:(?:ref|doc|tested):`", prose)] if found]
+        if where.endswith("description"):
+            wrong += [f"{where}: {text}" for _ in [0] if not re.fullmatch(r"\S.{20,}[.]", text) or len(text) > 300]
+    assert len(targets) > 20 and len(told) > 4 * 30 and not wrong, "\n".join(wrong)
+
+
+def test_descriptions_and_snippets_show_the_titles_of_references(told, pages):
+    for where in ("triton/apps/jupyter/hub, description", "triton/apps/jupyter/hub, og:description"):
+        assert "connected to them. Log in with" in told[where]
+    faq = next(text for where, text in told.items() if where.startswith("search, triton/apps/jupyter.html") and "What you see, why, and what to do" in text)
+    assert "FAQ" in faq and "jupyter/faq" not in faq and "faq-died" not in faq
+    assert not re.search(r"\btested\b\s*$", faq)
 
 
 def test_the_page_on_storage_reads_as_it_should(pages):

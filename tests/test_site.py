@@ -10,6 +10,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import anchors
 import facts
+import frontend
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
@@ -175,12 +176,29 @@ def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pag
 def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site, pages):
     for name in ("index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html"):
         text = pages[name].text
-        source = next(path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".ipynb")) if path.exists())
-        assert f"{FACTS['site']['repository']}/blob/{FACTS['site']['branch']}/{source.relative_to(ROOT).as_posix()}" in text
+        source = next(path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists())
         assert 'property="og:title"' in text and f'property="og:url" content="{FACTS["site"]["url"]}' in text
         assert 'rel="next"' in text and (name == "index.html" or 'rel="prev"' in text)
         if subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h", "--", source], capture_output=True, text=True).stdout:
             assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), f"{name} shows no date"
+
+
+def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
+    """Of a notebook the half that is text; a page without a source, like the search, has no such link."""
+    begin = f"{FACTS['site']['repository']}/edit/{FACTS['site']['branch']}/"
+    for name, page in pages.items():
+        links = [link["href"] for link in BeautifulSoup(page.text, "html.parser").select("a") if link.text == "Edit"]
+        sources = [path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists()]
+        assert links == [begin + path.relative_to(ROOT).as_posix() for path in sources], name
+        assert sources or name in {f"{old}.html" for old in CONF["redirects"]} | {"404.html", "search.html"}
+
+
+@pytest.mark.parametrize("repository, begin", [
+    ("https://github.com/us/guide", "https://github.com/us/guide/edit/"), ("https://github.com/us/guide.git", "https://github.com/us/guide/edit/"),
+    ("https://gitlab.com/group/sub/guide", "https://gitlab.com/group/sub/guide/-/edit/"), ("https://version.aalto.fi/gitlab/group/guide/", "https://version.aalto.fi/gitlab/group/guide/-/edit/"),
+    ("https://codeberg.org/us/guide", "https://codeberg.org/us/guide/_edit/")])
+def test_edit_has_the_form_that_each_host_of_repositories_wants(repository, begin):
+    assert frontend.edit_address(repository, "main", "a b/c.rst") == f"{begin}main/a%20b/c.rst"
 
 
 def test_the_site_has_a_page_for_addresses_that_do_not_exist_and_a_sitemap(site, pages):

@@ -10,6 +10,7 @@ import string
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import cluster
@@ -203,7 +204,7 @@ def shared_folders(disk):
         for word, value in values.items():
             text = text.replace(word, value)
         write(disk / "apps/modulefiles" / f"{module if '/' in module else f'{module}/1'}.lua", text)
-    for program in ("matlab", "julia"):
+    for program in tomllib.loads((cluster.HERE / "stand-ins.toml").read_text(encoding="utf-8")):
         write(disk / "apps/stand-ins" / program,
               f"#!/bin/sh\necho 'This is the small Triton: it has no {program}, only this stand-in.' >&2\nexit 1\n", 0o755)
     guide = disk / "apps/triton"

@@ -1,0 +1,110 @@
+"""Sphinx extension: what a page says, for the search, for llms.txt and for its description, read where references have become words.
+
+Before that, ``:ref:`faq-died``` is the name of a label. A page's text is kept while the page is written; of one that is not written in
+this process, it is read when it is asked for.
+"""
+import html
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
+SENTENCE = re.compile(r"(?<=[.!?:])\s+")
+DESCRIPTION = 200       # characters, of which search engines show about so many
+
+
+class Section(NamedTuple):
+    """A section without those in it; the first has no anchor. `called` is what readers call it."""
+
+    anchor: str
+    title: str
+    text: str
+    called: str
+
+
+@dataclass
+class PageText:
+    """The title, the sections and the first sentences of a page."""
+
+    title: str
+    sections: list[Section]
+    sentences: list[str]
+
+    @property
+    def about(self) -> str:
+        """The first whole sentence."""
+        return self.sentences[0] if self.sentences else ""
+
+    @property
+    def description(self) -> str:
+        """As many whole sentences as are read in a list of results."""
+        text = self.about
+        for sentence in self.sentences[1:]:
+            if len(text) + len(sentence) >= DESCRIPTION:
+                break
+            text += f" {sentence}"
+        return text
+
+
+def plain(node: nodes.Node) -> str:
+    """The text of a node, without the marks behind claims."""
+    if isinstance(node, nodes.Element) and ("tested" in node["classes"] or isinstance(node, nodes.comment | nodes.system_message)):
+        return ""
+    if isinstance(node, nodes.Text) or not isinstance(node, nodes.Element):
+        return node.astext()
+    return node.child_text_separator.join(plain(child) for child in node.children) if node.children else node.astext()
+
+
+def sections(doctree: nodes.document) -> list[Section]:
+    found = []
+    for section in doctree.findall(nodes.section):
+        title = section.next_node(nodes.title)
+        if title is not None:
+            text = "\n".join(plain(child) for child in section if not isinstance(child, nodes.section | nodes.title))
+            called = [entry[1] for child in section if isinstance(child, addnodes.index) for entry in child["entries"]]
+            found.append(Section("" if isinstance(section.parent, nodes.document) else section["ids"][0], title.astext(), text, ", ".join(called)))
+    return found
+
+
+def sentences(doctree: nodes.document) -> list[str]:
+    """The first sentences of the page that stand together: up to the next heading, code or table."""
+    found: list[str] = []
+    for node in doctree.findall(nodes.Element):
+        if found and isinstance(node, nodes.title | nodes.literal_block | nodes.table):
+            break
+        if isinstance(node, nodes.paragraph) and not isinstance(node.parent, nodes.entry) and not {"notebook-facts", "minutes"} & set(node["classes"]):
+            found += [sentence for sentence in SENTENCE.split(" ".join(plain(node).split())) if sentence.endswith(".")]
+    return found
+
+
+def text_of(app: Sphinx, page: str) -> PageText:
+    """What the page says."""
+    if page not in app.page_texts:
+        app.env.get_and_resolve_doctree(page, app.builder)
+    return app.page_texts[page]
+
+
+def _keep(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    app.page_texts[page] = PageText(app.env.titles[page].astext(), sections(doctree), sentences(doctree))
+
+
+def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Give the page its description, before the extension for previews makes one from pieces of lists."""
+    if doctree is None or app.builder.name != "html" or not (text := text_of(app, page).description):
+        return
+    context["metatags"] += f'<meta name="description" content="{html.escape(text)}">\n'
+    context["meta"] = (context["meta"] or {}) | {"og:description": text}
+
+
+def _begin(app: Sphinx) -> None:
+    app.page_texts = {}
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    app.connect("builder-inited", _begin)
+    app.connect("doctree-resolved", _keep, priority=900)
+    app.connect("html-page-context", _describe, priority=400)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
