@@ -67,7 +67,7 @@ nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the soluti
 nb_merge_streams = True
 nb_render_error_lexer = "none"  # a traceback may be R's
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
-html_math_renderer = "mathml"
+html_math_renderer, myst_update_mathjax = "mathml", False
 myst_heading_anchors = 3
 
 html_theme = "sphinx_rtd_theme"

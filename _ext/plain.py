@@ -45,7 +45,8 @@ def write(app, name, template, context, doctree):
 
 def listed(app, error):
     """Write llms.txt: what the site is, and its pages in the order of the menu."""
-    if error or app.builder.name != "html":
+    target = Path(app.outdir, "llms.txt")
+    if error or app.builder.name != "html" or app.tags.has("serve") and target.exists():
         return
     env, site = app.env, app.config.html_baseurl
     root = env.get_doctree(app.config.root_doc)
@@ -60,7 +61,7 @@ def listed(app, error):
         lines += ["", f"## {menu['caption']}", ""]
         for page in menu["includefiles"]:
             add(page, 0)
-    Path(app.outdir, "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def setup(app):

@@ -46,9 +46,13 @@ def _depart_mark(translator, node):
 
 
 def _claim(mark):
-    """The sentence before a mark."""
-    before = mark.parent.children[:mark.parent.index(mark)]
-    text = " ".join("".join("" if isinstance(node, Mark) else node.astext() for node in before).split())
+    """The sentence before a mark, or before the marks of which it is one."""
+    text = ""
+    for node in reversed(mark.parent.children[:mark.parent.index(mark)]):
+        if isinstance(node, Mark) and text.strip():
+            break
+        text = ("" if isinstance(node, Mark) else node.astext()) + text
+    text = " ".join(text.split())
     return re.split(r"(?<=[.!?:]) (?=[^a-z])", text)[-1]
 
 
@@ -116,6 +120,7 @@ def _resolve(app, tree, docname):
         mark.setup_child(mark[0])
         if outcome != "tested":
             mark["classes"].append("unproven")
+            mark["reftitle"] = mark["reftitle"].replace("A test shows this", "The test of this", 1)
         del mark["proof"]
     for place in list(tree.findall(lambda node: isinstance(node, nodes.container) and node.get("proof"))):
         place.replace_self(_report(app, docname))

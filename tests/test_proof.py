@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import facts
+import proof
 import proof_recorder
 import pytest
-from conftest import ROOT, build_site, copy_source
+from bs4 import BeautifulSoup
+from conftest import ROOT, build_site, copy_source, html_pages
 
 TEST = "def test_it_holds():\n    assert {}\n"
 
@@ -34,10 +37,36 @@ def test_a_mark_without_a_test_stops_the_build(source, tmp_path):
     assert built.returncode and f"storage.rst:{len(text.splitlines()) + 2}" in built.stderr and "test_of_nothing" in built.stderr
 
 
+def marks(page):
+    """(what is seen of a mark, what a screen reader says) for each mark of a built page."""
+    return [(mark.text, mark["aria-label"]) for mark in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("a.tested")]
+
+
+def test_a_mark_is_named_by_its_claim(site):
+    """In a list of links nine marks are nine claims; a claim with two tests has two marks of one name."""
+    names = [marks(path) for path in html_pages(site)]
+    whole = [mark for page in names for mark in page]
+    assert len(whole) > 50 and all(name.startswith(f"{text}: ") and len(name.split()) > len(text.split()) + 2 for text, name in whole)
+    assert len({name for _, name in whole}) > 0.9 * len(whole)
+    storage = dict(marks(site / "triton/tut/storage.html")).values()
+    assert any(name.endswith(": All but /tmp are the same on the login node, on every compute node and in Jupyter.") for name in storage), storage
+
+
+def test_what_is_not_run_is_told_with_its_reasons(site):
+    """The page lists what the tests leave out, from their own files: code, names, and programs with a stand-in."""
+    text = " ".join(BeautifulSoup((site / "how-tested.html").read_text(encoding="utf-8"), "html.parser").main.text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
+    values = facts.load(ROOT / "triton/facts.toml")
+    lists = [ROOT / "tests/test_console_blocks.toml", ROOT / "tests/literals.toml", ROOT / "tests/cluster/stand-ins.toml"]
+    for path in lists:
+        told = proof.exceptions(path, values)
+        assert told and not [entry for entry in told if " ".join(entry[1].strip("`").split()) not in text or " ".join(entry[2].split()) not in text], path
+
+
 def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, tmp_path):
     assert build_site(source, tmp_path / "one").returncode == 0
     page = (tmp_path / "one/html/how-tested.html").read_text(encoding="utf-8")
     assert "Not proven in this build" in page
+    assert {text for text, _ in marks(tmp_path / "one/html/triton/tut/storage.html")} == {"not proven in this build"}
     tests = {test: "passed" for name, _, test in proof_recorder.claims() if name == "triton/tut/storage.rst"}
     (source / "_build").mkdir(exist_ok=True)
     (source / "_build/proof.json").write_text(json.dumps({
@@ -49,6 +78,8 @@ def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, 
     for word in ("2031-05-06", "abc1234", "Slurm 99.1", "a page that nobody reads", "a start takes 7 s", ": passed."):
         assert word in page
     marked = (tmp_path / "two/html/triton/tut/storage.html").read_text(encoding="utf-8")
+    assert {text for text, _ in marks(tmp_path / "two/html/triton/tut/storage.html")} == {"tested"}
+    assert {text for text, _ in marks(tmp_path / "two/html/triton/apps/jupyter/hub.html")} == {"not proven in this build"}, "that run has not shown them"
     address = marked.split('class="tested reference internal" href="../../')[1].split('"')[0]
     assert address.startswith("how-tested.html#") and f'id="{address.partition("#")[2]}"' in page
 
