@@ -1,7 +1,7 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, scale, numpy, slurm, nbdime-git, imports, cluster, sjupyter, hub.
+line choose some: site, notebooks, pairs, scale, numpy, slurm, nbdime-git, imports, cluster, sjupyter, hub, hub-faults.
 """
 import contextlib
 import json
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import hub
+import hub_faults
 from triton import Triton, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -247,6 +248,26 @@ def service(folder):
         return compare("from Start to JupyterLab in the hub / bare batch job", through_the_hub, bare, 1.15, pairs=7)
 
 
+TRIALS, SEED = 200, 18
+
+
+def faults_at_the_hub(folder):
+    """Starts in the middle of which something breaks; FAULTS=number of them, SEED=which."""
+    count, seed = int(os.environ.get("FAULTS", TRIALS)), int(os.environ.get("SEED", SEED))
+    with one_of_its_own(folder, nodes=2) as triton:
+        hub.put_stand_in(triton)
+        hub.running(triton, hub_faults.OPTIONS)
+        people = hub.People(triton)
+        try:
+            outcomes = hub_faults.trials(triton, people, count, seed, say=lambda line: print(f"  {line}", flush=True))
+        finally:
+            people.close()
+        lost = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome.lost]
+        ready = sum(outcome.ready for outcome in outcomes.values())
+        print(f"{count} starts with a fault in the middle, seed {seed}: {len(lost)} orphans or losses; {ready} servers came, of the others it was told", flush=True)
+        return not lost
+
+
 SLURM_NOTEBOOKS, SLURM_SECONDS = 16, 15
 
 
@@ -294,8 +315,9 @@ BENCHES = {
     "cluster": small_triton,
     "sjupyter": sjupyter,
     "hub": service,
+    "hub-faults": faults_at_the_hub,
 }
-ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub"}
+ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub", "hub-faults"}
 
 
 def main(names):

@@ -2,6 +2,9 @@
 import contextlib
 import json
 import re
+import subprocess
+import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -9,6 +12,9 @@ import jupyter_server
 import pytest
 from jupyter_server import PATIENCE
 from triton import cluster
+
+sys.path.insert(0, str(cluster.ROOT / "triton/lib"))
+import slurm  # noqa: E402, F401  (for those who import this)
 
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
@@ -400,57 +406,189 @@ def staying(triton, chromium):
 
 # ---------------------------------------------------------------- many people
 
-# Runs on a reader's computer. Each person logs in, starts a server and opens it, by the requests that a browser sends.
-# Arguments: the hub's address, a profile, the seconds within which all begin and those between two looks; people and passwords as JSON on
-# standard input.
-CROWD = r'''
-import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.parse, urllib.request
-hub, profile, within, look = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
-people = json.load(sys.stdin)
+# A person as a program on a reader's computer: logs in, starts a server and opens it, by the requests that a browser sends.
+# Arguments begin with the hub's address and that of the servers, in which a * stands for the user.
+PERSON = r"""
+import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.error, urllib.parse, urllib.request
+hub, servers = sys.argv[1:3]
 
 class Person:
-    def __init__(self, name):
-        self.name, self.jar = name, http.cookiejar.CookieJar()
+    def __init__(self, name, password):
+        self.name, self.password, self.jar = name, password, http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
 
-    def open(self, path, form=None):
-        if form or "/hub/api/" in path:
+    def open(self, path, form=None, method=None, data=None):
+        if form or method or "/hub/api/" in path:
             path += "?_xsrf=" + next(cookie.value for cookie in self.jar if cookie.name == "_xsrf" and cookie.path == "/hub/")
-        with self.opener.open(hub + path, form and urllib.parse.urlencode(form).encode(), timeout=120) as answer:
+        where = servers.replace("*", self.name) if path.startswith("/user/") else hub
+        request = urllib.request.Request(where + path, data or form and urllib.parse.urlencode(form).encode(), method=method)
+        if data:
+            request.add_header("Content-Type", "application/json")
+        with self.opener.open(request, timeout=120) as answer:
             return answer.read().decode()
 
-    def start(self, later):
-        time.sleep(later)
-        began = time.monotonic()
+    def log_in(self):
         self.open("/hub/login")
-        self.open("/hub/login", {"username": self.name, "password": people[self.name]})
+        self.open("/hub/login", {"username": self.name, "password": self.password})
         self.open("/hub/spawn")
-        clicked = time.monotonic()
-        self.open("/hub/spawn", {"profile": profile})
-        while not (known := json.loads(self.open(f"/hub/api/users/{self.name}")))["servers"].get("", {}).get("ready"):
-            if not known["pending"]:
-                raise RuntimeError("the start has failed")
-            if time.monotonic() - began > 300:
-                raise RuntimeError("no server after 300 s")
-            time.sleep(look)
-        page = self.open(f"/user/{self.name}/lab")
-        now, own = time.monotonic(), re.search('"baseUrl": ?"([^"]*)"', page)[1] == f"/user/{self.name}/"
-        return {"seconds": round(now - began, 1), "from_click": now - clicked, "own": own}
+
+    def known(self):
+        return json.loads(self.open(f"/hub/api/users/{self.name}"))
+"""
+
+# Each person starts a server and opens it. Arguments: a profile, the seconds within which all begin and those between two looks; people and
+# passwords as JSON on standard input.
+CROWD = PERSON + r"""
+profile, within, look = sys.argv[3], float(sys.argv[4]), float(sys.argv[5])
+people = json.load(sys.stdin)
+
+def start(person, later):
+    time.sleep(later)
+    began = time.monotonic()
+    person.log_in()
+    clicked = time.monotonic()
+    person.open("/hub/spawn", {"profile": profile})
+    while not (known := person.known())["servers"].get("", {}).get("ready"):
+        if not known["pending"]:
+            raise RuntimeError("the start has failed")
+        if time.monotonic() - began > 300:
+            raise RuntimeError("no server after 300 s")
+        time.sleep(look)
+    page = person.open(f"/user/{person.name}/lab")
+    now, own = time.monotonic(), re.search('"(?:baseUrl|prefix)": ?"([^"]*)"', page)[1] == f"/user/{person.name}/"
+    return {"seconds": round(now - began, 1), "from_click": now - clicked, "own": own}
 
 def attempt(number, name):
     try:
-        return Person(name).start(within * number / len(people))
+        return start(Person(name, people[name]), within * number / len(people))
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
 with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
     print(json.dumps(dict(zip(people, pool.map(attempt, range(len(people)), people)))))
-'''
+"""
+
+# People who do what they are told: a line of JSON for each thing to do, [number, name, password, verb, words ...], and one for each answer.
+PEOPLE = PERSON + r"""
+import threading
+known, say, lines = {}, threading.Lock(), threading.BoundedSemaphore(400)
+
+def server(person, name):
+    return f"/hub/api/users/{person.name}/server{'s/' + name if name else ''}"
+
+def start(person, profile, name=""):
+    person.open(server(person, name), method="POST", data=json.dumps({"profile": profile}).encode())
+
+def stop(person, name=""):
+    person.open(server(person, name), method="DELETE")
+
+def whose(person, name=""):
+    return json.loads(person.open(f"/user/{person.name}/{name}"))
+
+def progress(person, seconds):
+    until, heard = time.monotonic() + seconds, 0
+    with person.opener.open(hub + server(person, "") + "/progress", timeout=seconds) as stream:
+        try:
+            for line in stream:
+                heard += line.startswith(b"data:")
+                if time.monotonic() > until:
+                    break
+        except TimeoutError:
+            pass
+    return heard
+
+def failure(person):
+    with person.opener.open(hub + server(person, "") + "/progress", timeout=90) as stream:
+        for line in stream:
+            event = json.loads(line[5:]) if line.startswith(b"data:") else {}
+            if event.get("failed") or event.get("ready"):
+                return event["message"]
+
+def look(person, path):
+    began = time.monotonic()
+    person.open(path)
+    return time.monotonic() - began
+
+VERBS = {"log_in": Person.log_in, "known": Person.known, "start": start, "stop": stop, "whose": whose, "progress": progress, "look": look, "failure": failure}
+
+def obey(number, name, password, verb, *words):
+    try:
+        person = known.setdefault(name, Person(name, password))
+        answer = {"said": VERBS[verb](person, *words)}
+    except urllib.error.HTTPError as error:
+        answer = {"status": error.code, "error": f"{error}: {error.read().decode(errors='replace')[:300]}"}
+    except Exception as error:
+        answer = {"status": 0, "error": f"{type(error).__name__}: {error}"}
+    with say:
+        print(json.dumps([number, answer]), flush=True)
+
+for line in sys.stdin:
+    threading.Thread(target=obey, args=json.loads(line), daemon=True).start()
+"""
+
+
+class Refused(AssertionError):
+    """What a person wanted did not work; `status` is the hub's answer, 0 if there was none."""
+
+    def __init__(self, status, text):
+        super().__init__(text)
+        self.status = status
+
+
+class People:
+    """Any number of people at a reader's computer; `ask` may be called by many threads at once."""
+
+    def __init__(self, triton):
+        self.triton, self.answers, self.news, self.count = triton, {}, threading.Condition(), 0
+        triton.write("laptop", "/tmp/people.py", PEOPLE)
+        self.process = triton.start("laptop", ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        for line in self.process.stdout:
+            number, answer = json.loads(line)
+            with self.news:
+                self.answers[number] = answer
+                self.news.notify_all()
+
+    def tell(self, user, verb, *words):
+        """Have the person begin; return a number for `answer`."""
+        with self.news:
+            self.count += 1
+            print(json.dumps([self.count, user, self.triton.password(user), verb, *words]), file=self.process.stdin, flush=True)
+            return self.count
+
+    def answer(self, number, seconds=150):
+        """What came of it. Raises Refused."""
+        with self.news:
+            assert self.news.wait_for(lambda: number in self.answers, seconds), "a person has no answer"
+            answer = self.answers.pop(number)
+        if "error" in answer:
+            raise Refused(answer["status"], answer["error"])
+        return answer["said"]
+
+    def ask(self, user, verb, *words):
+        return self.answer(self.tell(user, verb, *words))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+        self.process.stdout.close()
+
+
+STAND_IN = f"{FACTS['paths']['scratch']}/stand-in"
+WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"       # options of the hub
+
+
+def put_stand_in(triton):
+    """Put a small server where WITH_STAND_INS, options of the hub, finds it in place of JupyterLab."""
+    triton.run("login", f"mkdir -p {STAND_IN}; ln -sf /usr/bin/python3 {STAND_IN}/python")
+    triton.write("login", f"{STAND_IN}/batchspawner-singleuser", (cluster.ROOT / "tests/data/stand-in-server.py").read_text(encoding="utf-8"), mode="755")
 
 
 def crowd(triton, users, profile, within, look=1):
     """All `users` log in within so many seconds, start servers of `profile` and open them: {user: {"seconds", "from_click", "own"} or {"error"}}."""
     people = json.dumps({user: triton.password(user) for user in users})
     triton.write("laptop", "/tmp/crowd.py", CROWD)
-    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, profile, str(within), str(look)], input=people, timeout=500).stdout
+    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, SERVERS, profile, str(within), str(look)], input=people, timeout=500).stdout
     return json.loads(said)

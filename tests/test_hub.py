@@ -3,6 +3,7 @@ import base64
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -417,7 +418,10 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     assert len(users) >= 2 and set(users) == {"jupyterhub"}
     defaults, _, allowed = triton.run("hub", "sudo --list --other-user=jupyterhub").stdout.partition("may run the following commands")
     assert "!env_reset" not in defaults and re.findall(r"env_keep[^,]*", defaults) == ['env_keep="JUPYTERHUB_* JPY_*"'], defaults
-    assert allowed.splitlines()[1:] == ["    (%users) NOPASSWD: /usr/bin/sbatch --parsable, /usr/bin/scancel ^[0-9]+$"]
+    listing = triton.run("hub", "cd /etc/jupyterhub; /opt/jupyterhub/bin/python -c 'import jobs; print(*jobs.SQUEUE)'").stdout.strip()
+    [line] = allowed.splitlines()[1:]
+    assert line.replace("\\", "") == f"    (%users) NOPASSWD: /usr/bin/{listing}, /usr/bin/sbatch --parsable, /usr/bin/scancel ^[0-9]+$"
+    assert as_hub(triton, f"sudo --non-interactive --user={alice.user} {shlex.join(listing.split())}").stdout, "and this is how the hub calls it"
     refused = ["id", "sbatch --parsable --uid=0", "scancel --user=root", f"scancel --signal=KILL {alice.job()}", "/bin/sh -c id", "squeue"]
     for command in refused:
         assert as_hub(triton, f"sudo --non-interactive --user={alice.user} {command}", check=False).returncode, command

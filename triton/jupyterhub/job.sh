@@ -7,48 +7,50 @@
 #SBATCH --mem={{ memory }}
 #SBATCH --chdir=/
 #SBATCH --no-requeue
-#SBATCH --export={{ keep }}
+#SBATCH --comment="{{ mark }}"
+#SBATCH --export=ALL
 {% if options %}#SBATCH {{ options }}
 {% endif %}
+# ALL is what sudo left: the hub's words to this server. A list of them would have Slurm run a login shell first, for up to two minutes, and
+# every srun in a terminal of the server take that list for its own.
+unset "${!SUDO_@}" MAIL
 umask {{ umask }}       # the log is made with the hub's, for its owner only; files of the user as from a login shell
 export HOME=~ USER=$(id -un)
 . /etc/profile
 module load {{ modules }}
 cd
 
-# Where JupyterLab begins: links to everywhere, and nothing can be made beside them.
-own=$(mktemp -d "/tmp/jupyter-$SLURM_JOB_ID-XXXXXX")
-begin=$own/begin
-mkdir "$begin"
-{% for name, target in links %}[ ! -d "{{ target }}" ] || ln -s "{{ target }}" "$begin/{{ name }}"
-{% endfor %}chmod 500 "$begin"
-export JUPYTERHUB_ROOT_DIR=$begin
+# fail STATUS WHY: the hub tells the user what each status means (EXITS in profile_spawner.py).
+fail() { echo "$2" >&2; exit $1; }
 
-# Kernels are reached through sockets in this folder, which nobody else can open: see nodes/.
-mkdir -m 700 "$own/runtime"
-export JUPYTER_RUNTIME_DIR=$own/runtime
-trap 'chmod 700 "$begin"; rm -rf "$own"' EXIT
+# What this server alone needs: JupyterLab begins in a folder of links to everywhere, beside which nothing can be made; kernels are reached
+# through sockets in runtime, which nobody else can open (see nodes/); what the server is told.
+prepare() {
+    own=$(mktemp -d "$1/jupyter-$SLURM_JOB_ID-XXXXXX") && begin=$own/begin && mkdir -m 700 "$begin" "$own/labconfig" "$own/runtime" "$own/tls" || return
+    {% for name, target in links %}[ ! -d "{{ target }}" ] || ln -s "{{ target }}" "$begin/{{ name }}" || return
+    {% endfor %}chmod 500 "$begin"
+    printf %s {{ key }} > "$own/tls/key.pem" && printf %s {{ certificate }} > "$own/tls/cert.pem" && printf %s {{ authorities }} > "$own/tls/ca.pem" &&
+        printf %s {{ server_config }} > "$own/jupyter_server_config.py"      # all of it, or no start: this one keeps secrets out of the log
+}
+remove() { [ -z "$own" ] || { chmod -f 700 "$begin"; rm -rf "$own"; own=; }; }
+trap remove EXIT
+for top in /tmp /var/tmp; do prepare "$top" && break; remove; done
+[ -n "$own" ] || fail 101 "The node $HOSTNAME has no room in /tmp and /var/tmp."
+export JUPYTERHUB_ROOT_DIR=$begin JUPYTER_RUNTIME_DIR=$own/runtime
 
-# With this key the server proves whose it is: see certificates.py.
-mkdir "$own/tls"
-cat > "$own/tls/key.pem" <<'END'
-{{ key }}END
-cat > "$own/tls/cert.pem" <<'END'
-{{ certificate }}END
-cat > "$own/tls/ca.pem" <<'END'
-{{ authorities }}END
+# With the key the server proves whose it is: see certificates.py.
 export JUPYTERHUB_SSL_KEYFILE=$own/tls/key.pem JUPYTERHUB_SSL_CERTFILE=$own/tls/cert.pem JUPYTERHUB_SSL_CLIENT_CA=$own/tls/ca.pem
 
-# What the log is not told: these messages name the session, which is as good as a password.
-cat > "$own/jupyter_server_config.py" <<'END'
-import logging
-TELL = ("Setting new xsrf cookie", "xsrf id mismatch", "HubAuth cache miss", "Received request from Hub user", "User model")
-logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(TELL))
-END
+# Where each server writes in the home directory.
+data=${JUPYTER_DATA_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/jupyter}
+trouble=$({ mkdir -p "$data" && echo room > "$data/.$SLURM_JOB_ID"; } 2>&1) || case $trouble in
+    *"No space left"* | *quota*) fail 103 "$trouble" ;;
+    *) fail 102 "$trouble" ;;
+esac
+rm -f "$data/.$SLURM_JOB_ID"
 
 # While the server starts: old logs go, and JupyterLab is told when the job ends, of which labextension/ warns ten minutes before. Nobody
 # is asked about news of new versions: who cannot install any needs none.
-mkdir "$own/labconfig"
 {
     find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
     ends=$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=

@@ -9,7 +9,8 @@ import clusterfacts  # noqa: E402
 from addresses import TrueAddress, inside, own_names  # noqa: E402
 from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import faults  # noqa: E402
-from profile_spawner import Profile, ProfileSpawner  # noqa: E402
+from jobs import Jobs  # noqa: E402
+from profile_spawner import Profile, ProfileSpawner, wanted_jobs  # noqa: E402
 
 try:
     facts = clusterfacts.load(HERE / "facts.toml")
@@ -81,6 +82,7 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.template_paths = [str(HERE / "templates")]
 c.ProfileSpawner.profiles = [Profile(**profile) for profile in facts["profiles"]]
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
+c.ProfileSpawner.server_config = (HERE / "server_config.py").read_text(encoding="utf-8")
 c.ProfileSpawner.req_partition = facts["partitions"]["interactive"]
 c.ProfileSpawner.modules = [facts["modules"]["jupyter"]]
 c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths["scratch"])]
@@ -93,3 +95,10 @@ c.ProfileSpawner.start_timeout = 3600       # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60          # one that runs must answer
 c.ProfileSpawner.startup_poll_interval = 0.1       # a look at what is known, no question to Slurm
 c.ProfileSpawner.poll_interval = 5         # the route of a server that has gone goes then; one squeue answers for all
+
+# Any number of servers may wait for a place. What is limited is how many sbatch run at once: CALLS in jobs.py.
+c.JupyterHub.concurrent_spawn_limit = 0
+
+# A job that no server wants is ended, whatever happened to the hub, to Slurm or to the start. Jobs are marked with this hub's address.
+ProfileSpawner.jobs = Jobs(f"{hosts['inside']}:8081", STATE / "jobs.json")
+ProfileSpawner.jobs.tend(wanted_jobs)

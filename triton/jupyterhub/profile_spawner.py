@@ -4,8 +4,9 @@ What it does that SlurmSpawner does not:
 
 * a user chooses one of the profiles and nothing else; what else a request holds is refused;
 * one squeue answers for all servers, however many there are; a controller that does not answer kills no server;
+* no job is forgotten, whatever ends in the middle of a start: see jobs.py;
 * the page says why a job waits, that it ended before it answered, and after its end why: Slurm's state of the job;
-* a home directory without room is told before the job is submitted;
+* a home directory without room is told before the job is submitted; one that does not answer stops nobody else;
 * a server may tell the hub its port, while it starts, and nothing else.
 """
 import asyncio
@@ -13,9 +14,11 @@ import html
 import json
 import math
 import os
+import pwd
 import re
 import shlex
 import shutil
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +27,12 @@ import clusterfacts  # copied from triton/lib
 import batchspawner.api  # registers the handler that is replaced at the end of this file
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
+from jobs import JOB_NAME, Jobs, SlurmRefuses, SlurmSilent, aside
+from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
+from jupyterhub.app import JupyterHub
 from tornado import web
 from traitlets import Callable, Float, Integer, List, Unicode, default
-
-JOB_NAME = "jupyterhub"
 
 # Runs the Python script that follows as if by its name, but for one import, which takes a second of each start: jsonschema's checker of
 # international addresses, of which no schema of Jupyter's has one (jupyter_server's issue 1559).
@@ -65,73 +69,7 @@ class Profile:
 
 # ---------------------------------------------------------------- what Slurm says
 
-class SlurmSilent(Exception):
-    """Slurm did not answer; the argument is what the command said instead."""
-
-
-async def run(*command, input="", env=None):
-    """Run `command`; return what it printed. Raises SlurmSilent with its error message if it fails."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd="/")
-    try:
-        out, error = await process.communicate(input.encode())
-    except asyncio.CancelledError:
-        process.kill()
-        raise
-    if process.returncode:
-        raise SlurmSilent(error.decode(errors="replace").strip() or f"{command[0]} ended with {process.returncode}")
-    return out.decode(errors="replace")
-
-
-@dataclass(frozen=True)
-class Job:
-    user: str
-    state: str      # Slurm's: PENDING, RUNNING, OUT_OF_MEMORY ...
-    reason: str     # why it waits, or why it ended
-    node: str
-    start: str      # when it starts, or started; N/A if Slurm cannot tell
-
-
-class Queue:
-    """All servers' jobs, those that ended in the last minutes too. One squeue for all who ask within some seconds."""
-
-    FIELDS = "%i|%u|%T|%r|%B|%S"
-
-    def __init__(self):
-        self.jobs, self.silent, self.asked = {}, None, -math.inf
-        self.lock = asyncio.Lock()
-
-    async def job(self, number, age):
-        """The Job of this number, or None if Slurm has none; what is known may be `age` seconds old. Raises SlurmSilent."""
-        async with self.lock:
-            known = number in self.jobs or self.silent      # one that is not may be younger than what is known
-            if not known or time.monotonic() - self.asked > age:
-                await self._ask()
-        if self.silent:
-            raise SlurmSilent(self.silent)
-        return self.jobs.get(number)
-
-    async def _ask(self):
-        try:
-            lines = await run("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}", f"--format={self.FIELDS}")
-            self.jobs = {number: Job(*rest) for number, *rest in (line.split("|") for line in lines.splitlines())}
-            self.silent = None
-        except SlurmSilent as error:
-            self.silent = str(error)
-        self.asked = time.monotonic()
-
-
-async def accounted(number):
-    """The state of a job and the most memory it had, in bytes, from Slurm's accounts; (None, 0) if they know nothing."""
-    try:
-        lines = await run("sacct", "--noheader", "--parsable2", f"--jobs={number}", "--noconvert", "--format=State,MaxRSS")
-    except SlurmSilent:
-        return None, 0
-    rows = [line.split("|") for line in lines.splitlines()]
-    return (rows[0][0].split()[0] if rows else None), max((int(float(rss)) for _, rss in rows if re.fullmatch(r"[\d.]+", rss)), default=0)
-
-
-WAITS = {   # Slurm's reason: what it means for the one who waits
+WAITS = {   # Slurm's reason, up to its first comma: what it means for the one who waits
     "None": "Slurm looks for a place.",
     "Resources": "the cluster is busy, it starts when there is room.",
     "Priority": "the cluster is busy, others are before it in the queue.",
@@ -139,6 +77,12 @@ WAITS = {   # Slurm's reason: what it means for the one who waits
     "AssocMaxJobsLimit": "you have as many jobs as are allowed.",
     "ReqNodeNotAvail": "the nodes are being serviced.",
     "PartitionDown": "its part of the cluster is closed for a while.",
+    "Nodes required for job are DOWN": "the nodes are being serviced.",
+}
+STATES = {  # of a job that neither waits nor runs: what it means
+    "SUSPENDED": "Slurm has stopped it for a while, and goes on with it later.",
+    "CONFIGURING": "its node is made ready.",
+    "COMPLETING": "it is about to end.",
 }
 ENDS = {    # Slurm's state: what the user is told of it
     "OUT_OF_MEMORY": "it took more memory than its profile allows, {most}, so Slurm killed it. {advice}",
@@ -151,6 +95,15 @@ ENDS = {    # Slurm's state: what the user is told of it
     "COMPLETED": "it stopped by itself{idle}.",
 }
 GONE_WRONG = "it ended with an error; Slurm says {state}. The end of its log says more."
+NO_LOG = -53        # the signal that slurmd names when it cannot open the log
+EXITS = {   # with what job.sh ends when it cannot start a server: why
+    101: "its node {node} has no room for the few files that a start needs, neither in /tmp nor in /var/tmp. Tell the support, with the name of the node.",
+    102: "it may not write into a folder of your home directory, which the end of its log names. Make that folder writable with chmod u+rwx and start again.",
+    103: "your home directory is full: {home_advice}",
+    NO_LOG: "Slurm on its node {node} could not write its log into your home directory {home}: it is full, or you may not write there, or the node "
+            "does not have it. On the login node, touch ~/try says which.",
+}
+PUT_BACK = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}   # states of a job that ran, and would begin anew
 
 
 class NotStarted(web.HTTPError):
@@ -159,6 +112,31 @@ class NotStarted(web.HTTPError):
     def __init__(self, message, status=500):
         super().__init__(status, message.replace("%", "%%"))
         self.jupyterhub_message = message
+
+
+# ---------------------------------------------------------------- what may hang
+
+HANGING = 64        # looks at most that wait for a disk or a daemon that does not answer
+_looks: dict[str, asyncio.Task] = {}
+
+
+async def look(name, seconds, function):
+    """What `function` returns, which looks at something that may hang. Who asks for the same name meanwhile gets the same answer.
+
+    Raises TimeoutError if no answer comes.
+    """
+    if name not in _looks:
+        if len(_looks) >= HANGING:
+            raise TimeoutError
+        _looks[name] = asyncio.create_task(aside(function, None))
+        _looks[name].add_done_callback(lambda task: (_looks.pop(name), task.cancelled() or task.exception()))
+    return await asyncio.wait_for(asyncio.shield(_looks[name]), seconds)
+
+
+def wanted_jobs():
+    """The marks and numbers of the jobs of all servers that start or run."""
+    servers = JupyterHub.instance().db.query(orm.Spawner).filter(orm.Spawner.server_id.isnot(None))
+    return {server.state[key] for server in servers for key in ("mark", "job_id") if server.state and server.state.get(key)}
 
 
 # ---------------------------------------------------------------- the spawner
@@ -171,10 +149,17 @@ class ProfileSpawner(KnownByName):
     log_days = Float(7, help="Logs older than this are removed at the next start.").tag(config=True)
     job_umask = Unicode("022", help="What files of the user may be created with.").tag(config=True)
     needed_mb = Integer(4, help="Megabytes that must be free in the home directory.").tag(config=True)
+    needed_files = Integer(20, help="Files that the home directory must have room for.").tag(config=True)
     home_room = Callable(help="home -> (bytes free, bytes in all): replace it where statvfs does not know the quota.").tag(config=True)
     home_advice = Unicode(help="What to do when the home directory is full.").tag(config=True)
+    server_config = Unicode(help="The configuration of each server: a Python file.").tag(config=True)
+    refused_seconds = Integer(600, help="A server that the hub has refused for so long, since it does not know it any more, ends itself.").tag(config=True)
+    home_seconds = Integer(5, help="Seconds in which a home directory has to answer; one that does not is not looked at.").tag(config=True)
 
-    queue = Queue()
+    jobs: Jobs          # of the hub; the configuration sets it
+    mark = ""           # of the start, and of its job
+    job = None          # what Slurm said last of it
+    pending_poll_interval = Float(0.5, help="Seconds between two looks at what is known of a job that waits.").tag(config=True)
     ended = ""          # why the last server ended, for the pages
     stopping = False
     starting = False    # a job is submitted and has no server yet
@@ -237,27 +222,56 @@ class ProfileSpawner(KnownByName):
 
     def get_env(self):
         # sudo and Slurm look up HOME, USER and SHELL by themselves; of the hub's own environment nothing is for the job.
-        return {key: value for key, value in super().get_env().items() if key.startswith(("JUPYTERHUB_", "JPY_")) and value is not None}
+        env = {key: value for key, value in super().get_env().items() if key.startswith(("JUPYTERHUB_", "JPY_")) and value is not None}
+        return env | {"JUPYTERHUB_REFUSED_SECONDS": str(self.refused_seconds)}
 
-    def as_user(self, *command):
-        return "sudo", "--non-interactive", f"--user={self.user.name}", "--", *command
+    async def _check_home(self):
+        """Look where the home is, and whether it is there and has room. Raises NotStarted."""
+        try:
+            self.req_homedir = await look(f"account of {self.user.name}", 30, lambda: pwd.getpwnam(self.user.name).pw_dir)
+        except KeyError:
+            raise NotStarted(f"The cluster has no account {self.user.name}.", 403) from None
+        except TimeoutError:
+            raise NotStarted("The cluster's list of accounts does not answer. Try again in some minutes.", 503) from None
+        try:
+            trouble = await look(self.home, self.home_seconds, self._trouble_at_home)
+        except Exception as error:      # who cannot look lets the job find out
+            self.log.warning("%s cannot be looked at before the start: %s", self.home, str(error) or "it does not answer")
+            return
+        if trouble:
+            raise NotStarted(trouble, 507)
 
-    def _check_home(self):
-        free, total = self.home_room(self.home)
+    def _trouble_at_home(self):
+        """Why no server could start in the home directory, in sentences; None if nothing is known against it. May hang."""
+        home = self.home
+        try:
+            found = os.stat(home)
+        except FileNotFoundError:
+            return f"Your home directory {home} is not there. Log in to the cluster with ssh once, which makes it; if it is missing then, tell the support."
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{home}, your home directory, is no folder. Tell the support."
+        if found.st_uid == pwd.getpwnam(self.user.name).pw_uid and found.st_mode & 0o700 != 0o700:
+            return f"You may not write into your own home directory {home}, so Jupyter cannot start there: chmod u+rwx ~ on the login node mends it."
+        free, total = self.home_room(home)
         if free < self.needed_mb * 2**20:
-            raise NotStarted(f"Your home directory {self.home} is full: {free / 2**20:.1f} MB of {total / 2**20:.0f} MB are free, "
-                             f"and Jupyter needs {self.needed_mb} MB to start. {self.home_advice}", 507)
+            return (f"Your home directory {home} is full: {free / 2**20:.1f} MB of {total / 2**20:.0f} MB are free, "
+                    f"and Jupyter needs {self.needed_mb} MB to start. {self.home_advice}")
+        space = os.statvfs(home)
+        if space.f_files and space.f_favail < self.needed_files:
+            return (f"Your home directory {home} has room for {space.f_favail} more files, and Jupyter needs {self.needed_files} to start, "
+                    f"whatever their size. {self.home_advice}")
+        return None
 
     def _script(self):
         profile = self.profile
         quoted = shlex.quote
         values = {
-            "job_name": JOB_NAME, "log": self.log_name("%j").replace("~", self.home), "old_logs": quoted(Path(self.log_pattern).name),
+            "job_name": JOB_NAME, "mark": self.mark, "log": self.log_name("%j").replace("~", self.home), "old_logs": quoted(Path(self.log_pattern).name),
             "log_minutes": round(self.log_days * 24 * 60), "partition": self.req_partition, "time": profile.slurm_time, "memory": profile.slurm_memory,
-            "keep": ",".join(sorted(self.get_env())), "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
+            "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
             "command": shlex.join(self._command()), "options": self.req_options,
-            "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
-            "key": self.key, "certificate": self.certificate, "authorities": self.authorities,
+            "server_config": quoted(self.server_config), "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
+            "key": quoted(self.key), "certificate": quoted(self.certificate), "authorities": quoted(self.authorities),
         }
         return format_template(self.batch_script, **values)
 
@@ -279,37 +293,50 @@ class ProfileSpawner(KnownByName):
     async def start(self):
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
         self.ip, self.port = "0.0.0.0", 0       # the server's: on all networks of its node, at the port that it tells
-        self._check_home()
-        try:
-            said = await run(*self.as_user("sbatch", "--parsable"), input=self._script(), env={"PATH": os.environ["PATH"], **self.get_env()})
-        except SlurmSilent as error:
-            reason = str(error).replace("sbatch: error: ", "").splitlines()[-1]
-            self.log.error("sbatch refuses the job of %s: %s", self._log_name, error)
-            raise NotStarted(f"Slurm did not take the job: {reason}. Choose another profile, or try again in some minutes.") from None
-        self.job_id = said.strip().splitlines()[-1].split(";")[0]
-        self.log.info("Job %s submitted for %s, profile %s", self.job_id, self._log_name, self.profile.name)
-        self.starting = True
-        self.orm_spawner.state = self.get_state()       # for the hub that comes after a crash
-        self.db.commit()
-        while await self._still_there() != JobStatus.RUNNING:
-            await asyncio.sleep(self.startup_poll_interval)
-        self.ip = self.state_gethost()
-        began = time.monotonic()
-        while not await self._answers():
-            await self._still_there()
-            if time.monotonic() - began > self.http_timeout:
+        await self._check_home()
+        await self._submit()
+        ran = 0.0       # seconds for which the job has run: what Slurm suspends cannot answer
+        while not (await self._still_there() == JobStatus.RUNNING and await self._answers()):
+            if ran > self.http_timeout:
                 raise NotStarted(f"Server at https://{self.ip}:{self.port or '...'} didn't respond in {self.http_timeout} seconds. "
                                  f"The end of its log may say why: {self.log_name(self.job_id)}")
-            await asyncio.sleep(self.startup_poll_interval)
+            began = time.monotonic()
+            runs = self.job is not None and self.job.state == "RUNNING"
+            await asyncio.sleep(self.startup_poll_interval if runs else self.pending_poll_interval)
+            ran += runs and time.monotonic() - began
         self.starting = False
         return f"https://{self.ip}:{self.port}"
 
+    async def _submit(self):
+        """Hand the job in. Whatever ends in the middle of it, the job has its mark, which is written down before. Raises NotStarted."""
+        self.mark = self.jobs.new_mark()
+        if not await self.jobs.starts.note(self.mark, self.user.name):
+            raise NotStarted("The hub cannot write down what it starts: its disk is full. Tell the support.")
+        self.starting = True
+        self._save()
+        try:
+            self.job_id = await self.jobs.submit(self.mark, self.user.name, self._script(), self.get_env())
+        except SlurmRefuses as error:
+            reason = str(error).replace("sbatch: error: ", "").splitlines()[-1]
+            self.log.error("sbatch refuses the job of %s: %s", self._log_name, error)
+            raise NotStarted(f"Slurm did not take the job: {reason}. Choose another profile, or try again in some minutes.") from None
+        self.log.info("Job %s submitted for %s, profile %s", self.job_id, self._log_name, self.profile.name)
+        self._save()
+
+    def _save(self):
+        """Write the state down at once, for a hub that comes after a crash."""
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+
     async def _still_there(self):
-        """The job's status. Raises NotStarted if it ended."""
+        """The job's status; where it runs, the server's address is that. Raises NotStarted if it ended."""
         number, status = self.job_id, await self.query_job_status(1)
         if status == JobStatus.NOTFOUND:
             why = await self._why()
-            raise NotStarted(f"Your server ended before it answered: {why} Its log is {self.log_name(number)}")
+            log = "" if self.job and self.job.exit_code == NO_LOG else f" Its log is {self.log_name(number)}"
+            raise NotStarted(f"Your server ended before it answered: {why}{self._where()}{log}")
+        if status == JobStatus.RUNNING:
+            self.ip = self.job.node
         return status
 
     async def _answers(self):
@@ -317,78 +344,90 @@ class ProfileSpawner(KnownByName):
         return bool(self.port and await self.own_answer(self.ip, self.port))
 
     async def stop(self, now=False):
+        """End the job. What Slurm does not end now, because it is away or the number is not known yet, is ended by jobs.py."""
         self.stopping = True
+        self.jobs.wake.set()
         if not self.job_id:
             return
-        self.log.info("Cancelling job %s of %s", self.job_id, self._log_name)
-        try:
-            await run(*self.as_user("scancel", self.job_id))
-        except SlurmSilent as error:
-            self.log.error("scancel of job %s: %s", self.job_id, error)
-        for _ in range(0 if now else 30):
-            if await self.query_job_status(0.5) == JobStatus.NOTFOUND:
-                return
+        await self.jobs.cancel(self.user.name, self.job_id)
+        until = time.monotonic() + (0 if now else 15)
+        while time.monotonic() < until and await self.query_job_status(0.5) != JobStatus.NOTFOUND:
             await asyncio.sleep(0.5)
 
     # What became of it.
 
     async def query_job_status(self, age=None):
-        """What Slurm says of the job; UNKNOWN, which counts as alive, if it says nothing."""
+        """What Slurm says of the job: NOTFOUND only if it is over; UNKNOWN, which counts as alive, if it says nothing."""
         if not self.job_id:
             return JobStatus.NOTFOUND
         try:
-            job = await self.queue.job(self.job_id, self.poll_interval if age is None else age)
+            self.job = await self.jobs.find(self.user.name, time.monotonic() - (self.poll_interval if age is None else age), self.job_id, self.mark)
         except SlurmSilent as error:
-            self.log.warning("squeue: %s", error)
+            self.log.warning("What became of job %s is not known: %s", self.job_id, error)
             self.job = None
             return JobStatus.UNKNOWN
-        self.job = job
-        if job is None or job.user != self.user.name:
-            self.job_status = ""
+        if self.job is None or self.job.over:
             return JobStatus.NOTFOUND
-        self.job_status = f"{job.state} {job.node}"
-        return JobStatus.RUNNING if self.state_isrunning() else JobStatus.PENDING if self.state_ispending() else JobStatus.NOTFOUND
+        return JobStatus.RUNNING if self.job.state == "RUNNING" else JobStatus.PENDING
 
     async def poll(self):
+        number = self.job_id
         if self.cut_off:        # nobody waits for this job, and it knows a hub that has gone
-            await self.stop(now=True)
-            self.ended = f"Your last server (job {self.job_id}) ended: the hub was restarted while it started. Start it again."
-            self.clear_state()
+            self._forget("the hub was restarted while it started. Start it again.")
             return 1
-        if await self.query_job_status() != JobStatus.NOTFOUND:
+        status = await self.query_job_status()
+        if number != self.job_id:       # meanwhile another has started
+            return None
+        if status == JobStatus.PENDING and not self.starting and self.job.state in PUT_BACK:
+            self._forget("Slurm has put its job back into the queue. Start it again.")
+            return 1
+        if status != JobStatus.NOTFOUND:
             return None
         if self.job_id and not self.stopping:
-            why = await self._why()
-            self.ended = f"Your last server (job {self.job_id}) ended: {why}"
-            self.log.warning("Job %s of %s ended: %s", self.job_id, self._log_name, why)
+            self._forget(await self._why())
         self.clear_state()
         return 1
+
+    def _where(self):
+        """A sentence with the name of the node, if there was one."""
+        return f" It ran on {self.job.node}." if self.job and self.job.node not in ("", "n/a", "(null)") else ""
+
+    def _forget(self, why):
+        """The server has ended, or is none any more: its job is no longer wanted."""
+        self.ended = f"Your last server{f' (job {self.job_id})' if self.job_id else ''} ended: {why}{self._where()}"
+        self.log.warning("Job %s of %s ended: %s", self.job_id, self._log_name, why)
+        self.clear_state()
+        self.jobs.wake.set()
 
     async def _why(self):
         """Why the job ended, by Slurm's state of it, in a sentence that goes on after a colon."""
         profile, state = self.profile, self.job.state if self.job else None
+        if self.job and self.job.exit_code in EXITS:
+            return EXITS[self.job.exit_code].format(node=self.job.node, home=self.home, home_advice=self.home_advice)
         if state in (None, "FAILED"):
-            told, used = await accounted(self.job_id)
+            told, used = await self.jobs.accounted(self.job_id)
             state = told if told in ENDS else state or told       # the accounts may not know its end yet
             if state == "FAILED" and used >= 0.95 * profile.bytes:     # where slurmd measures memory itself, it says FAILED
                 state = "OUT_OF_MEMORY"
+        if state is None:
+            return "Slurm does not know it any more. Start it again."
         idle = f", as its profile says: {profile.idle}" if profile.idle_seconds else ""
-        return ENDS.get(state, GONE_WRONG).format(state=state or "nothing of it", time=profile.time, most=profile.most, idle=idle, advice=self._advice())
+        return ENDS.get(state, GONE_WRONG).format(state=state, time=profile.time, most=profile.most, idle=idle, advice=self._advice())
 
     def _advice(self):
         bigger = sorted((other.bytes, other.name) for other in self.profiles if other.bytes > self.profile.bytes)
         return f"Choose “{bigger[0][1]}” next time, or take less." if bigger else "Take less, or compute it in a batch job."
 
     def get_state(self):
-        return super().get_state() | {key: getattr(self, key) for key in ("ended", "starting") if getattr(self, key)}
+        return super().get_state() | {key: getattr(self, key) for key in ("mark", "ended", "starting") if getattr(self, key)}
 
     def load_state(self, state):
         super().load_state(state)
-        self.ended, self.cut_off, self.job = state.get("ended", ""), state.get("starting", False), None
+        self.mark, self.ended, self.cut_off, self.job = state.get("mark", ""), state.get("ended", ""), state.get("starting", False), None
 
     def clear_state(self):
         super().clear_state()
-        self.starting = self.cut_off = False
+        self.mark, self.starting, self.cut_off = "", False, False
 
     @default("progress_ready_hook")
     def _ready_hook(self):
@@ -398,16 +437,18 @@ class ProfileSpawner(KnownByName):
     async def progress(self):
         said = ""
         while True:
-            job = getattr(self, "job", None)
-            if not self.job_id:
-                message = "Submitting the job..."
-            elif job is None:
+            job = self.job
+            if job is None and (self.job_id or self.jobs.queue.silent):
                 message = "Slurm does not answer. The job waits for it..."
-            elif self.state_ispending():
+            elif job is None:
+                message = "Submitting the job..."
+            elif job.state == "PENDING":
                 start = f" It expects to start it at {job.start.replace('T', ' ')} at the latest." if job.start[:1].isdigit() else ""
-                message = f"Pending in queue... {job.reason}: {WAITS.get(job.reason, 'Slurm waits for that.')}{start}"
-            else:
+                message = f"Pending in queue... {job.reason}: {WAITS.get(job.reason.partition(',')[0], 'Slurm waits for that.')}{start}"
+            elif job.state == "RUNNING":
                 message = f"Cluster job running... waiting to connect to {job.node}"
+            else:
+                message = f"Slurm says {job.state} of the job: {STATES.get(job.state, 'it waits for that.')}"
             if message != said:
                 yield {"message": message, "progress": 60 if message.startswith("Cluster") else 20}
                 said = message

@@ -1,0 +1,349 @@
+"""The hub's jobs: how they are submitted, found again, asked about and ended, so that none is forgotten.
+
+Each start has a mark. It is written down before sbatch is run, and the job carries it as its comment. So a job is known though
+nobody heard its number: sbatch came to no answer, the start was cancelled meanwhile, the hub was killed. What no server wants
+any more stays in the list of Jobs, is ended, and is asked after until Slurm says that it is over.
+"""
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import logging
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import slurm
+
+JOB_NAME = "jupyterhub"
+CALLS = 8               # of sbatch, scancel and squeue as a user, at once
+SECONDS = 60            # for one of them; sudoers ends it later
+PATIENCE = 3            # seconds for a page to wait for squeue, which itself may take longer
+EACH = 1                # seconds between two squeue that ask for all
+LATE = 600              # seconds after which no sbatch that came to no answer brings a job any more
+AGAIN = 10              # seconds until a job that lives though it was ended is ended again
+MARK = re.compile(r"/[0-9a-f]{16}$")
+T = TypeVar("T")
+log = logging.getLogger("jupyterhub.jobs")
+
+
+class SlurmSilent(Exception):
+    """Slurm did not answer, so nothing is known; the argument is what the command said instead."""
+
+
+class SlurmRefuses(SlurmSilent):
+    """Slurm, or sudo, said no."""
+
+
+async def aside(function: Callable[[], T], seconds: float | None) -> T:
+    """What `function` returns, which may hang: it runs in a thread of its own. Raises TimeoutError if it takes longer; it goes on then.
+
+    Not in a pool, in which those who hang would hold up others and the hub's end; and not as a subprocess of asyncio, of which one that
+    is cancelled while it begins never ends.
+    """
+    loop, answer = asyncio.get_running_loop(), concurrent.futures.Future[T]()
+
+    def work() -> None:
+        try:
+            answer.set_result(function())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer, loop=loop)), seconds)
+
+
+def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: float) -> str:
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=env, cwd="/")
+    except OSError as error:
+        raise SlurmSilent(f"{command[0]} cannot be run: {error.strerror}") from None
+    try:
+        out, error = process.communicate(input, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(PermissionError, ProcessLookupError):      # sudo is root's
+            process.kill()
+        raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
+    if process.returncode:
+        said = error.strip() or f"{command[0]} ended with {process.returncode}"
+        unknown = not 0 < process.returncode < 128 or slurm.is_away(error)      # ended by a signal, or Slurm is away
+        raise (SlurmSilent if unknown else SlurmRefuses)(said)
+    return out
+
+
+async def run(*command: str, input: str = "", env: dict[str, str] | None = None, seconds: float = SECONDS) -> str:
+    """Run `command`; return what it printed. Raises SlurmSilent or SlurmRefuses with its message.
+
+    A caller who is cancelled leaves it running: what sbatch has begun cannot be taken back by ending it.
+    """
+    try:
+        return await aside(lambda: _run(command, input, slurm.for_queries() if env is None else env, seconds), seconds + 5)
+    except TimeoutError:
+        raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
+
+
+@dataclass(frozen=True)
+class Job:
+    number: str
+    user: str
+    state: str      # Slurm's: PENDING, RUNNING, OUT_OF_MEMORY ...
+    reason: str     # why it waits, or why it ended
+    node: str
+    start: str      # when it starts, or started; N/A if Slurm cannot tell
+    status: str     # with what it exited
+    mark: str       # its comment
+
+    @property
+    def over(self) -> bool:
+        return slurm.has_ended(self.state)
+
+    @property
+    def exit_code(self) -> int:
+        """With what its script ended; negative if by a signal. squeue prints what wait() says, from 23.02 on "28:0" of it."""
+        code, colon, signal = self.status.partition(":")
+        if not colon:
+            return os.waitstatus_to_exitcode(int(code)) if code.isdigit() and int(code) < 65536 else 0
+        return int(code) or -int(signal)
+
+
+FIELDS = {"JobID": 30, "UserName": 64, "State": 20, "Reason": 80, "BatchHost": 100, "StartTime": 20, "exit_code": 12, "Comment": 100}
+SQUEUE = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}",
+          "--Format=" + ",".join(f"{name}:{width}|" for name, width in FIELDS.items()))
+
+
+def parse(lines: str) -> dict[str, Job]:
+    """The jobs that squeue printed, by number."""
+    rows = (line.split("|") for line in lines.splitlines())
+    return {row[0].strip(): Job(*map(str.strip, row[:len(FIELDS)])) for row in rows if len(row) > len(FIELDS)}
+
+
+class Queue:
+    """All servers' jobs, those that ended in the last minutes too, by one squeue for all who ask."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.silent = ""            # what squeue said instead, the last time
+        self.began = -float("inf")  # when that squeue was started
+        self.asking: asyncio.Task[None] | None = None
+
+    async def listing(self, since: float) -> dict[str, Job]:
+        """What a squeue says that was started at `since` or later. Raises SlurmSilent, also if it takes its time."""
+        until = time.monotonic() + PATIENCE
+        while self.began < since:
+            self.asking = self.asking or asyncio.create_task(self._ask())
+            done, _ = await asyncio.wait({self.asking}, timeout=max(0.0, until - time.monotonic()))
+            if not done:
+                raise SlurmSilent("squeue has not answered yet")
+        if self.silent:
+            raise SlurmSilent(self.silent)
+        return self.jobs
+
+    async def _ask(self) -> None:
+        began = time.monotonic()
+        try:
+            await asyncio.sleep(self.began + EACH - began)
+            began = time.monotonic()
+            self.jobs, self.silent = parse(await run(*SQUEUE)), ""
+        except SlurmSilent as error:
+            self.silent = str(error)
+            log.warning("squeue: %s", error)
+        finally:
+            self.began, self.asking = began, None
+
+
+class Starts:
+    """What was handed to Slurm and is not known to be over: {mark: {"user", "job", "since"}}. A file keeps it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.entries, self.writing = path, {}, threading.Lock()
+        try:
+            self.entries = json.loads(path.read_text())
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            log.error("%s cannot be read (%s). Jobs are known by their comments alone.", path, error)
+
+    async def note(self, mark: str, user: str, job: str = "") -> bool:
+        """Write down a start, or the number of its job; return whether it is on the disk."""
+        entry = self.entries.get(mark) or {"user": user, "since": time.time()}
+        self.entries = self.entries | {mark: entry | {"job": job}}
+        return await self._write()
+
+    async def over(self, mark: str) -> None:
+        """Slurm says that the job is over."""
+        self.entries = {other: entry for other, entry in self.entries.items() if other != mark}
+        await self._write()
+
+    async def _write(self) -> bool:
+        def write() -> None:
+            with self.writing, open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump(self.entries, file)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(self.path)
+
+        temporary = self.path.with_suffix(".new")
+        try:
+            await aside(write, SECONDS)
+        except (OSError, TimeoutError) as error:
+            log.error("%s cannot be written: %s", self.path, error)
+            return False
+        return True
+
+
+class Jobs:
+    """All jobs of one hub. `hub` tells its marks from those of other hubs; `path` is where its starts are kept."""
+
+    def __init__(self, hub: str, path: Path) -> None:
+        self.hub, self.starts, self.queue = hub, Starts(path), Queue()
+        self.calls = asyncio.Semaphore(CALLS)
+        self.wake = asyncio.Event()
+        self.next_try: dict[str, float] = {}
+        self.told_that_jobs_are_private = False
+
+    def new_mark(self) -> str:
+        return f"{self.hub}/{os.urandom(8).hex()}"      # see MARK
+
+    async def as_user(self, user: str, *command: str, input: str = "", env: dict[str, str] | None = None) -> str:
+        """What the command prints that is run as the user. Raises SlurmSilent, SlurmRefuses."""
+        async with self.calls:
+            return await run("sudo", "--non-interactive", f"--user={user}", "--", *command, input=input,
+                             env={"PATH": os.environ["PATH"], **(env or {})})
+
+    async def submit(self, mark: str, user: str, script: str, env: dict[str, str]) -> str:
+        """Hand in a job that carries `mark`, which has been noted; return its number. Raises SlurmRefuses.
+
+        While Slurm is away it waits. What sbatch did not tell is found by its mark; what is not there is handed in again.
+        """
+        while True:
+            try:
+                printed = await self.as_user(user, "sbatch", "--parsable", input=script, env=env)
+                found = re.search(r"^(\d+)(;\S*)?$", printed, re.MULTILINE)
+                if not found:
+                    raise SlurmSilent(f"sbatch printed no number: {printed.strip()!r}")
+                number = found[1]
+            except SlurmRefuses:
+                await self.starts.over(mark)
+                raise
+            except SlurmSilent as error:
+                log.warning("sbatch for %s came to no answer: %s", user, error)
+                number = await self._number(mark, user)
+            if number:
+                await self.starts.note(mark, user, number)
+                return number
+
+    async def _number(self, mark: str, user: str) -> str:
+        """The number of the job with this mark, once Slurm answers; empty if there is none."""
+        while True:
+            await asyncio.sleep(EACH)
+            try:
+                job = await self.find(user, time.monotonic(), mark=mark)
+                return job.number if job else ""
+            except SlurmSilent:
+                continue
+
+    async def find(self, user: str, since: float, number: str = "", mark: str = "") -> Job | None:
+        """The user's job of this number, or without one of this mark, as Slurm saw it at `since` or later; None if there is none.
+
+        What the hub does not see (it ended long ago, or Slurm's PrivateData hides it) its owner is asked for. Raises SlurmSilent.
+        """
+        if job := _choose((await self.queue.listing(since)).values(), user, number, mark):
+            return job
+        if job := _choose((await self.queue.listing(time.monotonic())).values(), user, number, mark):
+            return job      # it was younger than that
+        job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
+        if job and not self.told_that_jobs_are_private:
+            self.told_that_jobs_are_private = True
+            log.error("squeue hides from the hub what it shows to users. Make the hub's user an operator: see PrivateData in README.md")
+        return job
+
+    async def cancel(self, user: str, number: str) -> None:
+        """Ask Slurm to end a job; what it says against that goes to the log."""
+        log.info("Cancelling job %s of %s", number, user)
+        try:
+            await self.as_user(user, "scancel", number)
+        except SlurmSilent as error:
+            log.error("scancel of job %s: %s", number, error)
+
+    async def accounted(self, number: str) -> tuple[str | None, int]:
+        """The state of a job and the most memory it had, in bytes, from Slurm's accounts; (None, 0) if they know nothing."""
+        command = ("sacct", "--noheader", "--parsable2", f"--jobs={number}", "--noconvert", "--format=State,MaxRSS")
+        try:
+            async with self.calls:
+                lines = await run(*command, seconds=10)
+        except SlurmSilent:
+            return None, 0
+        rows = [line.split("|") for line in lines.splitlines()]
+        state = rows[0][0].split()[0] if rows and rows[0][0] else None
+        return state, max((int(float(rss)) for _, rss in rows if re.fullmatch(r"[\d.]+", rss)), default=0)
+
+    # What no server wants any more.
+
+    def tend(self, wanted: Callable[[], set[str]]) -> None:
+        """From now on, end the jobs of which neither mark nor number is in what `wanted` returns. Does nothing where no hub begins to run."""
+        try:
+            self.tending = asyncio.get_running_loop().create_task(self._tend(wanted))
+        except RuntimeError:        # jupyterhub token, upgrade-db
+            pass
+
+    async def _tend(self, wanted: Callable[[], set[str]]) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self.wake.wait(), 2 if self.next_try else 15)
+            except asyncio.TimeoutError:
+                pass
+            self.wake.clear()
+            try:
+                await self._round(wanted)
+            except Exception:       # whatever it is, the next round comes
+                log.exception("Jobs that are to be ended could not be looked after")
+
+    async def _round(self, wanted: Callable[[], set[str]]) -> None:
+        try:
+            seen = await self.queue.listing(time.monotonic())
+        except SlurmSilent:
+            return
+        keep = wanted()     # asked for after squeue: who starts is there before its job is
+        for job in seen.values():
+            entry = self.starts.entries.get(job.mark)
+            if not job.mark.startswith(f"{self.hub}/") or job.over or entry and entry["user"] != job.user:
+                continue
+            if entry is None:
+                await self.starts.note(job.mark, job.user, job.number)
+            elif entry["job"] not in ("", job.number):      # sbatch brought it though it said that it had not
+                await self.cancel(job.user, job.number)
+        left = {mark: entry for mark, entry in self.starts.entries.items() if mark not in keep and entry["job"] not in keep - {""}}
+        self.next_try = {mark: self.next_try.get(mark, 0.0) for mark in left}
+        await asyncio.gather(*(self._end(mark, entry, seen) for mark, entry in left.items() if self.next_try[mark] < time.monotonic()))
+
+    async def _end(self, mark: str, entry: dict, seen: dict[str, Job]) -> None:
+        """End the job of this start, if it is not over; what is over is struck out."""
+        user, number = entry["user"], entry["job"]
+        job = _choose(seen.values(), user, number, mark)
+        if job is None:
+            try:
+                job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
+            except SlurmSilent as error:
+                log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
+                self.next_try[mark] = time.monotonic() + 6 * AGAIN
+                return
+        if job.over if job else number or time.time() - entry["since"] > LATE:
+            await self.starts.over(mark)
+            self.next_try.pop(mark, None)
+            return
+        self.next_try[mark] = time.monotonic() + AGAIN * (1 if job else 6)
+        if job and job.state != "COMPLETING":
+            await self.cancel(user, job.number)
+
+
+def _choose(jobs: Iterable[Job], user: str, number: str, mark: str) -> Job | None:
+    """The user's job of this number, or without one of this mark. Slurm that has lost a job may give its number to another, with its own mark."""
+    if number:
+        return next((job for job in jobs if job.number == number and job.user == user and (job.mark == mark or not MARK.search(job.mark))), None)
+    return next((job for job in jobs if job.mark == mark and job.user == user), None)
