@@ -50,8 +50,8 @@ class PageText:
 
 
 def plain(node: nodes.Node) -> str:
-    """The text of a node, without the marks behind claims."""
-    if isinstance(node, nodes.Element) and ("tested" in node["classes"] or isinstance(node, nodes.comment | nodes.system_message)):
+    """The text of a node, without the marks behind claims and what is `not-searched`."""
+    if isinstance(node, nodes.Element) and ({"tested", "not-searched"} & set(node["classes"]) or isinstance(node, nodes.comment | nodes.system_message)):
         return ""
     if isinstance(node, nodes.Text) or not isinstance(node, nodes.Element):
         return node.astext()

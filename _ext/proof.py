@@ -123,7 +123,7 @@ def _resolve(app, tree, docname):
             mark["reftitle"] = mark["reftitle"].replace("A test shows this", "The test of this", 1)
         del mark["proof"]
     for place in list(tree.findall(lambda node: isinstance(node, nodes.container) and node.get("proof"))):
-        place.replace_self(_report(app, docname))
+        place.replace_self(nodes.container("", *_report(app, docname), classes=["not-searched"]))
 
 
 def _proof(app):
