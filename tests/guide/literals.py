@@ -743,8 +743,8 @@ def said_by_jupyter(text, page, reality, depth=0):
 
 def fill(value, page, reality, depth):
     here = Literal(page.name, 0, re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":...")), 0)
-    if re.fullmatch(r"http://\w+", here.text):
-        return here.text.removeprefix("http://") in facts("hosts")
+    if re.fullmatch(r"https://\w+", here.text):
+        return here.text.removeprefix("https://") in facts("hosts")
     if value == "..." or value.isdigit() or value in reality.default_names:
         return True
     return any(rule(here, page, reality) == "" for rule in (address, host, reader, file, path)) or said_by_jupyter(value, page, reality, depth + 1)

@@ -21,8 +21,10 @@ def own_names(hosts: Mapping[str, str]) -> bool:
     Ends the program with a sentence if hosts.servers is neither that nor the hub's name.
     """
     if hosts["servers"] not in (f"*.{hosts['hub']}", hosts["hub"]):
-        raise SystemExit(f"facts.toml: hosts.servers is {hosts['servers']!r}. Write \"*.{hosts['hub']}\"; "
-                         f"where there is no wildcard name, write \"{hosts['hub']}\" and read README.md.")
+        raise SystemExit(
+            f"facts.toml: hosts.servers is {hosts['servers']!r}. Write \"*.{hosts['hub']}\"; "
+            f"where there is no wildcard name, write \"{hosts['hub']}\" and read README.md."
+        )
     return hosts["servers"] != hosts["hub"]
 
 
@@ -34,11 +36,15 @@ def inside(name: str) -> str:
     try:
         address = socket.gethostbyname(name)
     except OSError as error:
-        raise SystemExit(f"facts.toml: hosts.inside is {name!r}, which has no address here: {error.strerror}. "
-                         "Write the name by which the compute nodes reach this host.") from None
+        raise SystemExit(
+            f"facts.toml: hosts.inside is {name!r}, which has no address here: {error.strerror}. "
+            "Write the name by which the compute nodes reach this host."
+        ) from None
     if ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_unspecified:
-        raise SystemExit(f"facts.toml: hosts.inside is {name!r}, and that is {address} here, which no compute node reaches. "
-                         "Give the name the address of the cluster's network in /etc/hosts.")
+        raise SystemExit(
+            f"facts.toml: hosts.inside is {name!r}, and that is {address} here, which no compute "
+            "node reaches. Give the name the address of the cluster's network in /etc/hosts."
+        )
     return address
 
 
@@ -76,5 +82,6 @@ class TrueAddress(OutputTransform):
         stream = request.connection.stream
         peer = stream.socket.getpeername()[0] if stream.socket else request.remote_ip
         forwarded = request.headers.get_list("X-Forwarded-For")
-        through_proxy = peer in self.proxies and forwarded
-        request.remote_ip = forwarded[-1].rpartition(",")[2].strip().removeprefix("::ffff:") if through_proxy else peer
+        if peer in self.proxies and forwarded:
+            peer = forwarded[-1].rpartition(",")[2].strip().removeprefix("::ffff:")
+        request.remote_ip = peer

@@ -1,4 +1,4 @@
-"""A user's server proves with a certificate whose it is, so that nobody else gets what is meant for it.
+"""A user's server proves with a certificate whose it is: nobody else gets what is meant for it.
 
 A server on a shared node is one process among others. Once it has gone, anybody there can take its
 port. So JupyterHub's internal_ssl is on: the hub has an authority of its own, and the proxy, the
@@ -78,7 +78,7 @@ def faults(path: Path, names: list[str], days: int) -> str:
 
 
 class KnownByName(SlurmSpawner):
-    """A SlurmSpawner whose servers are known by the name of their user, not by that of their node."""
+    """A SlurmSpawner whose servers are known by the name of their user, not of their node."""
 
     @property
     def own_name(self) -> str:
