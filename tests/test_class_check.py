@@ -150,6 +150,7 @@ def test_a_clock_that_is_off_is_told(triton, course):
     ("--profile Huge", f"no profile 'Huge', but: .*{PROFILE}"), ("--profile A", "no profile 'A', but:"), ("--room 0", "1 to 1000 seats"), ("--room many", "invalid int"),
     ("--room 3 --notebooks", "two commands"), ("--folder nowhere", "nowhere is no folder"), ("-- -A course", "for the jobs of --room and --notebooks"),
     ("--notebooks --folder /tmp", "no notebook in /tmp"), ("--rooms 3", "unrecognized arguments"),
+    ("--room 3 -- -vW", "-vW cannot be given: sbatch's --wait is class-check's own"), ("--room 3 -- --test", "sbatch's --test-only is class-check's own"),
 ])
 def test_wrong_usage_gets_one_sentence(triton, course, options, says):
     done = triton.run("login", f"class-check {options}", course, check=False)

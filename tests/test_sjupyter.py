@@ -1,6 +1,8 @@
 """sjupyter on the small cluster: a server starts, is reached in each way that is printed, outlives its terminal, and says why it ended."""
 import concurrent.futures
 import json
+import os
+import random
 import re
 import shlex
 import signal
@@ -14,7 +16,7 @@ from jupyter_server import PATIENCE, let_in
 from triton import PROMPTS, Triton, cluster
 
 FACTS = cluster.facts()
-
+SEED = int(os.environ.get("SEED") or time.time())      # of what is tried at random: another one each time
 
 CENTRAL = FACTS["paths"]["jupyter_env"]
 
@@ -114,8 +116,12 @@ def server(triton):
     triton.run("login", f"setfacl --recursive --modify user:{neighbour}:rwX,default:user:{neighbour}:rwX,default:group::rwx,default:other::rwx /home/{user}")
     triton.run("login", "mkdir -p .jupyter", user)
     triton.write("login", "~/.jupyter/jupyter_server_config.py",
-                 "c.ServerApp.ip = '0.0.0.0'; c.ServerApp.port = 8888; c.ServerApp.certfile = '/nowhere.pem'\n", user)
-    with Started(triton, user, "-t 10 --mem=1G --browser-file=open.html", before="umask 0000; export JUPYTER_TOKEN=mine;") as started:
+                 "c.ServerApp.ip = '0.0.0.0'; c.ServerApp.port = 8888; c.ServerApp.certfile = '/nowhere.pem'\n"
+                 "c.NotebookApp.ip = '0.0.0.0'; c.NotebookApp.port = 8888; c.NotebookApp.base_url = '/x/'; c.NotebookApp.notebook_dir = '/tmp'\n"
+                 "c.LabApp.ip = '0.0.0.0'; c.LabApp.port_retries = 9; c.ServerApp.sock = '/tmp/sock'; c.ServerApp.open_browser = True\n"
+                 "c.ServerApp.ssl_options = {'certfile': '/nowhere.pem'}; c.ServerApp.websocket_url = 'ws://elsewhere'; c.ServerApp.file_to_run = 'x.ipynb'\n"
+                 "c.ServerApp.password = 'argon2:x'; c.FileContentsManager.root_dir = '/tmp'\n", user)
+    with Started(triton, user, "-t 10 --mem=1G -c 2 --browser-file=open.html", before="umask 0000; export JUPYTER_TOKEN=mine JUPYTER_PORT=9999 JUPYTER_PORT_RETRIES=x;") as started:
         started.user, started.neighbour = user, neighbour
         yield started
 
@@ -183,6 +189,34 @@ def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
     assert triton.run(server.said["node"], f"{mine} -name 'sjupyter-*' -printf '%m\\n'").stdout.strip()[-3:] == "700"
 
 
+def test_links_that_others_have_planted_are_not_written_through(triton, user):
+    """In a folder where they may write: neither the page that opens the server nor what announces its end."""
+    other = triton.account()
+    triton.run("login", f"echo mine > precious; chmod 711 .; mkdir -m 777 shared; sjupyter --detach --hold -t 5 --mem=300M --dir shared", user)
+    job = triton.run("login", "squeue --me --noheader --format=%i", user).stdout.strip()
+    triton.run("login", f"cd ~{user}/shared; for name in open.html .open.html sjupyter-{job}-ends-soon.txt; do ln -s ../precious $name; done", other)
+    triton.run("login", f"scontrol release {job}; cd shared; sjupyter --attach {job} --detach --browser-file=open.html", user, timeout=60)
+    look = "find shared -type f -name 'sjupyter-*-ends-soon.txt' -size +0 -printf '%m %f\\n'"
+    assert triton.run("login", f"until {look} | grep .; do sleep 0.1; done", user, timeout=60).stdout.startswith(f"600 sjupyter-{job}-")
+    assert triton.run("login", "stat --format='%F %a' shared/open.html; cat precious", user).stdout == "regular file 600\nmine\n"
+
+
+def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
+    """As Debian's installer makes it. The server is reached at the node's address in the cluster; if that cannot be found out, it is refused."""
+    node = triton.nodes[0]
+    name, login = (f"{host}.{FACTS['hosts']['domain']} {host}" for host in (node, "login"))
+    try:
+        triton.run(node, f"cp /etc/hosts /etc/hosts.before; printf '127.0.1.1 {name}\\n' > /etc/hosts; grep -v -w {node} /etc/hosts.before >> /etc/hosts")
+        assert triton.run(node, "hostname --ip-address").stdout.strip() == "127.0.1.1"
+        with Started(triton, user, f"-t 5 -w {node}") as started:
+            assert answers(triton, started.url) in ("200", "302")
+        triton.run(node, f"sed -i 's/^[0-9.]*\\(.*{FACTS['hosts']['short']}\\)/127.0.0.1\\1/' /etc/hosts")
+        done = triton.run("login", f"sjupyter -t 5 -w {node}", user, check=False)
+        assert done.returncode == 1 and re.search(f"The node {node} knows no address of its own but a loopback one, .*: ask the administrators .*--exclude={node}\n$", done.stderr), done
+    finally:
+        triton.run(node, "cat /etc/hosts.before > /etc/hosts")
+
+
 def test_without_the_token_nobody_gets_in(triton, server):
     for user in (server.neighbour, server.user):
         assert answers(triton, without_token(server.url), user) == "403"
@@ -195,6 +229,8 @@ def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_setti
     address = triton.run(server.said["node"], "hostname --ip-address").stdout.strip()
     listening = triton.run(server.said["node"], f"ss --listening --tcp --numeric --no-header '( sport = :{port} or sport = :8888 )'").stdout.split()
     assert listening.count("LISTEN") == 1 and f"{address}:{port}" in listening and port != "8888"
+    shown = json.loads(triton.run("login", f"curl --silent {shlex.quote(without_token(server.url) + '?' + server.url.partition('?')[2])}", server.user).stdout)
+    assert "open.html" in [entry["name"] for entry in shown["content"]], "it shows the folder in which sjupyter was started"
 
 
 STRANGE = ["a b", "a;touch pwned", "$(touch pwned)", "`touch pwned`", "a\"b", "a'b", "a\\b", "%j", "*", "-x", "a\ntouch pwned", "a\n#SBATCH --hold", "#SBATCH", "é"]
@@ -238,6 +274,48 @@ def test_slurms_options_arrive_in_each_spelling_and_win_over_the_defaults(triton
                            ("--time 5 --partition batch --job-name=mine", f"{other} mine 5:00")):
         job = submitted(triton, user, f"--hold {options}")
         assert triton.run("login", f"squeue --jobs={job} --noheader --format='%P %j %l %m'", user).stdout.startswith(asked), options
+
+
+# Variables of Slurm's commands, with values that would change what these do.
+OF_SLURM = {
+    "SBATCH_ARRAY_INX": ["0-2"], "SBATCH_CLUSTERS": ["nowhere"], "SBATCH_DEBUG": ["3"], "SBATCH_EXPORT": ["NONE", "PATH"], "SBATCH_JOB_NAME": ["mine"],
+    "SBATCH_NO_REQUEUE": ["1"], "SBATCH_OPEN_MODE": ["truncate"], "SBATCH_OUTPUT": ["/nowhere/log"], "SBATCH_PARTITION": [FACTS["partitions"]["batch"], "nowhere"],
+    "SBATCH_REQUEUE": ["1"], "SBATCH_SIGNAL": ["KILL@60"], "SBATCH_WAIT": ["1"], "SCANCEL_INTERACTIVE": ["true"], "SCANCEL_NAME": ["none"],
+    "SCANCEL_PARTITION": ["nowhere"], "SCANCEL_STATE": ["RUNNING"], "SCANCEL_USER": ["root"], "SLURM_BITSTR_LEN": ["1"], "SLURM_CLUSTERS": ["nowhere"],
+    "SLURM_EXIT_ERROR": ["0"], "SLURM_JOB_ID": ["1"], "SLURM_MEM_PER_CPU": ["1"], "SLURM_NTASKS": ["99"], "SLURM_TIME_FORMAT": ["relative", "%H"],
+    "SQUEUE_ACCOUNT": ["nobody"], "SQUEUE_ALL": ["1"], "SQUEUE_ARRAY": ["1"], "SQUEUE_FORMAT": ["%j"], "SQUEUE_FORMAT2": ["JobID"], "SQUEUE_LICENSES": ["none"],
+    "SQUEUE_NAMES": ["none"], "SQUEUE_PARTITION": ["batch", "nowhere"], "SQUEUE_QOS": ["none"], "SQUEUE_SORT": ["-i"], "SQUEUE_STATES": ["COMPLETED"],
+    "SQUEUE_USERS": ["root"]}
+
+
+def test_random_variables_of_slurm_change_nothing(triton, user):
+    """Thirty times: a server is put into the queue, listed, and stopped, with half of these variables set."""
+    dice, script = random.Random(SEED), ""
+    for _ in range(30):
+        chosen = {name: dice.choice(values) for name, values in OF_SLURM.items() if dice.random() < 0.5}
+        sets = " ".join(f"{name}={shlex.quote(value)}" for name, value in chosen.items())
+        script += (f"job=$(env {sets} sjupyter --json --detach --hold -t 5 --mem=300M | tr -dc 0-9); echo {shlex.quote(sets)}; "
+                   "squeue --me --noheader --states=all --jobs=$job --format='%i %P %j %T %m %l'; "
+                   f"env {sets} sjupyter --json --list; env {sets} sjupyter --stop; squeue --me --noheader --jobs=$job --states=PENDING,RUNNING; echo //\n")
+    printed = triton.run("login", script, user, timeout=120).stdout.split("//\n")[:-1]
+    assert len(printed) == 30
+    for one in printed:
+        sets, slurms, listed, stopped = one.splitlines()
+        job = slurms.split()[0]
+        assert slurms == f"{job} {FACTS['partitions']['interactive']} sjupyter PENDING 300M 5:00" and job.isdigit(), (SEED, one)
+        assert (json.loads(listed)["job"], stopped) == (job, f"Job {job} is ended."), (SEED, one)
+
+
+def test_a_server_is_followed_whatever_is_set_for_slurm(triton, user):
+    """And what its owner has set is there in the server, for the owner's own use of Slurm's commands."""
+    with Started(triton, user, "-t 5", "export SQUEUE_PARTITION=batch SQUEUE_STATES=COMPLETED SBATCH_WAIT=1 SLURM_TIME_FORMAT=relative SLURM_NTASKS=9;") as started:
+        assert answers(triton, started.url) in ("200", "302")
+        own = environ(triton, started).splitlines()
+        assert {"SQUEUE_PARTITION=batch", "SQUEUE_STATES=COMPLETED", "SLURM_TIME_FORMAT=relative"} <= set(own) and "SLURM_NTASKS=9" not in own
+        time.sleep(3)       # it looks at the queue, each second
+        assert started.process.poll() is None
+        triton.run("login", f"scancel {started.job}", user)
+        assert started.end()[1]["reason"] == f"It was cancelled by {user}."
 
 
 # ---------------------------------------------------------------- living on, and ending
@@ -401,6 +479,18 @@ def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
         assert "ends-soon" not in triton.run("login", "ls", user).stdout, "what announced its end goes with it"
 
 
+def test_a_job_is_submitted_from_a_server(triton, server):
+    """With the environment that its kernels and terminals have; and srun takes the job of the server."""
+    node = server.said["node"]
+    pid = triton.run(node, f"pgrep -u {server.user} -f 'jupyter-lab .*ServerApp' | head -n 1").stdout.strip()
+    inside = f"cd; xargs -0 -a /proc/{pid}/environ sh -c 'exec env -i \"$@\" bash -s' sh"
+    script = ("sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME SLURM_CPUS_PER_TASK' > /dev/null; cat inner.txt; "
+              "srun printenv SLURM_JOB_ID; echo $SLURM_CPUS_ON_NODE")
+    asked, one, job, cpus = triton.run(node, inside, server.user, input=script, timeout=120).stdout.split()
+    assert asked in triton.nodes and (one, job) == ("1", server.job) and int(cpus) >= 2
+    assert "SLURM_MEM_PER_NODE" not in triton.run(node, f"cat /proc/{pid}/environ", server.user).stdout
+
+
 # ---------------------------------------------------------------- engines
 
 def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
@@ -430,6 +520,14 @@ WRONG = {
     "no number": ("sjupyter --wait soon", 2, "'soon' is no number"),
     "no folder": ("sjupyter --dir nowhere", 2, "nowhere is no folder"),
     "an array": ("sjupyter --array=1-3", 2, "--array cannot be given: a server is one job"),
+    "an array, cut short": ("sjupyter --arra=0-2", 2, "--arra, for sbatch --array, cannot be given: a server is one job"),
+    "an array behind a flag": ("sjupyter -va0-2", 2, "-va0-2, for sbatch --array, cannot be given: a server is one job"),
+    "waiting for the end of the job": ("sjupyter -Wv", 2, "-Wv, for sbatch --wait, cannot be given: sjupyter follows the job by itself"),
+    "a test only": ("sjupyter --test-on", 2, "for sbatch --test-only, cannot be given: sbatch would print something and start nothing"),
+    "the version of Slurm": ("sjupyter -V", 2, "-V, for sbatch --version, cannot be given"),
+    "the usage of sbatch": ("sjupyter --usage", 2, "--usage cannot be given: sbatch would print something and start nothing; sjupyter --help has"),
+    "another cluster": ("sjupyter -M nowhere", 2, "-M, for sbatch --clusters, cannot be given: sjupyter looks after jobs of this cluster"),
+    "a value that sbatch misses": ("sjupyter --mem", 1, "Slurm says: sbatch: error: Invalid --mem specification"),
     "Slurm's option with --local": ("sjupyter --local --mem=4G", 2, "--mem=4G is for Slurm, which --local does not ask"),
     "more than a node has": ("sjupyter --mem=9000G", 1, "Slurm says: sbatch: error:"),
     "no such module": ("sjupyter --env nothing/1.0", 1, "The module nothing/1.0 cannot be loaded"),
@@ -452,7 +550,7 @@ WRONG = {
     "no token at all": (
         "mkdir -p open; echo \"c.IdentityProvider.token = ''\" > open/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/open sjupyter", 1, "switch the token off"),
     "settings that Jupyter refuses": (
-        "mkdir -p bad; echo 'c.ServerApp.base_url = 5' > bad/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/bad sjupyter", 1, "Bad config encountered"),
+        "mkdir -p bad; echo 'c.ServerApp.allow_origin = 5' > bad/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/bad sjupyter", 1, "Bad config encountered"),
 }
 
 
@@ -496,8 +594,10 @@ def impatient(triton, user, **seconds):
     for name, value in seconds.items():
         text, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", text, flags=re.MULTILINE)
         assert found == 1
-    triton.write("login", "~/impatient", text, user, mode="755")
-    return f"SJUPYTER_FACTS={FACTS['paths']['apps']}/triton/facts.toml ~/impatient"
+    installed = f"{FACTS['paths']['apps']}/triton"
+    triton.run("login", f"mkdir -p impatient/bin; ln -sfn {installed}/lib impatient/lib", user)
+    triton.write("login", "~/impatient/bin/sjupyter", text, user, mode="755")
+    return f"SJUPYTER_FACTS={installed}/facts.toml ~/impatient/bin/sjupyter"
 
 
 def test_a_jupyter_that_prints_for_ever_gets_a_short_log_and_the_newest_of_it(triton, user):
@@ -630,7 +730,7 @@ def test_a_home_that_fills_up_ends_no_server_that_runs_and_is_told_of_one_that_s
 
 
 def test_where_there_is_no_slurm_it_says_so(triton, user):
-    for name in ("bin/sjupyter", "lib/slurm.py", "facts.toml"):
+    for name in ("bin/sjupyter", "lib/slurm.py", "lib/clusterfacts.py", "facts.toml"):
         triton.run("laptop", f"mkdir -p copy/bin copy/lib; cat > copy/{name}", user, input=(ROOT / "triton" / name).read_text(encoding="utf-8"))
     done = triton.run("laptop", "python3 copy/bin/sjupyter", user, check=False)
     assert (done.returncode, done.stderr) == (1, "sjupyter: There is no Slurm here (sbatch is not found): run sjupyter on the login node, or with --local\n")
@@ -823,6 +923,53 @@ def test_a_job_that_was_submitted_though_slurm_did_not_say_so_is_not_submitted_a
     assert "Slurm's controller does not answer; trying for a minute" in done.stderr
 
 
+def around(triton, user, command, script):
+    """Put a shell script first on the path of `user` that is called like a command of Slurm's; return how to begin a line with it."""
+    triton.run("login", "mkdir -p bin", user)
+    triton.write("login", f"~/bin/{command}", f"#!/bin/sh\n{script}\n", user, mode="755")
+    return "PATH=$HOME/bin:$PATH"
+
+
+SILENT = "echo 'error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+
+
+@pytest.mark.parametrize("says", ["sleep 100", "echo Welcome", "exit 1", "echo 'Submitted batch job'; exit 0"])
+def test_a_job_is_found_whatever_sbatch_says_of_it(triton, user, says):
+    """Also if it says nothing until it is given up."""
+    path = around(triton, user, "sbatch", f"/usr/bin/sbatch \"$@\" > /dev/null; {says}")
+    done = triton.run("login", f"{path} {impatient(triton, user, SLURM_SECONDS=2)} --json --detach --hold", user)
+    assert triton.run("login", "squeue --me --noheader --format=%i", user).stdout.split() == [json.loads(done.stdout)["job"]]
+
+
+def test_a_job_that_comes_later_than_anybody_waits_ends_itself(triton, user):
+    """sbatch was given up, and no job was there: what Slurm takes afterwards runs nothing."""
+    late = "for script; do :; done; cp $script ~/late; (sleep 4; cd; head -c -0 late | /usr/bin/sbatch --output=\"$(dirname $script)/log\" > number) > /dev/null 2>&1 & sleep 100"
+    path = around(triton, user, "sbatch", late)
+    done = triton.run("login", f"{path} {impatient(triton, user, SLURM_SECONDS=1)} --detach", user, check=False)
+    assert (done.returncode, done.stderr) == (1, "sjupyter: Slurm did not answer sbatch in 1 seconds. If it has taken the job all the same, "
+                                              "that ends by itself when it starts\n")
+    ended = "until [ -s number ]; do sleep 0.1; done; until squeue --me --noheader --states=all --format=%T | grep -q FAILED; do sleep 0.2; done; squeue --me --noheader"
+    assert triton.run("login", ended, user, timeout=60).stdout == ""
+
+
+def test_a_job_that_cannot_be_ended_is_named(triton, user):
+    path = around(triton, user, "scancel", SILENT)
+    done = triton.run("login", f"{path} {impatient(triton, user, SLURM_TRIES=1)} --hold --wait 1", user, check=False)
+    job = triton.run("login", "squeue --me --noheader --format=%i", user).stdout.strip()
+    assert done.returncode == 3 and done.stderr.endswith(f"could not be ended (Slurm says: error: Unable to contact slurm controller (connect failure)): scancel {job} does it later.\n")
+
+
+def test_a_server_is_followed_while_slurm_is_silent(triton, user):
+    path = around(triton, user, "squeue", f"[ ! -e silent ] || {{ {SILENT}; }}; exec /usr/bin/squeue \"$@\"")
+    with Started(triton, user, "-t 5", f"touch silent; (sleep 6; rm silent) & export {path};") as started:
+        assert answers(triton, started.url) in ("200", "302")
+        triton.run("login", "touch silent; sleep 5", user)
+        assert started.process.poll() is None
+        triton.run("login", f"rm silent; scancel {started.job}", user)
+        status, said, err = started.end()
+        assert (status, said["reason"]) == (1, f"It was cancelled by {user}.") and f"Job {started.job} goes on, and so does this command." in err, err
+
+
 # ---------------------------------------------------------------- on the login node
 
 # Starts a kernel at the url and prints what it says first, with what every computer has.
@@ -850,6 +997,10 @@ def nothing_runs(triton, user):
 def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user):
     """At a socket, by which a kernel answers as well; or at a port."""
     let_in(triton, user, ["laptop"])
+    triton.run("login", "mkdir -p .jupyter", user)      # with settings of one who starts Jupyter elsewhere too
+    triton.write("login", "~/.jupyter/jupyter_server_config.json", json.dumps({"ServerApp": {"port": 9999, "ip": "0.0.0.0", "sock_mode": "0666"}, "LabApp": {"port": 9998}}), user)
+    triton.write("login", "~/.jupyter/jupyter_notebook_config.py", "c.NotebookApp.port = 9997\n", user)
+    triton.write("login", "~/.bashrc", "export JUPYTER_PORT=9996\n", user)
     for option, forwarded in (("", rf"{FACTS['proxy']['example']}:/home/{user}/\S+/socket"), ("--no-socket", rf"{FACTS['proxy']['example']}:localhost:\d+")):
         terminal = Terminal(triton, "login", user, PROMPTS)
         terminal.screen.sendline(f"sjupyter --local {option}")
@@ -873,6 +1024,16 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
             laptop.close()
         assert nothing_runs(triton, user)
     assert triton.run("login", "ls .local/share/sjupyter", user).stdout == ""
+
+
+def test_a_users_files_hide_no_module_from_jupyter(triton, user):
+    """Neither in the queue nor on the login node; all that Python imports at its start, and more, by names that people give their files."""
+    names = "types runpy typing logging json random socket http html select signal queue struct token site sitecustomize numbers copy string calendar email jupyter_core rfc3987_syntax"
+    triton.run("login", f"mkdir work; for name in {names}; do echo 'raise SystemExit(\"the wrong \" + __name__)' > work/$name.py; done", user)
+    with Started(triton, user, "-t 5 --dir work") as started:
+        assert answers(triton, started.url) in ("200", "302")
+    local = "cd work; timeout --signal=INT 60 sjupyter --local --json | head -n 1"
+    assert json.loads(triton.run("login", local, user, check=False, timeout=90).stdout)["state"] == "ready"
 
 
 def test_compute_nodes_let_nobody_in_by_ssh(triton, server):

@@ -2,16 +2,19 @@
 
 Copy this folder with those that need it: `bin/` looks for it beside itself, the hub in its own folder.
 
-Three rules stand here, once:
+These rules stand here, once:
 
 * Our calls are deaf to the variables with which people change what Slurm's commands select, print or do
   (`for_queries`, `for_sbatch`). SQUEUE_PARTITION in somebody's .bashrc is meant for that person's squeue, not for ours.
 * A job has ended when Slurm says so, and in no other case (`has_ended`). A state that is new to us is alive.
 * Slurm that does not answer is something else than Slurm that says no (`is_away`).
+* What Slurm has set for one job does not reach the next, which is started from it (`for_users_code`).
+* What an option of sbatch means is decided as sbatch does, and not by how it is spelt (`means`).
 """
 import os
+import pwd
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # Slurm's commands and daemons read variables that begin with their own name, or with SLURM.
 PROGRAMS = ("ACCT", "ACCTMGR", "ACKD", "ALLOC", "ATTACH", "BATCH", "BCAST", "CANCEL", "CONTROL", "CRON", "CRUN", "DIAG",
@@ -27,6 +30,18 @@ PAYER = frozenset("SBATCH_" + name for name in ("ACCOUNT", "QOS", "WCKEY"))
 SIZE = frozenset("SBATCH_" + name for name in (
     "RESERVATION", "CONSTRAINT", "EXCLUSIVE", "TIMELIMIT", "MEM_PER_CPU", "MEM_PER_GPU", "MEM_PER_NODE", "GRES", "GPUS", "GPUS_PER_NODE",
     "GPUS_PER_SOCKET", "GPUS_PER_TASK", "CPUS_PER_GPU", "TRES_PER_TASK", "HINT"))
+
+# What slurmd sets anew in each job, so that the next has its own. All else that Slurm sets stays in the environment that sbatch
+# hands on: srun then takes it for an option, and --mem of one job and --mem-per-cpu of the next exclude each other.
+OF_EVERY_JOB = frozenset(("SLURMD_NODENAME", *("SLURM_" + name for name in (
+    "CLUSTER_NAME", "CPUS_ON_NODE", "CPUS_PER_TASK", "GTIDS", "JOBID", "JOB_CPUS_PER_NODE", "JOB_END_TIME", "JOB_GID", "JOB_ID", "JOB_NAME",
+    "JOB_NODELIST", "JOB_NUM_NODES", "JOB_PARTITION", "JOB_START_TIME", "JOB_UID", "JOB_USER", "LOCALID", "NNODES", "NODEID", "NODELIST",
+    "PROCID", "SUBMIT_DIR", "SUBMIT_HOST", "TASKS_PER_NODE", "TASK_PID", "TOPOLOGY_ADDR", "TOPOLOGY_ADDR_PATTERN"))))
+_SET_BY_SLURM = re.compile(r"SLURM[A-Z]*_(?!TIME_FORMAT$)|SBATCH_(CPU|MEM)_BIND")     # and by no person
+
+# sbatch's short options that take no value, and what those mean that callers ask about; the same from 22.05 to 26.05.
+_FLAGS = "HOQVWhksv"
+_LONG = {"D": "chdir", "J": "job-name", "M": "clusters", "V": "version", "W": "wait", "a": "array", "e": "error", "h": "help", "o": "output"}
 
 # The states that Slurm counts as an end: those after SUSPENDED in its list (enum job_states, the same from 22.05 to 26.05).
 # What it may print before them tells what happens to a job that is not over: COMPLETING, CONFIGURING, STAGE_OUT, RESIZING,
@@ -55,6 +70,51 @@ def for_queries(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def for_sbatch(environ: Mapping[str, str] = os.environ, defaults: frozenset[str] = PAYER | SIZE) -> dict[str, str]:
     """The environment for sbatch, which hands it on to the job: nothing of a job that we are in, and of what people set the `defaults` only."""
     return {name: value for name, value in environ.items() if not is_slurms(name) or name in CONNECTION | defaults}
+
+
+def for_users_code(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for what people run in a job of ours, and start other jobs from: of what Slurm has set, OF_EVERY_JOB."""
+    return {name: value for name, value in environ.items() if not _SET_BY_SLURM.match(name) or name in OF_EVERY_JOB | CONNECTION}
+
+
+def of_me() -> str:
+    """The option with which squeue and scancel take one's own jobs. Their --me fails for user numbers above 2**31 until 24.05."""
+    try:
+        return f"--user={pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"--user={os.geteuid()}"
+
+
+def job_number(printed: str) -> str:
+    """The job's number in what sbatch printed, with --parsable or without; "" if there is none."""
+    found = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+|(?: on cluster| to cluster).*)?\s*$", printed, re.MULTILINE)
+    return found[-1] if found else ""
+
+
+def means(word: str, names: Iterable[str]) -> str:
+    """Which of `names`, long options of sbatch, it could take `word` for; "" if none.
+
+    It takes the beginning of a long option for all of it (--arra), and a word of letters for as many short ones (-vW).
+    """
+    if word.startswith("--"):
+        typed = word[2:].partition("=")[0]
+        return next((name for name in names if name.startswith(typed)), "")
+    letters = [_LONG.get(letter) for letter in _bundle(word)[0]]
+    return next((name for name in names if name in letters), "")
+
+
+def lacks_value(word: str) -> bool:
+    """Whether the word that follows this short or long option is its value. Of long ones that take none, sbatch says so."""
+    if word.startswith("--"):
+        return "=" not in word
+    letters, value = _bundle(word)
+    return letters[-1] not in _FLAGS and not value
+
+
+def _bundle(word: str) -> tuple[str, str]:
+    """The short options in `word`, -vWc2, and the value of the last one: ("vWc", "2")."""
+    found = re.fullmatch(rf"-([{_FLAGS}]*[^{_FLAGS}]?)(.*)", word, re.DOTALL)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def has_ended(state: str) -> bool:
