@@ -226,6 +226,21 @@ def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, ent
     assert not lab.cell(0).locator(".jp-OutputArea-output").count(), "the cell is without its output"
 
 
+@proves("faq-nested")
+def test_a_job_is_submitted_from_a_job(triton, user, entry):
+    """It fails, and is cured by what the page says. In the guide's own servers there is nothing to cure: other tests look."""
+    inner = "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME'"
+    (cure,) = literals(entry.do)
+
+    def outer(first):
+        triton.write("login", "~/outer.sh", f"#!/bin/bash\n{first}\n{inner}\n", user)
+        triton.run("login", "rm -f inner.txt; sbatch --wait --mem=200M --output=/dev/null outer.sh", user, check=False, timeout=120)
+        return triton.run("login", "cat inner.txt", user).stdout
+
+    entry.shows(outer(""))
+    assert outer(cure).strip() in triton.nodes
+
+
 @proves("faq-gpu")
 def test_there_is_no_gpu_in_a_server(entry, server):
     entry.shows(server.kernel().execute("!nvidia-smi")["stdout"])

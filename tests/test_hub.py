@@ -429,6 +429,14 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
         assert as_hub(triton, f"sudo --non-interactive --user={user} sbatch --parsable </dev/null", check=False).returncode, user
 
 
+def test_a_job_is_submitted_from_a_notebook(server, triton):
+    """What Slurm has set for the server's own job stays there, so that srun does not take it for options in the next."""
+    inner = "cd; sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME' > /dev/null; cat inner.txt; srun printenv SLURM_JOB_ID"
+    printed = server.kernel().prints(f"import os, subprocess; print(subprocess.run({inner!r}, shell=True, capture_output=True, text=True), os.environ['SLURM_JOB_ID'])")
+    node, job, own = re.fullmatch(r".*stdout='(.*)\\n(\d+)\\n', stderr=''\) (\d+)", printed, re.DOTALL).groups()
+    assert node in triton.nodes and job == own
+
+
 def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
     """Over TCP they could read all that it prints. It has sockets in a folder of its owner instead.
 

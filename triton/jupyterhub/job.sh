@@ -53,10 +53,18 @@ rm -f "$data/.$SLURM_JOB_ID"
 # is asked about news of new versions: who cannot install any needs none.
 {
     find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
-    ends=$(squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
+    ends=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
     echo "{\"jobEnds\": \"$ends\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
 } &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+
+# What Slurm has set for this job alone: in a job that is started from a notebook, srun would take it for options of its own.
+for name in $(compgen -e); do
+    case $name in
+        {{ slurm_kept }}) ;;
+        SLURM*|SBATCH_CPU_BIND*|SBATCH_MEM_BIND*) unset "$name" ;;
+    esac
+done
 
 {{ command }} &
 server=$!

@@ -31,12 +31,15 @@ from jobs import JOB_NAME, Jobs, SlurmRefuses, SlurmSilent, aside
 from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from jupyterhub.app import JupyterHub
+from slurm import CONNECTION, OF_EVERY_JOB
 from tornado import web
 from traitlets import Callable, Float, Integer, List, Unicode, default
 
 # Runs the Python script that follows as if by its name, but for one import, which takes a second of each start: jsonschema's checker of
 # international addresses, of which no schema of Jupyter's has one (jupyter_server's issue 1559).
-QUICKLY = "import runpy, sys; sys.modules['rfc3987_syntax'] = None; del sys.path[0], sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+# The folder that we are in is off the path before anything is imported: it is a user's, who may have a types.py there.
+QUICKLY = ("import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; sys.modules['rfc3987_syntax'] = None; "
+           "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')")
 
 
 # ---------------------------------------------------------------- profiles
@@ -269,6 +272,7 @@ class ProfileSpawner(KnownByName):
             "job_name": JOB_NAME, "mark": self.mark, "log": self.log_name("%j").replace("~", self.home), "old_logs": quoted(Path(self.log_pattern).name),
             "log_minutes": round(self.log_days * 24 * 60), "partition": self.req_partition, "time": profile.slurm_time, "memory": profile.slurm_memory,
             "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
+            "slurm_kept": "|".join(sorted(OF_EVERY_JOB | CONNECTION)),
             "command": shlex.join(self._command()), "options": self.req_options,
             "server_config": quoted(self.server_config), "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
             "key": quoted(self.key), "certificate": quoted(self.certificate), "authorities": quoted(self.authorities),
