@@ -1,7 +1,7 @@
 """Compare our speed with that of the plain tools: `make bench`.
 
 Each line shows the medians of both, and the median of the ratios of runs made in turn, beside the most it may be. Names on the command
-line choose some: site, notebooks, pairs, scale, numpy, slurm, nbdime-git, imports, cluster, sjupyter, hub, hub-faults.
+line choose some: site, notebooks, pairs, scale, numpy, slurm, nbdime-git, imports, cluster, sjupyter, hub, hub-faults, hub-numbers.
 """
 import contextlib
 import json
@@ -268,6 +268,24 @@ def faults_at_the_hub(folder):
         return not lost
 
 
+def many_at_the_hub(folder):
+    """Many people, many starts, and every daemon restarted: nothing is lost, and others wait for two seconds at most in the median."""
+    met = []
+    with one_of_its_own(folder, nodes=2) as triton:
+        hub.put_stand_in(triton)
+        hub.running(triton, hub_faults.OPTIONS)
+        people, partition = hub.People(triton), cluster.facts()["partitions"]["interactive"]
+        try:
+            for measure, words in ((hub_faults.sixty_people, ()), (hub_faults.hundred_waiting, (partition,)), (hub_faults.many_streams, (partition,)),
+                                   (hub_faults.starts_and_stops, ()), (hub_faults.restarts, ())):
+                lost, looks, said = measure(triton, people, *words)
+                print(f"{said}; {len(lost)} lost" + "".join(f"\n  LOST: {what}" for what in lost), flush=True)
+                met.append(not lost and looks.median <= 2)
+        finally:
+            people.close()
+    return all(met)
+
+
 SLURM_NOTEBOOKS, SLURM_SECONDS = 16, 15
 
 
@@ -316,8 +334,9 @@ BENCHES = {
     "sjupyter": sjupyter,
     "hub": service,
     "hub-faults": faults_at_the_hub,
+    "hub-numbers": many_at_the_hub,
 }
-ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub", "hub-faults"}
+ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub", "hub-faults", "hub-numbers"}
 
 
 def main(names):

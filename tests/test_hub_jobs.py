@@ -191,7 +191,7 @@ HOMES = {   # what is done to a home (by root, on the login node): what the page
     "mv {home} {home}.away": "Your home directory {home} is not there. Log in to the cluster with ssh once",
     "chmod 500 {home}": "You may not write into your own home directory {home}",
     "chown root: {home}; chmod 711 {home}": "could not write its log into your home directory {home}",
-    "mkdir {home}/.local; chmod 700 {home}/.local": "it may not write into a folder of your home directory, which the end of its log names.",
+    "install -d -o root -m 700 {home}/.local": "it may not write into a folder of your home directory, which the end of its log names.",
 }
 
 
@@ -206,6 +206,14 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
 
 
 # ---------------------------------------------------------------- many
+
+def test_a_hundred_starts_that_wait_keep_nobody_out(triton, people, record_property):
+    """JupyterHub would refuse the next with 429 for as long as they wait."""
+    lost, looks, said = hub_faults.hundred_waiting(triton, people, FACTS["partitions"]["interactive"])
+    assert not lost
+    assert looks.median < 2, looks
+    record_property("measured", said)
+
 
 SLOW_HOMES = 40
 
