@@ -66,6 +66,7 @@ bisect: .venv .venv-nbdime  ## find the version of a package or the commit that 
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml
+	@$(RUN) -m course.pairs published
 	@$(RUN) _ext/editions.py _build/class
 
 pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs

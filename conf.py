@@ -10,6 +10,7 @@ from sphinx.errors import ConfigError
 
 ROOT = Path(__file__).parent
 sys.path[:0] = [str(ROOT / "_ext"), str(ROOT / "triton/lib")]
+sys.path.append(str(ROOT / "tests"))    # of it the module that compares the halves of a notebook
 import books  # noqa: E402
 import clusterfacts  # noqa: E402
 
@@ -153,6 +154,22 @@ epub_title, epub_author, epub_publisher, epub_identifier, epub_uid = project, au
 epub_css_files = ["book.css"]
 epub_show_urls = "no"
 epub_tocdepth = 2
+
+
+def setup(app):
+    app.connect("builder-inited", _refuse_what_is_not_the_notebook)
+
+
+def _refuse_what_is_not_the_notebook(app):
+    """What is published is what the writers wrote: a notebook whose .md says something else, or whose outputs are of other code, stops the build."""
+    from course import pairs
+
+    problems = [str(problem).removeprefix(f"{ROOT}/") for problem in pairs.unpublishable(ROOT / "notebooks")]
+    if problems and "serve" in app.tags:
+        print("\n".join(problems), file=sys.stderr)
+    elif problems:
+        sys.exit("\n".join(problems))   # an exception of Sphinx would be told in sixty lines
+
 
 linkcheck_timeout = 20
 linkcheck_retries = 2

@@ -468,9 +468,9 @@ def why(real):
 @needs_sandbox
 def test_what_a_notebook_does_not_declare_it_cannot_read(real):
     look = "import os; print(*(os.path.exists(p) for p in {!r}))"
-    inside = ["data/a.csv", "hidden.ipynb", "own.md"]
+    inside = ["data/a.csv", "hidden.ipynb", "half.md"]
     outside = [str(changes.ROOT / name) for name in ("README.md", "notebooks/README.md", "triton/facts.toml", "tests/course/runner.py", ".venv/bin/python")]
-    (real.folder / "own.md").write_text("---\njupytext:\n  formats: x\n---\n")
+    (real.folder / "half.md").write_text("---\njupytext:\n  formats: x\n---\n")
     read = f"for p in {outside[:1]!r}: print(open(p).read(), end='')"
     results = real(
         all=(look.format(inside), "True False False\n", {}),

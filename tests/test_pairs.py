@@ -8,8 +8,8 @@ import sys
 import nbformat
 import pair_edits
 import pytest
-from conftest import ROOT
-from course import pairs, runner
+from conftest import ROOT, build_site, copy_source
+from course import changes, halves, pairs, runner
 
 MD = """\
 ---
@@ -573,3 +573,60 @@ def test_a_comment_in_the_header_is_not_lost(folder):
     before = content(folder)
     [message], good = pairs.sync(folder)
     assert not good and "x.md:14: a comment in the header would get lost" in message and content(folder) == before
+
+
+# ---------------------------------------------------------------- what is published is what was written
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the repository."""
+    return copy_source(tmp_path_factory.mktemp("a checkout"))
+
+
+@pytest.mark.parametrize("name, old, new, says", [
+    ("md", "# Hidden state", "# Hidden states", "notebooks/02-hidden-state.md:23: cell 1 differs"),
+    ("ipynb", "print(f\\\"longest day", "print(f\\\"the longest day", "notebooks/02-hidden-state.md:48: cell 4 differs"),
+    ("both", "longest day in Oulu: {max(hours)", "the longest day in Oulu: {max(hours)", "its code changed after it was executed, so the outputs that it shows are those of other code"),
+    ("lone", "", "", "notebooks/11-new.md: a lone half: there is no 11-new.ipynb. To mend it: make sync NB=11-new"),
+])
+def test_another_half_or_other_code_stops_what_publishes(name, old, new, says, checkout):
+    """The site and the editions: each says which notebook it is, where it differs and what mends it, within seconds."""
+    folder = checkout / "notebooks"
+    before = content(folder)
+    if name == "lone":
+        (folder / "11-new.md").write_text(MD)
+    for half in ("md", "ipynb") if name == "both" else [name] * (name != "lone"):
+        edit(folder / f"02-hidden-state.{half}", old, new)
+    built = build_site(checkout, checkout / "_build")
+    made = subprocess.run(["make", "class", f"RUN=PYTHONPATH=tests:_ext {sys.executable}", f"VENV={sys.prefix}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True)
+    for half in ("02-hidden-state.md", "02-hidden-state.ipynb"):
+        (folder / half).write_bytes(before[half])
+    (folder / "11-new.md").unlink(missing_ok=True)
+    assert built.returncode and says in built.stderr and "Traceback" not in built.stderr and len(built.stderr.splitlines()) < 8, built.stderr
+    assert made.returncode and says in made.stdout + made.stderr and not (checkout / "_build/class").exists(), made.stdout + made.stderr
+
+
+def test_an_edit_of_the_md_alone_is_no_notebook_that_passed(folder, tmp_path):
+    """Neither a full validation says so, nor one of what changed."""
+    edit(folder / "x.md", "Some prose.", "Some verse.")
+    [result] = runner.validate(runner.load(folder=folder), records=tmp_path / "records")
+    assert result.outcome == "failed" and "x.md:26: cell 3 differs: 'Some verse.' here, 'Some prose.' in the .ipynb" in result.reason
+    assert "make sync NB=x" in result.reason
+    [notebook] = runner.load(folder=folder)
+    for record in (None, {"halves": "others"}):
+        assert "its halves differ" in changes.drift(notebook, record)
+    assert changes.drift(notebook, {"halves": halves.files(notebook.pair)}) is None
+
+
+def test_after_an_edit_of_code_the_sync_says_what_comes_next(folder):
+    """In either half. What was executed is in its place again once the code is as it was."""
+    notebook = pairs.read_ipynb(folder / "x.ipynb")
+    notebook.metadata["measured"] = {"code": pairs.code(notebook)}
+    pairs.write_ipynb(notebook, folder / "x.ipynb")
+    assert not pairs.outdated(pairs.read_ipynb(folder / "x.ipynb"))
+    edit(folder / "x.ipynb", "one = 1", "one = 2")
+    assert "now: make refresh NB=x" in pairs.sync(folder)[0][0] and [problem.repair for problem in pairs.unpublishable(folder)] == ["make refresh NB=x"]
+    edit(folder / "x.ipynb", "one = 2", "one = 1")
+    assert "make refresh" not in pairs.sync(folder)[0][0] and not [*pairs.unpublishable(folder)]
+    edit(folder / "x.md", "one = 1", "one = 2")
+    assert "now: make refresh NB=x" in pairs.sync(folder)[0][0] and "cell 2 was not executed" in [*pairs.unpublishable(folder)][0].message

@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import sanitize
+from . import halves, sanitize
 from .halves import IGNORED, find
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,9 +166,22 @@ def why_run(notebook, surroundings, records):
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
     try:
-        return ["it talks to Slurm, which may have changed"] if notebook.online else reasons(fingerprint(notebook, surroundings), record)
+        if notebook.online:
+            return ["it talks to Slurm, which may have changed"]
+        return reasons(fingerprint(notebook, surroundings), record) or [*filter(None, [drift(notebook, record)])]
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return [f"it cannot be read: {error}"]
+
+
+def drift(notebook, record):
+    """Why the .md half of `notebook` is another than the .ipynb, in words; None if it is not. A `record` tells without reading them."""
+    pair = notebook.pair
+    if not os.path.lexists(pair.md) or record and record.get("halves") == halves.files(pair) or halves.unchanged(notebook.folder, pair):
+        return None
+    from . import pairs
+
+    problem = pairs.drift(pair)
+    return f"its halves differ: {problem}" if problem else None
 
 
 def why_run_since(base, notebooks, surroundings):

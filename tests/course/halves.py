@@ -94,7 +94,7 @@ def remember(folder, pair, write, **known):
     """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path, text)` does it, whole or not at all."""
     path = _record(folder, pair.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps({"files": _files(pair), **known}, ensure_ascii=False))
+    write(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
 def in_step_since(folder, pair):
@@ -108,14 +108,17 @@ def in_step_since(folder, pair):
 def unchanged(folder, pair):
     """Whether both halves are, byte by byte, as they were when they were in step last."""
     record = remembered(folder, pair.name)
-    if not (record and pair.md and pair.ipynb) or record["files"] != _files(pair):
-        return False
+    return bool(record and pair.md and pair.ipynb) and record["files"] == files(pair)
+
+
+def still_in_step(folder, pair):
+    """Note that both halves are in step now too."""
     with contextlib.suppress(OSError):
         os.utime(_record(folder, pair.name))
-    return True
 
 
-def _files(pair):
+def files(pair):
+    """The hashes of what stands in the halves."""
     try:
         return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.md, pair.ipynb) if path.is_file()]
     except OSError:

@@ -2,10 +2,12 @@
 
     python -m course.pairs check [DIR]
     python -m course.pairs sync [--nb NAME] [--from md|ipynb] [DIR]
+    python -m course.pairs published [DIR]
 
 `sync` is a merge. The base is what both halves held when they were in step last: it is kept beside them (halves.py), and stands in
 git's last commit. What one half changed goes into the other; what both changed, in one cell, is told and left to a person. Everything
-is decided by content, never by modification times: after a clone those say nothing.
+is decided by content, never by modification times: after a clone those say nothing. `published` says what keeps a notebook from being published:
+halves that differ, and outputs that are those of other code.
 """
 import argparse
 import contextlib
@@ -316,6 +318,54 @@ def _check_course(pair, md):
             yield Problem(pair.md, 1, f"course.{key} is {course.get(key)!r}, not {wanted}", "edit the header")
 
 
+# ---- publish
+
+def unpublishable(folder):
+    """Yield a Problem for each pair below `folder` whose .ipynb, which is what the site shows, is not what its writer has written."""
+    pairs = find(folder)
+    for pair in pairs:
+        problem = next(iter(_check(pair, pairs)), None) if not (pair.md and pair.ipynb) else None if halves.unchanged(folder, pair) else drift(pair)
+        if problem:
+            yield problem
+            continue
+        try:
+            if why := outdated(read_ipynb(pair.ipynb)):
+                yield Problem(pair.ipynb, 0, why, _refresh_command(pair))
+        except Unreadable as error:
+            yield Problem(pair.ipynb, error.line, error.args[0], "edit it")
+
+
+def drift(pair):
+    """The first Problem because of which the halves of `pair` are not the same notebook, None if they are."""
+    try:
+        ipynb, md = read_ipynb(pair.ipynb), myst.read(pair.md)
+    except Unreadable as error:
+        return Problem(error.path, error.line, error.args[0], "edit it, then " + _sync_command(pair))
+    if _content(md.notebook) == _content(ipynb):
+        return None
+    return next(problem for found in (_check_cells(pair, ipynb, md), _check_header(pair, ipynb, md)) for problem in found)
+
+
+def outdated(notebook):
+    """Why the stored outputs of `notebook` are not those of its code, as far as it tells; None if they are."""
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code" and cell.source.strip() and cell.get("execution_count") is None:
+            return f"cell {number} was not executed since its code changed: {cell.source.strip().partition(chr(10))[0][:60]!r}"
+    measured = notebook.metadata.get("measured")
+    if isinstance(measured, dict) and measured.get("code", code(notebook)) != code(notebook):
+        return "its code changed after it was executed, so the outputs that it shows are those of other code"
+    return None
+
+
+def code(notebook):
+    """The fingerprint of a notebook's code, which make refresh stores beside the outputs."""
+    return hashlib.sha256(json.dumps([myst.plain(cell.source) for cell in notebook.cells if cell.cell_type == "code"]).encode()).hexdigest()[:16]
+
+
+def _refresh_command(pair):
+    return f"make refresh NB={shlex.quote(pair.name)}"
+
+
 # ---- sync
 
 class _Undecided(Exception):
@@ -355,6 +405,7 @@ def sync(folder, name=None, source=None):
     with _alone(folder):
         for pair in wanted:
             if halves.unchanged(folder, pair) and not source:
+                halves.still_in_step(folder, pair)
                 continue
             try:
                 done = _sync(folder, pair, source, pairs)
@@ -456,8 +507,8 @@ def _sync(folder, pair, source, pairs):
             if written is not None:
                 _write(path, written, old)
         _remember(folder, pair, new)
-    if notes and _unexecuted(new):
-        notes.append(f"now: make refresh NB={shlex.quote(pair.name)}")
+    if notes and outdated(new):
+        notes.append(f"now: {_refresh_command(pair)}")
     return "; ".join(notes)
 
 
@@ -498,10 +549,6 @@ def _read(read, path, may_fail):
         if may_fail and path.is_file():
             return None
         raise
-
-
-def _unexecuted(notebook):
-    return any(cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None for cell in notebook.cells)
 
 
 def _notes(pair, md, ipynb, new, source, ipynb_changed, md_changed):
@@ -725,7 +772,7 @@ def _make_other_half(folder, pair, pairs):
         _write(target, text)
     pair = halves.Pair(pair.name, pair.ipynb or target, pair.md or target)
     _remember(folder, pair, new)
-    return f"made {target.name}" + (f"; now: make refresh NB={shlex.quote(pair.name)}" if _unexecuted(new) else "")
+    return f"made {target.name}" + (f"; now: {_refresh_command(pair)}" if outdated(new) else "")
 
 
 def _renamed(pair, pairs):
@@ -784,15 +831,15 @@ def _diff(before, after, name, other):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="course.pairs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["check", "sync"])
+    parser.add_argument("task", choices=["check", "sync", "published"])
     parser.add_argument("folder", nargs="?", default="notebooks", type=Path)
     parser.add_argument("--nb", metavar="NAME")
     parser.add_argument("--from", dest="source", choices=["md", "ipynb"])
     options = parser.parse_intermixed_args(arguments)
     if not options.folder.is_dir():
         parser.exit(2, f"there is no folder {options.folder}\n")
-    if options.task == "check":
-        problems = check(options.folder)
+    if options.task != "sync":
+        problems = [*(check if options.task == "check" else unpublishable)(options.folder)]
         print("".join(f"{problem}\n" for problem in problems), end="")
         return 1 if problems else 0
     if options.source and not options.nb:

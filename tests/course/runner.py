@@ -16,7 +16,6 @@ import json
 import os
 import re
 import select
-import shlex
 import shutil
 import sys
 import tempfile
@@ -65,6 +64,10 @@ class Notebook:
     path: Path
     folder: Path
     metadata: dict
+
+    @property
+    def pair(self) -> halves.Pair:
+        return halves.Pair(self.name, self.path, self.path.with_suffix(".md"))
 
     @property
     def limits(self):
@@ -162,7 +165,8 @@ def missing(notebook, surroundings):
         changes.read(notebook, surroundings)
     except ValueError as error:
         return "failed", str(error)
-    return None
+    told = changes.drift(notebook, None)
+    return ("failed", told) if told else None
 
 
 def too_large(path: Path) -> tuple[str, str] | None:
@@ -227,16 +231,16 @@ def validate(notebooks, report=lambda result: None, records=None, surroundings=N
                     # Before it is copied: what changes from here on is found the next time.
                     seen = changes.fingerprint(notebook, surroundings) if records and isolated else None
                     child = _start(_run, notebook, work, isolated, surroundings)
-                    running[child.result] = notebook, work, child, time.monotonic(), seen
+                    running[child.result] = notebook, work, child, time.monotonic(), (seen, halves.files(notebook.pair))
                 progress(len(results), len(notebooks), [(notebook.name, time.monotonic() - since, seconds[notebook.name])
                                                         for notebook, _, _, since, _ in running.values()])
                 ready, _, _ = select.select(list(running), [], [], 1)
                 for descriptor in ready:
-                    notebook, work, child, since, seen = running.pop(descriptor)
+                    notebook, work, child, since, (seen, in_step) = running.pop(descriptor)
                     result = _result(notebook, work, child, time.monotonic() - since)
                     if records:
                         changes.save_record(records, notebook.name, seen if result.outcome == "passed" else None,
-                                            outcome=result.outcome, seconds=result.seconds, memory_mb=result.memory_mb)
+                                            outcome=result.outcome, seconds=result.seconds, memory_mb=result.memory_mb, halves=in_step)
                     finish(result)
                     shutil.rmtree(work, ignore_errors=True)
         finally:
@@ -369,8 +373,6 @@ def _refresh(notebook: Notebook, surroundings: changes.Surroundings, accept) -> 
     from . import pairs
 
     absent = missing(notebook, surroundings)
-    if not absent and pairs.differ(notebook.path.with_suffix(".md"), notebook.path):
-        absent = "failed", f"its halves differ: make sync NB={shlex.quote(notebook.name)}"
     if absent:
         return _not_refreshed(notebook, f": {absent[1]}")
     try:
@@ -387,7 +389,7 @@ def _refresh(notebook: Notebook, surroundings: changes.Surroundings, accept) -> 
         if result.outcome != "passed":
             advice = reports.advice(result, copy)
             return _not_refreshed(notebook, f", since a second run does not repeat the first:\n{describe(result)}\n{advice}")
-        fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result)
+        fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result) | {"code": pairs.code(fresh)}
         pairs.write_ipynb(fresh, copy.path)
         print(reports.compared(NBDIFF, notebook.path, copy.path), end="")
     if accept(notebook.name):
@@ -541,6 +543,8 @@ def _why(notebooks, surroundings, options):
         return {notebook.name: [always] for notebook in notebooks}
     if base:
         why = changes.why_run_since(base, notebooks, surroundings)
+        for notebook in notebooks:
+            why[notebook.name] = why[notebook.name] or [*filter(None, [changes.drift(notebook, None)])]
         seed = os.environ.get("GITHUB_SHA", "")
         for name in changes.sample([name for name in why if not why[name]], seed):
             why[name] = [f"it is in the sample of {seed or 'no commit'}"]
