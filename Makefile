@@ -14,6 +14,9 @@ WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
 
+# In a hook of git these name the repository that is committed to, whatever folder git is called in.
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+
 .PHONY: help html lite test tests check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks

@@ -1,4 +1,5 @@
 """Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
+import os
 import sys
 import time
 import tomllib
@@ -12,7 +13,11 @@ ROOT = Path(__file__).parent
 sys.path[:0] = [str(ROOT / "_ext"), str(ROOT / "triton/lib")]
 sys.path.append(str(ROOT / "tests"))    # of it the module that compares the halves of a notebook
 import books  # noqa: E402
+from course import git  # noqa: E402
 import clusterfacts  # noqa: E402
+
+for _variable in git.CHOOSE_A_REPOSITORY:   # a hook of git may build the site; the dates of the pages are of this repository
+    os.environ.pop(_variable, None)
 
 # Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
 sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(DEFAULT_SOCIAL_CONFIG={}, create_social_card=None)
@@ -157,7 +162,7 @@ epub_tocdepth = 2
 
 
 def setup(app):
-    app.connect("builder-inited", _refuse_what_is_not_the_notebook)
+    app.connect("builder-inited", _refuse_what_is_not_the_notebook, priority=100)    # before anything reads a notebook
 
 
 def _refuse_what_is_not_the_notebook(app):

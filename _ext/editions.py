@@ -178,8 +178,22 @@ class Sheet:
     parts: list = field(default_factory=list)
 
 
+def headings(text):
+    """The headings in a Markdown text, wherever they stand in it, as (level, plain text)."""
+    if "#" not in text and "\n==" not in text and "\n--" not in text:
+        return []
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt().parse(text)
+    return [(int(token.tag[1:]), "".join(" " if part.type == "softbreak" else part.content for part in tokens[number + 1].children))
+            for number, token in enumerate(tokens) if token.type == "heading_open" and token.level == 0]
+
+
 def sheet(name, notebook):
-    """The Sheet of a notebook; CourseError where a note does not begin with its minutes, or all do not add up."""
+    """The Sheet of a notebook; CourseError where a note does not begin with its minutes, or all do not add up.
+
+    A notebook without notes has parts that take no time.
+    """
     course, measured = notebook["metadata"]["course"], notebook["metadata"].get("measured", {})
     cell_seconds = iter(measured.get("cells", []))
     title, parts = name, [Part("")]
@@ -187,18 +201,19 @@ def sheet(name, notebook):
         text = source(cell)
         if cell["cell_type"] == "code":
             parts[-1].seconds += next(cell_seconds, 0)
-        elif heading := re.match(r"(##?) +(.+)", text):
-            if heading[1] == "#":
-                title = heading[2]
-            else:
-                parts.append(Part(heading[2], exercise="exercise" in tags(cell)))
         elif "instructor" in tags(cell):
             found = NOTE.match(text)
             if not found or not parts[-1].title:
                 raise CourseError(f"{name}: the note {text.splitlines()[0]!r} must stand below the heading of a part and begin with its minutes: '3 minutes. ...'")
             parts[-1].minutes, parts[-1].note = int(found[1]), text[found.end():]
+        elif cell["cell_type"] == "markdown":
+            for level, heading in headings(text):
+                if level == 1:
+                    title = heading
+                elif level == 2:
+                    parts.append(Part(heading, exercise="exercise" in tags(cell)))
     whole = sum(part.minutes for part in parts)
-    if whole != course["minutes"]:
+    if whole and whole != course["minutes"]:    # without notes it can be read, and not taught from
         raise CourseError(f"{name}: its parts take {whole} minutes together, and its header says {course['minutes']}")
     return Sheet(name, title, course["goal"], course["minutes"], measured.get("seconds", 0), [part for part in parts if part.title])
 
@@ -206,8 +221,26 @@ def sheet(name, notebook):
 # ---------------------------------------------------------------- files
 
 def load(folder=NOTEBOOKS):
-    """{name: notebook} of the course, in its order."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.ipynb"))}
+    """{name: notebook} of the course, in its order: that of the numbers, 100 after 99; CourseError names one that is none."""
+    return {path.stem: _read(path) for path in sorted(folder.glob("*.ipynb"), key=lambda path: in_order(path.name))}
+
+
+def in_order(name):
+    """What sorts notebooks by their numbers, and puts what has none behind them."""
+    number = re.match(r"\d*", name)[0]
+    return not number, len(number), name
+
+
+def _read(path):
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
+        course = notebook["metadata"]["course"]
+        assert notebook["cells"] and isinstance(course["minutes"], int) and course["goal"], "an empty one"
+        return notebook
+    except (OSError, ValueError) as error:
+        raise CourseError(f"{path}:{getattr(error, 'lineno', 1)}: no notebook: {error}") from None
+    except (KeyError, TypeError, AssertionError):
+        raise CourseError(f"{path}:1: has no cells, or declares no course with a goal and minutes (see notebooks/README.md)") from None
 
 
 def ipynb(notebook):
@@ -313,15 +346,19 @@ def write(folder, files):
 
 def repository(folder, files, before):
     """Make the bare git repository `folder` with `files` on the branch `student`; they follow what the branch has in `before`, if that is there."""
-    def git(*command, **options):
-        return subprocess.run(["git", *command], check=True, capture_output=True, text=True, **options).stdout.strip()
+    # A hook of git hands on which repository is committed to; this is another.
+    names = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True).stdout.split()
+    here = {name: value for name, value in os.environ.items() if name not in names or name.startswith("GIT_CONFIG")}
+
+    def git(*command, env=here):
+        return subprocess.run(["git", *command], check=True, capture_output=True, text=True, env=env).stdout.strip()
 
     author = {"GIT_AUTHOR_NAME": "The course", "GIT_AUTHOR_EMAIL": "course@localhost"}
-    who = os.environ | author | {key.replace("AUTHOR", "COMMITTER"): value for key, value in author.items()}
+    who = here | author | {key.replace("AUTHOR", "COMMITTER"): value for key, value in author.items()}
     git("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", folder)
     parent = []
     for old, branch in before:
-        if subprocess.run(["git", "-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}"], capture_output=True).returncode == 0:
+        if subprocess.run(["git", "-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}"], capture_output=True, env=here).returncode == 0:
             parent = ["-p", BRANCH]
             break
     with tempfile.TemporaryDirectory() as tree:

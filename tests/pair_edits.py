@@ -271,6 +271,7 @@ class Trial:
         """What Markdown cannot hold is still there: of each cell of the .ipynb whose source is in the result, and of each id that is."""
         ids = {cell["id"]: cell for cell in after}
         images = [data for cell in after for data in cell.get("attachments", {}).values()]
+        aside = "".join(path.read_text() for path in self.folder.glob("x.ipynb.old*"))
         for cell in before:
             new = ids.get(cell["id"])
             if new:
@@ -278,7 +279,7 @@ class Trial:
                 same = "".join(new["source"]) == "".join(cell["source"]) and new["cell_type"] == cell["cell_type"] == "code"
                 assert not same or ["".join(out["text"]) for out in new["outputs"]] == ["".join(out["text"]) for out in cell["outputs"]], cell
             for name, data in cell.get("attachments", {}).items():
-                assert data in images or name in message and "went with" in message, f"{name} is lost: {message}"
+                assert data in images or data["image/png"] in aside, f"{name} is lost: {message}"
 
 
 def try_out(folder, edits, seed):

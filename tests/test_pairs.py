@@ -1,6 +1,8 @@
 """The two halves of a notebook hold the same cells, and `make sync` brings them together without losing an edit."""
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,6 +109,7 @@ BROKEN = {
     "stale format": (lambda f: edit(f / "x.md", "format_name: myst", "format_name: markdown"), "format_name: myst", "make sync NB=x"),
     "stale format version": (lambda f: edit(f / "x.md", "format_version: 0.13", "format_version: 0.1"), "format_version: 0.13", "make sync NB=x"),
     "other kernel": (lambda f: edit(f / "x.md", "name: python3", "name: python2"), "x.md:1: kernelspec differs", "make sync NB=x"),
+    "no kernel": (lambda f: edit(f / "x.md", "kernelspec:\n  display_name: Python 3 (ipykernel)\n  language: python\n  name: python3\n", ""), "x.md:1: kernelspec differs", "make sync NB=x"),
     "other course": (lambda f: edit(f / "x.md", "minutes: 10", "minutes: 11"), "x.md:1: course differs", "make sync NB=x"),
     "other source": (lambda f: edit(f / "x.md", "one = 1", "one = 2"), "x.md:23: cell 2 differs: 'one = 2' here, 'one = 1' in the .ipynb", "make sync NB=x"),
     "other prose": (lambda f: edit(f / "x.ipynb", "Some prose.", "Some verse."), "x.md:26: cell 3 differs: 'Some prose.' here, 'Some verse.'", "make sync NB=x"),
@@ -630,3 +633,81 @@ def test_after_an_edit_of_code_the_sync_says_what_comes_next(folder):
     assert "make refresh" not in pairs.sync(folder)[0][0] and not [*pairs.unpublishable(folder)]
     edit(folder / "x.md", "one = 1", "one = 2")
     assert "now: make refresh NB=x" in pairs.sync(folder)[0][0] and "cell 2 was not executed" in [*pairs.unpublishable(folder)][0].message
+
+
+# ---------------------------------------------------------------- names, remedies, hooks
+
+CURED = [name for name, (_, _, repair) in BROKEN.items() if repair.startswith("make sync")]
+
+
+@pytest.mark.parametrize("name", CURED)
+def test_the_sync_that_the_check_recommends_cures(name, folder):
+    """Also a kernelspec that is gone from the .md, and a format without ids."""
+    BROKEN[name][0](folder)
+    recommended = [problem.repair for problem in pairs.check(folder)]
+    assert any("make sync NB=x" in repair for repair in recommended)
+    source = next((found[1] for repair in recommended if (found := re.search(r"NB=x FROM=(\w+)$", repair))), None)
+    assert pairs.sync(folder, "x", source)[1] and not pairs.check(folder)
+
+
+def test_a_notebook_of_format_4_4_without_ids_gets_them(folder):
+    def old(notebook):
+        notebook["nbformat_minor"] = 4
+        for cell in notebook["cells"]:
+            del cell["id"]
+
+    edit_json(folder / "x.ipynb", old)
+    assert "cell ids are missing" in str(pairs.check(folder)[0])
+    assert pairs.sync(folder)[1] and not pairs.check(folder)
+    notebook = nbformat.read(folder / "x.ipynb", 4)
+    nbformat.validate(notebook)
+    assert notebook.nbformat_minor == 5 and notebook.cells[1].outputs[0].text == "output 1\n" and pairs.sync(folder) == ([], True)
+
+
+def test_a_notebook_without_code_is_one_too(folder):
+    (folder / "y.md").write_text(MD.split("```{code-cell}")[0])
+    assert pairs.sync(folder, "y") == (["y: made y.ipynb"], True)
+    edit(folder / "y.md", "# A title", "# Another title")
+    assert pairs.sync(folder, "y")[1] and not [problem for problem in pairs.check(folder)] and not [*pairs.unpublishable(folder)]
+
+
+@pytest.mark.parametrize("name", ["my first try", "käyttö", "ka\u0308ytto\u0308", "sub/it's", "100 % \"so\" & $HOME"])
+def test_a_name_may_have_blanks_and_accents(name, checkout):
+    """Given to make as a user would, also in the command that is printed."""
+    path = checkout / f"notebooks/{name}.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(MD)
+    given = name.replace("a\u0308", "ä").replace("o\u0308", "ö").replace("$", "$$")
+    for _ in range(2):
+        done = subprocess.run(["make", "sync", f"NB={given}", f"RUN=PYTHONPATH=tests {sys.executable}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True,
+                              env=os.environ | {"LC_ALL": "C"})
+        assert done.returncode == 0, done.stderr
+    assert path.with_suffix(".ipynb").exists() and "every pair is in step" in done.stdout
+    edit(path, "one = 1", "one = 2")
+    [message], _ = pairs.sync(checkout / "notebooks", name)
+    assert shlex.split(message.rpartition("now: ")[2].replace("; ", " ")) == ["make", "refresh", f"NB={name}"]
+
+
+@pytest.mark.parametrize("old, new", [("x.md", "y.md"), ("x.ipynb", "y.ipynb"), ("x.md", "X.md")])
+def test_a_half_that_was_renamed_alone_does_not_become_a_second_notebook(old, new, folder):
+    edit(folder / old, "Some prose.", "Some verse.")
+    (folder / old).rename(folder / new)
+    messages, good = pairs.sync(folder)
+    assert not good and len(content(folder)) == 2 and "one of them was renamed" in messages[0]
+    command = next(problem.repair for problem in pairs.check(folder) if problem.path.name == new)
+    subprocess.run(command, shell=True, check=True)
+    assert sorted(content(folder)) == sorted([new, new.replace(*((".md", ".ipynb") if ".md" in new else (".ipynb", ".md")))])
+    assert pairs.sync(folder)[1] and not pairs.check(folder) and all(b"Some verse." in text for text in content(folder).values())
+
+
+def test_a_sync_in_a_hook_of_a_linked_worktree_lets_the_commit_through(folder):
+    """Git hands GIT_DIR and GIT_INDEX_FILE to its hooks: of the repository that is committed to, here of the linked worktree."""
+    git(folder, "worktree", "add", "-q", "../linked")
+    linked = folder.parents[1] / "linked" if (folder.parents[1] / "linked").exists() else folder.parent / "linked"
+    hook = folder.parent / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT / 'tests'))} exec {shlex.quote(sys.executable)} -m course.pairs sync notebooks\n")
+    hook.chmod(0o755)
+    edit(linked / "notebooks/x.md", "one = 1", "one = 2")
+    git(linked, "commit", "-qam", "an edit")
+    assert "one = 2" in (linked / "notebooks/x.ipynb").read_text() and "one = 1" in (folder / "x.ipynb").read_text()

@@ -125,7 +125,8 @@ def test_a_notebook_whose_halves_differ_is_synced_first(notebook, capfd):
     md.write_text(md.read_text().replace("print(1)", "print(2)"))
     before = stored.path.read_bytes()
     assert not runner.refresh([stored]) and stored.path.read_bytes() == before
-    assert "its halves differ: make sync NB=x" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "its halves differ" in told and "x.md:" in told and "make sync NB=x" in told
 
 
 def test_the_stored_notebook_is_plain_json_with_a_newline_at_its_end(notebook):

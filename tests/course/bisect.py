@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from . import changes
+from . import changes, git
 
 LOCK = "requirements.txt"
 
@@ -56,7 +56,7 @@ class Bisection:
         self.before = {}    # the packages of the lock file with which it passed
 
     def git(self, *arguments):
-        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True)
+        done = git.run(*arguments, cwd=self.root, text=True)
         if done.returncode:
             raise BisectError(f"git {arguments[0]}: {done.stderr.strip()}")
         return done.stdout.strip()
@@ -113,7 +113,7 @@ class Bisection:
         """A folder with the files of `commit`."""
         folder = self.folder / commit[:12]
         folder.mkdir()
-        packed = subprocess.run(["git", "archive", commit], cwd=self.root, capture_output=True, check=True).stdout
+        packed = git.run("archive", commit, cwd=self.root, check=True).stdout
         subprocess.run(["tar", "--extract", "--directory", folder], input=packed, check=True)
         if (nbdime := self.root / ".venv-nbdime").is_dir():
             (folder / ".venv-nbdime").symlink_to(nbdime)

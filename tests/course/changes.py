@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import halves, sanitize
+from . import git, halves, sanitize
 from .halves import IGNORED, find
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,9 +166,7 @@ def why_run(notebook, surroundings, records):
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
     try:
-        if notebook.online:
-            return ["it talks to Slurm, which may have changed"]
-        return reasons(fingerprint(notebook, surroundings), record) or [*filter(None, [drift(notebook, record)])]
+        return ["it talks to Slurm, which may have changed"] if notebook.online else reasons(fingerprint(notebook, surroundings), record)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return [f"it cannot be read: {error}"]
 
@@ -187,7 +185,7 @@ def drift(notebook, record):
 def why_run_since(base, notebooks, surroundings):
     """For each notebook's name the reasons for which it has to run, if all passed at the commit `base` on machines like this one."""
     with tempfile.TemporaryDirectory(prefix="base-") as top:
-        packed = subprocess.run(["git", "archive", base], cwd=surroundings.root, capture_output=True)
+        packed = git.run("archive", base, cwd=surroundings.root)
         if packed.returncode:
             return {notebook.name: [f"what it was before is not known: {packed.stderr.decode(errors='replace').strip()}"] for notebook in notebooks}
         subprocess.run(["tar", "--extract", "--directory", top], input=packed.stdout, check=True)

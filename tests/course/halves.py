@@ -90,6 +90,12 @@ def remembered(folder, name):
         return None
 
 
+def orphans(folder):
+    """The names of the notebooks of which something is remembered and no half is there: they were renamed, or deleted."""
+    names = (path.relative_to(Path(folder, MEMORY)).as_posix().removesuffix(".json") for path in sorted(Path(folder, MEMORY).rglob("*.json")))
+    return [name for name in names if not any(os.path.lexists(Path(folder, f"{name}{ending}")) for ending in (".md", ".ipynb"))]
+
+
 def remember(folder, pair, write, **known):
     """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path, text)` does it, whole or not at all."""
     path = _record(folder, pair.name)
@@ -97,10 +103,10 @@ def remember(folder, pair, write, **known):
     write(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
-def in_step_since(folder, pair):
+def in_step_since(folder, name):
     """When remember() was called for the pair, in nanoseconds as files have them; None if it was not."""
     try:
-        return _record(folder, pair.name).stat().st_mtime_ns
+        return _record(folder, name).stat().st_mtime_ns
     except OSError:
         return None
 

@@ -463,8 +463,13 @@ def _base_of(ipynb):
     return _Base(keys(cells), [cell.get("id") for cell in cells], _shared(ipynb))
 
 
-def _remembered(folder, pair):
-    record = halves.remembered(folder, pair.name)
+def _is_of(known, pair):
+    """Whether what is remembered is of this notebook, which may have had another name: it has the same cells, by their ids."""
+    return bool(known) and 2 * len(set(known.ids) & {cell.get("id") for cell in read_ipynb(pair.ipynb).cells}) >= len(known.ids)
+
+
+def _remembered(folder, name):
+    record = halves.remembered(folder, name)
     try:
         return record and _Base([tuple(cell) for cell in record["cells"]], record["ids"], record["shared"])
     except (KeyError, TypeError):
@@ -608,7 +613,9 @@ def _bases(folder, pair):
     It is what they held when they were in step last. But git may have written both since then (checkout, pull, stash), which
     its index tells. Then it is what git wrote, for sure if one half has not been touched since.
     """
-    known, since, index = _remembered(folder, pair), halves.in_step_since(folder, pair), _in_index(pair)
+    name = next((name for name in halves.orphans(folder) if _is_of(_remembered(folder, name), pair)), None) \
+        if not _remembered(folder, pair.name) else pair.name
+    known, since, index = name and _remembered(folder, name), name and halves.in_step_since(folder, name), _in_index(pair)
     in_git = _base_in_git(pair, [blob for blob, _ in index]) if index and not (known and min(at for _, at in index) < since) else None
     if not known:
         in_git = in_git or _base_in_git(pair, [f"HEAD:./{path.name}" for path in (pair.md, pair.ipynb)])

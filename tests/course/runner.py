@@ -543,13 +543,15 @@ def _why(notebooks, surroundings, options):
         return {notebook.name: [always] for notebook in notebooks}
     if base:
         why = changes.why_run_since(base, notebooks, surroundings)
-        for notebook in notebooks:
-            why[notebook.name] = why[notebook.name] or [*filter(None, [changes.drift(notebook, None)])]
         seed = os.environ.get("GITHUB_SHA", "")
         for name in changes.sample([name for name in why if not why[name]], seed):
             why[name] = [f"it is in the sample of {seed or 'no commit'}"]
-        return why
-    return {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
+    else:
+        why = {notebook.name: changes.why_run(notebook, surroundings, RECORDS) for notebook in notebooks}
+    for notebook in notebooks:      # what is no longer what its writer wrote has to fail
+        if not why[notebook.name] and (told := changes.drift(notebook, changes.load_record(RECORDS, notebook.name))):
+            why[notebook.name] = [told]
+    return why
 
 
 def summary(results):
