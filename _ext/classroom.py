@@ -20,7 +20,7 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.docutils_ import Parser
 from myst_parser.parsers.mdit import create_md_parser
-from sphinx.errors import ExtensionError
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -40,17 +40,27 @@ def _say_minutes(app, doctree):
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
-    parts = {part.title: part.minutes for part in _sheet(path.stem, json.loads(path.read_text(encoding="utf-8"))).parts if part.exercise}
+    parts = {part.title: part.minutes for part in _sheet(path.stem, json.loads(path.read_text(encoding="utf-8"))).parts if part.exercise and part.minutes}
     for title in list(doctree.findall(nodes.title)):
         if title.astext() in parts:
             title.parent.insert(1, nodes.paragraph("", f"{parts[title.astext()]} minute{'s' * (parts[title.astext()] > 1)}", classes=["minutes"]))
+
+
+def _sort_menu(app, doctree):
+    """In the menu of the notebooks they stand by their numbers, 100 after 99, and other pages behind them as they are written."""
+    for menu in doctree.findall(addnodes.toctree):
+        if menu["glob"]:
+            numbered = {name for _, name in menu["entries"] if name and Path(name).name[0].isdigit()}
+            menu["entries"].sort(key=lambda entry: editions.in_order(Path(entry[1]).name) if entry[1] in numbered else (True,))
+            menu["includefiles"].sort(key=lambda name: editions.in_order(Path(name).name) if name in numbered else (True,))
 
 
 def _sheet(name, notebook):
     try:
         return editions.sheet(name, notebook)
     except editions.CourseError as wrong:
-        raise ExtensionError(str(wrong)) from None
+        logger.error("%s", wrong, location=str(editions.NOTEBOOKS / f"{name}.ipynb"), type="course")
+        return editions.Sheet(name, name, "", 0, 0)
 
 
 def _download(app, name, template, context, doctree):
@@ -61,7 +71,10 @@ def _download(app, name, template, context, doctree):
 def _begin(app):
     """Make the editions beside the build, which waits for them at its end: they take as long as some pages."""
     app.editions_made = None
-    course, config = editions.load(), app.config
+    try:
+        course, config = editions.load(), app.config
+    except editions.CourseError as wrong:
+        raise SystemExit(str(wrong)) from None      # an exception would be told in sixty lines
     if wrong := editions.wrong_setting(config.course_solutions, course):
         logger.error("%s", wrong, location=_place(app), type="course")
     if app.builder.name != "html":
@@ -135,10 +148,10 @@ class RunSheet(SphinxDirective):
             body = nodes.tbody()
             for part in sheet.parts:
                 machine = f"{part.seconds:.1f} s" if part.seconds >= 0.05 else ""
-                body += nodes.row("", _cell(_text(part.title)), _cell(_text(f"{part.minutes}")), _cell(_text(machine)), _cell(*_markdown(part.note), classes=["notes"]))
+                body += nodes.row("", _cell(_text(part.title)), _cell(_text(f"{part.minutes or ''}")), _cell(_text(machine)), _cell(*_markdown(part.note), classes=["notes"]))
             head = nodes.thead("", nodes.row("", *[_cell(_text(text)) for text in ("Part", "Minutes", "Machine", "Notes")]))
             group = nodes.tgroup("", *[nodes.colspec(colwidth=width) for width in (24, 8, 8, 60)], head, body, cols=4)
-            section += nodes.table("", group)
+            section += [nodes.table("", group)] if sheet.parts else []
             found.append(section)
         return found
 
@@ -148,6 +161,7 @@ def setup(app):
     app.add_directive("run-sheet", RunSheet)
     app.connect("source-read", _show)
     app.connect("doctree-read", _say_minutes)
+    app.connect("doctree-read", _sort_menu, priority=100)   # before Sphinx collects the menus
     app.connect("html-page-context", _download)
     app.connect("builder-inited", _begin)
     app.connect("build-finished", _offer)
