@@ -1,10 +1,14 @@
 """class-check says before a class what would go wrong in it: for one person, for a room of people, for the notebooks."""
 import concurrent.futures
 import contextlib
+import http.server
 import json
 import re
 import runpy
 import shlex
+import ssl
+import subprocess
+import threading
 import time
 
 import editions
@@ -69,6 +73,41 @@ def test_requirements_are_read_whatever_wrote_them(tmp_path, content, expected):
         assert module["requirements"](file) == expected
     except module["Problem"] as problem:
         assert str(problem) == f"{tmp_path}/{expected}"
+
+
+@pytest.fixture
+def serves(tmp_path, monkeypatch):
+    """serves(begin, days) answers with a certificate of so many days; the address. SSL_CERT_FILE trusts it."""
+    with contextlib.ExitStack() as stack:
+        def begin(since, days):
+            at = ["faketime", since] if since else []
+            subprocess.run([*at, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=DNS:localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("localhost", 0), http.server.SimpleHTTPRequestHandler))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"localhost:{server.server_port}"
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
+        yield begin
+
+
+@pytest.mark.parametrize(("since", "days", "trusted", "good", "says"), [
+    ("", 30, True, True, "ends in 29 days, on 20"), ("", 10, True, False, "ends in 9 days, on 20"), ("", 1, True, False, "ends in 0 days"),
+    ("20 days ago", 10, True, False, "not trusted: certificate has expired"), ("", 30, False, False, "not trusted: self-signed certificate")])
+def test_a_certificate_that_browsers_will_refuse_is_told(serves, monkeypatch, since, days, trusted, good, says):
+    """So nothing is called well when the certificate of the hub ends before the class, or is not trusted."""
+    address = serves(since, days)
+    if not trusted:
+        monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+    module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
+    found = module["certificate"](address)
+    assert found.good is good and says in found.said and bool(found.remedy) is not good, found
+    assert module["websocket"](address).good is None
 
 
 def wrong(found):
