@@ -54,7 +54,7 @@ rm -f "$data/.$SLURM_JOB_ID"
 {
     find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
     ends=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
-    echo "{\"jobEnds\": \"$ends\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
+    echo "{\"jobEnds\": \"$ends\", \"idleSeconds\": \"{{ idle_seconds }}\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
 } &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
 

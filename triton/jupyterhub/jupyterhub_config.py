@@ -7,6 +7,7 @@ HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
 from addresses import TrueAddress, inside, own_names  # noqa: E402
+import log_lines  # noqa: E402,F401  (from here on none is long)
 from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
@@ -82,7 +83,7 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.template_paths = [str(HERE / "templates")]
 c.ProfileSpawner.profiles = [Profile(**profile) for profile in facts["profiles"]]
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
-c.ProfileSpawner.server_config = (HERE / "server_config.py").read_text(encoding="utf-8")
+c.ProfileSpawner.server_config = "".join((HERE / name).read_text(encoding="utf-8") for name in ("log_lines.py", "server_config.py"))
 c.ProfileSpawner.req_partition = facts["partitions"]["interactive"]
 c.ProfileSpawner.modules = [facts["modules"]["jupyter"]]
 c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths["scratch"])]

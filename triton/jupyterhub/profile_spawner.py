@@ -274,7 +274,8 @@ class ProfileSpawner(KnownByName):
             "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
             "slurm_kept": "|".join(sorted(OF_EVERY_JOB | CONNECTION)),
             "command": shlex.join(self._command()), "options": self.req_options,
-            "server_config": quoted(self.server_config), "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
+            "server_config": quoted(self.server_config), "idle_seconds": profile.idle_seconds,
+            "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
             "key": quoted(self.key), "certificate": quoted(self.certificate), "authorities": quoted(self.authorities),
         }
         return format_template(self.batch_script, **values)
@@ -290,7 +291,7 @@ class ProfileSpawner(KnownByName):
                 "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
         if idle := self.profile.idle_seconds:
             args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
-                     "--MappingKernelManager.cull_connected=True", "--MappingKernelManager.cull_interval=60",
+                     "--MappingKernelManager.cull_interval=60",
                      f"--TerminalManager.cull_inactive_timeout={idle}", "--TerminalManager.cull_interval=60"]
         return [*super().get_args(), *args]
 

@@ -1,12 +1,19 @@
 """What the hub's job tells each server; job.sh writes it where the server reads its configuration."""
+import contextlib
 import logging
 import os
 import signal
 import ssl
+import stat
 import threading
 import time
 import urllib.error
 import urllib.request
+from typing import Any
+
+from jupyter_server._tz import utcnow
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from jupyter_server_terminals.terminalmanager import TerminalManager
 
 # What the log is not told: these messages name the session, which is as good as a password.
 TELL = ("Setting new xsrf cookie", "xsrf id mismatch", "HubAuth cache miss", "Received request from Hub user", "User model")
@@ -45,3 +52,54 @@ def end_when_refused(seconds: float) -> None:
 
 if "JUPYTERHUB_API_TOKEN" in os.environ:
     threading.Thread(target=end_when_refused, args=(float(os.environ.get("JUPYTERHUB_REFUSED_SECONDS", 600)),), daemon=True).start()
+
+
+def keep_short(number: int) -> None:
+    """Keep the log that is open as `number` short: of more than LOG_BYTES the newer half stays.
+
+    In place, since Slurm and all kernels write to it too. On a full disk it stays as it is.
+    """
+    while stat.S_ISREG(os.fstat(number).st_mode):
+        time.sleep(0.25)
+        with contextlib.suppress(OSError):
+            if os.fstat(number).st_size > LOG_BYTES:
+                with open(f"/proc/self/fd/{number}", "r+b") as file:
+                    file.seek(-LOG_BYTES // 2, os.SEEK_END)
+                    newest = file.read(LOG_BYTES // 2)
+                    file.seek(0)
+                    file.write(b"... what came before was too much to keep\n" + newest)
+                    file.truncate()
+
+
+LOG_BYTES = 4_000_000
+threading.Thread(target=keep_short, args=(2,), daemon=True).start()
+
+
+# Where a profile stops what is not used, these say what is: what a page shows, and what runs. Its time begins anew with the last look.
+
+class Kernels(AsyncMappingKernelManager):
+    def notify_disconnect(self, kernel_id: str) -> None:
+        super().notify_disconnect(kernel_id)
+        if kernel_id in self:
+            self.get_kernel(kernel_id).last_activity = utcnow()
+
+
+class Terminals(TerminalManager):
+    async def _cull_inactive_terminal(self, name: str) -> None:
+        terminal = self.terminals.get(name)
+        if terminal and (terminal.clients or runs_a_program(terminal.ptyproc)):
+            terminal.last_activity = utcnow()
+        await super()._cull_inactive_terminal(name)
+
+
+def runs_a_program(shell: Any) -> bool:
+    """Whether a program is in the foreground of this terminal: its shell waits for it."""
+    try:
+        return os.tcgetpgrp(shell.fd) != os.getpgid(shell.pid)
+    except OSError:
+        return False
+
+
+c = get_config()  # noqa: F821
+c.ServerApp.kernel_manager_class = Kernels
+c.TerminalsExtensionApp.terminal_manager_class = Terminals
