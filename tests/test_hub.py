@@ -110,6 +110,13 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     triton.run("login", "scancel --me", window.user)
 
 
+def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
+    """The one at which Slurm ends the server; the first is known to the administrators alone."""
+    first = FACTS["profiles"][0]
+    shown = triton.run("login", f"squeue --noheader --jobs={alice.job()} --format=%m; sacct --noheader --allocations --parsable2 --jobs={alice.job()} --format=ReqMem", alice.user)
+    assert shown.stdout.split() == [first["most"].replace(" GB", "G")] * 2 and first["memory"] != first["most"]
+
+
 def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [number for number in ("100001", "100002", alice.job()) if LOGS.partition("/")[2].replace("*", number) in left] == ["100002", alice.job()]

@@ -16,25 +16,47 @@ HANGS = "import time; time.sleep(1000)"
 pytestmark = needs_chromium
 
 
+def type_into_terminal(window, command):
+    """Open a terminal in JupyterLab, and type the command; return the terminal's name."""
+    window.lab.menu("File", "New", "Terminal")
+    window.page.locator(".jp-Terminal .xterm-screen").click()
+    window.page.keyboard.type(command + "\n")
+    window.page.wait_for_timeout(500)
+    return window.ask("GET", "/api/terminals").json()[0]["name"]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def begun(triton, chromium):
     """Windows in which things take their minutes while the other tests run: a server that does not answer, one whose time is short,
-    two of a profile that stops what is not used, of which one window stays open, and one that is not used and never stopped."""
-    hanging, short, kept, unused, used = windows = [Visit(triton, triton.account(), chromium) for _ in range(5)]
+    one that is not used and never stopped, and four of a profile that stops what is not used: nobody uses one; of one a page shows
+    a notebook and a terminal, and a second notebook is shown by none; of one a page is open that nobody sees; one computes while its owner is away."""
+    hanging, short, kept, unused, used, unseen, away = windows = [Visit(triton, triton.account(), chromium) for _ in range(7)]
+    unseen.context.add_init_script("Object.defineProperty(document, 'hidden', {get: () => true})")       # a tab behind others
     triton.run("login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user)
-    for window, profile in zip(windows, (TINY, "Two minutes", TINY, "Not for long", "Not for long")):
+    for window, profile in zip(windows, (TINY, "Two minutes", TINY, *["Not for long"] * 4)):
         window.log_in()
         window.choose(profile)
         window.press_start()
     used.arrive()
     used.lab.go_into("home")
     used.lab.new_notebook("Python 3")
+    used.shown = {kernel["id"] for kernel in used.ask("GET", "/api/kernels").json()} | {type_into_terminal(used, "echo begun")}
+    used.ask("POST", "/api/sessions", {"name": "closed.ipynb", "path": "home/closed.ipynb", "type": "notebook", "kernel": {"name": "python3"}})
     used.ask("POST", "/api/terminals")
+    unseen.arrive()
+    away.arrive()
+    away.lab.go_into("home")
+    away.lab.new_notebook("Python 3")
+    away.lab.write("import time; time.sleep(1000)")
+    away.lab.run_cell()
+    away.left = {kernel["id"] for kernel in away.ask("GET", "/api/kernels").json()} | {type_into_terminal(away, "sleep 1000")}
     for window in (kept, unused):
         window.arrive()
+    for window in (kept, unused, away):
         window.job_then = window.job()
         window.open("/hub/home")
-    yield {"hanging": hanging, "short": short, "kept": kept, "unused": unused, "used": used}
+    away.since = time.monotonic()
+    yield {"hanging": hanging, "short": short, "kept": kept, "unused": unused, "used": used, "unseen": unseen, "away": away}
     for window in windows:
         triton.run("login", "scancel --me", window.user)
         window.close()
@@ -158,7 +180,12 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
 
 
+def kernels_and_terminals(window):
+    return {found.get("id") or found["name"] for found in window.ask("GET", "/api/kernels").json() + window.ask("GET", "/api/terminals").json()}
+
+
 def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton, record_property):
+    """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute, live; those that no page shows are stopped."""
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
     gone = time.monotonic()
@@ -167,12 +194,22 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
         time.sleep(0.5)
     record_property("measured", f"a server has ended: {time.monotonic() - gone:.0f} s later the proxy has no route to its port any more")
     assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.says_of_the_end()
-    used, until = begun["used"], time.monotonic() + 70      # both are looked at each minute
-    while idle := used.ask("GET", "/api/kernels").json() + used.ask("GET", "/api/terminals").json():
-        assert time.monotonic() < until, idle
+    used, until = begun["used"], time.monotonic() + 70
+    while left := kernels_and_terminals(used) - used.shown:
+        assert time.monotonic() < until, left
         time.sleep(1)
-    assert used.job(), "the page is open"
+    away = begun["away"]
+    time.sleep(max(0, away.since + 130 - time.monotonic()))
+    assert kernels_and_terminals(used) == used.shown
+    assert begun["unseen"].job(), "its page is open"
+    assert away.job() == away.job_then and kernels_and_terminals(away) == away.left, "they compute"
     assert begun["kept"].job() == begun["kept"].job_then, "what its profile never stops"
+
+
+def test_a_kernel_that_no_page_shows_is_warned_of(begun):
+    """In JupyterLab, before it is stopped; one that is shown is not."""
+    said = begun["used"].waits_for("its variables are gone", 60)
+    assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", said) == ["closed.ipynb"], said
 
 
 # Runs in a kernel of another user: takes a port, and writes down what it is sent by those who accept its certificate.
