@@ -41,5 +41,6 @@ try:
     urllib.request.urlopen(told, timeout=60, context=asked).close()
 except OSError as error:
     sys.exit(f"the hub does not take the port: {error}")
-exec(Path(os.environ["JUPYTER_CONFIG_PATH"].split(":")[0], "jupyter_server_config.py").read_text())
+config = Path(os.environ["JUPYTER_CONFIG_PATH"].split(":")[0], "jupyter_server_config.py").read_text()
+exec(config.partition("# ---------------------------------------------------------------- what is used")[0])      # what follows needs Jupyter
 server.serve_forever()

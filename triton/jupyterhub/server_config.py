@@ -9,11 +9,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from typing import Any
-
-from jupyter_server._tz import utcnow
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-from jupyter_server_terminals.terminalmanager import TerminalManager
 
 # What the log is not told: these messages name the session, which is as good as a password.
 TELL = ("Setting new xsrf cookie", "xsrf id mismatch", "HubAuth cache miss", "Received request from Hub user", "User model")
@@ -75,7 +70,16 @@ LOG_BYTES = 4_000_000
 threading.Thread(target=keep_short, args=(2,), daemon=True).start()
 
 
+# ---------------------------------------------------------------- what is used
+
 # Where a profile stops what is not used, these say what is: what a page shows, and what runs. Its time begins anew with the last look.
+
+from typing import Any  # noqa: E402
+
+from jupyter_server._tz import utcnow  # noqa: E402
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
+from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E402
+
 
 class Kernels(AsyncMappingKernelManager):
     def notify_disconnect(self, kernel_id: str) -> None:
