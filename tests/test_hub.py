@@ -64,6 +64,7 @@ def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit)
     rows = window.page.locator("table tbody tr").all()
     shown = [[cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in rows][:len(PROFILES)]
     assert shown == [[profile[key] for key in ("name", "time", "memory", "most", "idle")] for profile in FACTS["profiles"]]
+    assert "that no page shows is stopped after that time" in window.said(), "a warning where people choose"
 
 
 def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):

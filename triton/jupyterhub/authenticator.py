@@ -22,6 +22,7 @@ from traitlets import Integer, List, Tuple
 
 from addresses import Authenticator
 
+WRONG_SECONDS = 300     # for which a wrong password counts
 NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
 LONGEST_NAME = 64       # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
@@ -75,7 +76,7 @@ class CountingAuthenticator(Authenticator):
 
     wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(config=True)
     wrong_per_address = Integer(60, help="Wrong passwords from one address.").tag(config=True)
-    wrong_seconds = Integer(300, help="For how many seconds a wrong password counts.").tag(config=True)
+    wrong_seconds = Integer(WRONG_SECONDS, help="For how many seconds a wrong password counts.").tag(config=True)
     system_uids = List(
         Tuple(Integer(), Integer()),
         [(0, 999), (60_000, 65_535)],

@@ -97,6 +97,8 @@ ENDS = {    # Slurm's state: what the user is told of it
     "DEADLINE": "Slurm could not run it in time.",
     "COMPLETED": "it stopped by itself{idle}.",
 }
+UNUSED = ('<p class="alert alert-warning" id="unused">A profile that stops what is unused is for work that you sit at: a kernel that computes nothing '
+          "and that no page shows is stopped after that time, and its variables are gone.</p>")
 GONE_WRONG = "it ended with an error; Slurm says {state}. The end of its log says more."
 NO_LOG = -53        # the signal that slurmd names when it cannot open the log
 EXITS = {   # with what job.sh ends when it cannot start a server: why
@@ -196,7 +198,7 @@ class ProfileSpawner(KnownByName):
                         + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
         told = f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>' if self.ended else ""
         return (told + '<table class="table"><thead><tr><th>Profile</th><th>Runs for</th><th>Memory</th><th>Killed above</th><th>When unused</th></tr>'
-                f'</thead><tbody>{"".join(rows)}</tbody></table><p>Choose the least memory that you think you need.</p>')
+                f'</thead><tbody>{"".join(rows)}</tbody></table>{UNUSED}<p>Choose the least memory that you think you need.</p>')
 
     @default("options_from_form")
     def _from_form(self):
