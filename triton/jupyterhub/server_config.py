@@ -76,12 +76,50 @@ threading.Thread(target=keep_short, args=(2,), daemon=True).start()
 
 from typing import Any  # noqa: E402
 
+from jupyter_client.session import Session  # noqa: E402
 from jupyter_server._tz import utcnow  # noqa: E402
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
 from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E402
 
 
 class Kernels(AsyncMappingKernelManager):
+    """Counts a kernel as used while a cell of it runs.
+
+    The state that Jupyter keeps is that of the last message: another thread of the kernel (a subshell) may have said
+    "idle" while the cell goes on.
+    """
+
+    def start_watching_activity(self, kernel_id: str) -> None:
+        super().start_watching_activity(kernel_id)
+        kernel = self.get_kernel(kernel_id)
+        kernel.cells = set()    # the requests that have begun and not ended
+        session = Session(config=kernel.session.config, key=kernel.session.key)
+
+        def look(parts: list[bytes]) -> None:
+            message = session.deserialize(session.feed_identities(parts)[1])
+            state, asked = message["content"].get("execution_state"), message["parent_header"]
+            if message["msg_type"] != "status":
+                return
+            if state == "starting":
+                kernel.cells.clear()
+            elif asked.get("msg_type") == "execute_request":
+                (kernel.cells.add if state == "busy" else kernel.cells.discard)(asked["msg_id"])
+
+        kernel.cells_stream = kernel.connect_iopub()
+        kernel.cells_stream.on_recv(look)
+
+    def stop_watching_activity(self, kernel_id: str) -> None:
+        super().stop_watching_activity(kernel_id)
+        kernel = self.get_kernel(kernel_id)
+        if not kernel.cells_stream.closed():
+            kernel.cells_stream.close()
+
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        kernel = self.get_kernel(kernel_id)
+        if getattr(kernel, "cells", None):
+            kernel.last_activity = utcnow()
+        await super().cull_kernel_if_idle(kernel_id)
+
     def notify_disconnect(self, kernel_id: str) -> None:
         super().notify_disconnect(kernel_id)
         if kernel_id in self:
