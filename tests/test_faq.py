@@ -230,7 +230,7 @@ def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, ent
 def test_a_job_is_submitted_from_a_job(triton, user, entry):
     """It fails, and is cured by what the page says. In the guide's own servers there is nothing to cure: other tests look."""
     inner = "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME'"
-    (cure,) = literals(entry.do)
+    [cure] = entry.commands()
 
     def outer(first):
         triton.write("login", "~/outer.sh", f"#!/bin/bash\n{first}\n{inner}\n", user)

@@ -401,7 +401,8 @@ class ProfileSpawner(KnownByName):
 
     def _forget(self, why):
         """The server has ended, or is none any more: its job is no longer wanted."""
-        self.ended = f"Your last server{f' (job {self.job_id})' if self.job_id else ''} ended: {why}{self._where()}"
+        why += self._where()
+        self.ended = f"Your last server (job {self.job_id}) ended: {why}" if self.job_id else f"Your last server ended: {why}"
         self.log.warning("Job %s of %s ended: %s", self.job_id, self._log_name, why)
         self.clear_state()
         self.jobs.wake.set()
