@@ -602,7 +602,7 @@ def test_another_half_or_other_code_stops_what_publishes(name, old, new, says, c
     for half in ("md", "ipynb") if name == "both" else [name] * (name != "lone"):
         edit(folder / f"02-hidden-state.{half}", old, new)
     built = build_site(checkout, checkout / "_build")
-    made = subprocess.run(["make", "class", f"RUN=PYTHONPATH=tests:_ext {sys.executable}", f"VENV={sys.prefix}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True)
+    made = subprocess.run(["make", "class", f"RUN=PYTHONPATH=tests:_ext {shlex.quote(sys.executable)}", f"VENV={sys.prefix}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True)
     for half in ("02-hidden-state.md", "02-hidden-state.ipynb"):
         (folder / half).write_bytes(before[half])
     (folder / "11-new.md").unlink(missing_ok=True)
@@ -680,7 +680,7 @@ def test_a_name_may_have_blanks_and_accents(name, checkout):
     path.write_text(MD)
     given = name.replace("a\u0308", "ä").replace("o\u0308", "ö").replace("$", "$$")
     for _ in range(2):
-        done = subprocess.run(["make", "sync", f"NB={given}", f"RUN=PYTHONPATH=tests {sys.executable}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True,
+        done = subprocess.run(["make", "sync", f"NB={given}", f"RUN=PYTHONPATH=tests {shlex.quote(sys.executable)}", "-o", ".venv"], cwd=checkout, capture_output=True, text=True,
                               env=os.environ | {"LC_ALL": "C"})
         assert done.returncode == 0, done.stderr
     assert path.with_suffix(".ipynb").exists() and "every pair is in step" in done.stdout
