@@ -75,8 +75,8 @@ class Epub(Epub3Builder):
 
 
 def _open(app, name, template, context, doctree):
-    """Nobody can click on paper: what stands behind a click or a tab is there. Without the style of notebook cells, which comes too late for an EPUB."""
-    context["css_files"] = [file for file in context["css_files"] if "mystnb" not in str(file.filename)]
+    """Nobody can click on paper: what stands behind a click or a tab is there. Without the style of notebook cells, which comes too late for an EPUB, and that of formulas on the site."""
+    context["css_files"] = [file for file in context["css_files"] if not re.search("mystnb|formulas", str(file.filename))]
     body = re.sub(r"<summary\b.*?</summary>", "<summary>Solution</summary>", context.get("body", ""), flags=re.DOTALL).replace("<details", '<details open="open"')
     body = re.sub(r"<input\b[^>]*>", "", body)
     body = re.sub(r'<img\b[^>]*\bclass="[^"]*\bdark\b[^>]*>', "", body)     # of two screenshots the one for white paper

@@ -232,7 +232,7 @@ def setup(app):
     app.add_config_value("proof_file", "_build/proof.json", "", str)
     app.add_config_value("proof_page", "how-tested", "env", str)
     app.add_config_value("proof_exceptions", {}, "env", dict)
-    app.add_node(Mark, html=(_visit_mark, _depart_mark), epub=(_visit_mark, _depart_mark))
+    app.add_node(Mark, html=(_visit_mark, _depart_mark))     # the EPUB takes those of html, of all extensions, while no node has one named epub
     app.add_role("tested", Tested())
     app.add_directive("not-run", NotRun)
     app.add_directive("proof", Proof)
