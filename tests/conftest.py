@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from course import git
+from course import git, pairs
 from triton import bring_up, cluster
 
 pytest_plugins = ["proof_recorder"]
@@ -32,6 +32,14 @@ def build_site(source, target, *options):
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", *options,
                "-b", "html", "-d", target / "doctrees", source, target / "html"]
     return subprocess.run(command, capture_output=True, text=True, cwd=source)
+
+
+def write_pair(notebook, path):
+    """Write a notebook, whose .ipynb is `path`, as `make refresh` leaves it: both halves, and the fingerprint of the code that its outputs are of."""
+    if "measured" in notebook.metadata:
+        notebook.metadata.measured["code"] = pairs.code(notebook)
+    pairs.write_ipynb(notebook, path)
+    pairs.write_md(notebook, path.with_suffix(".md"))
 
 
 def html_pages(site):

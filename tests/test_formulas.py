@@ -13,7 +13,8 @@ import plain
 import pytest
 import slides
 from bs4 import BeautifulSoup
-from conftest import ROOT, build_site, copy_source
+from conftest import ROOT, build_site, copy_source, write_pair
+from course import pairs
 
 PAGE = r"""
 Mathematics
@@ -77,7 +78,9 @@ def guide(tmp_path_factory):
     (source / "scicomp/mathematics.rst").write_text(PAGE, encoding="utf-8")
     index = source / "index.rst"
     index.write_text(index.read_text(encoding="utf-8").replace("\n   scicomp/git", "\n   scicomp/mathematics\n   scicomp/git", 1), encoding="utf-8")
-    (source / f"notebooks/{NAME}.ipynb").write_text(editions.ipynb(course_with(MARKDOWN, LATEX)), encoding="utf-8")
+    path = source / f"notebooks/{NAME}.ipynb"
+    path.write_text(editions.ipynb(course_with(MARKDOWN, LATEX)), encoding="utf-8")
+    write_pair(pairs.read_ipynb(path), path)
     return source
 
 
@@ -153,7 +156,7 @@ myst_enable_extensions = ["amsmath", "dollarmath"]
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One"), *cells], metadata={"language_info": {"name": "python"}})
         nbformat.write(notebook, tmp_path / "one.ipynb")
         (tmp_path / "one.md").write_text("\n\n".join(cell.source for cell in notebook.cells), encoding="utf-8")
-        return subprocess.run([sys.executable, "-m", "sphinx", "-q", "--fail-on-warning", "--keep-going", *options, tmp_path, tmp_path / "made"], capture_output=True, text=True,
+        return subprocess.run([sys.executable, "-m", "sphinx", "-q", "--no-color", "--fail-on-warning", "--keep-going", *options, tmp_path, tmp_path / "made"], capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(ROOT / "_ext")}), tmp_path
     return build
 

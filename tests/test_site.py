@@ -14,7 +14,7 @@ import frontend
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT, build_site, copy_source, html_pages
+from conftest import ROOT, build_site, copy_source, html_pages, write_pair
 from guide.pages import sources
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
@@ -285,7 +285,7 @@ def test_a_build_executes_no_notebook(copy):
     notebook = nbformat.read(path, as_version=4)
     stored = nbformat.v4.new_output("stream", text="stored, not computed")
     notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(source / 'executed')!r}, 'w')", outputs=[stored], execution_count=1))
-    nbformat.write(notebook, path)
+    write_pair(notebook, path)
     assert _read(source) == {"notebooks/02-hidden-state", "notebooks/teaching", "how-tested"}
     assert "stored, not computed" in (source / "_build/html/notebooks/02-hidden-state.html").read_text()
     assert not (source / "executed").exists()
