@@ -902,6 +902,14 @@ def test_a_ctrl_c_while_slurm_is_asked_only_asks(triton, user):
     assert done.returncode == 3 and re.match(r"\nCtrl-C again ends job (\d+)\. .*\nsjupyter: Job \1 was still in the queue ", done.stderr), done.stderr
 
 
+def test_a_second_ctrl_c_while_slurm_is_asked_ends_the_job(triton, user):
+    triton.run("login", "mkdir -p bin", user)
+    triton.write("login", "~/bin/squeue", "#!/bin/sh\nkill -INT $PPID\nexec /usr/bin/squeue \"$@\"\n", user, mode="755")
+    done = triton.run("login", "PATH=$HOME/bin:$PATH sjupyter --hold --wait 20", user, check=False)
+    assert done.returncode == 1 and re.fullmatch(r"\nCtrl-C again ends job (\d+)\. .*\nsjupyter: Job \1 is ended\.\n", done.stderr), done.stderr
+    assert triton.run("login", "squeue --me --noheader", user).stdout == ""
+
+
 def test_killed_at_any_step_of_the_start_it_leaves_no_job_that_list_does_not_show(triton, user, killed):
     steps = killed(signal.SIGKILL)
     assert all(status == -signal.SIGKILL for _, status, _, _ in steps) and steps[-1][0] == "squeue 2"
