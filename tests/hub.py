@@ -434,6 +434,16 @@ class Person:
 
     def known(self):
         return json.loads(self.open(f"/hub/api/users/{self.name}"))
+
+def server(person, name):
+    return f"/hub/api/users/{person.name}/server{'s/' + name if name else ''}"
+
+def failure(person):
+    with person.opener.open(hub + server(person, "") + "/progress", timeout=90) as stream:
+        for line in stream:
+            event = json.loads(line[5:]) if line.startswith(b"data:") else {}
+            if event.get("failed") or event.get("ready"):
+                return event["message"]
 """
 
 # Each person starts a server and opens it. Arguments: a profile, the seconds within which all begin and those between two looks; people and
@@ -450,7 +460,7 @@ def start(person, later):
     person.open("/hub/spawn", {"profile": profile})
     while not (known := person.known())["servers"].get("", {}).get("ready"):
         if not known["pending"]:
-            raise RuntimeError("the start has failed")
+            raise RuntimeError(failure(person))
         if time.monotonic() - began > 300:
             raise RuntimeError("no server after 300 s")
         time.sleep(look)
@@ -473,9 +483,6 @@ PEOPLE = PERSON + r"""
 import threading
 known, say, lines = {}, threading.Lock(), threading.BoundedSemaphore(400)
 
-def server(person, name):
-    return f"/hub/api/users/{person.name}/server{'s/' + name if name else ''}"
-
 def start(person, profile, name=""):
     person.open(server(person, name), method="POST", data=json.dumps({"profile": profile}).encode())
 
@@ -496,13 +503,6 @@ def progress(person, seconds):
         except TimeoutError:
             pass
     return heard
-
-def failure(person):
-    with person.opener.open(hub + server(person, "") + "/progress", timeout=90) as stream:
-        for line in stream:
-            event = json.loads(line[5:]) if line.startswith(b"data:") else {}
-            if event.get("failed") or event.get("ready"):
-                return event["message"]
 
 def look(person, path):
     began = time.monotonic()
