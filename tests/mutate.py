@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FACTS = "triton/facts.toml"
 # What is run, in this order: first what is cheap. A file that is not there is left out.
-TESTS = ["test_facts.py", "test_seed.py", "test_amounts.py", "test_literals.py", "test_console_blocks.py", "test_faq.py", "test_claims.py", "test_site.py"]
+TESTS = ["test_facts.py", "test_seed.py", "test_proof.py", "test_amounts.py", "test_literals.py", "test_console_blocks.py", "test_faq.py", "test_claims.py", "test_site.py"]
 CONSOLE = "test_console_blocks.py"     # of use only if what is typed changes: in a console block, a shown file, or a fact
 NAMES = {"test_faq.py": ["test_faq.py", "faq.py"], "test_claims.py": ["test_claims.py"]}     # they read the facts, and the pages that are named there
 MACHINERY = {"tmp_path", "copy"}       # a test with a folder of its own is about our programs, and cannot see the guide

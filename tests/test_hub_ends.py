@@ -8,7 +8,7 @@ import hub
 import pytest
 from faq import entry, proves  # noqa: F401  (entry is a fixture)
 from hub import LOGS, PROFILES, TINY, HubServer, Lab, Visit, chromium, services, staying, visit  # noqa: F401  (four are fixtures)
-from jupyter_server import PATIENCE, ended, rows
+from jupyter_server import PATIENCE, ended
 from triton import cluster
 
 FACTS = hub.FACTS
@@ -105,11 +105,10 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
     assert not window.job()
 
 
+@pytest.mark.claims(":menuselection:`File --> Log Out` - your login; server and kernels run on",
+                    ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, the job")
 @proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
-    ends = dict(rows("triton/apps/jupyter/hub.rst", "hub-stop"))
-    assert ends[":menuselection:`File --> Log Out`"] == "your login; server and kernels run on"
-    assert ends[":guilabel:`Stop My Server` in the Hub Control Panel"] == "everything: the server, its kernels, the job"
     look = next(text for text in entry.messages if text.startswith("squeue"))
     entry.seen.add(entry.messages.index(look))
     window = visit()

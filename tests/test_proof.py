@@ -1,6 +1,9 @@
 """A claim with a mark has a test, and a page says no more than the last run has shown."""
+import ast
+import difflib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -21,6 +24,38 @@ def test_every_mark_names_a_test_that_is_there():
     for page, line, test in marks:
         file, _, name = test.partition("::")
         assert f"\ndef {name}(" in files.get(file, ""), f"{page}:{line}: {test}"
+
+
+def claimed():
+    """(file::test, words) of each marker `claims` of a test."""
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for test in ast.parse(path.read_text(encoding="utf-8")).body:
+            for marker in getattr(test, "decorator_list", []):
+                if isinstance(marker, ast.Call) and ast.unparse(marker.func) == "pytest.mark.claims":
+                    yield from ((f"{path.name}::{test.name}", ast.literal_eval(words)) for words in marker.args)
+
+
+@pytest.fixture(scope="module")
+def prose():
+    """(page, line, text) of each paragraph, list item and row of a table, without marks and with single spaces; " - " is between cells."""
+    found, folders = [], [ROOT / folder for folder in ("triton", "scicomp", "notebooks")]
+    for path in sorted([*ROOT.glob("*.rst"), *(path for folder in folders for kind in ("rst", "md") for path in folder.rglob(f"*.{kind}"))]):
+        text = path.read_text(encoding="utf-8")
+        for part in re.finditer(r"(?:(?!\n[ \t]*\n|\n *(?:\*|#\.) +).)+", text, re.DOTALL):
+            words = " ".join(proof_recorder.MARK.sub("", part[0]).split())
+            found.append((path.relative_to(ROOT).as_posix(), text.count("\n", 0, part.start()) + 1, words))
+    return found
+
+
+@pytest.mark.parametrize(("test", "words"), list(claimed()))
+def test_the_guide_says_what_a_test_shows(prose, test, words):
+    """Once: words that stand in two places would hold neither."""
+    places = [f"{page}:{line}" for page, line, text in prose for _ in range(text.count(words))]
+    if len(places) > 1:
+        pytest.fail(f"{test} claims {words!r}, which stands in {', '.join(places)}: give more of its words", pytrace=False)
+    if not places:
+        near = max(prose, key=lambda part: difflib.SequenceMatcher(None, part[2], words, autojunk=False).find_longest_match().size)
+        pytest.fail(f"{near[0]}:{near[1]}: it does not say {words!r}, which {test} shows; it says {near[2]!r}", pytrace=False)
 
 
 @pytest.fixture(scope="module")
