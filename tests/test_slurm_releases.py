@@ -88,3 +88,19 @@ def test_a_number_that_slurm_gave_to_another_start_is_not_taken(hub):
     assert asyncio.run(hub([line]).find("alice", 0, "7", "hub:8081/ffffffffffffffff")) is None
     assert asyncio.run(hub([line]).find("bob", 0, "7", "hub:8081/0123456789abcdef")) is None
     assert asyncio.run(hub([line]).find("alice", 0, "7", "hub:8081/0123456789abcdef"))
+
+
+def test_a_start_that_is_noted_while_others_are_looked_after_is_not_ended(hub, tmp_path):
+    """Its server is known a moment later than its mark, and its job by the time that squeue has answered."""
+    mark = "hub:8081/0123456789abcdef"
+    jobs_of_hub = hub([])
+    line = row(JobID="7", UserName="alice", State="PENDING", Comment=mark)
+    (tmp_path / "bin/sudo").write_text(f"#!/bin/sh\ncase $* in *scancel*) : > {tmp_path}/ended ;; *) echo '{line}' ;; esac\n")
+
+    async def look():
+        await jobs_of_hub.starts.note(mark, "alice")
+        calls = iter([set(), {mark}])
+        await jobs_of_hub._round(lambda: next(calls))
+
+    asyncio.run(look())
+    assert not (tmp_path / "ended").exists()

@@ -30,7 +30,7 @@ LATE = 600              # seconds after which no sbatch that came to no answer b
 AGAIN = 10              # seconds until a job that lives though it was ended is ended again
 MARK = re.compile(r"/[0-9a-f]{16}$")
 T = TypeVar("T")
-log = logging.getLogger("jupyterhub.jobs")
+log = logging.getLogger("JupyterHub.jobs")     # below the application's, so that its lines stand in the hub's log
 
 
 class SlurmSilent(Exception):
@@ -309,7 +309,6 @@ class Jobs:
             seen = await self.queue.listing(time.monotonic())
         except SlurmSilent:
             return
-        keep = wanted()     # asked for after squeue: who starts is there before its job is
         for job in seen.values():
             entry = self.starts.entries.get(job.mark)
             if not job.mark.startswith(f"{self.hub}/") or job.over or entry and entry["user"] != job.user:
@@ -318,12 +317,18 @@ class Jobs:
                 await self.starts.note(job.mark, job.user, job.number)
             elif entry["job"] not in ("", job.number):      # sbatch brought it though it said that it had not
                 await self.cancel(job.user, job.number)
-        left = {mark: entry for mark, entry in self.starts.entries.items() if mark not in keep and entry["job"] not in keep - {""}}
+        left = self._unwanted(wanted)
         self.next_try = {mark: self.next_try.get(mark, 0.0) for mark in left}
-        await asyncio.gather(*(self._end(mark, entry, seen) for mark, entry in left.items() if self.next_try[mark] < time.monotonic()))
+        await asyncio.gather(*(self._end(mark, seen, wanted) for mark in left if self.next_try[mark] < time.monotonic()))
 
-    async def _end(self, mark: str, entry: dict, seen: dict[str, Job]) -> None:
+    def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict]:
+        """The starts that no server wants now: ask after squeue, for who starts is wanted before its job is there."""
+        keep = wanted() - {""}
+        return {mark: entry for mark, entry in self.starts.entries.items() if mark not in keep and entry["job"] not in keep}
+
+    async def _end(self, mark: str, seen: dict[str, Job], wanted: Callable[[], set[str]]) -> None:
         """End the job of this start, if it is not over; what is over is struck out."""
+        entry = self.starts.entries[mark]
         user, number = entry["user"], entry["job"]
         job = _choose(seen.values(), user, number, mark)
         if job is None:
@@ -332,6 +337,8 @@ class Jobs:
             except SlurmSilent as error:
                 log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
                 self.next_try[mark] = time.monotonic() + 6 * AGAIN
+                return
+            if mark not in self._unwanted(wanted):      # it was noted just now, and its server came while squeue was asked
                 return
         if job.over if job else number or time.time() - entry["since"] > LATE:
             await self.starts.over(mark)
