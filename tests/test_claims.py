@@ -83,6 +83,9 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
 
 # ---------------------------------------------------------------- connecting
 
+@pytest.mark.claims("From anywhere else the login node does not answer, but ``{{ hosts.gateway }}`` does. ``-J`` jumps over it.",
+                    "Without ``hostname`` at the end you stay there.",
+                    "An old ``ssh`` has no ``-J``. Its long form does the same:")
 def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
     there = f"{user}@{HOSTS['login']}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
@@ -91,8 +94,19 @@ def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, u
     for way in (f"-J {user}@{HOSTS['gateway']} {there}", f"{there} -o ProxyCommand='ssh {user}@{HOSTS['gateway']} -W %h:%p'"):
         assert triton.run("outside", f"{ssh} {way} hostname", user).stdout.strip() == HOSTS["login"]
     assert triton.run("laptop", f"{ssh} {there} hostname", user).stdout.strip() == HOSTS["login"]
+    terminal = Terminal(triton, "laptop", user, PROMPTS)
+    try:
+        for command, host in ((f"ssh {there} hostname", "laptop"), (f"ssh {there}", "login")):
+            terminal.type(command)
+            assert terminal.host == host
+    finally:
+        terminal.close()
 
 
+@pytest.mark.claims("Save typing with this file; write your own user name for ``username``:",
+                    "It works? Append it to your own settings, and ``ssh {{ hosts.short }}`` is enough from then on.",
+                    "ssh {{ hosts.short }}: in the networks of the university{{ if cluster.vpn }}, or on its VPN{{ end }} {{ if "
+                    "hosts.gateway }}# ssh {{ hosts.short }}-outside: from anywhere else{{ end }}")
 def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
     for host, name in (("laptop", HOSTS["short"]), ("outside", f"{HOSTS['short']}-outside")):
@@ -103,8 +117,26 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
             assert triton.run(host, f"ssh -o BatchMode=yes {name} hostname", user).stdout.strip() == HOSTS["login"]
             told = triton.run(host, f"ssh -G {name}", user).stdout.splitlines()
             assert "serveraliveinterval 60" in told and ("proxyjump" in "".join(told)) == (host == "outside")
+            other = triton.run(host, f"ssh -F /dev/stdin -G {name}", input=settings).stdout.splitlines()     # root, who would be root there too
+            assert f"user {user}" in other and (host == "laptop" or f"proxyjump {user}@{HOSTS['gateway']}" in other)
         finally:
             triton.run(host, "rm .ssh/config", user)
+
+
+@pytest.mark.claims("Laptops that sleep cut it each time; ``ServerAliveInterval`` in the file above lets ``ssh`` notice.")
+def test_with_alive_messages_ssh_notices_that_the_other_end_is_silent(triton, user):
+    """As after the sleep of a laptop; the settings' minute is a second here."""
+    settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user).replace("ServerAliveInterval 60", "ServerAliveInterval 1")
+    triton.run("laptop", "cat > settings", user, input=settings)
+    with Ssh(triton, "laptop", user, f"-F settings -N -D {PORT} {HOSTS['short']}") as ssh:
+        proxy_answers(triton)
+        daemons = triton.run("login", f"ps --no-headers -o pid=,args= -u {user} | awk '/sshd/ {{print $1}}'").stdout.split()
+        triton.run("login", f"kill -STOP {' '.join(daemons)}")
+        try:
+            ssh.waits_for("Timeout, server .* not responding")
+        finally:
+            triton.run("login", f"kill -CONT {' '.join(daemons)}", check=False)
+    triton.run("laptop", "rm settings", user)
 
 
 def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
@@ -137,6 +169,11 @@ def test_a_server_has_its_address_once_it_answers(triton, user):
         assert triton.run("login", f"curl --silent --output /dev/null {slow.url}", user, check=False).returncode == 0
 
 
+@pytest.mark.claims("What arrives there comes out on {{ cluster.name }}.",
+                    "No program listens at that port, so the proxy hangs up; but it was the proxy that answered. (Try the address of your "
+                    "own server, and ``curl`` prints a page.) Without the proxy nobody knows the name:",
+                    "While the proxy runs, ask for a compute node by its name,",
+                    "This is why DNS has to go through the proxy, in the browser as well. ``--socks5-hostname`` does so, ``--socks5`` does not.")
 def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, claim):
     url, [(does, does_not)] = f"{server.url}/api", map(literals, claim)
     with proxy(triton, user):
@@ -144,8 +181,14 @@ def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, c
         assert status == 0 and "version" in json.loads(said)
         assert ask(triton, user, url, f"{does_not} localhost:{PORT}")[0] == 97
         assert ask(triton, user, url, "")[0] == 6
+        assert "<title>" in ask(triton, user, server.address, f"--location --cookie-jar /dev/null {does} localhost:{PORT}")[1], "a page"
+        assert ask(triton, user, f"http://{NODE}:1", f"{does} localhost:{PORT}")[0] == 97, "no program listens there"
 
 
+@pytest.mark.claims("It has to run whenever you use the notebook, so leave the window open.",
+                    "Start the proxy again. It ended with its ``ssh``, and until it is back every address that goes through it fails: "
+                    "compute nodes,",
+                    "Your notebooks have gone on running.")
 def test_when_the_connection_drops_the_proxy_fails_until_it_is_started_again_and_notebooks_run_on(triton, user, server):
     url, how = f"{server.url}/api", f"--socks5-hostname localhost:{PORT}"
     server.first.execute("dropped = True")
@@ -157,6 +200,8 @@ def test_when_the_connection_drops_the_proxy_fails_until_it_is_started_again_and
     assert server.first.prints("print(dropped)") == "True"
 
 
+@pytest.mark.claims("With an old ``ssh``: ``ssh -D {{ proxy.port }} username@{{ hosts.login }} -o ProxyCommand='ssh username@{{ "
+                    "hosts.gateway }} -W %h:%p'``")
 def test_from_outside_the_proxy_works_over_the_gateway_in_both_forms(triton, user, server):
     gate = f"{user}@{HOSTS['gateway']}"
     for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
@@ -165,6 +210,9 @@ def test_from_outside_the_proxy_works_over_the_gateway_in_both_forms(triton, use
             assert "version" in json.loads(done.stdout)
 
 
+@pytest.mark.claims("You are on the login node as usual; at the same time ``-D {{ proxy.port }}`` has opened port ``{{ proxy.port }}`` on "
+                    "your own computer.",
+                    "With ``-N`` it is the proxy alone, without a shell.")
 def test_the_proxy_with_N_has_no_shell(triton, user):
     def shells():
         return triton.run("login", f"ps --no-headers -u {user} -o args", check=False).stdout.count("-bash")
@@ -179,6 +227,11 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
         assert found == 1
 
 
+@pytest.mark.claims("You need it for :doc:`sjupyter <sjupyter>`,",
+                    "You cannot change the browser? Forward one port.",
+                    "Then open the address that it printed, with ``localhost`` in place of the node and the token as it is: "
+                    "``http://localhost:{{ proxy.example }}``.",
+                    "It serves this one server; the next one has another node or port.")
 def test_one_forwarded_port_serves_one_server(triton, user, server):
     node, port = server.url.removeprefix("http://").split(":")
     here = FACTS["proxy"]["example"]
@@ -196,6 +249,13 @@ DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http
           f"http://un{HOSTS['domain']}/", f"http://{NODE}.example.org/", f"http://not{HOSTS['hub']}/", f"http://example.org/{NODE}"]
 
 
+@pytest.mark.claims("Or start one with the :ref:`ready file <proxy-pac>`: ``--proxy-pac-url={{ site.url }}triton/apps/jupyter/proxy.pac``,",
+                    "Browsers call it a PAC file. It decides where each address goes:",
+                    "Addresses that end in ``.{{ hosts.domain }}``, the hub ``{{ hosts.hub }}``, and the hub's servers ``{{ hosts.servers "
+                    "}}`` go through the proxy. All others go directly, as before.",
+                    "Which proxy for which address? The browser asks this function for each one.",
+                    "So all these go through the ssh -D on this computer, and their names are looked up at its other end. Everything else "
+                    "goes as it always did.")
 @needs_chromium
 def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(triton, user, tmp_path):
     from playwright.sync_api import sync_playwright
@@ -231,6 +291,7 @@ def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
     assert server.first.prints("import getpass; print(getpass.getuser())") == user
 
 
+@pytest.mark.claims("Slurm kills what takes more memory than its profile allows, without a warning and without a notice.")
 def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the_log_says_so(triton, user):
     with Server(triton, user, "--mem=400M --time=5") as greedy:
         kernel = greedy.kernel()

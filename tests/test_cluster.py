@@ -37,6 +37,8 @@ def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton
     assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
 
 
+@pytest.mark.claims("Compute nodes have names inside the cluster only. The hub, and the servers whose names end in its own, answer inside "
+                    "the university only.")
 @pytest.mark.parametrize(("host", "reached", "not_reached"), [
     ("laptop", ["login", "gateway"], ["node"]),
     ("outside", ["gateway"], ["login", "hub", "node"]),

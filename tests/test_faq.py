@@ -90,6 +90,15 @@ def forwards(reader, options=""):
     return Ssh(reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS['login']}")
 
 
+@pytest.mark.claims("- An earlier ``ssh -D`` still has the port. You are logged in all the same, without a proxy of this window. If the "
+                    "earlier one works, use it; if it hangs, close its window, or find it with ``lsof -i :{{ proxy.port }}``,",
+                    "``ERR_PROXY_CONNECTION_FAILED`` in Chrome, ``The proxy server is refusing connections`` in Firefox, ``curl: (7)`` - No "
+                    "proxy runs on your computer: start it.",
+                    "``open failed: connect failed: Connection refused`` in the window of ``ssh``, ``ERR_SOCKS_CONNECTION_FAILED`` in "
+                    "Chrome - The proxy works. Nothing listens at that address: the server has ended, or the port is mistyped.",
+                    "``open failed: connect failed: Temporary failure in name resolution`` - The proxy works. There is no node of that name.",
+                    "``Could not resolve host``, ``ERR_NAME_NOT_RESOLVED`` - The address did not go through the proxy: look at the pattern, "
+                    "and at DNS through the proxy.")
 @proves("faq-tunnel")
 def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, server, playwright, tmp_path):
     table = rows(CONNECTING, "proxy-in-use")
@@ -140,6 +149,13 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
         assert in_chrome in Reader(reader.triton, reader.user, without).fails(server.url)
 
 
+@pytest.mark.claims("in {{ cluster.network }} - open https://{{ hosts.hub }}",
+                    "and you are inside; or {{ end }}start the proxy, and open the same address",
+                    "{{ if cluster.vpn }}The VPN is easier: it needs no settings in the browser. {{ end }}",
+                    "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
+                    "The hub then needs the proxy, also where you could reach it without: switch the file off",
+                    "and JupyterHub too if you sent it that way,",
+                    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`")
 @proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
     port = FACTS["proxy"]["example"]
@@ -150,6 +166,8 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
         # another network: aalto open, say
         with jupyter_server.browser(playwright, reader.triton, tmp_path, "outside") as outside:
             assert Reader(reader.triton, reader.user, outside).fails(url)
+        with proxy(reader.triton, reader.user, "outside", f"-J {reader.user}@{HOSTS['gateway']}"):
+            reader.triton.run("outside", f"curl --silent --fail --socks5-hostname localhost:{PORT} {url}", reader.user)
         # a proxy that does not run
         assert "PROXY" in reader.fails(url)
         # start it
@@ -184,6 +202,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, s
 
 # ---------------------------------------------------------------- the server
 
+@pytest.mark.claims("JupyterLab shows ``Kernel Restarting`` when it was a kernel,")
 @proves("faq-died", [0, 1])
 def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
     reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
@@ -192,6 +211,7 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
         lab.run_cell()
         said = lab.dialog()
         if reader.triton.memory == "cgroup":    # the kernel died; where Slurm measures memory by itself, the whole server has
+            entry.shows(said, 0)
             lab.press("Ok")
             small.end()
             said += lab.dialog()

@@ -57,25 +57,36 @@ def as_hub(triton, command, **options):
 
 # ---------------------------------------------------------------- start, and be there
 
+@pytest.mark.claims(":columns: name = Profile time = Runs for memory = Memory most = Killed above idle = When unused")
 def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit):
     window = visit()
     window.log_in()
     window.page.get_by_role("button", name="Start", exact=True).wait_for()     # below the table
     rows = window.page.locator("table tbody tr").all()
     shown = [[cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in rows][:len(PROFILES)]
+    headings = re.findall(r"^ +(?::columns: )?\w+ = (.+)$", pages.read("triton/apps/jupyter/hub.rst"), re.MULTILINE)
+    assert window.page.locator("table thead th").all_inner_texts() == headings, "triton/apps/jupyter/hub.rst"
     assert shown == [[profile[key] for key in ("name", "time", "memory", "most", "idle")] for profile in FACTS["profiles"]]
     assert "that no page shows is stopped after that time" in window.said(), "a warning where people choose"
 
 
+@pytest.mark.claims("fill them in, press :guilabel:`Sign in`. You need an account on {{ cluster.name }}.")
 def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):
     window = visit()
     window.log_in("wrong")
     window.waits_for("Invalid username or password")
+    stranger = visit("stranger")
+    stranger.log_in("secret")
+    stranger.waits_for("Invalid username or password")
     triton.run("hub", f"usermod --expiredate 1 {window.user}")
     window.log_in()
     window.waits_for("Invalid username or password")
 
 
+@pytest.mark.claims("Your server is a job in the Slurm queue, so the first start takes a few seconds, and longer when the cluster is full.",
+                    "The page says ``Pending in queue...``, with Slurm's reason, then ``Cluster job running... waiting to connect``.",
+                    "JupyterLab opens.",
+                    "To see from a terminal what your server waits for:")
 @proves("faq-pending")
 def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(visit, triton, entry):
     window = visit()
@@ -90,6 +101,8 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
         entry.shows(waiting)
         [look] = entry.commands()
         assert re.search("Resources|Priority", triton.run("login", look, window.user).stdout)
+        [shown] = [command.text for block in pages.blocks("triton/apps/jupyter/hub.rst") for command in block.commands if command.text.endswith("--start")]
+        assert re.search("Resources|Priority", triton.run("login", shown, window.user).stdout), "triton/apps/jupyter/hub.rst"
         went = []
         window.page.on("framenavigated", lambda frame: went.append(frame.url))
         window.page.get_by_role("button", name="Stop Server").click()
@@ -102,6 +115,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     finally:
         triton.run("login", f"scancel {others}")
     entry.shows(said, 1)
+    assert not re.search(hub.PENDING.pattern, said.partition(entry.messages[1])[2]), "first the one, then the other"
     triton.write("login", "~/first.ipynb", notebook(["import os, socket; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"]), window.user)
     lab = Lab(window.page)
     window.open(f"/user/{window.user}/lab/tree/home/first.ipynb")
@@ -111,6 +125,8 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     triton.run("login", "scancel --me", window.user)
 
 
+@pytest.mark.claims("That is why a profile has two numbers. Slurm knows the second alone: it is what ``squeue`` and ``sacct`` show as the "
+                    "memory of your server,")
 def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
     """The one at which Slurm ends the server; the first is known to the administrators alone."""
     first = FACTS["profiles"][0]
@@ -118,6 +134,7 @@ def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
     assert shown.stdout.split() == [first["most"].replace(" GB", "G")] * 2 and first["memory"] != first["most"]
 
 
+@pytest.mark.claims("The next start removes those that are {{ logs.keep }} old.")
 def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [number for number in ("100001", "100002", alice.job()) if LOGS.partition("/")[2].replace("*", number) in left] == ["100002", alice.job()]
@@ -132,6 +149,8 @@ def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_
     assert len(set(triton.run("login", "stat --format=%a cell shell", alice.user).stdout.split())) == 1
 
 
+@pytest.mark.claims("You begin in a convenience directory with links to ``home``, ``scratch`` and the other places. It is read-only: go "
+                    "into one of the links before you make a notebook, which is saved where you make it.")
 def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, alice, triton):
     listed = server.talk("ask", "/api/contents")["content"]
     assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
@@ -144,8 +163,20 @@ def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, a
     assert triton.run("login", f"ls ~/{made['name']}", alice.user).returncode == 0
 
 
+@pytest.mark.claims("You are your own user on {{ cluster.name }}, so every filesystem of the cluster is there (``project`` and ``archive`` "
+                    "are not), and all its software.")
+def test_in_a_notebook_one_is_the_same_user_with_the_same_files_and_modules_as_on_the_login_node(alice, kernel, triton):
+    look = "id --user --name; stat --format='%n %i' ~ $WRKDIR {scratch} {apps}/modulefiles; module -t avail 2>&1".format(**FACTS["paths"])
+    inside = kernel.prints(f"import subprocess; print(subprocess.run(['bash', '-lc', {look!r}], capture_output=True, text=True).stdout)")
+    assert inside.split() == triton.run("login", look, alice.user).stdout.split() and FACTS["modules"]["demo"] in inside
+
+
+@pytest.mark.claims("JupyterLab is the default. For the classic look, put ``/tree`` in place of ``/lab`` into the address.")
 def test_the_classic_look_is_at_tree(alice):
-    alice.open(f"/user/{alice.user}/tree")
+    alice.open(f"/user/{alice.user}/")
+    alice.page.locator(".jp-LauncherCard").first.wait_for()
+    assert alice.page.url.count("/lab") == 1, "it begins there"
+    alice.page.goto(alice.page.url.replace("/lab", "/tree").partition("?")[0])
     alice.page.get_by_text("Running").first.wait_for()
     alice.page.get_by_text("scratch").first.wait_for()
 
@@ -155,6 +186,7 @@ def test_each_kernel_runs(server, name, code, answer):
     assert server.kernel(name).prints(code) == answer
 
 
+@pytest.mark.claims(":doc:`Kernels you can <kernels>` install yourself.")
 def test_a_kernel_of_ones_own_runs(server, alice, triton):
     folder = f"{FACTS['paths']['user_kernels']}/own"
     triton.run("login", f"mkdir -p {folder}", alice.user)
@@ -189,9 +221,13 @@ def project(alice, triton):
     return Lab(alice.page)
 
 
+@pytest.mark.claims("nbdime, which shows the difference of two notebooks and merges them. The button with the sign of git, above a "
+                    "notebook, shows what has changed since the last commit;")
 def test_a_button_of_the_notebook_shows_what_has_changed_since_the_last_commit(alice, project):
     alice.open(f"/user/{alice.user}/lab/tree/home/project/a.ipynb?reset")
-    project.page.get_by_title("Display nbdiff from git HEAD to currently saved version").click()
+    button = project.page.get_by_title("Display nbdiff from git HEAD to currently saved version")
+    assert button.evaluate("button => Boolean(button.closest('.jp-NotebookPanel-toolbar') && button.querySelector('.fa-git'))"), "above the notebook, with that sign"
+    button.click()
     shown = project.page.locator(".nbdime-Widget")
     for text in ("print('three')", "print('four')"):
         shown.get_by_text(text).first.wait_for()
@@ -210,6 +246,7 @@ def commits(page, message):
     page.get_by_text(message).nth(0).wait_for()     # in the history
 
 
+@pytest.mark.claims("the ``Git`` tab. It commits,")
 def test_the_git_tab_commits(alice, project, triton):
     in_git_tab(alice, project)
     changed = project.page.get_by_title("a.ipynb \u2022 Modified")
@@ -219,6 +256,7 @@ def test_the_git_tab_commits(alice, project, triton):
     assert "Say four" in git(triton, alice.user, "for i in $(seq 50); do git log --format=%s -1 | grep four && break; sleep 0.2; done; git status --short")
 
 
+@pytest.mark.claims("a double click on a notebook with a conflict lets you choose, change by change;")
 def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project, triton):
     git(triton, alice.user, "git commit -qam four; git merge other >merge.log; git status --short | grep UU")
     in_git_tab(alice, project)
@@ -241,6 +279,7 @@ def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     assert Lab(alice.page).offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
 
 
+@pytest.mark.claims("a variable inspector, the tab ``Your Variables``, which lists what your kernel holds.")
 def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     triton.write("login", "~/held.ipynb", notebook(["answer_of_mine = 6 * 7 * 1001"]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/held.ipynb?reset")
@@ -250,6 +289,39 @@ def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     alice.page.get_by_text("42042").wait_for()
 
 
+@pytest.mark.claims(":menuselection:`Kernel --> Shut Down Kernel` - that kernel and its variables, and their memory is free")
+def test_shut_down_kernel_ends_that_kernel_alone(alice, server, triton):
+    triton.write("login", "~/shut.ipynb", notebook(["import os; print(os.getpid())"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/shut.ipynb?reset")
+    lab, other = Lab(alice.page), server.kernel()
+    lab.run_cell()
+    ask = f"ps --no-headers -o args= --pid {lab.output().strip()}"
+    node = triton.run("login", "squeue --me --noheader --format=%N", alice.user).stdout.strip()
+    assert "ipykernel" in triton.run(node, ask).stdout
+    [kernel] = [session["kernel"]["id"] for session in server.talk("ask", "/api/sessions") if session["path"].endswith("shut.ipynb")]
+    lab.menu("Kernel", "Shut Down Kernel")
+    triton.run(node, f"for i in $(seq {PATIENCE * 5}); do {ask} || exit 0; sleep 0.2; done; exit 1")
+    assert kernel not in {left["id"] for left in server.talk("ask", "/api/kernels")}
+    assert other.prints("print(1)") == "1", "the server and the other kernels run on"
+
+
+@pytest.mark.claims("notebooks save themselves,")
+def test_a_notebook_saves_itself(alice, triton):
+    """Every two minutes, says the setting; for the test every second."""
+    settings = "~/.jupyter/lab/user-settings/@jupyterlab/docmanager-extension"
+    triton.run("login", f"mkdir -p {settings}; echo '{{\"autosaveInterval\": 1}}' > {settings}/plugin.jupyterlab-settings", alice.user)
+    try:
+        triton.write("login", "~/unsaved.ipynb", notebook(["1"]), alice.user)
+        alice.open(f"/user/{alice.user}/lab/tree/home/unsaved.ipynb?reset")
+        Lab(alice.page).idle()
+        Lab(alice.page).write("written_and_left = ")
+        triton.run("login", f"for i in $(seq {PATIENCE * 5}); do grep -q written_and_left unsaved.ipynb && exit; sleep 0.2; done; exit 1", alice.user)
+    finally:
+        triton.run("login", f"rm -r {settings}", alice.user)
+
+
+@pytest.mark.claims("the modules integration: the ``Software Modules`` tab loads :doc:`modules </triton/tut/modules>` for kernels that you "
+                    "start afterwards;")
 def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterwards(alice, server):
     module, look = FACTS["modules"]["demo"], "import os; print(os.environ.get('DEMO_GREETING', 'none'))"
     alice.open(f"/user/{alice.user}/lab?reset")
@@ -281,6 +353,7 @@ def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search("WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said), said
 
 
+@pytest.mark.claims("You cannot install extensions yourself,")
 def test_nobody_installs_extensions(server, alice, triton):
     with pytest.raises(AssertionError, match="HTTP Error"):
         server.talk("ask", "/lab/api/extensions", {"cmd": "install", "extension_name": "jupyterlab-git"})
@@ -345,6 +418,8 @@ ATTEMPTS = """async ({read, send, listen, show}) => {
 }"""
 
 
+@pytest.mark.claims("Your server has an address of its own, a name below that of the hub: ``{{ hosts.servers }}``. So a page of somebody "
+                    "else's server does nothing with your login, even if you open it.")
 def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     """In the browser of a reader with all logins, at the name of another user: a page there reads nothing, changes nothing, shows nothing."""
     other = visit().user
@@ -598,6 +673,7 @@ def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
     window.triton.run("login", "scancel --me", window.user)
 
 
+@pytest.mark.claims("The end of the newest one:")
 @proves("faq-log")
 def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
     [command] = entry.commands()

@@ -54,8 +54,9 @@ def begun(triton, chromium):
         window.arrive()
     for window in (kept, unused, away):
         window.job_then = window.job()
-        window.open("/hub/home")
-    away.since = time.monotonic()
+        tab, window.page = window.page, window.context.new_page()
+        tab.close()
+    away.since, unused.left = time.monotonic(), time.time()
     yield {"hanging": hanging, "short": short, "kept": kept, "unused": unused, "used": used, "unseen": unseen, "away": away}
     for window in windows:
         triton.run("login", "scancel --me", window.user)
@@ -106,7 +107,9 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
 
 
 @pytest.mark.claims(":menuselection:`File --> Log Out` - your login; server and kernels run on",
-                    ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, the job")
+                    ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, the job",
+                    "log out, go home: the server runs on",
+                    "What it held is free for others then.")
 @proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
     look = next(text for text in entry.messages if text.startswith("squeue"))
@@ -132,6 +135,10 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert "ended" not in window.said(), "no page complains of what the user wanted"
 
 
+@pytest.mark.claims("``Server unavailable or unreachable`` when it was the whole server.",
+                    "The start page then tells the reason, and the profile to choose next time: ``Your last server (job ...) ended: it took "
+                    "more memory than its profile allows, ...`` The log says so:",
+                    "and where Slurm ends it.")
 @proves("faq-died", [2])
 def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(visit, triton, entry):
     window = visit()
@@ -166,6 +173,9 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     triton.run("login", "scancel --me", window.user)
 
 
+@pytest.mark.claims("Ten minutes before, JupyterLab warns.",
+                    "wait - everything, when the time of the profile is up,",
+                    "Each server writes one, ``{{ logs.pattern }}``, with its messages and Slurm's last words.")
 @proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
     window, long = begun["short"], begun["used"]
@@ -176,13 +186,22 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     began = time.monotonic()
     assert "the time of its profile, two minutes, was up" in window.says_of_the_end()
     record_property("measured", f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab noticed, the hub's page says why it ended")
-    assert "DUE TO TIME LIMIT" in triton.run("login", f"cat {LOGS}", window.user).stdout
+    log = triton.run("login", f"cat {LOGS}", window.user).stdout
+    assert "ServerApp]" in log and "DUE TO TIME LIMIT" in log, log[-1500:]
 
 
 def kernels_and_terminals(window):
     return {found.get("id") or found["name"] for found in window.ask("GET", "/api/kernels").json() + window.ask("GET", "/api/terminals").json()}
 
 
+@pytest.mark.claims("Close the tab, log out,",
+                    "the server runs on until its time is up, unless its profile stops what is unused.",
+                    "Unused is a kernel that computes nothing and that no page shows: it is stopped after that time, and its variables are gone.",
+                    "A kernel is used while a page shows it, whether you run a cell or read a plot; so is a terminal, and one in which a "
+                    "program runs. A server that has none of them is stopped after that time too, unless a browser has it open. The time "
+                    "begins anew when you close the page.",
+                    "close the tab, or the browser - nothing at once; what is unused then, after the time in the table above",
+                    "or sooner where the table above says so")
 def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton, record_property):
     """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute, live; those that no page shows are stopped."""
     window = begun["unused"]
@@ -193,6 +212,9 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
         time.sleep(0.5)
     record_property("measured", f"a server has ended: {time.monotonic() - gone:.0f} s later the proxy has no route to its port any more")
     assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.says_of_the_end()
+    ask = f"for i in $(seq 100); do sacct --noheader --allocations --jobs={window.job_then} --format=Start,End | grep -v Unknown && break; sleep 0.2; done"
+    start, end = (time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S")) for text in triton.run("login", ask, window.user).stdout.split())
+    assert start + 10 < window.left and end > window.left + 58, "the time counts from when the page was closed"
     used, until = begun["used"], time.monotonic() + 70
     while left := kernels_and_terminals(used) - used.shown:
         assert time.monotonic() < until, left
@@ -205,6 +227,7 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
     assert begun["kept"].job() == begun["kept"].job_then, "what its profile never stops"
 
 
+@pytest.mark.claims("JupyterLab warns of a kernel that no page shows before it is stopped.")
 def test_a_kernel_that_no_page_shows_is_warned_of(begun):
     """In JupyterLab, before it is stopped; one that is shown is not."""
     said = begun["used"].waits_for("its variables are gone", 60)
@@ -265,6 +288,7 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
 
 # ---------------------------------------------------------------- restarts, after all that a restart would disturb
 
+@pytest.mark.claims("servers survive a restart of the service.")
 @pytest.mark.parametrize(("verb", "service"), [("stop", "hub"), ("kill", "hub"), ("stop", "proxy")])
 def test_a_restart_leaves_servers_and_the_variables_of_kernels(staying, kernel, triton, verb, service, record_property):
     job, value = staying.job(), f"{verb} {service}"

@@ -68,6 +68,7 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     record_property("measured", f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of somebody else was let in after {late[1]:.1f} s")
 
 
+@pytest.mark.claims("After ten wrong passwords in five minutes you have to wait; the page says how long.")
 def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
     """Not even the right password is heard from that address for a while; from another it is."""
     user = triton.account()

@@ -13,6 +13,7 @@ import proof_recorder
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT, build_site, copy_source, html_pages
+from guide import pages
 
 TEST = "def test_it_holds():\n    assert {}\n"
 
@@ -37,13 +38,19 @@ def claimed():
 
 @pytest.fixture(scope="module")
 def prose():
-    """(page, line, text) of each paragraph, list item and row of a table, without marks and with single spaces; " - " is between cells."""
+    """(page, line, text) of each paragraph, list item and row of a table, and of the comments of the shown files.
+
+    Marks and the signs of comments are left out, spaces are single; " - " is between cells.
+    """
     found, folders = [], [ROOT / folder for folder in ("triton", "scicomp", "notebooks")]
-    for path in sorted([*ROOT.glob("*.rst"), *(path for folder in folders for kind in ("rst", "md") for path in folder.rglob(f"*.{kind}"))]):
+    texts = [*ROOT.glob("*.rst"), *(path for folder in folders for kind in ("rst", "md") for path in folder.rglob(f"*.{kind}"))]
+    for path in sorted({*texts, *(ROOT / name for name in pages.shown_files())}):
         text = path.read_text(encoding="utf-8")
+        if path.suffix not in (".rst", ".md"):
+            text = re.sub(r"^( *)(?://|#) ", r"\1", text, flags=re.MULTILINE)
         for part in re.finditer(r"(?:(?!\n[ \t]*\n|\n *(?:\*|#\.) +).)+", text, re.DOTALL):
-            words = " ".join(proof_recorder.MARK.sub("", part[0]).split())
-            found.append((path.relative_to(ROOT).as_posix(), text.count("\n", 0, part.start()) + 1, words))
+            words, begins = " ".join(proof_recorder.MARK.sub("", part[0]).split()), part.end() - len(part[0].lstrip())
+            found.append((path.relative_to(ROOT).as_posix(), text.count("\n", 0, begins) + 1, words))
     return found
 
 

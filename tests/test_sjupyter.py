@@ -25,12 +25,12 @@ CENTRAL = FACTS["paths"]["jupyter_env"]
 def limited(triton):
     """A server whose time is up in two minutes, for which the tests do not wait; and who prints what it has put down in its folder to say so."""
     user = triton.account()
-    triton.run("login", "mkdir -p limited", user)
+    triton.run("login", "mkdir -p limited; echo kept > limited/saved", user)
     # It runs longer than it may wait in the queue.
     server = triton.start("login", "exec sjupyter -t 2 --dir limited --wait 60", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     notice = triton.start("login", "for i in $(seq 1000); do cat limited/sjupyter-*-ends-soon.txt 2>/dev/null && break; sleep 0.1; done", user,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    yield server, notice
+    yield server, notice, user
     triton.run("login", f"scancel --user={user}")
     server.communicate(timeout=60)
     notice.communicate(timeout=120)
@@ -120,12 +120,17 @@ def server(triton):
                  "c.NotebookApp.ip = '0.0.0.0'; c.NotebookApp.port = 8888; c.NotebookApp.base_url = '/x/'; c.NotebookApp.notebook_dir = '/tmp'\n"
                  "c.LabApp.ip = '0.0.0.0'; c.LabApp.port_retries = 9; c.ServerApp.sock = '/tmp/sock'; c.ServerApp.open_browser = True\n"
                  "c.ServerApp.ssl_options = {'certfile': '/nowhere.pem'}; c.ServerApp.websocket_url = 'ws://elsewhere'; c.ServerApp.file_to_run = 'x.ipynb'\n"
-                 "c.ServerApp.password = 'argon2:x'; c.FileContentsManager.root_dir = '/tmp'\n", user)
+                 "c.ServerApp.password = 'argon2:x'; c.FileContentsManager.root_dir = '/tmp'; c.ServerApp.terminals_enabled = False\n", user)
     with Started(triton, user, "-t 10 --mem=1G -c 2 --browser-file=open.html", before="umask 0000; export JUPYTER_TOKEN=mine JUPYTER_PORT=9999 JUPYTER_PORT_RETRIES=x;") as started:
         started.user, started.neighbour = user, neighbour
         yield started
 
 
+@pytest.mark.claims("so your browser needs :ref:`the proxy <proxy>`, or you :ref:`forward one port <ssh-forward>`. ``sjupyter`` prints both "
+                    "lines, filled in: paste one into a terminal of your own computer, and open its address,",
+                    "start :ref:`the proxy <proxy>`, then open the address that it prints",
+                    "start the proxy{{ if cluster.vpn }}, also on the VPN{{ end }}, then open the address that it prints",
+                    "{{ if hosts.gateway }}From outside add ``-J username@{{ hosts.gateway }}``. {{ end }}")
 @pytest.mark.parametrize("way", WAYS)
 def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
     host, line, ask = WAYS[way]
@@ -140,12 +145,16 @@ def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
         terminal.close()
 
 
+@pytest.mark.claims("The address is on a compute node,",
+                    "open its address, above the line of the proxy or below that of the port.")
 def test_the_lines_are_printed_as_they_are(triton, server):
     printed = triton.run("login", f"sjupyter --attach {server.job} --detach --browser-file=again.html && cmp again.html open.html", server.user).stdout.splitlines()
     lines = [server.said[name] for name in ("url", "proxy", "proxy_outside", "forward", "forward_outside", "forward_url")]
-    assert [line.strip() for line in printed if line.startswith("  ")] == lines
+    assert [line.strip() for line in printed if line.startswith("  ")] == lines, "an address, the lines of the proxy; those of the port, an address"
+    assert server.said["node"] in triton.nodes and f"//{server.said['node']}." in server.url
 
 
+@pytest.mark.claims("``--browser-file`` - write a small page that opens the server, for you alone to read")
 def test_the_browser_file_leads_there_and_is_for_its_owner_alone(triton, server):
     listed = triton.run("login", "stat --format=%a open.html; cat open.html", server.user).stdout
     assert listed.startswith("600\n") and f'href="{server.url}"' in listed
@@ -217,6 +226,7 @@ def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
         triton.run(node, "cat /etc/hosts.before > /etc/hosts")
 
 
+@pytest.mark.claims("The token in the address is the password to your server:")
 def test_without_the_token_nobody_gets_in(triton, server):
     for user in (server.neighbour, server.user):
         assert answers(triton, without_token(server.url), user) == "403"
@@ -224,6 +234,7 @@ def test_without_the_token_nobody_gets_in(triton, server):
     assert answers(triton, server.url) in ("200", "302")
 
 
+@pytest.mark.claims("Your settings in ``~/.jupyter`` hold, but for where and how the server listens and for the folder that it shows.")
 def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_settings_say(triton, server):
     port = re.search(r":(\d+)/", server.url)[1]
     address = triton.run(server.said["node"], "hostname --ip-address").stdout.strip()
@@ -231,6 +242,7 @@ def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_setti
     assert listening.count("LISTEN") == 1 and f"{address}:{port}" in listening and port != "8888"
     shown = json.loads(triton.run("login", f"curl --silent {shlex.quote(without_token(server.url) + '?' + server.url.partition('?')[2])}", server.user).stdout)
     assert "open.html" in [entry["name"] for entry in shown["content"]], "it shows the folder in which sjupyter was started"
+    assert answers(triton, server.url.replace("/lab?", "/api/terminals?"), server.user) == "404", "the settings' other lines hold"
 
 
 STRANGE = ["a b", "a;touch pwned", "$(touch pwned)", "`touch pwned`", "a\"b", "a'b", "a\\b", "%j", "*", "-x", "a\ntouch pwned", "a\n#SBATCH --hold", "#SBATCH", "é"]
@@ -245,6 +257,8 @@ def test_a_strange_word_arrives_as_one_argument(triton, user):
     assert [one.rpartition("|")[0].strip() for one in shown] == [word.strip() for word in STRANGE] and left == ""
 
 
+@pytest.mark.claims("``--dir`` - begin in this folder; without it, in the one where you typed the command",
+                    "What stands behind ``--`` goes to Jupyter itself. Language servers, which JupyterLab leaves off, are not looked for:")
 def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
     folder = "a 'b' $(touch pwned); \"c\"\n#SBATCH --hold"
     triton.run("login", f"mkdir -p {shlex.quote(folder)}", user)
@@ -254,6 +268,12 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
         assert row["dir"].endswith("/" + folder) and row["job"] == started.job
         triton.run("login", f"touch {shlex.quote(folder)}/here", user)
         assert '"name": "here"' in triton.run("login", f"curl --silent '{started.url.replace('/lab?', '/api/contents?')}'", user).stdout
+        assert "--ServerApp.custom_display_url=x $(touch pwned)" in triton.run(started.said["node"], f"ps -u {user} -o args").stdout
+        known = json.loads(triton.run("login", f"curl --silent '{started.url.replace('/lab?', '/lsp/status?')}'", user).stdout)
+        assert known["specs"] == {} == known["sessions"], "no language server is looked for"
+        job = json.loads(triton.run("login", "mkdir other; cd other; sjupyter --json --detach --hold -t 5", user).stdout)["job"]
+        rows = {row["job"]: row["dir"] for row in map(json.loads, triton.run("login", "sjupyter --list --json", user).stdout.splitlines())}
+        assert rows[job] == f"/home/{user}/other", "without --dir, where the command was typed"
 
 
 def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_commands(triton, user):
@@ -268,12 +288,25 @@ def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_com
     assert triton.run("login", "find . -name pwned", user).stdout == ""
 
 
+@pytest.mark.claims("Slurm's options go straight through. ``-t`` is the longest time, ``--mem`` the memory, ``-c`` the number of processor "
+                    "cores; ``--gres=gpu:1`` asks for a GPU. Without options you get the partition ``{{ partitions.interactive }}`` and its "
+                    "defaults.",
+                    "Only what says who pays, or how large a job is, counts for ``sbatch``.",
+                    "Stay in ``{{ partitions.interactive }}``, the default.")
 def test_slurms_options_arrive_in_each_spelling_and_win_over_the_defaults(triton, user):
     own, other = FACTS["partitions"]["interactive"], FACTS["partitions"]["batch"]
     for options, asked in (("", f"{own} sjupyter"), ("-t 5 --mem=700M", f"{own} sjupyter 5:00 700M"), ("-t5 --mem 700M -Hp batch", f"{other} sjupyter 5:00 700M"),
                            ("--time 5 --partition batch --job-name=mine", f"{other} mine 5:00")):
         job = submitted(triton, user, f"--hold {options}")
         assert triton.run("login", f"squeue --jobs={job} --noheader --format='%P %j %l %m'", user).stdout.startswith(asked), options
+    look = "squeue --noheader --format='%P %l %m %C' --jobs="
+    usual = triton.run("login", f"{look}$(sbatch --parsable --hold --output=/dev/null --partition={own} --wrap true)", user).stdout
+    assert triton.run("login", look + submitted(triton, user, "--hold"), user).stdout == usual, "the partition's defaults"
+    assert triton.run("login", look + submitted(triton, user, "--hold -c 3"), user).stdout.split()[3] == "3"
+    refused = triton.run("login", "sjupyter --gres=gpu:1; echo; sbatch --gres=gpu:1 --wrap true", user, check=False).stderr.splitlines()
+    said = triton.run("login", "SBATCH_TIMELIMIT=7 SBATCH_ACCOUNT=payer SBATCH_PARTITION=nowhere sjupyter --json --detach --hold", user).stdout
+    assert triton.run("login", f"squeue --noheader --format='%P %l %a' --jobs={json.loads(said)['job']}", user).stdout.split() == [own, "7:00", "payer"]
+    assert "generic resource" in refused[0] and refused[0] == "sjupyter: Slurm says: " + "; ".join(refused[1:]), "no node here has one, says Slurm"
 
 
 # Variables of Slurm's commands, with values that would change what these do.
@@ -288,6 +321,7 @@ OF_SLURM = {
     "SQUEUE_USERS": ["root"]}
 
 
+@pytest.mark.claims("What you have set for Slurm's own commands changes nothing here, such as another format for ``squeue``.")
 def test_random_variables_of_slurm_change_nothing(triton, user):
     """Thirty times: a server is put into the queue, listed, and stopped, with half of these variables set."""
     dice, script = random.Random(SEED), ""
@@ -320,6 +354,7 @@ def test_a_server_is_followed_whatever_is_set_for_slurm(triton, user):
 
 # ---------------------------------------------------------------- living on, and ending
 
+@pytest.mark.claims("Ten minutes before its time is up, you are told in the terminal, and by a file in the folder where JupyterLab began.")
 def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton, warned):
     server, user = warned
     while (line := server.stdout.readline()) and not line.startswith("The time of this server is up"):
@@ -331,6 +366,9 @@ def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton
     assert f"is up at about {end}. " in triton.run("login", "cat eleven/sjupyter-*-ends-soon.txt", user).stdout
 
 
+@pytest.mark.claims("Close the window, and the server goes on.",
+                    "To come back:",
+                    "``Control-C`` in the window where it was started asks first, and ends it the second time;")
 def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     terminal = Terminal(triton, "login", user, PROMPTS)
     terminal.screen.sendline("sjupyter -t 5")
@@ -356,6 +394,12 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     pytest.fail("the job did not end")
 
 
+@pytest.mark.claims("starts Jupyter in the Slurm queue, with resources of your own choosing, and prints the address to open.",
+                    "What runs, where, how long still, and how much of its memory it takes:",
+                    "Done for today:",
+                    "With more than one server, add the number of the job.",
+                    "``sjupyter --logs`` prints what Jupyter had to say,",
+                    "``--json`` - print results for programs, one object a line")
 def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, user):
     with Started(triton, user, "-t 5 --mem=700M") as first:
         second = submitted(triton, user, "-t 5 --hold")
@@ -390,6 +434,7 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         assert triton.run("login", "sjupyter --list; sjupyter --list --json", user).stdout == "You have no server in the queue.\n"
 
 
+@pytest.mark.claims("somebody cancelled it, and who.")
 def test_a_job_that_somebody_cancels_in_the_queue_is_told(triton, user):
     job = submitted(triton, user, "--hold")
     process = triton.start("login", "exec sjupyter --attach", user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -398,18 +443,21 @@ def test_a_job_that_somebody_cancels_in_the_queue_is_told(triton, user):
     assert (process.communicate(timeout=60)[1], process.returncode) == ("sjupyter: It was cancelled by root.\n", 1)
 
 
+@pytest.mark.claims("also for a week after its end;")
 def test_what_servers_left_long_ago_is_removed_unless_they_run(triton, user):
     """A folder's name begins with the time when it was made, in milliseconds."""
     running = submitted(triton, user, "-t 5 --hold")
     week, hour = 8 * 86400, 2 * 3600
     names = []
-    for age, asked in ((hour, '{"job": "1"}'), (60, "{"), (hour + 60, "{"), (week, '{"job": "1"}')):      # half of it may be written
+    for age, asked in ((6 * 86400, '{"job": "1"}'), (60, "{"), (hour + 60, "{"), (week, '{"job": "1"}')):      # half of it may be written
         names.append(f"{int((time.time() - age) * 1000)}-abcdef")
         triton.run("login", f"mkdir -p .local/share/sjupyter/{names[-1]}; cat > .local/share/sjupyter/{names[-1]}/asked.json", user, input=asked)
     triton.run("login", f"mkdir .local/share/sjupyter/{names[-1]}.mine", user)
     assert running in triton.run("login", "sjupyter --list", user).stdout
     left = triton.run("login", "ls .local/share/sjupyter", user).stdout.split()
     assert len(left) == 4 and f"{names[-1]}.mine" in left and set(names[:2]) < set(left)
+    triton.run("login", f"echo said > .local/share/sjupyter/{names[0]}/log", user)
+    assert triton.run("login", "sjupyter --logs 1", user).stdout == "said\n", "that of six days ago is there"
     # and with everything that is kept so long ago
     triton.run("login", f"{impatient(triton, user, KEEP_SECONDS=0, UNBORN_SECONDS=0)} --list", user)
     assert set(triton.run("login", "ls .local/share/sjupyter", user).stdout.split()) == set(left) - set(names)
@@ -442,6 +490,8 @@ except (websocket.WebSocketException, ValueError, OSError):
     triton.run("login", f"{CENTRAL}/bin/python -", user, input=script)
 
 
+@pytest.mark.claims("At the end ``sjupyter`` says why, as Slurm knows it: out of memory, and how much to ask for next time;",
+                    "The limits are those of any job, :ref:`memory <hub-memory>` included.")
 def test_the_end_by_memory_is_told_with_what_was_asked_and_what_to_ask_for(triton, user):
     with Started(triton, user, "-t 5 --mem=400M") as started:
         execute(triton, user, started.url, "import time; x = bytearray(150_000_000); time.sleep(4); y = bytearray(900_000_000); time.sleep(60)")
@@ -453,14 +503,20 @@ def test_the_end_by_memory_is_told_with_what_was_asked_and_what_to_ask_for(trito
     assert told and int(told[1]) > 200 and int(told[2]) >= 800, said
 
 
-def test_the_time_limit_is_announced_and_told(limited):
-    server, notice = limited
+@pytest.mark.claims("When the time is up the server is gone, with everything in its kernels' memory; start a new one. Files that you saved stay.",
+                    "out of time;")
+def test_the_time_limit_is_announced_and_told(triton, limited):
+    server, notice, user = limited
     assert re.fullmatch(r"The time of this Jupyter server is up at about \d\d:\d\d\. Save your notebooks now\.\n", notice.communicate(timeout=120)[0])
     out, err = server.communicate(timeout=240)
     assert re.search(r"\nThe time of this server is up at about \d\d:\d\d\. Save your notebooks\.\n", out)
     assert (server.returncode, err) == (1, "sjupyter: Its time was up (00:02:00). Ask for more with -t, or put the long part into a batch job.\n")
+    assert triton.run("login", "cat limited/saved", user).stdout == "kept\n"
+    for node in triton.nodes:
+        assert "jupyter" not in triton.run(node, f"ps -u {user} -o args", check=False).stdout, "the server is gone, and with it its kernels"
 
 
+@pytest.mark.claims("the node failed;")
 def test_a_node_that_fails_is_told(triton, user):
     with Started(triton, user, "-t 5 -w c4") as started:
         triton.run("ctl", "scontrol update nodename=c4 state=down reason=test")
@@ -471,6 +527,7 @@ def test_a_node_that_fails_is_told(triton, user):
     assert (status, said["reason"]) == (1, "The node c4 failed. That is not your fault: start it again.")
 
 
+@pytest.mark.claims("Stop the server when you stop working: ``sjupyter --stop``, or :menuselection:`File --> Shut Down`.")
 def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
     with Started(triton, user, "-t 5") as started:
         token = started.url.partition("token=")[2]
@@ -493,12 +550,14 @@ def test_a_job_is_submitted_from_a_server(triton, server):
 
 # ---------------------------------------------------------------- engines
 
+@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, and say where their connection file is")
 def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
     """What goes to them over TCP is encrypted."""
     ask = "import ipyparallel, json, socket; assert json.load(open({0!r}))['curve_serverkey']; client = ipyparallel.Client({0!r}); client.wait_for_engines(2, timeout=60); print(*client[:].apply_sync(socket.gethostname))"
     with Started(triton, user, "--mem=2G -c 2 --cluster 2") as started:
         said = triton.run("login", f"cat $(grep -l '\"job\": \"{started.job}\"' .local/share/sjupyter/*/said.json)", user).stdout
         connection = json.loads(said)["connection_file"]
+        assert f"ipyparallel.Client('{connection}')" in triton.run("login", "sjupyter --attach --detach", user).stdout
         printed = triton.run(started.said["node"], shlex.join([f"{CENTRAL}/bin/python", "-c", ask.format(connection)]), user).stdout
         assert [host.split(".")[0] for host in printed.split()] == [started.said["node"]] * 2
         triton.run("login", f"sjupyter --stop {started.job}", user)
@@ -568,6 +627,8 @@ def wrong(triton):
         return {name: came for part in parts for name, came in part.items()}
 
 
+@pytest.mark.claims("Options with which it would be no server are refused, however they are written: an array, a test only, a wait for the end.",
+                    "In the queue there is no such choice,")
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_told_in_one_sentence_and_leaves_no_job(wrong, name):
     _, status, message = WRONG[name]
@@ -577,6 +638,8 @@ def test_what_is_wrong_is_told_in_one_sentence_and_leaves_no_job(wrong, name):
     assert left == ""
 
 
+@pytest.mark.claims("While the job waits, you see why, and when Slurm expects it to start.",
+                    "``--wait`` - give up if it has not started after so many seconds")
 def test_why_it_waits_and_when_it_is_expected_to_start_is_told(wrong):
     waiting, _ = wrong["waiting too long"]
     assert re.fullmatch(r"Job \d+ is in the queue \(BeginTime\); Slurm expects it to start at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\n", waiting.stdout)
@@ -600,6 +663,7 @@ def impatient(triton, user, **seconds):
     return f"SJUPYTER_FACTS={installed}/facts.toml ~/impatient/bin/sjupyter"
 
 
+@pytest.mark.claims("of a server that prints for ever, the last 4 MB.")
 def test_a_jupyter_that_prints_for_ever_gets_a_short_log_and_the_newest_of_it(triton, user):
     environment(triton, user, "noisy", r'''yes $'noise \xff' >&2 & exec $JUPYTER "$@"''')
     with Started(triton, user, "-t 5 --env ~/noisy") as started:
@@ -618,6 +682,7 @@ def test_a_port_that_is_taken_at_the_last_moment_costs_no_server(triton, user):
         assert "port 6818 is already in use" in triton.run("login", "sjupyter --logs", user).stdout
 
 
+@pytest.mark.claims("A server that does not come up is ended after two minutes, and you see the last that Jupyter printed.")
 def test_a_jupyter_that_never_answers_is_given_up(triton, user):
     environment(triton, user, "mute", "echo I will not; sleep 300")
     done = triton.run("login", f"{impatient(triton, user, START_SECONDS=3)} --env ~/mute", user, check=False)
@@ -629,12 +694,15 @@ def test_a_jupyter_that_never_answers_is_given_up(triton, user):
     assert triton.run("login", "squeue --me --noheader --states=pending,running", user).stdout == ""
 
 
+@pytest.mark.claims("``--detach`` - come back as soon as the job is in the queue; with ``--attach``, as soon as the address stands there",
+                    "Settings in ``~/.jupyter`` that Jupyter cannot read are named below the address: it goes on without them.")
 def test_settings_that_cannot_be_read_are_named_and_the_server_runs(triton, user):
     triton.run("login", "mkdir -p .jupyter; echo 'c.ServerApp.port = (' > .jupyter/jupyter_server_config.py; echo '{' > .jupyter/jupyter_lab_config.json", user)
     job = submitted(triton, user, "-t 5")
     printed = triton.run("login", f"sjupyter --attach {job} --detach", user).stdout
     assert set(re.findall(r"Jupyter could not read (\S+) and does without it; sjupyter --logs shows what is wrong there\.\n", printed)) == {
         f"/home/{user}/.jupyter/jupyter_server_config.py", f"/home/{user}/.jupyter/jupyter_lab_config.json"}
+    assert printed.index("Jupyter could not read") > printed.index("http://localhost"), "below the address"
     assert "SyntaxError: '(' was never closed" in triton.run("login", "sjupyter --logs", user).stdout
     assert json.loads(triton.run("login", "sjupyter --stop --json", user).stdout) == {"job": job, "state": "ended"}
 
@@ -673,6 +741,9 @@ def test_what_a_users_bashrc_does_is_no_matter(triton, user, does):
         assert f"BASH_ENV=/home/{user}/.bashrc" in environ(triton, started), "cells in bash have it as the user wants it"
 
 
+@pytest.mark.claims("``--env`` - the module, or the folder of a virtual environment, that has Jupyter; several modules with commas between; "
+                    "without it, the one that everybody has",
+                    "``--notebook`` - the classic Notebook in place of JupyterLab")
 def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
     """The virtual one has Jupyter by way of a path file, since to install it takes a minute."""
     triton.run("login", f"""python3 -m venv --without-pip mine && echo {CENTRAL}/lib/python3.*/site-packages > $(echo mine/lib/python3.*/site-packages)/central.pth &&
@@ -692,6 +763,7 @@ def environ(triton, started):
     return triton.run(started.said["node"], f"cat {files} | tr '\\0' '\\n'", check=False).stdout
 
 
+@pytest.mark.claims("When your home directory is full, it says that.")
 def test_a_full_home_is_told_before_a_job_is_made_and_as_the_end_of_one(triton):
     full = cluster.FULL_USER
     fill = "head -c 3M /dev/zero > fill; for i in $(seq 100); do echo x > fill-$i; done"
@@ -790,6 +862,7 @@ def test_a_controller_that_stays_away_is_not_waited_for_for_ever(fragile):
     assert fragile.run("login", "ls .local/share/sjupyter; squeue --me --noheader", user).stdout == ""
 
 
+@pytest.mark.claims("a job that goes first took its place;")
 def test_a_job_that_another_takes_the_place_of_is_told(fragile):
     user = fragile.account()
     with Started(fragile, user, "-t 5 -w c1") as started:
@@ -885,6 +958,7 @@ def killed(triton, user):
     return at_each_step
 
 
+@pytest.mark.claims("before the job is in the queue, once is enough.")
 def test_a_ctrl_c_at_any_step_of_the_start_leaves_no_job_or_asks(triton, user, killed):
     for step, status, said, jobs in killed(signal.SIGINT):
         asked = re.fullmatch(r"\nCtrl-C again ends job (\d+)\. .*\nsjupyter: Job \1 is ended\.\n", said)
@@ -967,6 +1041,7 @@ def test_a_job_that_cannot_be_ended_is_named(triton, user):
     assert done.returncode == 3 and done.stderr.endswith(f"could not be ended (Slurm says: error: Unable to contact slurm controller (connect failure)): scancel {job} does it later.\n")
 
 
+@pytest.mark.claims("So it does when the connection breaks, or when Slurm does not answer for a while.")
 def test_a_server_is_followed_while_slurm_is_silent(triton, user):
     path = around(triton, user, "squeue", f"[ ! -e silent ] || {{ {SILENT}; }}; exec /usr/bin/squeue \"$@\"")
     with Started(triton, user, "-t 5", f"touch silent; (sleep 6; rm silent) & export {path};") as started:
@@ -1002,6 +1077,10 @@ def nothing_runs(triton, user):
     return not triton.run("login", look, check=False).returncode
 
 
+@pytest.mark.claims("runs without Slurm, on ``{{ hosts.login }}`` itself, for small tests.",
+                    "The line to paste leads to a Unix socket, a file that only you can open. A port could be knocked at by everyone on the "
+                    "node.",
+                    "If your ssh cannot forward to a socket, ``--no-socket`` takes a port after all.")
 def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user):
     """At a socket, by which a kernel answers as well; or at a port."""
     let_in(triton, user, ["laptop"])
@@ -1025,6 +1104,10 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
                 assert "Permission denied" in refused.stderr or "Couldn't connect" in refused.stderr, refused
                 assert triton.run("login", f"stat --format=%a {path}", user).stdout == "600\n"
                 assert "execution_state" in triton.run("laptop", "python3 -", user, input=KERNEL.format(port=FACTS["proxy"]["example"], url=url)).stdout
+            else:
+                port = re.search(r"localhost:(\d+)", line)[1]
+                assert answers(triton, f"http://localhost:{port}/api/contents", triton.account()) == "403", "everybody on the node may knock"
+            assert triton.run("login", "squeue --me --noheader", user).stdout == "", "without Slurm"
             terminal.screen.send("\x03")
             assert terminal._wait(20).endswith("It is ended."), "and the prompt is on a line of its own"
         finally:
@@ -1044,12 +1127,14 @@ def test_a_users_files_hide_no_module_from_jupyter(triton, user):
     assert json.loads(triton.run("login", local, user, check=False, timeout=90).stdout)["state"] == "ready"
 
 
+@pytest.mark.claims("since the compute nodes let nobody in by ssh.")
 def test_compute_nodes_let_nobody_in_by_ssh(triton, server):
     """That is why a server in a job has no socket: a socket is reached on its own node only."""
     done = triton.run("login", f"ssh -o BatchMode=yes {server.said['node']}", server.user, check=False)
     assert done.returncode == 255 and "Connection refused" in done.stderr
 
 
+@pytest.mark.claims("or when it takes more than 2 GB.")
 def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, user):
     with Started(triton, user, "--local --no-socket") as started:
         port = re.search(r":(\d+) ", started.said["forward"])[1]
@@ -1059,6 +1144,7 @@ def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, 
         assert nothing_runs(triton, user)
 
 
+@pytest.mark.claims("Everyone shares that node, so take little processor time and little memory: it is ended after an hour,")
 def test_local_says_what_its_limits_are_and_ends_when_its_time_is_up(triton, user):
     done = triton.run("login", f"{impatient(triton, user, LOCAL_SECONDS=2)} --local", user, check=False)
     says, *_, last = done.stderr.splitlines()
@@ -1067,6 +1153,7 @@ def test_local_says_what_its_limits_are_and_ends_when_its_time_is_up(triton, use
     assert nothing_runs(triton, user) and triton.run("login", "ls .local/share/sjupyter", user).stdout == ""
 
 
+@pytest.mark.claims("``--dry-run`` - print the batch script, and start nothing")
 def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
     script = triton.run("login", "sjupyter --dry-run --mem=4G", user).stdout
     assert script.startswith("#!/bin/bash\n") and f"module load {FACTS['modules']['jupyter']}" in script
