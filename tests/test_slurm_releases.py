@@ -1,8 +1,11 @@
-"""What the hub reads of squeue, as each release of Slurm prints it: tests/data/slurm-releases.toml. Runs no Slurm; the installed one is test_hub_jobs.py's."""
+"""What the hub, sjupyter and class-check read of Slurm's commands, as each release prints it: tests/data/slurm-releases.toml. Runs no Slurm; the installed one is the other tests'."""
 import ast
 import asyncio
+import functools
 import sys
 import tomllib
+import types
+from pathlib import Path
 
 import pytest
 from guide.pages import ROOT
@@ -11,18 +14,103 @@ sys.path[:0] = [str(ROOT / "triton/jupyterhub"), str(ROOT / "triton/lib")]
 import jobs  # noqa: E402
 import slurm  # noqa: E402
 
-
-def releases():
-    known = {}
-    for release in tomllib.loads((ROOT / "tests/data/slurm-releases.toml").read_text(encoding="utf-8"))["release"]:
-        known = known | release
-        known["states"] = known["states"] + known.pop("more_states", [])
-        yield known
+RELEASES = tomllib.loads((ROOT / "tests/data/slurm-releases.toml").read_text(encoding="utf-8"))
 
 
-RELEASES = list(releases())
-by_release = pytest.mark.parametrize("release", RELEASES, ids=[release["tag"] for release in RELEASES])
+def printed(kind, key="says"):
+    """Of each release, what it prints of this kind."""
+    return [pytest.param(text, id=f"{entry['since']}-{text[:30]}") for entry in RELEASES[kind] for text in ([entry[key]] if isinstance(entry[key], str) else entry[key])]
 
+
+@pytest.mark.parametrize("state", [*printed("state", "alive"), "", "?", "OF_TOMORROW"])
+def test_what_is_no_end_is_alive(state):
+    assert not slurm.has_ended(state)
+
+
+@pytest.mark.parametrize("state", [*printed("state", "ended"), "CANCELLED+"])
+def test_an_end_is_an_end(state):
+    assert slurm.has_ended(state)
+
+
+@pytest.mark.parametrize("message", printed("away"))
+def test_a_silent_controller_is_recognised(message):
+    assert slurm.is_away(f"sbatch: error: {message}\n")
+
+
+@pytest.mark.parametrize("message", printed("no"))
+def test_a_no_is_an_answer(message):
+    assert not slurm.is_away(f"sbatch: error: {message}\n")
+
+
+def test_the_job_number_is_found_in_what_sbatch_prints():
+    for entry in RELEASES["submitted"]:
+        for number, text in entry["prints"].items():
+            assert slurm.job_number(text) == slurm.job_number(f"Welcome to 2 clusters\n{text}\n") == number
+    assert slurm.job_number("slurm 25.11.7\n") == slurm.job_number("") == slurm.job_number("Usage: sbatch [OPTIONS...]\n") == ""
+
+
+@functools.cache
+def command(name):
+    """A command of ours, as a module."""
+    module = types.ModuleType(name.replace("-", "_"))
+    module.__file__ = str(ROOT / "triton/bin" / name)
+    sys.modules[module.__name__] = module
+    exec(compile(Path(module.__file__).read_text(encoding="utf-8"), module.__file__, "exec"), module.__dict__)
+    return module
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Put a command of Slurm's first on the path that prints this text, says that, and ends so."""
+    def make(name, prints="", says="", status=0):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat {tmp_path}/prints\ncat {tmp_path}/says >&2\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+        (tmp_path / "prints").write_text(prints)
+        (tmp_path / "says").write_text(says)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return make
+
+
+@pytest.mark.parametrize("state", printed("state", "alive"))
+def test_sjupyter_ends_no_job_in_a_state_of_a_newer_release(stand_in, state):
+    stand_in("squeue", f"{state}\n")
+    assert not command("sjupyter").is_over("7")
+
+
+def test_sjupyter_knows_the_end_from_silence(stand_in):
+    sjupyter = command("sjupyter")
+    for entry in RELEASES["away"]:
+        for message in entry["says"]:
+            stand_in("squeue", says=f"squeue: error: {message}\n", status=1)
+            with pytest.raises(sjupyter.Silent):
+                sjupyter.is_over("7")
+    stand_in("squeue", says="slurm_load_jobs error: Invalid job id specified\n", status=1)
+    assert sjupyter.is_over("7")
+    stand_in("squeue", "OUT_OF_MEMORY\n")
+    assert sjupyter.is_over("7")
+
+
+def test_sjupyter_reads_a_squeue_that_has_more_to_say(stand_in):
+    stand_in("squeue", "Maintenance on Monday\n7|EXPEDITING|None|c1|2099-01-01T10:00:00|1:00|500M|/home/a|b/job.sh\n")
+    jobs = command("sjupyter").queue(1)
+    assert list(jobs) == ["7"] and str(jobs["7"]["script"]) == "/home/a|b/job.sh" and jobs["7"]["state"] == "EXPEDITING"
+
+
+@pytest.mark.parametrize("message", printed("test_only"))
+def test_class_check_reads_when_a_server_could_start(stand_in, message):
+    class_check = command("class-check")
+    stand_in("sbatch", says=f"{message}\n")
+    options = class_check.parse([])
+    (finding,) = class_check.places(options)
+    assert finding.good and "2099-01-01 10:00:00" in finding.said
+
+
+@pytest.mark.parametrize("reason", printed("reason"))
+def test_class_check_has_a_remedy_for_each_reason(reason):
+    assert [text for begin, text in command("class-check").WAITING.items() if reason.startswith(begin)]
+
+
+# ---------------------------------------------------------------- the hub
 
 def row(**fields):
     """A line of squeue: each field as wide as it was asked for, and cut there."""
@@ -52,34 +140,31 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
-@by_release
-def test_each_state_is_decided_and_only_an_end_is_one(hub, release):
+@pytest.mark.parametrize("state", [*printed("state", "alive"), *printed("state", "ended"), "?"])
+def test_each_state_is_decided_and_only_an_end_is_one(hub, state):
     """A job of any state is found, and is over in the nine that Slurm counts as ends."""
-    for state in release["states"]:
-        found = asyncio.run(hub([row(JobID="7", UserName="alice", State=state, Comment="hub:8081/0123456789abcdef")]).find("alice", 0, mark="hub:8081/0123456789abcdef"))
-        assert found.number == "7" and found.over == (state in slurm.ENDS), state
-    assert slurm.ENDS <= set(release["states"])
+    state = state.split()[0]
+    found = asyncio.run(hub([row(JobID="7", UserName="alice", State=state, Comment="hub:8081/0123456789abcdef")]).find("alice", 0, mark="hub:8081/0123456789abcdef"))
+    assert found.number == "7" and found.over == (state in slurm.ENDS)
 
 
-@by_release
-@pytest.mark.parametrize("how", ["exit_code", "killed", "no_exit"])
-def test_the_exit_code_is_read_in_the_words_of_each_release(release, how):
-    printed, code = release[how]
-    assert jobs.parse(row(JobID="7", exit_code=printed))["7"].exit_code == code
+def test_the_exit_code_is_read_in_the_words_of_each_release():
+    for entry in RELEASES["exit_code"]:
+        for text, code in entry["means"].items():
+            assert jobs.parse(row(JobID="7", exit_code=text))["7"].exit_code == code, text
 
 
-@by_release
-def test_what_is_said_of_reasons_is_said_of_those_that_exist(release):
-    assert set(table("WAITS")) == set(release["reasons"])
-    assert set(table("ENDS")) == slurm.ENDS - {"FAILED"}
-    assert set(table("STATES")) | table("PUT_BACK") <= set(release["states"])
+def test_what_is_said_of_reasons_and_states_is_said_of_those_that_exist():
+    alive, ended = ({state.split()[0] for entry in RELEASES["state"] for state in entry[key]} for key in ("alive", "ended"))
+    assert set(table("WAITS")) == {reason for entry in RELEASES["explained"] for reason in entry["says"]}
+    assert set(table("ENDS")) == slurm.ENDS - {"FAILED"} and slurm.ENDS == ended
+    assert set(table("STATES")) | table("PUT_BACK") <= alive
 
 
-@by_release
-def test_a_controller_that_is_away_ends_no_job(hub, release):
-    for message in release["away"]:
-        with pytest.raises(jobs.SlurmSilent):
-            asyncio.run(hub([], message).find("alice", 0, number="7"))
+@pytest.mark.parametrize("message", printed("away"))
+def test_a_controller_that_is_away_ends_no_job(hub, message):
+    with pytest.raises(jobs.SlurmSilent):
+        asyncio.run(hub([], message).find("alice", 0, number="7"))
 
 
 def test_a_number_that_slurm_gave_to_another_start_is_not_taken(hub):
