@@ -234,6 +234,23 @@ def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
     assert "Spawner failed to start" not in said + hub.log(triton)
 
 
+def test_a_home_without_room_for_files_is_told_before_a_job_is_submitted(visit, triton):
+    """However small they are: the disk has bytes left, and no inodes."""
+    hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
+    window = visit(hub.cluster.FULL_USER)
+    triton.run("login", "mkdir many; i=0; while : > many/$i; do i=$((i+1)); [ $i -lt 20000 ] || exit 1; done 2> /dev/null", window.user, check=False)
+    try:
+        assert triton.run("login", "df --output=iavail ~ | tail -1", window.user).stdout.split() == ["0"], "the small disk has no inode left"
+        window.log_in()
+        window.choose(TINY)
+        window.press_start()
+        said = window.waits_for("more files")
+    finally:
+        triton.run("login", "rm -r many", window.user)
+    assert re.search(r"Your home directory \S+ has room for 0 more files, and Jupyter needs 20 to start, whatever their size\. .*\bdu\b", said), said
+    assert not window.job()
+
+
 def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
     """Where there is no wildcard name, all servers share one origin: the cookie of the login goes to the hub's paths, to no server's."""
     facts = "/etc/jupyterhub/facts.toml"
