@@ -137,7 +137,12 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     triton.run("ctl", f"scontrol suspend {job}")
     time.sleep(12)
     assert alive(triton, user) == [job] and is_ready(people, user)
+    hub.running(triton, f"{OPTIONS} --ProfileSpawner.http_timeout=3")
+    time.sleep(8)
+    assert alive(triton, user) == [job], "a hub that comes meanwhile waits until it can answer"
     triton.run("ctl", f"scontrol resume {job}")
+    assert within(20, lambda: is_ready(people, user))
+    hub.running(triton, OPTIONS)
     assert people.ask(user, "whose") == {"user": user, "prefix": f"/user/{user}/", "job": job}
 
 

@@ -124,12 +124,18 @@ class KnownByName(SlurmSpawner):
     def server(self, server: Server | None) -> None:
         Spawner.server.fset(self, server)
 
+    async def is_put_aside(self) -> bool:
+        """Whether the server lives and cannot answer now, so that whoever waits for it waits on."""
+        return False
+
     async def _wait_up(self, timeout: float = 10, **_: Any) -> aiohttp.ClientResponse:
         """As Server.wait_up: the answer of the user's own server; raises TimeoutError."""
         until = time.monotonic() + timeout
         while True:
             if answer := await self.own_answer(self.server.ip, self.server.port):
                 return answer
+            if await self.is_put_aside():
+                until = time.monotonic() + timeout
             if time.monotonic() > until:
                 raise TimeoutError(f"Server at {self.server.url} didn't respond in {timeout} s")
             await asyncio.sleep(0.2)

@@ -377,6 +377,9 @@ class ProfileSpawner(KnownByName):
             return JobStatus.NOTFOUND
         return JobStatus.RUNNING if self.job.state == "RUNNING" else JobStatus.PENDING
 
+    async def is_put_aside(self):
+        return await self.query_job_status() == JobStatus.PENDING and self.job.state not in PUT_BACK
+
     async def poll(self):
         number = self.job_id
         if self.cut_off:        # nobody waits for this job, and it knows a hub that has gone
