@@ -274,11 +274,10 @@ def many_at_the_hub(folder):
     with one_of_its_own(folder, nodes=2) as triton:
         hub.put_stand_in(triton)
         hub.running(triton, hub_faults.OPTIONS)
-        people, partition = hub.People(triton), cluster.facts()["partitions"]["interactive"]
+        people = hub.People(triton)
         try:
-            for measure, words in ((hub_faults.sixty_people, ()), (hub_faults.hundred_waiting, (partition,)), (hub_faults.many_streams, (partition,)),
-                                   (hub_faults.starts_and_stops, ()), (hub_faults.restarts, ())):
-                lost, looks, said = measure(triton, people, *words)
+            for measure in (hub_faults.sixty_people, hub_faults.hundred_waiting, hub_faults.many_streams, hub_faults.starts_and_stops, hub_faults.restarts):
+                lost, looks, said = measure(triton, people)
                 print(f"{said}; {len(lost)} lost" + "".join(f"\n  LOST: {what}" for what in lost), flush=True)
                 met.append(not lost and looks.median <= 2)
         finally:

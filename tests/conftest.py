@@ -15,13 +15,13 @@ pytest_plugins = ["proof_recorder"]
 ROOT = Path(__file__).resolve().parents[1]
 for _name in git.CHOOSE_A_REPOSITORY:    # a hook of git may run the tests, which have repositories of their own
     os.environ.pop(_name, None)
-LONGEST = ["test_hub.py", "test_hub_ends.py", "test_sjupyter.py", "test_class_check.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
-LAST = ["test_hub_faults.py", "test_page_quality.py", "test_class.py"]      # the first takes all cores for a minute, which the others only makes slower
+LONGEST = ["test_hub.py", "test_hub_ends.py", "test_hub_faults.py", "test_hub_jobs.py", "test_sjupyter.py", "test_pairs.py", "test_class_check.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+LAST = ["test_page_quality.py", "test_class.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(items, config):
-    """Among several workers, what takes long begins first, so that none is left alone with it at the end, and what goes well together comes last."""
+    """Among several workers, what takes long begins first, so that none is left alone with it at the end; what goes well together comes last."""
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate([*LONGEST, ..., *LAST])}
         items.sort(key=lambda item: order.get(item.path.name, order[...]))

@@ -15,6 +15,7 @@ from hub import TINY, Refused
 MOMENTS = (0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)     # seconds after the click on Start
 OPTIONS = f"{hub.WITH_STAND_INS} --ProfileSpawner.poll_interval=5 --JupyterHub.last_activity_interval=2"
 GONE = "for i in $(seq 100); do [ -e {pid} ] && kill -0 $(cat {pid}) 2>/dev/null || break; sleep 0.1; done"
+PARTITION = hub.FACTS["partitions"]["interactive"]
 CONTROLLER, SLURMD, MUNGE = "/run/slurmctld.pid", "/run/slurmd.pid", "/run/munge/munged.pid"
 
 
@@ -249,13 +250,13 @@ def sixty_people(triton, people, count=60):
     return lost, looks, f"{count} people who click within 10 s have their servers after {took:.0f} s, on {len(triton.nodes)} nodes; {looks}"
 
 
-def hundred_waiting(triton, people, partition, count=100):
+def hundred_waiting(triton, people, count=100):
     """While so many starts wait for a place, one more is taken; then it starts, and of the others none is left that was not wanted."""
     users, late = [triton.account() for _ in range(count // 4)], triton.account()
     names = ["", "one", "two", "three"]
     for user in (*users, late):
         people.ask(user, "log_in")
-    triton.run("ctl", f"scontrol update partitionname={partition} state=down")
+    triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
     try:
         clicks = [people.tell(user, "start", TINY, name) for user in users for name in names]
         assert within(300, lambda: len(alive(triton, *users)) == count), alive(triton, *users)
@@ -268,7 +269,7 @@ def hundred_waiting(triton, people, partition, count=100):
             people.answer(waiting)      # each was accepted
         cancel_all(triton, users)
     finally:
-        triton.run("ctl", f"scontrol update partitionname={partition} state=up")
+        triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
     people.answer(click)
     assert within(60, lambda: is_ready(people, late))
     lost = wrong(triton, people, [late])
@@ -278,12 +279,12 @@ def hundred_waiting(triton, people, partition, count=100):
     return lost, looks, f"{count} starts wait for a place: one more is in the queue after {took:.1f} s; {looks}"
 
 
-def many_streams(triton, people, partition, count=200):
+def many_streams(triton, people, count=200):
     """So many windows show the progress of starts that wait."""
     users = [triton.account() for _ in range(10)]
     for user in users:
         people.ask(user, "log_in")
-    triton.run("ctl", f"scontrol update partitionname={partition} state=down")
+    triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
     try:
         for user in users:
             people.ask(user, "start", TINY)
@@ -292,7 +293,7 @@ def many_streams(triton, people, partition, count=200):
             heard = [people.answer(stream) for stream in streams]
         cancel_all(triton, users)
     finally:
-        triton.run("ctl", f"scontrol update partitionname={partition} state=up")
+        triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
     lost = [("a window", "hears nothing") for number in heard if not number]
     within(60, lambda: not alive(triton, *users))
     lost += [("some jobs", number) for number in alive(triton, *users)]

@@ -13,7 +13,7 @@ from jupyter_server import PATIENCE, ended
 
 pytestmark = needs_chromium
 PARTITION = hub.FACTS["partitions"]["interactive"]
-PEOPLE = 40
+PEOPLE = 60
 PATIENT = "--ProfileSpawner.http_timeout=240"
 
 
@@ -39,14 +39,14 @@ def services(triton):
 
 @pytest.fixture
 def stand_ins(triton):
-    """A small server in the place of JupyterLab: forty of those on one machine would measure the machine."""
+    """A small server in the place of JupyterLab: sixty of those on one machine would measure the machine."""
     hub.put_stand_in(triton)
     hub.running(triton, f"{PATIENT} {hub.WITH_STAND_INS}")
     yield
     hub.running(triton, PATIENT)
 
 
-def test_forty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, stand_ins, record_property):
+def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, stand_ins, record_property):
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
     try:

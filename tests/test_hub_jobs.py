@@ -212,12 +212,25 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
 
 # ---------------------------------------------------------------- many
 
-def test_a_hundred_starts_that_wait_keep_nobody_out(triton, people, record_property):
-    """JupyterHub would refuse the next with 429 for as long as they wait."""
-    lost, looks, said = hub_faults.hundred_waiting(triton, people, FACTS["partitions"]["interactive"])
+def nothing_is_lost(measured, record_property):
+    """No server and no job, and others get their page; `make bench ONLY=hub-numbers` measures the same, and one user who starts and stops."""
+    lost, looks, said = measured
     assert not lost
     assert looks.median < 2, looks
     record_property("measured", said)
+
+
+def test_a_hundred_starts_that_wait_keep_nobody_out(triton, people, record_property):
+    """JupyterHub would refuse the next with 429 for as long as they wait."""
+    nothing_is_lost(hub_faults.hundred_waiting(triton, people), record_property)
+
+
+def test_two_hundred_windows_that_watch_a_start_hold_up_nobody(triton, people, record_property):
+    nothing_is_lost(hub_faults.many_streams(triton, people), record_property)
+
+
+def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people, record_property):
+    nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
 
 SLOW_HOMES = 40
