@@ -3,6 +3,7 @@ import inspect
 import json
 import re
 import shlex
+import subprocess
 import time
 from urllib.parse import urlparse
 
@@ -329,17 +330,28 @@ def environment(kernel):
     return json.loads(kernel.prints("import json, os; print(json.dumps(dict(os.environ)))"))
 
 
-def test_the_kernels_for_everyone_are_there_and_answer(server):
+@pytest.mark.claims("The module loads the environment that Jupyter itself runs in, so that you see what it sees.",
+                    "Bash - the node's own",
+                    "Python 2 has gone, and its kernel with it.",
+                    "There is no Julia kernel for everyone;")
+def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
     there = server.kernelspecs()
     languages = {spec["spec"]["language"].lower(): name for name, spec in there.items() if PATHS["jupyter_env"] in spec["resources"].get("logo-64x64", "")
                  or not name.startswith("by-hand")}
+    listed = triton.run("login", f"module load {MODULES['jupyter']}; jupyter kernelspec list --json", user).stdout
+    assert json.loads(listed)["kernelspecs"].keys() == there.keys(), "you see what it sees"
+    assert not [name for name in there if re.search("python2|julia", name)]
     hello = {"python": "print('hello')", "r": "cat('hello')", "bash": "echo hello"}
     listed = [row[0].lower() for row in rows(KERNELS, "Software and kernels")]
     assert set(hello) | {"matlab"} == set(listed), "the page's table and this test name the same kernels"
     for language, code in hello.items():
         assert server.kernel(languages[language]).prints(code) == "hello"
+    assert server.kernel("bash").prints("readlink /proc/$$/exe") == triton.run("login", "readlink -f /bin/bash").stdout.strip(), "the node's own"
 
 
+@pytest.mark.claims("Here is one that runs as it stands:",
+                    "``argv`` is the command that starts the kernel; Jupyter puts a file name in place of ``{connection_file}``. "
+                    "``display_name`` is what the launcher shows. ``env`` is a list of variables that are set before the command starts.")
 def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     shown = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
     make_kernel(triton, user, "shown")
@@ -348,8 +360,19 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     path = environment(server.first)["PATH"]
     assert found["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"] and found["OMP_NUM_THREADS"] == "1"
     assert found["PATH"] == f"{PATHS['home']}/{user}/bin:{path}"
+    before, after = " ".join(shown["argv"]).split("{connection_file}")
+    look = "print(open('/proc/self/cmdline').read().strip('\\0').replace('\\0', ' '))"
+    assert re.fullmatch(re.escape(before) + r"/\S+\.json" + re.escape(after), server.kernel("shown").prints(look))
 
 
+@pytest.mark.claims("``\"OMP_NUM_THREADS\": \"1\"`` - exactly that.",
+                    "``\"${HOME}/bin\"`` - your home directory, from the environment of the Jupyter server. ``$HOME`` works too.",
+                    "``\"${HOME}/bin:${PATH}\"`` - your folder, then what was in ``PATH``.",
+                    "``\"${NOT_SET}/bin\"`` - ``${NOT_SET}/bin``, as it stands, when the server has no such variable. So do not extend "
+                    "``LD_LIBRARY_PATH`` like this unless it is set: write it out.",
+                    "``\"~/bin\"``, ``\"$(date)\"`` - ``~/bin``, ``$(date)``. No shell reads them.",
+                    '``"$$5"`` - ``$5``',
+                    "You write - The kernel gets")
 def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
     table = rows(KERNELS, "kernel-env")
     home = f"{PATHS['home']}/{user}"
@@ -378,6 +401,8 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
     assert {name: found.get(name) for name in expected} == expected
 
 
+@pytest.mark.claims("Every value is a string, numbers too.",
+                    "Without the last part, ``PATH`` is replaced.")
 def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton, user, server):
     make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
     assert environment(server.kernel("replaced"))["PATH"] == f"{PATHS['home']}/{user}/bin"
@@ -386,6 +411,8 @@ def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton
         server.kernel("number")
 
 
+@pytest.mark.claims("``\"python\"`` as the first word of ``argv`` means the Python that runs Jupyter, whatever ``PATH`` says: write the full "
+                    "path of yours.")
 def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, user, server):
     argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
     make_kernel(triton, user, "first-word", {"PATH": f"{PATHS['apps']}/{MODULES['python']}/bin:${{PATH}}"}, argv=["python", *argv[1:]])
@@ -394,6 +421,7 @@ def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, use
         [PATHS["jupyter_env"], f"{PATHS['apps']}/{MODULES['python']}/bin/python"]
 
 
+@pytest.mark.claims("libraries are looked up when a program starts, so ``LD_LIBRARY_PATH`` works here and not from a cell.")
 def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     triton.run("login", "mkdir -p lib; cp /lib/*/libz.so.1 lib/libonly-here.so", user)
     load = "import ctypes\ntry:\n    ctypes.CDLL('libonly-here.so'); print('found')\nexcept OSError:\n    print('not found')"
@@ -402,6 +430,12 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     assert server.first.prints(f"import os; os.environ['LD_LIBRARY_PATH'] = '{PATHS['home']}/{user}/lib'\n{load}") == "not found"
 
 
+@pytest.mark.claims("Jupyter is one program, your kernel another, and they need not be of the same environment.",
+                    "Any Python environment becomes a kernel when it has ``ipykernel`` in it.",
+                    "Packages that you install into the environment later are there after a restart of the kernel.",
+                    "Your kernels land in a folder of your home directory.",
+                    "The environment itself stays; delete its folder too if you are done with it.",
+                    "``envkernel conda`` and ``envkernel virtualenv`` do the same for an environment, with its folder in place of the modules.")
 def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kernel_goes(triton, user, server):
     python = "$WRKDIR/envs/own/bin/python"
     triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)
@@ -412,22 +446,38 @@ def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kerne
     kernel = server.kernel("own-env")
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['work']}/{user}/envs/own"
     assert server.first.prints("import sys; print(sys.prefix)") == PATHS["jupyter_env"], "Jupyter and the kernel are two environments"
+    triton.run("login", "$WRKDIR/envs/own/bin/pip install --quiet idna", user)
+    server.talk("ask", f"/api/kernels/{kernel.number}/restart", {})
+    assert kernel.prints("import idna; print(idna.__name__)") == "idna", "what is installed later is there after a restart"
     triton.run("login", f"module load {MODULES['jupyter']}; jupyter kernelspec remove -f own-env", user)
     assert "own-env" not in server.kernelspecs()
+    for way in ("conda", "virtualenv"):
+        triton.run("login", f"module load {MODULES['jupyter']}; envkernel {way} --user --name=by-{way} $WRKDIR/envs/own", user)
+        assert server.kernel(f"by-{way}").prints("import sys; print(sys.prefix)") == f"{PATHS['work']}/{user}/envs/own"
     triton.run("login", f"! ls -d {PATHS['user_kernels']}/own-env 2>/dev/null && {python} -c 'import ipykernel'", user)
 
 
+@pytest.mark.claims("``envkernel`` writes a kernel that loads these modules each time it starts, and then becomes the kernel. One of the "
+                    "modules has to bring your ``python``, with ``ipykernel`` in it; here it is ``{{ modules.python }}``. If none does, the "
+                    "kernel is Jupyter's own Python. What the others set is there in your notebook.",
+                    "``envkernel`` has no such problem.")
 def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, server):
     make = f"module load {MODULES['jupyter']}; envkernel lmod --user --name=with-module {MODULES['python']} {MODULES['demo']}"
     triton.run("login", make, user)
     set_by_module = triton.run("login", f"module load {MODULES['demo']}; echo $DEMO_GREETING", user).stdout.strip()
     assert set_by_module and "DEMO_GREETING" not in environment(server.first)
+    spec = triton.run("login", f"cat {PATHS['user_kernels']}/with-module/kernel.json", user).stdout
+    assert MODULES["demo"] in spec and set_by_module not in spec, "it loads the modules when it starts"
     kernel = server.kernel("with-module")
+    assert "jupyter-lab" in kernel.prints("import os; print(open(f'/proc/{os.getppid()}/cmdline').read())"), "envkernel has become the kernel"
     found = environment(kernel)
     assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(MODULES["demo"])
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['apps']}/{MODULES['python']}"
+    triton.run("login", make.replace(MODULES["python"], ""), user)
+    assert server.kernel("with-module").prints("import sys; print(sys.prefix)") == PATHS["jupyter_env"], "no module brings a python"
 
 
+@pytest.mark.claims("Kernels that you start after that have the modules, kernels that run already do not.")
 def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server):
     loaded = {"modules": [MODULES["demo"]]}
     server.talk("ask", "/module", loaded, "POST")    # what the tab asks for at a click
@@ -454,16 +504,54 @@ def ports(triton, user, command):
     return int(re.search(r"ports:(\d+)", triton.run("login", "cat listens.out", user).stdout)[1])
 
 
+@pytest.mark.claims("``jupyter run`` and ``jupyter nbconvert --execute`` do the same, so a notebook in a batch job is safe as well.",
+                    "If that matters, take ``jupyter nbconvert --execute``.")
 @pytest.mark.parametrize("command", ["jupyter run listens.py", "jupyter nbconvert --to notebook --execute --stdout listens.ipynb"])
 def test_kernels_without_a_server_cannot_be_read_by_others(triton, user, command):
     """They have sockets in a folder of their owner. The port that is left takes the output of forked children, and gives nothing."""
     assert ports(triton, user, command) == 1
 
 
+@pytest.mark.claims("do not read that setting. They use TCP,")
 def test_jupyter_execute_uses_tcp(triton, user):
     assert ports(triton, user, "jupyter execute listens.ipynb --output=executed && cat executed.ipynb") > 1
 
 
+# Listens at these ports of this host for what a kernel prints.
+READS = """import sys, time, zmq
+poller = zmq.Poller()
+for port in sys.argv[1:]:
+    listener = zmq.Context.instance().socket(zmq.SUB)
+    listener.subscribe(b"")
+    listener.connect(f"tcp://127.0.0.1:{port}")
+    poller.register(listener)
+until = time.monotonic() + 20
+while time.monotonic() < until:
+    for listener, _ in poller.poll(1000):
+        if b"a secret" in b"".join(listener.recv_multipart()):
+            print("read")
+            sys.exit()
+"""
+
+
+@pytest.mark.claims("They use TCP, where everybody on the node can read what the kernel prints.")
+def test_what_a_kernel_with_tcp_prints_is_read_by_others_on_the_node(triton, user):
+    triton.write("login", "prints.ipynb", notebook("import time\nfor _ in range(100):\n    print('a secret')\n    time.sleep(0.3)"), user)
+    command = f"echo $$; module load {MODULES['jupyter']}; exec jupyter execute prints.ipynb"
+    running = triton.start("login", command, user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        number = running.stdout.readline().strip()
+        look = f"pid=$(pgrep --parent {number} -f ipykernel) && ss --no-header --listening --tcp --numeric --processes | grep pid=$pid, | grep -o '127.0.0.1:[0-9]*'"
+        listed = triton.run("login", f"for i in $(seq {PATIENCE * 5}); do found=$({look}); [ $(echo $found | wc -w) -ge 5 ] && break; sleep 0.2; done; echo $found").stdout
+        read = [f"{PATHS['jupyter_env']}/bin/python", "-c", READS, *(address.rpartition(":")[2] for address in listed.split())]
+        assert triton.run("login", shlex.join(read), triton.account()).stdout == "read\n"
+    finally:
+        triton.run("login", f"kill {number}", user, check=False)
+        running.communicate(timeout=60)
+
+
+@pytest.mark.claims("Not ``!module load`` in a cell: that line runs in a shell of its own, which ends with the line and takes the module "
+                    "with it.")
 def test_module_load_in_a_cell_ends_with_its_line(server):
     kernel = server.kernel()
     assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"
@@ -471,6 +559,8 @@ def test_module_load_in_a_cell_ends_with_its_line(server):
     assert kernel.prints("!echo [$DEMO_GREETING]") == "[]"
 
 
+@pytest.mark.claims("The R kernel is started without a shell, so your ``.bashrc`` is not read.",
+                    "Settings belong into ``~/.Rprofile``,")
 def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server, claim):
     [(not_read, read, *_)] = map(literals, claim)
     assert not_read == ".bashrc"
@@ -482,6 +572,16 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
         assert kernel.prints("cat(Sys.getenv('FROM_RPROFILE'), file.exists('~/bashrc-was-read'), Sys.getenv('FROM_BASHRC', 'unset'))") == "1 FALSE unset"
     finally:
         triton.run("login", f"mv bashrc-kept .bashrc; rm -f {read} bashrc-was-read", user)
+
+
+@pytest.mark.claims("Install packages from R in a terminal, with ``install.packages``: it asks questions, and a notebook cannot answer them.")
+def test_in_a_terminal_r_asks_before_it_makes_a_library_and_in_a_notebook_it_cannot(triton, user, server):
+    install = "install.packages('nothing', repos = 'file:///nowhere')"
+    answered = f"module load {MODULES['r']}; printf \"{install}\\nno\\n\" | R --quiet --interactive --no-save 2>&1"
+    asked = triton.run("login", answered, user).stdout
+    assert "Would you like to use a personal library instead?" in asked, asked
+    said = server.kernel("ir").execute(install)
+    assert said["status"] == "error" and "unable to install packages" in said["error"] and "Would you like" not in str(said)
 
 
 # ---------------------------------------------------------------- files and modules

@@ -283,6 +283,8 @@ def environment_of_ones_own(reader, register):
     return next(re.search(r"\S+/python(?= -m ipykernel)", command)[0] for command in commands if "ipykernel install" in command)
 
 
+@pytest.mark.claims("Reload the page, and the launcher has it. ``--name`` is the kernel's name for programs, ``--display-name`` the one "
+                    "that you read.")
 @proves("faq-kernel-list")
 def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunnel, server):
     environment_of_ones_own(reader, register=False)

@@ -520,13 +520,18 @@ def test_a_job_is_submitted_from_a_notebook(server, triton):
     assert node in triton.nodes and job == own
 
 
+@pytest.mark.claims("Nobody but you reaches your kernel, a kernel of your own too: JupyterLab talks to it through Unix sockets in a folder "
+                    "of yours.")
 def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
     """Over TCP they could read all that it prints. It has sockets in a folder of its owner instead.
 
     One port of an ipykernel is left: it takes the output of forked children, and gives nothing.
     """
     node = triton.run("login", "squeue --me --noheader --format=%N", alice.user).stdout.strip()
-    for name, code in (("python3", "print(1)"), ("bash", "echo 1"), ("ir", "cat(1)")):
+    folder = f"{FACTS['paths']['user_kernels']}/mine"
+    triton.run("login", f"mkdir -p {folder}", alice.user)
+    triton.write("login", f"{folder}/kernel.json", pages.read("triton/apps/jupyter/demo-kernel.json"), alice.user)
+    for name, code in (("python3", "print(1)"), ("bash", "echo 1"), ("ir", "cat(1)"), ("mine", "print(1)")):
         assert server.kernel(name).prints(code) == "1"
     listening = triton.listening(node, alice.user)
     servers = [args for args in listening if "singleuser" in args]
@@ -539,6 +544,7 @@ def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
     assert triton.run(node, f"stat --format='%a %U' {folder}").stdout.split() == ["700", alice.user]
 
 
+@pytest.mark.claims("JupyterLab's debugger is off:")
 def test_jupyterlab_has_no_debugger(alice, triton):
     """Once it is on, its port on the node asks nobody for a password."""
     triton.write("login", "~/debugged.ipynb", notebook(["1"]), alice.user)

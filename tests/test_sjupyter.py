@@ -550,7 +550,8 @@ def test_a_job_is_submitted_from_a_server(triton, server):
 
 # ---------------------------------------------------------------- engines
 
-@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, and say where their connection file is")
+@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, and say where their connection file is",
+                    "What goes to the engines of ``sjupyter --cluster`` is encrypted.")
 def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
     """What goes to them over TCP is encrypted."""
     ask = "import ipyparallel, json, socket; assert json.load(open({0!r}))['curve_serverkey']; client = ipyparallel.Client({0!r}); client.wait_for_engines(2, timeout=60); print(*client[:].apply_sync(socket.gethostname))"
