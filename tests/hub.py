@@ -248,7 +248,7 @@ class Visit(Window):
         self.page.goto(HUB)
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
-        self.click(self.page.get_by_role("button", name="Sign in"))
+        self.click(self.page.get_by_role("button", name="Sign in", exact=True))
 
     def choose(self, profile):
         self.page.get_by_label(profile, exact=True).check()
@@ -264,8 +264,8 @@ class Visit(Window):
         self.page.wait_for_load_state("networkidle")     # its buttons work when the script is there
 
     def stop_my_server(self, button="Stop My Server"):
-        self.click(self.page.get_by_role("button", name=button))
-        self.page.get_by_role("button", name="Start My Server").wait_for()
+        self.click(self.page.get_by_role("button", name=button, exact=True))
+        self.page.get_by_role("button", name="Start My Server", exact=True).wait_for()
 
     def said(self):
         """What the page says."""

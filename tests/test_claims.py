@@ -333,7 +333,8 @@ def environment(kernel):
 @pytest.mark.claims("The module loads the environment that Jupyter itself runs in, so that you see what it sees.",
                     "Bash - the node's own",
                     "Python 2 has gone, and its kernel with it.",
-                    "There is no Julia kernel for everyone;")
+                    "There is no Julia kernel for everyone;",
+                    "Python, R{{ if modules.matlab }}, MATLAB{{ end }} and Bash are there,")
 def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
     there = server.kernelspecs()
     languages = {spec["spec"]["language"].lower(): name for name, spec in there.items() if PATHS["jupyter_env"] in spec["resources"].get("logo-64x64", "")
@@ -355,7 +356,8 @@ def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
 def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     shown = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
     make_kernel(triton, user, "shown")
-    assert server.kernelspecs()["shown"]["spec"]["display_name"] == shown["display_name"]
+    spec = server.kernelspecs()["shown"]["spec"]
+    assert (spec["display_name"], spec["language"]) == ("Demo, by hand", "python"), "triton/apps/jupyter/demo-kernel.json"
     found = environment(server.kernel("shown"))
     path = environment(server.first)["PATH"]
     assert found["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"] and found["OMP_NUM_THREADS"] == "1"
@@ -435,7 +437,8 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
                     "Packages that you install into the environment later are there after a restart of the kernel.",
                     "Your kernels land in a folder of your home directory.",
                     "The environment itself stays; delete its folder too if you are done with it.",
-                    "``envkernel conda`` and ``envkernel virtualenv`` do the same for an environment, with its folder in place of the modules.")
+                    "``envkernel conda`` and ``envkernel virtualenv`` do the same for an environment, with its folder in place of the modules.",
+                    "and you can add your own:")
 def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kernel_goes(triton, user, server):
     python = "$WRKDIR/envs/own/bin/python"
     triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)
@@ -681,10 +684,23 @@ def test_a_job_starts_in_the_folder_where_it_was_handed_in_and_writes_there(trit
 def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
     triton.write("login", "~/shown.sh", pages.read(name), user)
     job = triton.run("login", f"rm -f {out}; sbatch --parsable shown.sh", user).stdout.strip()
-    told = triton.run("login", f"scontrol show job {job}", user).stdout
-    assert f"Partition={PARTITIONS['batch']}" in told and "TimeLimit=00:05:00" in told
+    asks_for_little(triton, user, name, job)
     ended(triton, user, job)
     assert triton.run("login", f"cat {out}", user).stdout == printed
+
+
+def asks_for_little(triton, user, name, job):
+    """Assert that the job of a shown script has asked for what the script says; that partition is the usual one, so a script without would get it too."""
+    told = triton.run("login", f"scontrol show job {job}", user).stdout
+    assert f"Partition={PARTITIONS['batch']}" in told and "TimeLimit=00:05:00" in told and "MinMemoryNode=100M" in told, f"{name}: {told}"
+    assert f"\n#SBATCH --partition={PARTITIONS['batch']}\n" in pages.read(name), name
+
+
+def test_the_shown_script_has_its_own_module_alone_whatever_was_loaded(triton, user):
+    triton.write("login", "~/modules.sh", pages.read("triton/tut/analysis.sh") + "\necho $LOADEDMODULES\n", user)
+    job = triton.run("login", f"module load {MODULES['demo']}; sbatch --parsable modules.sh", user).stdout.strip()
+    ended(triton, user, job)
+    assert triton.run("login", "cat analysis.out", user).stdout == f"499500\n{MODULES['python']}\n"
 
 
 def test_the_script_runs_by_hand_too(triton, user):
@@ -692,10 +708,13 @@ def test_the_script_runs_by_hand_too(triton, user):
     assert triton.run("login", "bash analysis.sh", user).stdout == "499500\n"
 
 
+@pytest.mark.claims("Takes 50 MB and holds them for two minutes.")
 def test_the_shown_memory_script_holds_what_it_says(triton, user):
     triton.write("login", "~/memory.sh", pages.read("triton/tut/memory.sh"), user)
     job = triton.run("login", "sbatch --parsable memory.sh", user).stdout.strip()
     assert job.isdigit(), "--parsable prints the bare number"
+    asks_for_little(triton, user, "triton/tut/memory.sh", job)
+    assert "/memory.out\n" in triton.run("login", f"scontrol show job {job}", user).stdout, "triton/tut/memory.sh"
     try:
         for _ in range(PATIENCE):
             told = triton.run("login", f"sstat --allsteps --noheader --parsable2 --jobs={job} --format=JobID,MaxRSS", user, check=False).stdout
@@ -866,6 +885,8 @@ def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_reb
     assert [line for line in said.stdout.splitlines() if line in ("mine", "experiment")] == ["mine", "experiment", "experiment", "mine"]
 
 
+@pytest.mark.claims("what Jupyter and Python leave behind .ipynb_checkpoints/ __pycache__/ settings and passwords of one person .env big, "
+                    "and made or fetched again by a program data/raw/ results/")
 def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(triton, user):
     leave = "import importlib.util, jupyter_server.services.contents.filecheckpoints as kept; print(kept.FileCheckpoints().checkpoint_dir, importlib.util.cache_from_source('a.py'))"
     checkpoints, compiled = triton.run("login", f"{PATHS['jupyter_env']}/bin/python -c {shlex.quote(leave)}", user).stdout.split()

@@ -82,7 +82,7 @@ def test_the_block_does_what_the_page_shows(block, readers, record_property):
 
 def test_what_is_not_run_is_little_and_has_a_reason():
     code = {(block.page, block.commands[0].text) for block in BLOCKS}
-    code |= {(page, first) for page in pages.sources() for _, _, first in pages.other_code(page)}
+    code |= {(page, lines) for page in pages.sources() for _, _, lines in pages.other_code(page)}
     listed = {(page, command) for page, commands in NOT_RUN.items() for command in commands}
     assert listed <= code, f"no block of the guide begins with {sorted(listed - code)}"
     for page, command in sorted(listed):
@@ -93,9 +93,9 @@ def test_what_is_not_run_is_little_and_has_a_reason():
 
 @pytest.mark.parametrize("page", pages.sources())
 def test_other_code_is_a_file_that_a_test_uses_or_has_a_reason(page):
-    for line, language, first in pages.other_code(page):
-        assert first in NOT_RUN.get(page, {}), (
-            f"{page}:{line}: {language} is not executed: make it a console block, or a rendered-file, or say why not in {LIST.name}: {first}")
+    for line, language, lines in pages.other_code(page):
+        assert lines in NOT_RUN.get(page, {}), (
+            f"{page}:{line}: {language} is not executed: make it a console block, or a rendered-file, or say why not in {LIST.name}: {lines}")
 
 
 WRONG = {

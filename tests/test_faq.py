@@ -155,7 +155,9 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
                     "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
                     "The hub then needs the proxy, also where you could reach it without: switch the file off",
                     "and JupyterHub too if you sent it that way,",
-                    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`")
+                    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
+                    "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
+                    "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first <jupyter/connecting>`.")
 @proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
     port = FACTS["proxy"]["example"]

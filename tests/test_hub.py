@@ -86,7 +86,9 @@ def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(vi
 @pytest.mark.claims("Your server is a job in the Slurm queue, so the first start takes a few seconds, and longer when the cluster is full.",
                     "The page says ``Pending in queue...``, with Slurm's reason, then ``Cluster job running... waiting to connect``.",
                     "JupyterLab opens.",
-                    "To see from a terminal what your server waits for:")
+                    "To see from a terminal what your server waits for:",
+                    "Open https://{{ hosts.hub }}, log in, choose a profile, and you have Jupyter on {{ cluster.name }}.",
+                    "a web service that takes your login and starts your own Jupyter server on {{ cluster.name }}, at https://{{ hosts.hub }}.")
 @proves("faq-pending")
 def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(visit, triton, entry):
     window = visit()
@@ -150,7 +152,8 @@ def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_
 
 
 @pytest.mark.claims("You begin in a convenience directory with links to ``home``, ``scratch`` and the other places. It is read-only: go "
-                    "into one of the links before you make a notebook, which is saved where you make it.")
+                    "into one of the links before you make a notebook, which is saved where you make it.",
+                    "You begin in a directory with links to ``home`` and ``scratch``.")
 def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, alice, triton):
     listed = server.talk("ask", "/api/contents")["content"]
     assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
@@ -270,13 +273,29 @@ def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project,
     assert ["".join(cell["source"]) for cell in cells] == ["print('two')"]
 
 
-@pytest.mark.parametrize("place, bar, entry", [menu for page in pages.sources() if page != SJUPYTER for menu in pages.menus(page)])
+@pytest.mark.parametrize("place, bar, entry", [menu for page in pages.sources() + pages.notebooks() if page != SJUPYTER for menu in pages.menus(page)])
 def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     if not alice.page.url.endswith("menus.ipynb"):
         triton.write("login", "~/menus.ipynb", notebook(["1"]), alice.user)
         alice.open(f"/user/{alice.user}/lab/tree/home/menus.ipynb?reset")
         Lab(alice.page).idle()
     assert Lab(alice.page).offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
+
+
+@pytest.mark.claims("Run it, with the button or with ``Control-Enter`` or ``Shift-Enter``. ``Shift-Enter`` goes on to the next cell.")
+def test_the_button_and_both_keys_run_a_cell_and_shift_enter_goes_on_to_the_next(alice, triton):
+    triton.write("login", "~/keys.ipynb", notebook(["print('one')", "2"]), alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
+    lab, page = Lab(alice.page), alice.page
+    lab.idle()
+    for number, (press, goes_on) in enumerate([(lambda: page.keyboard.press("Control+Enter"), False), (lambda: page.keyboard.press("Shift+Enter"), True),
+                                               (lambda: page.locator("[data-command='notebook:run-cell-and-select-next']").click(), True)], 1):
+        lab.cell(0).locator(".cm-content").click()
+        press()
+        lab.cell(0).locator(".jp-InputPrompt", has_text=f"[{number}]").wait_for()
+        assert lab.output().strip() == "one"
+        active = page.locator(".jp-Notebook .jp-Cell").evaluate_all("cells => cells.map(cell => cell.classList.contains('jp-mod-active'))")
+        assert active.index(True) == goes_on, active
 
 
 @pytest.mark.claims("a variable inspector, the tab ``Your Variables``, which lists what your kernel holds.")

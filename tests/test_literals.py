@@ -1,5 +1,6 @@
 """Every name in the guide that is set as code is one that the small cluster knows."""
 import pickle
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_each_literal_on_the_list_is_there_and_has_a_reason():
     for entry in LIST:
         assert (entry["page"], entry["text"]) in there, f"tests/literals.toml: {entry['page']} has no literal {entry['text']!r} any more"
         assert len(entry["reason"].split()) > 4, f"tests/literals.toml: {entry['text']}: a reason that a reader accepts, please"
+
+
+@pytest.mark.parametrize("page", pages.sources() + pages.notebooks())
+def test_an_entry_of_a_menu_is_named_so_that_a_test_opens_the_menu(page):
+    """In a page by the role menuselection, in a notebook as **File, Download**; what stands in the place of a picture is for the ear."""
+    text = re.sub(r"(?<=:alt: ).*(?:\n {9,}.*)*", lambda alt: re.sub(r"\S", "x", alt[0]), pages.read(page))
+    named = ":menuselection:`" if page.endswith(".rst") else "**"
+    for found in re.finditer(rf"(?<![\w-])(?<!Select )(?:{pages.BAR})(?:,| *(?:>|-->|\u2192)) *[A-Z][a-z]", text):
+        line = text.count("\n", 0, found.start()) + 1
+        browsers = page == "triton/apps/jupyter/connecting.rst" and found[0].startswith("Settings")
+        assert browsers or text[:found.start()].endswith(named), f"{page}:{line}: no test opens this menu: {found[0]!r}"
 
 
 def test_few_literals_are_unchecked():

@@ -67,8 +67,20 @@ def test_a_picture_shows_what_its_steps_show_today(name, triton):
             pytest.fail(f"{name}, line {line}: the picture shows {old!r}, today's run {new!r}. If today's is right: make pictures", pytrace=False)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_what_is_overlooked_in_a_picture_is_in_it(name):
+@pytest.mark.claims("On the laptop someone types ssh and the name of the login node, and there sjupyter with two hours and 1 GB. It says "
+                    "that the job waits for resources and until when at most, then on which node it runs, and prints the address and four "
+                    "ssh lines. The connection breaks. After a new ssh, sjupyter --list still shows the server, and sjupyter --stop ends "
+                    "it.",
+                    "A real run, from start to stop, with a broken connection in between.")
+def test_the_words_in_the_place_of_the_recording_are_those_of_its_rows():
+    [name] = PICTURES
+    rows = iter(text for _, text in shown(name))
+    steps = [rf"laptop:~\$ ssh {re.escape(tour.FACTS['hosts']['login'])}$", r"\$ sjupyter -t 02:00:00 --mem=1G$", r"in the queue \(Resources\); Slurm expects it to start at",
+             "^Jupyter runs on", r"^  http://.*token=", *[r"^  ssh -[DL] "] * 4, "^Connection to .* closed", r"laptop:~\$ ssh ", r"\$ sjupyter --list$", " ready ",
+             r"\$ sjupyter --stop$", "is ended"]
+    assert not [step for step in steps if not any(re.search(step, row) for row in rows)], "one that it does not show, and what follows it"
+
+
     text = "\n".join(text for _, text in shown(name))
     assert not [pattern for pattern, _ in VARIES if not re.search(pattern, text, re.MULTILINE)]
 
@@ -138,6 +150,7 @@ def test_a_screenshot_shows_what_the_service_shows_today(name, scheme, views):
         assert len(off(picture, view, scheme)) <= MOST, "If today's page is right: make pictures"
 
 
+@pytest.mark.claims("From the login to the stop, taken from the running service.")
 @needs_chromium
 @pytest.mark.parametrize(("file", "scheme"), [(f"{tour.FILM}.gif", "light"), *((f"{tour.FILM}-{scheme}.avif", scheme) for scheme in tour.SCHEMES)])
 def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
@@ -148,15 +161,41 @@ def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
             assert len(off(film, view, scheme)) <= MOST, f"view {number}, {view.name}. If today's page is right: make pictures"
 
 
+@pytest.mark.claims("A double click on :guilabel:`home` does it; then press :guilabel:`Python 3 (ipykernel)` in the launcher.",
+                    "In JupyterLab choose :menuselection:`File --> Hub Control Panel`, and press :guilabel:`Stop My Server`.")
 @needs_chromium
 def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
     clicked = [view.name for view in views if view.clicks]
     page = "triton/apps/jupyter/hub.rst"
     table = pages.read(page).partition("   * - You do this")[0].count("\n")      # of the ways to stop, below the visit
-    assert [name for line, _, names in pages.controls(page) if line <= table for name in names] == clicked
+    assert [name for line, _, names in pages.controls(page) if line <= table for name in names] == clicked, page
     for page in pages.sources():
         for line, role, names in pages.controls(page):
             assert role == "menuselection" or names[0] in clicked, f"{page}:{line}: the visit has no button {names[0]!r}"
+
+
+@pytest.mark.claims("The page of the login, with a user name and a password filled in, and a ring around the button Sign in.",
+                    "The page with the table of profiles. The first, Long and small, is chosen; a ring is around the button Start below.",
+                    "Pending in queue, Resources, the cluster is busy, it starts when there is room, and the time when it starts at the "
+                    "latest. Below that a button, Stop Server.",
+                    "JupyterLab. On the left a list of three folders, home, scratch and work, with a ring around home. On the right the "
+                    "launcher, with cards for notebooks in Python 3, Bash and R, consoles of the same, a terminal and files.",
+                    "The Hub Control Panel, with a ring around the red button Stop My Server. Below it the list of named servers is empty.",
+                    "Someone logs in to JupyterHub, presses Start below the table of profiles, waits for a place in the queue, opens the "
+                    "folder home in JupyterLab, makes a Python notebook, and runs a cell that draws a curve. Then File, Hub Control Panel, "
+                    "Stop My Server.")
+@needs_chromium
+def test_the_words_in_the_place_of_a_picture_are_those_of_the_visit(views):
+    """Who does not see the pictures and the film reads what is in them."""
+    seen = {view.name: view.says for view in views}
+    assert [view.name for view in views] == ["Sign in", "Start", "pending", "home", "Python 3 (ipykernel)", "code", "output", "File", "Hub Control Panel",
+                                             "Stop My Server", "stopped"]
+    assert tour.PROFILE == tour.FACTS["profiles"][0]["name"] and re.search("Profile Runs for .*Start$|Start", seen["Start"])
+    assert re.search(r"Pending in queue\.\.\. Resources: the cluster is busy, it starts when there is room\. .* at the latest.*Stop Server", seen["pending"]), seen["pending"]
+    assert re.search(r"Modified home .*scratch .*work ", seen["home"]), seen["home"]
+    for part, cards in re.findall(r"(Notebook|Console|Other) (.*?)(?= Console | Other |$)", seen["home"]):
+        assert all(card in cards for card in (["Terminal", "Text File"] if part == "Other" else ["Python 3", "Bash", "R"])), seen["home"]
+    assert re.search("Stop My Server .*Named Servers", seen["Stop My Server"]), seen["Stop My Server"]
 
 
 def test_every_picture_stands_on_a_page():

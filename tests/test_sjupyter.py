@@ -130,7 +130,8 @@ def server(triton):
                     "lines, filled in: paste one into a terminal of your own computer, and open its address,",
                     "start :ref:`the proxy <proxy>`, then open the address that it prints",
                     "start the proxy{{ if cluster.vpn }}, also on the VPN{{ end }}, then open the address that it prints",
-                    "{{ if hosts.gateway }}From outside add ``-J username@{{ hosts.gateway }}``. {{ end }}")
+                    "{{ if hosts.gateway }}From outside add ``-J username@{{ hosts.gateway }}``. {{ end }}",
+                    "Your browser reaches compute nodes through an SSH proxy: ``ssh -D {{ proxy.port }}`` on your computer,")
 @pytest.mark.parametrize("way", WAYS)
 def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
     host, line, ask = WAYS[way]
@@ -399,7 +400,8 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
                     "Done for today:",
                     "With more than one server, add the number of the job.",
                     "``sjupyter --logs`` prints what Jupyter had to say,",
-                    "``--json`` - print results for programs, one object a line")
+                    "``--json`` - print results for programs, one object a line",
+                    "One command, ``sjupyter``, starts Jupyter in the Slurm queue with what you ask for.")
 def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, user):
     with Started(triton, user, "-t 5 --mem=700M") as first:
         second = submitted(triton, user, "-t 5 --hold")
@@ -1081,7 +1083,8 @@ def nothing_runs(triton, user):
 @pytest.mark.claims("runs without Slurm, on ``{{ hosts.login }}`` itself, for small tests.",
                     "The line to paste leads to a Unix socket, a file that only you can open. A port could be knocked at by everyone on the "
                     "node.",
-                    "If your ssh cannot forward to a socket, ``--no-socket`` takes a port after all.")
+                    "If your ssh cannot forward to a socket, ``--no-socket`` takes a port after all.",
+                    "or for a small test :ref:`on the login node <sjupyter-local>` with ``sjupyter --local``.")
 def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user):
     """At a socket, by which a kernel answers as well; or at a port."""
     let_in(triton, user, ["laptop"])

@@ -52,6 +52,7 @@ class View:
     clicks: bool
     shots: dict     # light and dark: images
     varies: list    # boxes (left, top, right, bottom) of what is another in each run, in pixels
+    says: str       # the words on the page
 
 
 def still(page, most=20):
@@ -92,7 +93,7 @@ class Camera:
         page.evaluate(CALL, ["username", self.user])
         if target:
             page.evaluate("document.getElementById('ring').remove()")
-        self.views.append(View(name, bool(target), shots, boxes))
+        self.views.append(View(name, bool(target), shots, boxes, " ".join(page.locator("body").inner_text().split())))
 
 
 @contextlib.contextmanager

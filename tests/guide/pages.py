@@ -13,6 +13,7 @@ from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 ROOT = Path(__file__).resolve().parents[2]
+BAR = "File|Edit|View|Run|Kernel|Git|Tabs|Settings|Help"       # the menus of JupyterLab
 PROMPT = re.compile(r"username@(?P<host>[\w-]+):(?P<folder>\S*)\$(?: (?P<command>.*))?$")
 
 
@@ -47,6 +48,11 @@ def sources():
     return sorted(str(path) for path in (*found, Path("index.rst")))
 
 
+def notebooks():
+    """The texts of the course, as paths below the root folder."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").rglob("*.md"))
+
+
 def shown_files():
     """The files that pages show and publish, as paths below the root folder."""
     texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in sources()}
@@ -69,8 +75,11 @@ def controls(name):
 
 
 def menus(name):
-    """(page:line, menu, entry) of each entry of a menu that the page names."""
-    return [(f"{name}:{line}", *names) for line, role, names in controls(name) if role == "menuselection"]
+    """(page:line, menu, entry) of each entry of a menu that the page names; a notebook, which has no roles, writes **File, Download**."""
+    if name.endswith(".rst"):
+        return [(f"{name}:{line}", *names) for line, role, names in controls(name) if role == "menuselection"]
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [(f"{name}:{text.count(chr(10), 0, found.start()) + 1}", *found.groups()) for found in re.finditer(rf"\*\*({BAR}), ([^*]+)\*\*", text)]
 
 
 def claims(test):
@@ -107,9 +116,9 @@ def blocks(page, text=None):
 
 
 def other_code(page):
-    """(line, language, first line) of each piece of code on `page` that is neither a console block nor a file."""
+    """(line, language, lines with ; between) of each piece of code on `page` that is neither a console block nor a file."""
     pattern = "code-block|code|sourcecode|highlight|parsed-literal|literalinclude"
-    found = [(line, argument or directive, source.splitlines()[0].strip() if source.strip() else "")
+    found = [(line, argument or directive, "; ".join(filter(None, map(str.strip, source.splitlines()))))
              for line, directive, argument, source, _ in _directives(page, read(page), pattern) if argument != "console"]
     # a paragraph that ends in :: makes a block as well
     found += [(number, "::", line.strip()) for number, line in enumerate(read(page).splitlines(), start=1)
