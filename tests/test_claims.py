@@ -86,7 +86,8 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
 
 @pytest.mark.claims("From anywhere else the login node does not answer, but ``{{ hosts.gateway }}`` does. ``-J`` jumps over it.",
                     "Without ``hostname`` at the end you stay there.",
-                    "An old ``ssh`` has no ``-J``. Its long form does the same:")
+                    "An old ``ssh`` has no ``-J``. Its long form does the same:",
+                    "In {{ cluster.network }}{{ if cluster.vpn }}, or on the VPN{{ end }}:")
 def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
     there = f"{user}@{HOSTS['login']}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
@@ -256,7 +257,8 @@ DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http
                     "}}`` go through the proxy. All others go directly, as before.",
                     "Which proxy for which address? The browser asks this function for each one.",
                     "So all these go through the ssh -D on this computer, and their names are looked up at its other end. Everything else "
-                    "goes as it always did.")
+                    "goes as it always did.",
+                    "The proxy is an ``ssh`` that also carries what your browser sends.")
 @needs_chromium
 def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(triton, user, tmp_path):
     from playwright.sync_api import sync_playwright
@@ -352,7 +354,8 @@ def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
 
 @pytest.mark.claims("Here is one that runs as it stands:",
                     "``argv`` is the command that starts the kernel; Jupyter puts a file name in place of ``{connection_file}``. "
-                    "``display_name`` is what the launcher shows. ``env`` is a list of variables that are set before the command starts.")
+                    "``display_name`` is what the launcher shows. ``env`` is a list of variables that are set before the command starts.",
+                    "A kernel is a folder with a file ``kernel.json``")
 def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     shown = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
     make_kernel(triton, user, "shown")
@@ -438,7 +441,9 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
                     "Your kernels land in a folder of your home directory.",
                     "The environment itself stays; delete its folder too if you are done with it.",
                     "``envkernel conda`` and ``envkernel virtualenv`` do the same for an environment, with its folder in place of the modules.",
-                    "and you can add your own:")
+                    "and you can add your own:",
+                    "A kernel is the program that runs your cells.",
+                    "Remove one:")
 def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kernel_goes(triton, user, server):
     python = "$WRKDIR/envs/own/bin/python"
     triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)

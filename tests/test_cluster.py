@@ -72,6 +72,7 @@ def test_jobs_run_on_all_nodes_and_are_accounted(triton):
     pytest.fail(f"sacct does not know the job: {listed!r}")
 
 
+@pytest.mark.claims("``OUT_OF_MEMORY`` is clear. ``FAILED`` with a ``MaxRSS`` near the limit is the same.")
 @pytest.mark.parametrize("mode", ["cgroup", "polling"])
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     if mode == "cgroup" and not cluster.cgroups_usable():
@@ -87,6 +88,14 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     assert time.monotonic() - began < 40
     text = triton.run("login", "cat out", "alice").stdout
     assert ("oom-kill" in text) if mode == "cgroup" else ("exceeded memory limit" in text.lower()), text
+    ask = "sacct --noheader --parsable2 --units=M --format=State,MaxRSS | awk --field-separator='|' '{print $1} $2 {print $2}'"
+    for _ in range(100):
+        state, *more = triton.run("login", ask, "alice").stdout.split() or [""]
+        if more and state != "RUNNING":
+            break
+        time.sleep(0.2)
+    assert state == ("OUT_OF_MEMORY" if mode == "cgroup" else "FAILED"), "triton/apps/jupyter/hub.rst"
+    assert mode == "cgroup" or float(more[-1].rstrip("M")) > 45, more
 
 
 def test_the_nearly_full_home_is_full_for_its_owner_only(triton):

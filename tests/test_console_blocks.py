@@ -98,6 +98,14 @@ def test_other_code_is_a_file_that_a_test_uses_or_has_a_reason(page):
             f"{page}:{line}: {language} is not executed: make it a console block, or a rendered-file, or say why not in {LIST.name}: {lines}")
 
 
+@pytest.mark.parametrize("page", pages.sources())
+def test_what_a_tab_calls_inside_or_outside_is_typed_there(page):
+    text = pages.read(page)
+    for tab in re.finditer(r"tab-item:: (Inside|Outside)\n(?:(?!tab-item).)*?username@(\w+):", text, re.DOTALL):
+        line = text.count("\n", 0, tab.start()) + 1
+        assert tab[2] == {"Inside": "laptop", "Outside": "outside"}[tab[1]], f"{page}:{line}: {tab[1]} is another computer"
+
+
 WRONG = {
     "a wrong option": (f"{LOGIN}:~$ squeue --mee\n...", "it ended with status 1"),
     "a command that is not there": (f"{LOGIN}:~$ squeeu", "it printed something else"),

@@ -150,7 +150,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
 
 
 @pytest.mark.claims("in {{ cluster.network }} - open https://{{ hosts.hub }}",
-                    "and you are inside; or {{ end }}start the proxy, and open the same address",
+                    "or {{ end }}start the proxy, and open the same address",
                     "{{ if cluster.vpn }}The VPN is easier: it needs no settings in the browser. {{ end }}",
                     "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
                     "The hub then needs the proxy, also where you could reach it without: switch the file off",
@@ -507,6 +507,16 @@ def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry,
 def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(reader, tunnel, server, place, bar, entry):
     reader.write("menus.ipynb", ["1"])
     assert reader.lab(server, "menus.ipynb").offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
+
+
+@pytest.mark.claims("``sjupyter --stop``, or :menuselection:`File --> Shut Down`.")
+def test_shut_down_in_the_menu_ends_a_server_and_its_job(reader, tunnel):
+    with Server(reader.triton, reader.user, "--mem=500M --time=5") as own:
+        lab = reader.lab(own)
+        lab.page.locator(".jp-LauncherCard").first.wait_for()
+        lab.menu("File", "Shut Down")
+        lab.press("Shut Down")
+        ended(reader.triton, reader.user, own.job)
 
 
 def test_every_entry_has_a_test_or_a_reason(record_property):

@@ -70,7 +70,7 @@ def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit)
     assert "that no page shows is stopped after that time" in window.said(), "a warning where people choose"
 
 
-@pytest.mark.claims("fill them in, press :guilabel:`Sign in`. You need an account on {{ cluster.name }}.")
+@pytest.mark.claims("Log in with your user name and password of {{ cluster.university }}: fill them in, press :guilabel:`Sign in`. You need an account on {{ cluster.name }}.")
 def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):
     window = visit()
     window.log_in("wrong")
@@ -88,7 +88,8 @@ def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(vi
                     "JupyterLab opens.",
                     "To see from a terminal what your server waits for:",
                     "Open https://{{ hosts.hub }}, log in, choose a profile, and you have Jupyter on {{ cluster.name }}.",
-                    "a web service that takes your login and starts your own Jupyter server on {{ cluster.name }}, at https://{{ hosts.hub }}.")
+                    "a web service that takes your login and starts your own Jupyter server on {{ cluster.name }}, at https://{{ hosts.hub }}.",
+                    "A page with a bar that is a fifth full. Below it:")
 @proves("faq-pending")
 def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(visit, triton, entry):
     window = visit()
@@ -99,7 +100,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(v
     try:
         window.press_start()
         waiting = window.waits_for(hub.PENDING)
-        assert "the cluster is busy" in waiting
+        assert "the cluster is busy" in waiting and "width: 20%" in window.page.locator("#progress-bar").get_attribute("style")
         entry.shows(waiting)
         [look] = entry.commands()
         assert re.search("Resources|Priority", triton.run("login", look, window.user).stdout)
@@ -298,7 +299,8 @@ def test_the_button_and_both_keys_run_a_cell_and_shift_enter_goes_on_to_the_next
         assert active.index(True) == goes_on, active
 
 
-@pytest.mark.claims("a variable inspector, the tab ``Your Variables``, which lists what your kernel holds.")
+@pytest.mark.claims("a variable inspector, the tab ``Your Variables``, which lists what your kernel holds.",
+                    "Installed for everyone are:")
 def test_the_variables_tab_lists_what_the_kernel_holds(alice, triton):
     triton.write("login", "~/held.ipynb", notebook(["answer_of_mine = 6 * 7 * 1001"]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/held.ipynb?reset")

@@ -109,7 +109,8 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
 @pytest.mark.claims(":menuselection:`File --> Log Out` - your login; server and kernels run on",
                     ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, the job",
                     "log out, go home: the server runs on",
-                    "What it held is free for others then.")
+                    "What it held is free for others then.",
+                    "You do this - This ends")
 @proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
     look = next(text for text in entry.messages if text.startswith("squeue"))
@@ -255,6 +256,7 @@ threading.Thread(target=take, daemon=True).start()
 """
 
 
+@pytest.mark.claims("Other people's jobs run beside yours.")
 def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, triton):
     """A server has gone, another user's process with a certificate of its own listens at its port, and the proxy still has the route."""
     node = kernel.prints("import os; print(os.environ['SLURMD_NODENAME'])")

@@ -650,6 +650,7 @@ def test_a_run_killed_with_the_files_in_place_takes_them_back_or_leaves_no_lock(
 
 # ------------------------------------------------------------------ diff
 
+@pytest.mark.claims("One command makes ``git diff``")
 def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
     repo.write(nb=TWO)
     for pager in ("cat", "sed ''"):
@@ -913,6 +914,7 @@ def test_every_other_command_of_git_works_on_the_notebook_itself(repo):
 BASE = code("a = 1", "b = 1", "c = 1")
 
 
+@pytest.mark.claims("One command makes ``git diff`` and ``git merge`` understand notebooks:")
 @pytest.mark.parametrize("how", [["merge"], ["rebase"], ["cherry-pick"]])
 def test_changes_in_different_cells_merge(repo, how):
     repo.branches(BASE, code("a = 2", "b = 1", "c = 1", "d = 4"), code("a = 1", "b = 1", "c = 3"))

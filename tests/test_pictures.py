@@ -52,6 +52,7 @@ def comparable(rows):
     return found
 
 
+@pytest.mark.claims("So it does when the connection breaks,")
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_shows_what_its_steps_show_today(name, triton):
     rows, failed = [], ""
@@ -183,7 +184,8 @@ def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
                     "The Hub Control Panel, with a ring around the red button Stop My Server. Below it the list of named servers is empty.",
                     "Someone logs in to JupyterHub, presses Start below the table of profiles, waits for a place in the queue, opens the "
                     "folder home in JupyterLab, makes a Python notebook, and runs a cell that draws a curve. Then File, Hub Control Panel, "
-                    "Stop My Server.")
+                    "Stop My Server.",
+                    "Choose R in the launcher.")
 @needs_chromium
 def test_the_words_in_the_place_of_a_picture_are_those_of_the_visit(views):
     """Who does not see the pictures and the film reads what is in them."""
@@ -227,6 +229,16 @@ def test_a_page_shows_the_pictures_in_its_own_colours_and_loads_no_others(page):
     assert sorted(loaded) == sorted(f"{name}-dark.webp" for name in tour.STILLS)
     opened.get_by_role("button", name="Light or dark colours").click()
     assert shown() == {("light.webp", "light.jpg")}
+
+
+@needs_chromium
+@pytest.mark.claims("Click it to see it again, or to copy from it.")
+def test_a_click_on_the_recording_opens_it_alone_where_its_text_can_be_selected(page):
+    opened = page("triton/apps/jupyter/sjupyter.html")
+    opened.locator(".recording img").click()
+    opened.wait_for_url("**/*.svg")
+    opened.evaluate("document.getAnimations().forEach(piece => piece.finish())")
+    assert "sjupyter --list" in opened.evaluate("getSelection().selectAllChildren(document.documentElement), String(getSelection())")
 
 
 @needs_chromium

@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import ROOT
 from guide.terminal import Terminal
-from jupyter_server import PATIENCE, let_in
+from jupyter_server import PATIENCE, let_in, literals, rows
 from triton import PROMPTS, Triton, cluster
 
 FACTS = cluster.facts()
@@ -131,7 +131,8 @@ def server(triton):
                     "start :ref:`the proxy <proxy>`, then open the address that it prints",
                     "start the proxy{{ if cluster.vpn }}, also on the VPN{{ end }}, then open the address that it prints",
                     "{{ if hosts.gateway }}From outside add ``-J username@{{ hosts.gateway }}``. {{ end }}",
-                    "Your browser reaches compute nodes through an SSH proxy: ``ssh -D {{ proxy.port }}`` on your computer,")
+                    "Your browser reaches compute nodes through an SSH proxy: ``ssh -D {{ proxy.port }}`` on your computer,",
+                    "You are - For :doc:`JupyterHub <hub>` - For :doc:`sjupyter <sjupyter>`")
 @pytest.mark.parametrize("way", WAYS)
 def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
     host, line, ask = WAYS[way]
@@ -401,7 +402,9 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
                     "With more than one server, add the number of the job.",
                     "``sjupyter --logs`` prints what Jupyter had to say,",
                     "``--json`` - print results for programs, one object a line",
-                    "One command, ``sjupyter``, starts Jupyter in the Slurm queue with what you ask for.")
+                    "One command, ``sjupyter``, starts Jupyter in the Slurm queue with what you ask for.",
+                    ":ref:`In the queue <sjupyter-start>` with ``sjupyter``,",
+                    "Stop the server when you stop working: ``sjupyter --stop``,")
 def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, user):
     with Started(triton, user, "-t 5 --mem=700M") as first:
         second = submitted(triton, user, "-t 5 --hold")
@@ -529,7 +532,6 @@ def test_a_node_that_fails_is_told(triton, user):
     assert (status, said["reason"]) == (1, "The node c4 failed. That is not your fault: start it again.")
 
 
-@pytest.mark.claims("Stop the server when you stop working: ``sjupyter --stop``, or :menuselection:`File --> Shut Down`.")
 def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
     with Started(triton, user, "-t 5") as started:
         token = started.url.partition("token=")[2]
@@ -1044,7 +1046,7 @@ def test_a_job_that_cannot_be_ended_is_named(triton, user):
     assert done.returncode == 3 and done.stderr.endswith(f"could not be ended (Slurm says: error: Unable to contact slurm controller (connect failure)): scancel {job} does it later.\n")
 
 
-@pytest.mark.claims("So it does when the connection breaks, or when Slurm does not answer for a while.")
+@pytest.mark.claims("or when Slurm does not answer for a while.")
 def test_a_server_is_followed_while_slurm_is_silent(triton, user):
     path = around(triton, user, "squeue", f"[ ! -e silent ] || {{ {SILENT}; }}; exec /usr/bin/squeue \"$@\"")
     with Started(triton, user, "-t 5", f"touch silent; (sleep 6; rm silent) & export {path};") as started:
@@ -1162,6 +1164,16 @@ def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
     script = triton.run("login", "sjupyter --dry-run --mem=4G", user).stdout
     assert script.startswith("#!/bin/bash\n") and f"module load {FACTS['modules']['jupyter']}" in script
     assert triton.run("login", "squeue --me --noheader", user).stdout == ""
+
+
+@pytest.mark.claims("``sjupyter --help`` has the whole list.")
+def test_help_has_each_option(triton, user):
+    """But --socket, which --local does by itself."""
+    source = (ROOT / "triton/bin/sjupyter").read_text(encoding="utf-8")
+    known = {name for table in re.findall(r"^(?:FLAGS|VALUES|ACTIONS) = \{.*?\}", source, re.MULTILINE | re.DOTALL) for name in re.findall(r'"(--[\w-]+)"', table)}
+    said = triton.run("login", "sjupyter --help", user).stdout
+    assert len(known) > 12 and {name for name in known if not re.search(rf"(?<![\w-]){name}(?![\w-])", said)} == {"--socket"}
+    assert {name for option, _ in rows("triton/apps/jupyter/sjupyter.rst", "What you can choose") for name in literals(option)} <= known
 
 
 @pytest.mark.parametrize("ready", [False, True], ids=["waiting", "attached"])
