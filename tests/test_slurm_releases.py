@@ -175,6 +175,17 @@ def test_a_number_that_slurm_gave_to_another_start_is_not_taken(hub):
     assert asyncio.run(hub([line]).find("alice", 0, "7", "hub:8081/0123456789abcdef"))
 
 
+def test_a_comment_with_line_breaks_is_no_row():
+    """What people write into the comments of their own jobs says nothing of those of others."""
+    short = "7|alice|COMPLETED|r|n|N/A|0|hub:8081/0123456789abcdef|"
+    comments = [f"x\n{short}", f"x\r{short}", f"x\x0b{short}", f"x\x85{short}", f"x\u2028{short}", f"\n{short}\n", "x|y", "x\n" + row(JobID="7", UserName="alice")]
+    real = row(JobID="7", UserName="alice", State="RUNNING", Comment="hub:8081/0123456789abcdef")
+    for comment in comments:
+        found = jobs.parse("\n".join([real, row(JobID="8", UserName="bob", State="PENDING", Comment=comment), ""]))
+        assert [(job.number, job.user, job.state) for job in found.values()] == [("7", "alice", "RUNNING"), ("8", "bob", "PENDING")], comment
+        assert found["7"].mark == "hub:8081/0123456789abcdef" and found["8"].mark == comment.partition("\n")[0][:100].strip()
+
+
 def test_a_start_that_is_noted_while_others_are_looked_after_is_not_ended(hub, tmp_path):
     """Its server is known a moment later than its mark, and its job by the time that squeue has answered."""
     mark = "hub:8081/0123456789abcdef"

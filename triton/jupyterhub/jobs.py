@@ -118,9 +118,10 @@ SQUEUE = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}",
 
 
 def parse(lines: str) -> dict[str, Job]:
-    """The jobs that squeue printed, by number."""
-    rows = (line.split("|") for line in lines.splitlines())
-    return {row[0].strip(): Job(*map(str.strip, row[:len(FIELDS)])) for row in rows if len(row) > len(FIELDS)}
+    """The jobs that squeue printed, by number. A line counts if each column is as wide as it was asked for: no comment with line breaks makes one."""
+    *widths, _ = FIELDS.values()
+    rows = (line.split("|", len(widths)) for line in lines.split("\n"))
+    return {row[0].strip(): Job(*map(str.strip, row[:-1]), mark=row[-1].removesuffix("|").strip()) for row in rows if [*map(len, row[:-1])] == widths}
 
 
 class Queue:
