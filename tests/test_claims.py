@@ -258,7 +258,8 @@ DIRECT = [f"http://{HOSTS['login']}:8888/", f"http://{HOSTS['gateway']}/", "http
                     "Which proxy for which address? The browser asks this function for each one.",
                     "So all these go through the ssh -D on this computer, and their names are looked up at its other end. Everything else "
                     "goes as it always did.",
-                    "The proxy is an ``ssh`` that also carries what your browser sends.")
+                    "The proxy is an ``ssh`` that also carries what your browser sends.",
+                    "and a rule in the browser. :ref:`proxy` goes through it step by step, and has a file that spares you the rule.")
 @needs_chromium
 def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(triton, user, tmp_path):
     from playwright.sync_api import sync_playwright
@@ -355,7 +356,8 @@ def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
 @pytest.mark.claims("Here is one that runs as it stands:",
                     "``argv`` is the command that starts the kernel; Jupyter puts a file name in place of ``{connection_file}``. "
                     "``display_name`` is what the launcher shows. ``env`` is a list of variables that are set before the command starts.",
-                    "A kernel is a folder with a file ``kernel.json``")
+                    "A kernel is a folder with a file ``kernel.json``",
+                    "The values are frozen then:")
 def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     shown = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
     make_kernel(triton, user, "shown")
@@ -364,6 +366,7 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     found = environment(server.kernel("shown"))
     path = environment(server.first)["PATH"]
     assert found["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"] and found["OMP_NUM_THREADS"] == "1"
+    assert found["DEMO_GREETING"] != triton.run("login", f"module load {MODULES['demo']}; echo $DEMO_GREETING", user).stdout.strip(), "whatever the module says"
     assert found["PATH"] == f"{PATHS['home']}/{user}/bin:{path}"
     before, after = " ".join(shown["argv"]).split("{connection_file}")
     look = "print(open('/proc/self/cmdline').read().strip('\\0').replace('\\0', ' '))"

@@ -28,6 +28,7 @@ import slides
 from bs4 import BeautifulSoup
 from conftest import build_site
 from course import changes, runner
+from guide import pages
 
 FACTS = facts.load(runner.ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
@@ -469,6 +470,9 @@ def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  
 def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F811
     for name in COURSE:
         opened = page(f"notebooks/{name}.html")
+        there = {text.strip() for text in opened.locator("a, button").all_inner_texts()}
+        for number, role, names in pages.controls("notebooks/teaching.rst"):
+            assert role == "menuselection" or names[0] in there, f"notebooks/teaching.rst:{number}: the page of a notebook has no {names[0]!r}"
         line = opened.locator(".notebook-facts")
         for text, file in (("Download", f"{name}.ipynb"), ("as text", f"{name}.md"), ("solved", f"solutions/{name}.ipynb")):
             with opened.expect_download() as saved:

@@ -72,7 +72,8 @@ def test_jobs_run_on_all_nodes_and_are_accounted(triton):
     pytest.fail(f"sacct does not know the job: {listed!r}")
 
 
-@pytest.mark.claims("``OUT_OF_MEMORY`` is clear. ``FAILED`` with a ``MaxRSS`` near the limit is the same.")
+@pytest.mark.claims("``OUT_OF_MEMORY`` is clear. ``FAILED`` with a ``MaxRSS`` near the limit is the same.",
+                    "Slurm remembers it too:")
 @pytest.mark.parametrize("mode", ["cgroup", "polling"])
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     if mode == "cgroup" and not cluster.cgroups_usable():

@@ -283,9 +283,12 @@ def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     assert Lab(alice.page).offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
 
 
-@pytest.mark.claims("Run it, with the button or with ``Control-Enter`` or ``Shift-Enter``. ``Shift-Enter`` goes on to the next cell.")
+@pytest.mark.claims("Run it, with the button or with ``Control-Enter`` or ``Shift-Enter``. ``Shift-Enter`` goes on to the next cell.",
+                    "What you ran stays there, with its code, its results and your notes side by side. With some languages, Python among "
+                    "them, plots stand in between,")
 def test_the_button_and_both_keys_run_a_cell_and_shift_enter_goes_on_to_the_next(alice, triton):
-    triton.write("login", "~/keys.ipynb", notebook(["print('one')", "2"]), alice.user)
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 4]);"
+    triton.write("login", "~/keys.ipynb", notebook(["print('one')", plot]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
     lab, page = Lab(alice.page), alice.page
     lab.idle()
@@ -297,6 +300,14 @@ def test_the_button_and_both_keys_run_a_cell_and_shift_enter_goes_on_to_the_next
         assert lab.output().strip() == "one"
         active = page.locator(".jp-Notebook .jp-Cell").evaluate_all("cells => cells.map(cell => cell.classList.contains('jp-mod-active'))")
         assert active.index(True) == goes_on, active
+    lab.run_cell(1)
+    picture = lab.cell(1).locator(".jp-OutputArea-output img")
+    picture.wait_for()
+    lab.save()
+    triton.run("login", f"for i in $(seq {PATIENCE * 5}); do grep -q image/png keys.ipynb && exit; sleep 0.2; done; exit 1", alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
+    picture.wait_for()
+    assert lab.output().strip() == "one"
 
 
 @pytest.mark.claims("a variable inspector, the tab ``Your Variables``, which lists what your kernel holds.",

@@ -105,6 +105,8 @@ def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_be
     assert compiled > 300
 
 
+@pytest.mark.claims("You can try notebooks :doc:`online, with nothing installed </notebooks/in-the-browser>`; what you write stays in your "
+                    "browser.")
 @made
 @needs_chromium
 def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(browser, address, record_property):  # noqa: F811

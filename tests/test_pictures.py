@@ -172,7 +172,8 @@ def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
     assert [name for line, _, names in pages.controls(page) if line <= table for name in names] == clicked, page
     for page in pages.sources():
         for line, role, names in pages.controls(page):
-            assert role == "menuselection" or names[0] in clicked, f"{page}:{line}: the visit has no button {names[0]!r}"
+            ours = page == "notebooks/teaching.rst"      # the guide's own buttons: test_class.py
+            assert ours or role == "menuselection" or names[0] in clicked, f"{page}:{line}: the visit has no button {names[0]!r}"
 
 
 @pytest.mark.claims("The page of the login, with a user name and a password filled in, and a ring around the button Sign in.",
