@@ -233,7 +233,7 @@ def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people,
     nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
 
-SLOW_HOMES = 40
+SLOW_HOMES = 66     # more than are looked at at once
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_homes_that_do_not_answer_hold_up_nobody_else(triton, people, slow_homes
         looks.append(people.ask(user, "look", "/hub/home"))
         people.answer(click)        # no answer means start
     assert statistics.median(looks) < 2, looks
-    assert within(90, lambda: all(is_ready(people, person) for person in users[:5]))
+    assert within(90, lambda: all(is_ready(people, person) for person in (*users[:3], users[-1])))
     record_property("measured", f"{SLOW_HOMES} people start whose homes do not answer: the hub's page comes to others after {statistics.median(looks):.1f} s in the median, "
                                 f"{max(looks):.1f} s at most, and the {SLOW_HOMES} get their servers")
     triton.run("login", f"for user in {' '.join(users)}; do scancel --user=$user; done")

@@ -121,21 +121,25 @@ class NotStarted(web.HTTPError):
 
 # ---------------------------------------------------------------- what may hang
 
-HANGING = 64        # looks at most that wait for a disk or a daemon that does not answer
-_looks: dict[str, asyncio.Task] = {}
+class Looks:
+    """Looks at what may hang, so many at once: a disk, or a daemon."""
+
+    MOST = 64
+
+    def __init__(self):
+        self.tasks: dict[str, asyncio.Task] = {}
+
+    async def look(self, name, seconds, function):
+        """What `function` returns, which looks. Who asks for the same name meanwhile gets the same answer. Raises TimeoutError if no answer comes."""
+        if name not in self.tasks:
+            if len(self.tasks) >= self.MOST:
+                raise TimeoutError
+            self.tasks[name] = asyncio.create_task(aside(function, None))
+            self.tasks[name].add_done_callback(lambda task: (self.tasks.pop(name), task.cancelled() or task.exception()))
+        return await asyncio.wait_for(asyncio.shield(self.tasks[name]), seconds)
 
 
-async def look(name, seconds, function):
-    """What `function` returns, which looks at something that may hang. Who asks for the same name meanwhile gets the same answer.
-
-    Raises TimeoutError if no answer comes.
-    """
-    if name not in _looks:
-        if len(_looks) >= HANGING:
-            raise TimeoutError
-        _looks[name] = asyncio.create_task(aside(function, None))
-        _looks[name].add_done_callback(lambda task: (_looks.pop(name), task.cancelled() or task.exception()))
-    return await asyncio.wait_for(asyncio.shield(_looks[name]), seconds)
+ACCOUNTS, HOMES = Looks(), Looks()      # homes that hang hold up no look at an account
 
 
 def wanted_jobs():
@@ -233,13 +237,13 @@ class ProfileSpawner(KnownByName):
     async def _check_home(self):
         """Look where the home is, and whether it is there and has room. Raises NotStarted."""
         try:
-            self.req_homedir = await look(f"account of {self.user.name}", 30, lambda: pwd.getpwnam(self.user.name).pw_dir)
+            self.req_homedir = await ACCOUNTS.look(self.user.name, 30, lambda: pwd.getpwnam(self.user.name).pw_dir)
         except KeyError:
             raise NotStarted(f"The cluster has no account {self.user.name}.", 403) from None
         except TimeoutError:
             raise NotStarted("The cluster's list of accounts does not answer. Try again in some minutes.", 503) from None
         try:
-            trouble = await look(self.home, self.home_seconds, self._trouble_at_home)
+            trouble = await HOMES.look(self.home, self.home_seconds, self._trouble_at_home)
         except Exception as error:      # who cannot look lets the job find out
             self.log.warning("%s cannot be looked at before the start: %s", self.home, str(error) or "it does not answer")
             return
