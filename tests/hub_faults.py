@@ -91,7 +91,7 @@ class Faults:
         return lambda: None
 
     def job_put_back(self, user):
-        return self._scontrol(user, "requeuehold")
+        return self._scontrol(user, "requeuehold", "release")
 
 
 def alive(triton, *users):
