@@ -140,7 +140,8 @@ def trial(triton, people, user, fault, moment, rest):
         return not seen["hub"]["pending"] and len(seen["slurm"]) == seen["ready"]
 
     if not within(90, settled):
-        return Outcome(seen["ready"], f"orphan or loss: the hub knows {seen['hub']['servers']}, pending {seen['hub']['pending']}; Slurm has {seen['slurm']}")
+        return Outcome(seen["ready"], f"orphan or loss: the hub knows {seen['hub']['servers']}, pending {seen['hub']['pending']}; Slurm has {seen['slurm']}"
+                       + triton.run("login", "echo; squeue --noheader --format='%i %T %r'; sinfo --list-reasons --noheader").stdout.rstrip())
     ready = seen["ready"]
     if ready:
         def answers():
