@@ -51,6 +51,7 @@ def texts(site):
             yield path.relative_to(site).as_posix(), path.read_text(encoding="utf-8", errors="replace")
 
 
+@pytest.mark.claims("A smaller test builds the site each time, and finds no name of the first cluster in it, but on the page :doc:`history`.")
 def test_no_trace_of_the_first_cluster_is_left_but_in_the_history(site):
     found = []
     for name, text in texts(site):
@@ -59,8 +60,10 @@ def test_no_trace_of_the_first_cluster_is_left_but_in_the_history(site):
     assert found == [], "\n".join(found[:40])
 
 
+@pytest.mark.claims("``sudo make adopted`` makes this the guide of a cluster that does not exist, with other hosts, ports, paths, modules and partitions.")
 def test_the_new_names_are_everywhere(site):
     pages = "".join(text for _, text in texts(site))
+    assert {"hosts", "proxy", "paths", "modules", "partitions"} <= set(adopted.INVENTED)
     assert not [value for entries in adopted.INVENTED.values() for value in entries.values() if str(value).split("{")[0] not in pages]
     assert (site / "triton/apps/jupyter/ssh_config").read_text().startswith("# ssh boreas:")
 
@@ -71,6 +74,7 @@ def test_a_name_that_the_facts_do_not_have_is_an_error():
     assert adopted.rename('[hosts]\nlogin = "a"  # ssh\nport = 1\n', {"hosts": {"login": "b", "port": 2}}) == '[hosts]\nlogin = "b"  # ssh\nport = 2\n'
 
 
+@pytest.mark.claims("What you do not have, leave out: ``cluster.guests``, ``cluster.vpn``, ``hosts.gateway``, ``modules.matlab``, ``modules.julia``. The sentences about it go too.")
 def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
     """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
     guide = copy_source(tmp_path / "guide")

@@ -109,6 +109,7 @@ def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, u
                     "It works? Append it to your own settings, and ``ssh {{ hosts.short }}`` is enough from then on.",
                     "ssh {{ hosts.short }}: in the networks of the university{{ if cluster.vpn }}, or on its VPN{{ end }} {{ if "
                     "hosts.gateway }}# ssh {{ hosts.short }}-outside: from anywhere else{{ end }}")
+@pytest.mark.claims("With the :ref:`settings for ssh <ssh-outside>` you can leave ``-J`` away.")
 def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
     for host, name in (("laptop", HOSTS["short"]), ("outside", f"{HOSTS['short']}-outside")):
@@ -117,6 +118,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
         triton.run(host, "cat >> .ssh/config", user, input=settings)
         try:
             assert triton.run(host, f"ssh -o BatchMode=yes {name} hostname", user).stdout.strip() == HOSTS["login"]
+            assert triton.run(host, f"echo copied > table.csv; scp -q table.csv {name}:; ssh {name} cat table.csv", user).stdout == "copied\n"
             told = triton.run(host, f"ssh -G {name}", user).stdout.splitlines()
             assert "serveraliveinterval 60" in told and ("proxyjump" in "".join(told)) == (host == "outside")
             other = triton.run(host, f"ssh -F /dev/stdin -G {name}", input=settings).stdout.splitlines()     # root, who would be root there too
@@ -141,6 +143,7 @@ def test_with_alive_messages_ssh_notices_that_the_other_end_is_silent(triton, us
     triton.run("laptop", "rm settings", user)
 
 
+@pytest.mark.claims("If it one day says ``REMOTE HOST IDENTIFICATION HAS CHANGED``, stop and ask us.")
 def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
     [warning] = [text for text in literals(pages.read("triton/tut/connecting.rst")) if text.isupper()]
     triton.run("laptop", f"cd .ssh; cp known_hosts kept; ssh-keygen -q -t ed25519 -N '' -f other; echo {HOSTS['login']} $(cat other.pub) > known_hosts", user)
@@ -148,6 +151,8 @@ def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
     assert done.returncode == 255 and warning in done.stderr
 
 
+@pytest.mark.claims("Type a passphrase when it asks: whoever copies the file cannot use it without.",
+                    "``ssh-add`` unlocks the key until you log out of your computer.")
 def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
     prepare = f"cp .ssh/id_ed25519 locked; ssh-keygen -q -p -P '' -N secret -f locked; ssh='ssh -o BatchMode=yes -o IdentitiesOnly=yes -i locked {user}@{HOSTS['login']}'; "
     agent = "printf '#!/bin/sh\\necho secret\\n' > say; chmod 700 say; eval $(ssh-agent) > agent; DISPLAY=: SSH_ASKPASS=./say SSH_ASKPASS_REQUIRE=force ssh-add -q locked; "
@@ -157,6 +162,52 @@ def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
         assert done.stdout.split() == [HOSTS["login"]] * 2
     finally:
         triton.run("laptop", "rm -f locked say agent", user)
+
+
+def prompted(triton, user, host, answer, command):
+    """What ssh asks while `command` runs, each time answered by `answer`: what it printed, and the questions."""
+    triton.write(host, "~/say", f"#!/bin/sh\necho \"$1\" >> asked\necho {answer}\n", user, "700")
+    done = triton.run(host, f"rm -f asked; export DISPLAY=: SSH_ASKPASS=./say SSH_ASKPASS_REQUIRE=force; {command}; echo; cat asked; rm -f say asked", user)
+    printed, _, asked = done.stdout.partition("\n\n")
+    return printed, asked
+
+
+@pytest.mark.claims("The first time, ``ssh`` shows the fingerprint of the host's key and asks whether you trust it.",
+                    "Compare it with the published one, then answer ``yes``. It does not ask again.")
+def test_ssh_asks_once_whether_one_trusts_the_host_and_shows_its_fingerprint(triton, user):
+    ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS['login']} hostname"
+    printed, asked = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
+    fingerprint = triton.run("login", "ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[1]
+    assert printed.split() == [HOSTS["login"]] * 2 and asked.count(fingerprint) == 1 and asked.count("Are you sure you want to continue connecting") == 1
+
+
+@pytest.mark.claims("It may ask twice: once for the gateway, once for {{ cluster.name }}.")
+def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
+    ssh = f"mv .ssh/id_ed25519 aside; ssh -J {user}@{HOSTS['gateway']} {user}@{HOSTS['login']} hostname; mv aside .ssh/id_ed25519"
+    printed, asked = prompted(triton, user, "outside", triton.password(user), ssh)
+    assert printed.strip() == HOSTS["login"] and re.findall(r"@(\S+)'s password", asked) == [HOSTS["gateway"], HOSTS["login"]], asked
+
+
+@pytest.mark.claims("If it says that the file exists, you have a key already: answer ``n`` and take that one.",
+                    "Give its public half to {{ cluster.name }}:",
+                    "From now on your computer asks for the passphrase, not for the password.",
+                    "The file without ``.pub`` is the secret half: it stays where it is,")
+def test_a_new_key_is_asked_for_instead_of_the_password_and_what_is_shown_for_windows_gives_its_public_half(triton):
+    user, page = triton.account(), pages.read("triton/tut/connecting.rst")
+    make, give = (re.search(pattern, page, re.MULTILINE)[1] for pattern in (r"^ +(ssh-keygen -t \S+)$", r"^ +type \S+\.pub \| (ssh .*)$"))
+    known = f"{HOSTS['login']} {triton.run('login', 'cat /etc/ssh/ssh_host_ed25519_key.pub').stdout}"
+    triton.run("laptop", "mkdir -m 700 .ssh; cat > .ssh/known_hosts", user, input=known)
+    ssh, key = f"ssh {user}@{HOSTS['login']} hostname", ".ssh/id_ed25519"
+    assert "'s password" in prompted(triton, user, "laptop", triton.password(user), ssh)[1]
+    prompted(triton, user, "laptop", "secret", f"echo | {make}")       # Enter when it asks for a file
+    kept = triton.run("laptop", f"head -1 {key}; cat {key}.pub", user).stdout.splitlines()
+    assert "PRIVATE KEY" in kept[0] and kept[1].startswith("ssh-ed25519 ")
+    again = triton.run("laptop", f"echo n | ssh-keygen -t ed25519 -f {key}", user, check=False)
+    assert "already exists" in again.stdout and triton.run("laptop", f"head -1 {key}; cat {key}.pub", user).stdout.splitlines() == kept
+    prompted(triton, user, "laptop", triton.password(user), f"cat {key}.pub | {give.replace('username', user)}")
+    assert triton.run("login", "cat .ssh/authorized_keys", user).stdout.splitlines() == kept[1:]
+    printed, asked = prompted(triton, user, "laptop", "secret", ssh)
+    assert printed.strip() == HOSTS["login"] and "Enter passphrase for key" in asked and "'s password" not in asked
 
 
 def ask(triton, user, url, how):
@@ -286,6 +337,7 @@ def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and
 
 # ---------------------------------------------------------------- the server
 
+@pytest.mark.claims("``exit`` ends the connection; your jobs in the queue go on without it.")
 def test_a_server_in_the_queue_survives_logging_out(triton, user, server):
     assert server.first.prints("print(answer)") == "42"
 
@@ -296,6 +348,7 @@ def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
 
 
 @pytest.mark.claims("Slurm kills what takes more memory than its profile allows, without a warning and without a notice.")
+@pytest.mark.claims("Slurm kills what exceeds the limit, without a message in the notebook.")
 def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the_log_says_so(triton, user):
     with Server(triton, user, "--mem=400M --time=5") as greedy:
         kernel = greedy.kernel()
@@ -472,6 +525,7 @@ def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kerne
                     "modules has to bring your ``python``, with ``ipykernel`` in it; here it is ``{{ modules.python }}``. If none does, the "
                     "kernel is Jupyter's own Python. What the others set is there in your notebook.",
                     "``envkernel`` has no such problem.")
+@pytest.mark.claims("Modules come :ref:`with the kernel <module-kernel>`.")
 def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, server):
     make = f"module load {MODULES['jupyter']}; envkernel lmod --user --name=with-module {MODULES['python']} {MODULES['demo']}"
     triton.run("login", make, user)
@@ -489,6 +543,7 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
 
 
 @pytest.mark.claims("Kernels that you start after that have the modules, kernels that run already do not.")
+@pytest.mark.claims("or the ``Software Modules`` tab and then a new kernel.")
 def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server):
     loaded = {"modules": [MODULES["demo"]]}
     server.talk("ask", "/module", loaded, "POST")    # what the tab asks for at a click
@@ -563,11 +618,15 @@ def test_what_a_kernel_with_tcp_prints_is_read_by_others_on_the_node(triton, use
 
 @pytest.mark.claims("Not ``!module load`` in a cell: that line runs in a shell of its own, which ends with the line and takes the module "
                     "with it.")
+@pytest.mark.claims("``!module load`` in a cell does nothing for you.",
+                    "Each line with ``!`` runs in a shell of its own, which ends with the line.")
 def test_module_load_in_a_cell_ends_with_its_line(server):
     kernel = server.kernel()
     assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"
     assert "DEMO_GREETING" not in environment(kernel)
     assert kernel.prints("!echo [$DEMO_GREETING]") == "[]"
+    first, second = kernel.prints("!echo $$\n!echo $$").split()
+    assert first != second and kernel.prints(f"!ps -p {first},{second} --no-headers") == ""
 
 
 @pytest.mark.claims("The R kernel is started without a shell, so your ``.bashrc`` is not read.",
@@ -595,26 +654,48 @@ def test_in_a_terminal_r_asks_before_it_makes_a_library_and_in_a_notebook_it_can
     assert said["status"] == "error" and "unable to install packages" in said["error"] and "Would you like" not in str(said)
 
 
+@pytest.mark.claims("Do not mend it with ``pip install --user``: that reaches into every Python of the same version,")
+def test_what_is_installed_for_the_user_is_there_for_every_python_of_the_version(triton, user):
+    pythons = [f"pythons/{name}/bin/python" for name in ("one", "two")]
+    make = "python3 -m venv --system-site-packages"
+    triton.run("login", f"{make} pythons/one; {make} --without-pip pythons/two", user)
+    for there, first in ((False, "true"), (True, f"{pythons[0]} -m pip install --quiet --user --no-deps fqdn")):
+        done = triton.run("login", f"{first}; {pythons[1]} -c 'import fqdn'", user, check=False)
+        assert there == (not done.returncode), done.stderr
+    triton.run("login", f"{pythons[0]} -m pip uninstall --quiet --yes fqdn; rm -r pythons", user)
+
+
 # ---------------------------------------------------------------- files and modules
 
-def test_all_filesystems_but_tmp_are_the_same_on_login_and_compute_nodes(triton, user):
+@pytest.mark.claims("All but ``/tmp`` are the same on the login node, on every compute node and in Jupyter.",
+                    "``/tmp`` belongs to one node.",
+                    "the node's; no other node sees them")
+def test_all_filesystems_but_tmp_are_the_same_on_login_and_compute_nodes(triton, user, server):
     triton.run("login", f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS['scratch']}/work/{user}/mark /tmp/mark-{user} >/dev/null", user)
     look = f"srun cat {PATHS['home']}/{user}/mark $WRKDIR/mark {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua /tmp/mark-{user}"
     done = triton.run("login", look, user, check=False)
     demo = triton.run("login", f"cat {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua", user).stdout
     assert done.stdout == "here\nhere\n" + demo and f"/tmp/mark-{user}: No such file" in done.stderr
+    places = f"~/mark $WRKDIR/mark {PATHS['scratch']}/work/{user}/mark {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua"
+    everywhere = triton.run("login", f"srun --nodes={len(triton.nodes)} bash -c 'hostname; ls {places} /tmp/mark-{user} 2>/dev/null | wc -l'", user, check=False).stdout.split()
+    assert sorted(everywhere) == sorted([*(f"{node}.{HOSTS['domain']}" for node in triton.nodes), *["4"] * len(triton.nodes)])
+    assert server.first.prints(f"!ls {places} /tmp/mark-{user} 2>/dev/null | wc -l") == "4", "in Jupyter"
     # and the other way: what a job writes is there, its /tmp is not
     triton.run("login", f"srun bash -c 'hostname | tee ~/mark $WRKDIR/mark /tmp/from-job-{user}'", user)
     written = triton.run("login", f"cat ~/mark $WRKDIR/mark; ls /tmp/from-job-{user}; rm -f ~/mark $WRKDIR/mark /tmp/mark-{user}", user, check=False)
     assert written.stdout.count(HOSTS["domain"]) == 2 and "No such file" in written.stderr
 
 
+@pytest.mark.claims("``cd`` alone leads home again.",
+                    "The variable ``WRKDIR`` holds your own folder there:")
 def test_wrkdir_is_your_own_folder_everywhere(triton, user):
     for command in ("echo $WRKDIR", "srun bash -c 'echo $WRKDIR'"):
         assert triton.run("login", command, user).stdout.strip() == f"{PATHS['work']}/{user}"
+    assert triton.run("login", "cd $WRKDIR; pwd; cd; pwd", user).stdout.split() == [f"{PATHS['work']}/{user}", f"{PATHS['home']}/{user}"]
     assert triton.run("login", "stat --format=%U $WRKDIR; touch $WRKDIR/x && rm $WRKDIR/x", user).stdout.strip() == user
 
 
+@pytest.mark.claims("``{{ paths.apps }}`` - software for everyone, behind the :doc:`modules <modules>` - read-only")
 def test_the_software_for_everyone_is_read_only(triton, user):
     for command in (f"touch {PATHS['apps']}/x", f"srun touch {PATHS['apps']}/x"):
         done = triton.run("login", command, user, check=False)
@@ -629,20 +710,64 @@ def test_the_table_of_storage_names_folders_that_are_there(triton, user):
     triton.run("login", f"cd; [ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ]", user)
 
 
+@pytest.mark.claims("``~/.local/share/Trash`` - files that you deleted in JupyterLab; remove it")
+def test_what_is_deleted_in_jupyterlab_is_in_the_trash_and_takes_its_room(triton, user, server):
+    triton.run("login", "head -c 2M /dev/zero > unwanted", user)
+    server.talk("ask", "/api/contents/unwanted", None, "DELETE")
+    [trash] = [literals(what)[0] for what, to_do in rows("triton/tut/storage.rst", "storage-full") if "deleted" in to_do]
+    assert int(triton.run("login", f"! ls unwanted 2>/dev/null && du -sk {trash} && rm -r {trash}", user).stdout.split()[0]) >= 2048
+
+
+@pytest.mark.claims("The biggest stand last, hidden folders included.")
 def test_the_biggest_stand_last_in_the_list_of_what_fills_a_home(triton, user):
     command = next(command.text for block in pages.blocks("triton/tut/storage.rst") for command in block.commands if "sort" in command.text)
-    triton.run("login", "head -c 900K /dev/zero > less; head -c 2M /dev/zero > more", user)
-    listed = triton.run("login", f"{command}; rm less more", user).stdout
+    triton.run("login", "head -c 900K /dev/zero > less; head -c 2M /dev/zero > more; mkdir .hidden; head -c 3M /dev/zero > .hidden/most", user)
+    listed = triton.run("login", f"{command}; rm -r less more .hidden", user).stdout
     sizes = [float(size.rstrip("KMG")) * {"K": 1, "M": 1024, "G": 1024**2}.get(size[-1], 0) for size in re.findall(r"^\S+", listed, re.MULTILINE)]
-    assert sizes == sorted(sizes) and {"/less", "/more"} <= set(re.findall(r"/\w+$", listed, re.MULTILINE)), listed
+    assert sizes == sorted(sizes) and "/.hidden\n" in listed and {"/less", "/more"} <= set(re.findall(r"/\w+$", listed, re.MULTILINE)), listed
 
 
+@pytest.mark.claims("It lasts until you log out, in this one shell.",
+                    "``module purge`` unloads all.",
+                    "A module sets variables, ``PATH`` first of all, so that the shell finds the programs.",
+                    "Software is installed, but hidden until you load it:")
+@pytest.mark.claims("``python`` is also the folder of its environment in ``apps``.")
 def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
-    done = triton.run("login", f"module load {MODULES['demo']}; (echo 1$DEMO_GREETING); module purge; echo 2$DEMO_GREETING", user).stdout.split("\n")
-    assert len(done[0]) > 1 and done[1] == "2"
+    loaded = f"module load {MODULES['demo']} {MODULES['python']}; (echo 1$DEMO_GREETING; which python3); module purge; echo 2$DEMO_GREETING; which python3; module list 2>&1"
+    done = triton.run("login", f"which python3; {loaded}", user).stdout.split("\n")
+    hidden, greeting, python, no_greeting, hidden_again, *no_module = done
+    assert len(greeting) > 1 and no_greeting == "2" and hidden == hidden_again and "No modules loaded" in " ".join(no_module)
+    assert python == f"{PATHS['apps']}/{MODULES['python']}/bin/python3" != hidden
     assert triton.run("login", "echo 3$DEMO_GREETING", user).stdout.strip() == "3"
 
 
+@pytest.mark.claims("``module avail`` lists what you can load now. ``module spider`` searches everything, and says what has to be loaded first.",
+                    "To see what a module would do, without doing it:",
+                    "A long list stops at each page: the space bar goes on, ``q`` ends it.")
+def test_avail_lists_what_can_be_loaded_spider_finds_the_rest_and_show_loads_nothing(triton, user):
+    """A module that can be loaded behind another one only; and a list that is longer than the screen."""
+    triton.run("login", "mkdir -p modules/core/compiler modules/behind/solver; echo 'prepend_path(\"MODULEPATH\", os.getenv(\"HOME\") .. \"/modules/behind\")' "
+                        "> modules/core/compiler/1.lua; touch modules/behind/solver/1.lua", user)
+    said = {command: triton.run("login", f"module use ~/modules/core; module {command} 2>&1", user).stdout
+            for command in ("avail", "spider solver", "spider solver/1", f"show {MODULES['demo']}")}
+    assert MODULES["demo"] in said["avail"] and "compiler/1" in said["avail"] and "solver" not in said["avail"]
+    assert "solver/1" in said["spider solver"] and re.search(r"need to load [^$]*\n\s+compiler/1\n", said["spider solver/1"]), said["spider solver/1"]
+    assert "DEMO_GREETING" in said[f"show {MODULES['demo']}"]
+    assert triton.run("login", f"module show {MODULES['demo']}; echo [$DEMO_GREETING]; rm -r modules", user).stdout.strip() == "[]"
+    terminal = Terminal(triton, "login", user, PROMPTS)
+    try:
+        terminal.type("unset LMOD_PAGER PAGER; export TERM=xterm; stty rows 4")
+        for keys in (" q", "q"):
+            terminal.screen.sendline("module spider")
+            for key in keys:
+                terminal.screen.expect(r"[-:\w] ?\x1b\[[0-9;?]*[A-Za-z]$|lines? \d+-\d+\S*", timeout=PATIENCE)
+                terminal.screen.send(key)
+            terminal._wait(PATIENCE)
+    finally:
+        terminal.close()
+
+
+@pytest.mark.claims("There they change every shell, the one that starts your Jupyter too,")
 def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_it(triton, user):
     triton.run("login", f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES['demo']}'; cat bashrc-kept; }} > with-module; cp with-module .bashrc", user)
     try:
@@ -657,6 +782,7 @@ def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_
 
 # ---------------------------------------------------------------- jobs
 
+@pytest.mark.claims("Slurm keeps a copy of the script when you hand it in: you may edit yours at once. The programs that it calls are read when they run.")
 def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(triton, user):
     triton.write("login", "~/program", "#!/bin/bash\necho old program\n", user, "755")
     job = submit(triton, user, "#SBATCH --output=copied --time=1\necho old script\n./program", "--hold --mem=50M", "copied.sh")
@@ -667,6 +793,8 @@ def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(
     assert triton.run("login", "cat copied", user).stdout == "old script\nnew program\n"
 
 
+@pytest.mark.claims("They stand above the first command; further down they are not read.",
+                    "An option on the command line wins over the same one in the script:")
 def test_the_command_line_wins_over_the_script_and_options_below_the_first_command_are_not_read(triton, user):
     script = "#SBATCH --time=7 --mem=50M\n#SBATCH --comment=above\n# a remark is no command\n#SBATCH --job-name=above\ntrue\n#SBATCH --job-name=below --mem=60M\n"
     for options, minutes in (("", "00:07:00"), ("--time=00:10:00", "00:10:00")):
@@ -675,16 +803,81 @@ def test_the_command_line_wins_over_the_script_and_options_below_the_first_comma
         assert f"TimeLimit={minutes}" in told and "JobName=above" in told and "50M" in told and "60M" not in told
 
 
+@pytest.mark.claims("The job starts in the folder where you handed it in.",
+                    "Without ``--output`` the file is called ``slurm-``, the number, ``.out``.")
 def test_a_job_starts_in_the_folder_where_it_was_handed_in_and_writes_there(triton, user):
     triton.run("login", "mkdir -p $WRKDIR/place; rm -f $WRKDIR/place/*", user)
     triton.write("login", "~/place.sh", "#!/bin/bash\npwd\necho trouble >&2\n", user)
     job = triton.run("login", "cd $WRKDIR/place; sbatch --parsable --mem=50M ~/place.sh", user).stdout.strip()
     ended(triton, user, job)
-    said = pages.read("triton/tut/serial.rst")
-    assert "Without ``--output`` the file is called ``slurm-``, the number, ``.out``." in said
     assert triton.run("login", f"cat $WRKDIR/place/slurm-{job}.out", user).stdout == f"{PATHS['work']}/{user}/place\ntrouble\n"
 
 
+@pytest.mark.claims("``--wait`` comes back when the job has ended,",
+                    "You get a number, and the job no longer needs you:",
+                    "It waits (``PD``), runs (``R``), and is gone from the list when it has ended. Errors stand in ``analysis.out`` too.",
+                    "``scancel`` with the number stops it.")
+def test_a_job_waits_runs_and_is_gone(triton, user):
+    triton.write("login", "~/goes.sh", "#!/bin/bash\nls nothing\nsleep 60\n", user)
+    job = re.search(r"\d+$", triton.run("login", "sbatch --hold --mem=50M --time=5 --output=goes.out goes.sh", user).stdout.strip())[0]
+    letter = f"squeue --me --noheader --jobs={job} --format=%t"
+    assert triton.run("login", letter, user).stdout.strip() == "PD"
+    triton.run("login", f"scontrol release {job}; for i in $(seq {PATIENCE * 5}); do [ \"$({letter})\" = R ] && exit; sleep 0.2; done; exit 1", user)
+    triton.run("login", f"for i in $(seq {PATIENCE * 5}); do grep -q nothing goes.out && exit; sleep 0.2; done; exit 1", user)
+    triton.run("login", f"scancel {job}", user)
+    ended(triton, user, job)
+    assert state(triton, user, job)[0].startswith("CANCELLED") and job not in triton.run("login", "squeue --me", user).stdout
+    waited = "sbatch --quiet --wait --mem=50M --output=waited.out --wrap 'sleep 3; echo over'; cat waited.out"
+    assert triton.run("login", waited, user).stdout == "over\n"
+
+
+@pytest.mark.claims("``srun`` and what you need in front of a command, and it runs on a compute node:",
+                    "You see what it prints, as if it ran here. ``srun`` may say first that the job is ``queued and waiting for resources``.",
+                    "``-p {{ partitions.interactive }}`` - the partition: a group of nodes,",
+                    "``-c 2`` - processor cores,",
+                    "The lines with ``#SBATCH`` are options for Slurm, the same that ``srun`` takes: the partition, the longest time, the memory, the file for what it prints.")
+def test_srun_runs_a_command_on_a_compute_node_with_what_was_asked_for(triton, user):
+    ask = f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M"
+    assert re.fullmatch(rf"\w+\.{re.escape(HOSTS['domain'])}\n", triton.run("login", f"{ask} hostname", user).stdout)
+    told = triton.run("login", f"{ask} -c 2 bash -c 'scontrol show job $SLURM_JOB_ID'", user).stdout
+    assert f"Partition={PARTITIONS['interactive']} " in told and "TimeLimit=00:05:00" in told and "MinMemoryNode=100M" in told and "CPUs/Task=2" in told, told
+    nodes = triton.run("login", f"sinfo --noheader --partition={PARTITIONS['interactive']} --format=%D", user).stdout
+    assert int(nodes) == len(triton.nodes) > 1
+    script = [line.removeprefix("#SBATCH ") for line in pages.read("triton/tut/analysis.sh").splitlines() if line.startswith("#SBATCH ")]
+    assert [option.split("=")[0] for option in script] == ["--partition", "--time", "--mem", "--output"]
+    triton.run("login", f"srun {' '.join(script)} echo the same; grep -qx 'the same' analysis.out; rm analysis.out", user)
+    busy = submit(triton, user, "sleep 60", "--exclusive --mem=50M --time=5 --output=/dev/null")
+    state(triton, user, busy, "RUNNING")
+    node = triton.run("login", f"squeue --noheader --jobs={busy} --format=%N", user).stdout.strip()
+    waits = f"{ask} --nodelist={node} echo printed > srun.out 2>&1 & for i in $(seq {PATIENCE * 5}); do grep -q resources srun.out && exit; sleep 0.2; done; exit 1"
+    triton.run("login", waits, user)
+    triton.run("login", f"scancel {busy}", user)
+    triton.run("login", f"for i in $(seq {PATIENCE * 5}); do grep -qx printed srun.out && exit; sleep 0.2; done; exit 1", user)
+    said = triton.run("login", "cat srun.out", user).stdout
+    assert said.index("queued and waiting for resources") < said.index("printed\n")
+
+
+@pytest.mark.claims("The prompt changes. You are on another machine, with the same files:",
+                    "``exit`` gives back what you reserved. Until then it is yours, typing or not.")
+def test_a_shell_on_a_node_is_reserved_until_exit(triton, user):
+    terminal = Terminal(triton, "login", user, PROMPTS | {node: node for node in triton.nodes})
+    try:
+        terminal.type("touch of-mine")
+        terminal.type(f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M --job-name=shell --pty bash")
+        node = terminal.host
+        assert node in triton.nodes and terminal.type("hostname; rm of-mine") == ([f"{node}.{HOSTS['domain']}"], 0)
+        listed = triton.run("login", "sleep 5; squeue --me --noheader --name=shell --format='%i %t %N'", user).stdout.split()
+        assert listed[1:] == ["R", node]
+        terminal.type("exit")
+        assert terminal.host == "login"
+        ended(triton, user, listed[0])
+    finally:
+        terminal.close()
+
+
+@pytest.mark.claims("``--array=0-2`` makes three tasks, numbered 0, 1 and 2.",
+                    "``SLURM_ARRAY_TASK_ID`` holds the number of the task.",
+                    "``%a`` in the name of the output is the same number, so that tasks do not write into one file.")
 @pytest.mark.parametrize(("name", "out", "printed"), [
     ("triton/tut/analysis.sh", "analysis.out", "499500\n"),
     ("triton/tut/array.sh", "array_0.out array_1.out array_2.out", "Task 0 of 3: Helsinki\nTask 1 of 3: Oulu\nTask 2 of 3: Utsjoki\n"),
@@ -711,15 +904,19 @@ def test_the_shown_script_has_its_own_module_alone_whatever_was_loaded(triton, u
     assert triton.run("login", "cat analysis.out", user).stdout == f"499500\n{MODULES['python']}\n"
 
 
+@pytest.mark.claims("``bash analysis.sh`` runs it here and now, on the login node, as a quick test for mistakes.")
 def test_the_script_runs_by_hand_too(triton, user):
     triton.write("login", "~/analysis.sh", pages.read("triton/tut/analysis.sh"), user)
-    assert triton.run("login", "bash analysis.sh", user).stdout == "499500\n"
+    assert triton.run("login", "rm -f analysis.out; bash analysis.sh; ls analysis.out 2>/dev/null", user, check=False).stdout == "499500\n", "on the screen, not in a file"
+    assert triton.run("login", "echo hostname >> analysis.sh; bash analysis.sh; rm analysis.sh", user).stdout == f"499500\n{HOSTS['login']}\n"
 
 
 @pytest.mark.claims("Takes 50 MB and holds them for two minutes.")
+@pytest.mark.claims("``--parsable`` prints the bare number of the job, and ``$job`` keeps it for the commands below.",
+                    "``scontrol`` knows everything about a job that waits or runs: its folder, its files, its node. ``sstat`` shows what it has taken up to now; give it some seconds to measure something.")
 def test_the_shown_memory_script_holds_what_it_says(triton, user):
     triton.write("login", "~/memory.sh", pages.read("triton/tut/memory.sh"), user)
-    job = triton.run("login", "sbatch --parsable memory.sh", user).stdout.strip()
+    job = triton.run("login", "job=$(sbatch --parsable memory.sh); echo $job", user).stdout.strip()
     assert job.isdigit(), "--parsable prints the bare number"
     asks_for_little(triton, user, "triton/tut/memory.sh", job)
     assert "/memory.out\n" in triton.run("login", f"scontrol show job {job}", user).stdout, "triton/tut/memory.sh"
@@ -731,11 +928,21 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
                 break
             time.sleep(0.5)
         assert 50_000 < held < 100_000, told
-        assert f"JobId={job}" in triton.run("login", f"scontrol show job {job}", user).stdout
+        waits = submit(triton, user, "true", "--hold --mem=50M", "waits.sh")
+        for number, out in ((job, "memory.out"), (waits, f"slurm-{waits}.out")):
+            told = triton.run("login", f"scontrol show job {number}", user).stdout
+            home = f"{PATHS['home']}/{user}"
+            assert f"JobId={number} " in told and f"WorkDir={home}\n" in told and f"StdOut={home}/{out}\n" in told, told
+            assert bool(re.search(rf"^   NodeList={HOSTS['node'][0]}\d+$", told, re.MULTILINE)) == (number == job)
+        triton.run("login", f"scancel {waits}", user)
     finally:
         triton.run("login", f"scancel {job}", user)
 
 
+@pytest.mark.claims("Each is a job of its own, with its own time and memory, and they run side by side as far as there is room.",
+                    "In ``squeue --me`` a task is the number of the job, ``_`` and its own number. ``scancel`` takes that, or the number of the job for all.",
+                    "``--array=0-999%50`` runs fifty at a time, and leaves room for others.",
+                    "afterwards those that failed, by their numbers: ``--array=2,5``.")
 def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together(triton, user):
     job = submit(triton, user, "#SBATCH --array=2,5,7%1 --mem=50M --time=5 --output=/dev/null\nsleep 60", name="tasks.sh")
     for _ in range(PATIENCE * 2):
@@ -752,8 +959,14 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together
     assert f"{job}_5" not in listed and f"{job}_7" in listed
     triton.run("login", f"scancel {job}", user)
     ended(triton, user, job)
+    beside = submit(triton, user, "#SBATCH --array=0-2 --mem=50M --time=5 --output=/dev/null\nsleep 60", name="tasks.sh")
+    count = f"squeue --noheader --jobs={beside} --states=RUNNING | wc -l"
+    triton.run("login", f"for i in $(seq {PATIENCE * 5}); do [ $({count}) = 3 ] && exit; sleep 0.2; done; exit 1", user)
+    told = triton.run("login", f"scontrol show job {beside}; scancel {beside}", user).stdout
+    assert len(set(re.findall(r"JobId=(\d+)", told))) == told.count("TimeLimit=00:05:00") == told.count("MinMemoryNode=50M") == 3
 
 
+@pytest.mark.claims("``--time=00:05:00`` - the longest it may take: hours, minutes, seconds")
 def test_a_time_is_written_as_the_table_of_options_says(triton, user):
     [parts] = [literals(option) and re.findall(r"(day|hour|minute|second)s", means) for option, means in rows("triton/tut/interactive.rst", "Interactive jobs") if "--time" in option]
     job = submit(triton, user, "true", "--hold --time=01:02:00 --mem=50M", "clock.sh")
@@ -763,7 +976,7 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
 
 # Reasons and states: the rows of the tables in monitoring.rst.
 
-NOT_HERE = {"QOSMaxJobsPerUserLimit": "the small Triton sets no limits on the number of jobs"}
+NOT_HERE = {"QOSMaxJobsPerUserLimit": "only the cluster of a test in test_cluster.py limits the number of jobs"}
 
 
 def reasons(triton, user, wanted, seconds=PATIENCE):
@@ -777,6 +990,20 @@ def reasons(triton, user, wanted, seconds=PATIENCE):
     return seen
 
 
+def reason(triton, user, job):
+    """Why this job waits, as squeue has it."""
+    return triton.run("login", f"squeue --noheader --jobs={job} --states=PENDING --Format=Reason:60", user).stdout.strip()
+
+
+@pytest.mark.claims("What asks for less starts sooner.",
+                    "a job that wants less starts sooner,",
+                    "The reason stands in the last column, and Slurm's guess of the start before it. ``N/A`` means that it has not made one.",
+                    "``Priority`` - others are before you; wait",
+                    "``Resources`` - you are next, and what you ask for is not free yet; less would be free sooner",
+                    "``JobArrayTaskLimit`` - your ``%`` in ``--array`` is reached",
+                    "``ReqNodeNotAvail`` - often a maintenance that begins before your time would be up; ask for less time",
+                    "``PartitionTimeLimit`` - more time than the partition allows; it will never start",
+                    "``Dependency`` - it waits for another job, as you said")
 def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
     named = {literals(reason)[0] for reason, _ in rows("triton/tut/monitoring.rst", "pending")}
     sleep = "sleep 60"
@@ -789,14 +1016,25 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
         kept = submit(triton, user, sleep, f"--nodelist={last} --time=60 --mem=50M --output=/dev/null", "kept.sh")
         short = submit(triton, user, "true", f"--nodelist={last} --time=1 --mem=50M --output=/dev/null", "short.sh")
         ended(triton, user, short)
-        submit(triton, user, sleep, "--time=6-0 --mem=50M", "never.sh")
+        never = submit(triton, user, sleep, "--time=6-0 --mem=50M", "never.sh")
         array = submit(triton, user, sleep, "--array=0-3%1 --mem=50M --time=5 --output=/dev/null", "array%1.sh")
-        submit(triton, user, sleep, f"--dependency=afterok:{array} --mem=50M", "later.sh")
+        later = submit(triton, user, sleep, f"--dependency=afterok:{array} --mem=50M", "later.sh")
         seen = reasons(triton, user, named - {"Resources", "Priority"})
+        told = {job: reason(triton, user, job) for job in (kept, never, array, later)}
+        assert "PartitionTimeLimit" in told[never] and "JobArrayTaskLimit" in told[array] and "Dependency" in told[later] and "ReqNodeNotAvail" in told[kept], told
+        columns, *lines = [line.split() for line in triton.run("login", "squeue --me --start", user).stdout.splitlines()]
+        assert columns[-1] == "NODELIST(REASON)" and "START_TIME" in columns[:-1]
+        guess = columns.index("START_TIME")
+        assert {line[guess] for line in lines if line[0] == never} == {"N/A"}, lines
+        assert "StartTime=Unknown" in triton.run("login", f"scontrol show job {never}", user).stdout
         triton.run("login", "scancel --me --state=PENDING", user)
-        for name in ("first", "second", "third"):
-            submit(triton, user, sleep, whole, f"{name}.sh")
+        large = [submit(triton, user, sleep, whole, f"{name}.sh") for name in ("first", "second", "third")]
         seen |= reasons(triton, user, {"Resources", "Priority"})
+        waiting = [why for why in (reason(triton, user, job) for job in large) if why]
+        assert waiting in (["Resources", "Priority"], ["Resources", "Priority", "Priority"]), f"the next one, and those behind it: {waiting}"
+        less = submit(triton, user, "true", "--mem=50M --time=1 --output=/dev/null", "less.sh")     # one node is enough for it
+        ended(triton, user, less)
+        assert state(triton, user, less)[0] == "COMPLETED" and reason(triton, user, large[1])
         assert state(triton, user, short, "COMPLETED")[0] == "COMPLETED" and kept
         queue = triton.run("login", "squeue --format='%i %j %u %T %r %Q %N'", user).stdout
     finally:
@@ -805,6 +1043,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
     assert named - seen == set(NOT_HERE), queue
 
 
+@pytest.mark.claims("What no node can give is refused at once: ``Requested node configuration is not available``.")
 def test_what_no_node_can_give_is_refused_at_once(triton, user):
     message = re.search(r"is refused at once: ``(.+?)``", pages.read("triton/tut/monitoring.rst"))[1]
     for command in ("srun --mem=9000G hostname", "sbatch --mem=9000G --wrap hostname"):
@@ -821,6 +1060,12 @@ HOW_IT_ENDS = {
 }
 
 
+@pytest.mark.claims("``COMPLETED`` - its last command returned 0; look into the output all the same",
+                    "``FAILED`` - the program stopped with an error: the number before the colon in ``ExitCode``. The output says why",
+                    "``OUT_OF_MEMORY`` - it took more than ``--mem``. The output says ``oom-kill`` or ``Killed``.",
+                    "``CANCELLED`` - you, or an administrator, stopped it",
+                    "``NODE_FAIL`` - the node broke, not your program; start it again",
+                    "``%20`` makes a column wide enough.")
 def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     table = rows("triton/tut/monitoring.rst", "how-it-ended")
     named = [literals(name)[0] for name, _ in table]
@@ -839,7 +1084,11 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     finally:
         triton.run("login", f"scontrol update nodename={last} state=resume", check=False)    # it may have come back already
     by_cgroup = triton.memory == "cgroup"
-    assert "the number before the colon in ``ExitCode``" in dict(zip(named, (text for _, text in table), strict=True))["FAILED"]
+    by_root = submit(triton, user, "sleep 60", "--mem=50M --output=/dev/null", "by-root.sh")
+    triton.run("login", f"scancel {by_root}")
+    assert state(triton, user, by_root, "CANCELLED")[0] == "CANCELLED by 0"
+    width = {number: triton.run("login", f"sacct --noheader --allocations --jobs={jobs['CANCELLED']} --format=State{number}", user).stdout.strip() for number in ("", "%20")}
+    assert width == {"": "CANCELLED+", "%20": f"CANCELLED by {triton.run('login', 'id -u', user).stdout.strip()}"}
     for name, (_, code) in HOW_IT_ENDS.items():
         expected = "FAILED" if name == "OUT_OF_MEMORY" and not by_cgroup else name
         assert found[name][0].startswith(expected), f"{name}: {found[name]}"
@@ -853,19 +1102,25 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=PATIENCE)
 
 
+@pytest.mark.claims("The first line is the job, the others are its steps: ``batch`` is the script, and each ``srun`` in it has a line. ``MaxRSS``, the peak of the memory, stands at the steps; ``ReqMem`` is what you asked for.",
+                    "It takes a few seconds after the end until the last line is right.",
+                    "``Elapsed`` is the time, ``MaxRSS`` the memory;")
 def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, user):
-    job = submit(triton, user, "python3 -c 'held = bytearray(60_000_000); import time; time.sleep(3)'; srun true", "--mem=150M --output=/dev/null", "peak.sh")
+    job = submit(triton, user, "python3 -c 'held = bytearray(60_000_000); import time; time.sleep(3)'; srun true; srun true", "--mem=150M --output=/dev/null", "peak.sh")
     ended(triton, user, job)
-    ask = f"sacct --noheader --parsable2 --jobs={job} --units=M --format=JobID,ReqMem,MaxRSS"
+    ask = f"sacct --noheader --parsable2 --jobs={job} --units=M --format=JobID,ReqMem,MaxRSS,Elapsed"
     for _ in range(100):     # what is known of the job and of its steps comes to the accounts one after the other
         lines = [line.split("|") for line in triton.run("login", ask, user).stdout.splitlines()]
         if any(line[0] == f"{job}.batch" and line[2] for line in lines) and lines[0][1] == "150M":
             break
         time.sleep(0.2)
-    assert lines[0][:3] == [job, "150M", ""] and [line[0] for line in lines[1:] if "extern" not in line[0]] == [f"{job}.batch", f"{job}.0"]
+    assert lines[0][:3] == [job, "150M", ""] and [line[0] for line in lines[1:] if "extern" not in line[0]] == [f"{job}.batch", f"{job}.0", f"{job}.1"]
+    hours, minutes, seconds = map(int, lines[0][3].split(":"))
+    assert 3 <= hours * 3600 + minutes * 60 + seconds < PATIENCE
     assert 60 < float(lines[1][2].rstrip("M")) < 150
 
 
+@pytest.mark.claims("If your connection breaks, the shell ends, and so does what runs in it.")
 def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end(triton, user):
     with Ssh(triton, "laptop", user, f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 --mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'") as ssh:
         ssh.waits_for(re.escape(HOSTS["domain"]))
@@ -874,6 +1129,7 @@ def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end
     assert "sleep 77" not in triton.run(node, f"ps -u {user} -o args", check=False).stdout
 
 
+@pytest.mark.claims("Stop it; ``scancel --me`` stops all of yours:")
 def test_scancel_me_stops_all_of_yours(triton):
     user = triton.account()
     jobs = [submit(triton, user, "sleep 600", "--mem=50M --output=/dev/null") for _ in range(2)]
@@ -884,6 +1140,7 @@ def test_scancel_me_stops_all_of_yours(triton):
 
 # ---------------------------------------------------------------- git
 
+@pytest.mark.claims("``--ours`` is your branch, ``--theirs`` the one that you merge; in a rebase it is the other way round.")
 def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_rebase(triton, user, claim):
     [(ours, theirs, *_)] = map(literals, claim)
     branches = "git init -q -b main; git config user.name x; git config user.email x@example.org; " \
@@ -910,6 +1167,7 @@ def notebook(source):
                        "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
 
 
+@pytest.mark.claims("It uses the centrally installed nbdime by its absolute path, so it works whatever modules you have loaded, and from any directory.")
 @pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
 def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
     triton.run("login", """set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
@@ -917,6 +1175,7 @@ def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, 
         cat > deep/analysis.ipynb; git add .; git commit --quiet -m one; git worktree add --quiet ../worktree""", user, input=notebook("mean = 1"))
     triton.run("login", f"module purge; cd git-test/{where}; nbdime-git enable", user)
     tree = "git-test/worktree" if where == "worktree" else "git-test/repository"
+    assert PATHS["jupyter_env"] in triton.run("login", f"cd {tree}; git config diff.jupyternotebook.command", user).stdout
     triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
     terminal = Terminal(triton, "login", user, PROMPTS)
     try:
@@ -935,6 +1194,12 @@ def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, 
 
 # ---------------------------------------------------------------- last, since it takes a minute
 
+@pytest.mark.claims("``--mem=100M`` - the most memory it may take",
+                    "When the time is up or the memory exceeded, Slurm ends it.",
+                    "one that exceeds its memory or time is killed.",
+                    "``TIMEOUT`` - its ``--time`` was up")
 def test_a_job_whose_time_is_up_is_killed_and_its_output_says_so(triton, user, out_of_time):
     assert state(triton, user, out_of_time, seconds=150)[0] == "TIMEOUT"
     assert "DUE TO TIME LIMIT" in triton.run("login", "cat out-of-time", user).stdout
+    script, _ = HOW_IT_ENDS["OUT_OF_MEMORY"]
+    assert state(triton, user, submit(triton, user, script, "--mem=50M --output=/dev/null"))[0] in ("OUT_OF_MEMORY", "FAILED")

@@ -109,6 +109,7 @@ def test_each_solution_says_something_that_a_search_for_it_can_find(name):
     assert len(secrets(name)) >= 2
 
 
+@pytest.mark.claims("Before that they stand neither in a page nor in a download, nor in the search.")
 def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
     made = runner.ROOT / ".lite/app"
     jupyterlite = {held_back / "lite" / path.relative_to(made) for path in made.rglob("*")}     # it was there before a notebook was read
@@ -119,6 +120,7 @@ def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
     assert not list(held_back.glob("course/solutions*")) and not list(held_back.glob("course/after"))
 
 
+@pytest.mark.claims("what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you release them")
 def test_a_page_has_its_solutions_behind_a_click_once_they_are_released(site):
     for name in COURSE:
         text = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
@@ -138,6 +140,7 @@ def test_solutions_are_released_notebook_by_notebook():
     ("all", ""), ("none", ""), ([], ""), (list(COURSE)[:2], ""),
     ("some", "course.solutions is 'some'. Choose"), ([1], "course.solutions is [1]. Choose"), (True, "course.solutions is True. Choose"),
     (["01-frist-notebook"], "names '01-frist-notebook', which is no notebook. Choose"), ([f"{min(COURSE)}.ipynb"], "is no notebook. Choose")])
+@pytest.mark.claims("``solutions`` is ``\"all\"``, ``\"none\"``, or a list of notebooks.")
 def test_a_wrong_choice_of_solutions_is_told(setting, says):
     said = editions.wrong_setting(setting, COURSE)
     assert (says in said and said.endswith(f"a list of these: {', '.join(COURSE)}")) if says else said == ""
@@ -187,6 +190,7 @@ def git(repository, *command):
     return subprocess.run(["git", "-C", repository, *command], check=True, capture_output=True).stdout.decode(errors="replace")
 
 
+@pytest.mark.claims("instructor - all of it, with notes and hidden tests: ``make class`` puts it into ``_build/class``, beside the others")
 def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
     assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
     assert leaks([("folder", path.read_text(encoding="utf-8")) for path in (made / "student").rglob("*") if path.is_file()]) == []
@@ -217,6 +221,8 @@ def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
 
 # ---------------------------------------------------------------- a copy to work in
 
+@pytest.mark.claims("the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that says ``Right.`` or what is off.",
+                    "An exercise has a cell for you, and below it a check that says whether you are right.")
 @every_notebook
 def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(name):
     student = editions.student(COURSE[name], SITE)
@@ -322,6 +328,7 @@ def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wr
         editions.sheet("mine", notebook)
 
 
+@pytest.mark.claims("It says for each notebook what to do in the room, how long each part takes, what to ask, and where people get stuck.")
 def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
     text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebooks/teaching.html").read_text(encoding="utf-8")))
     for name, notebook in COURSE.items():
@@ -333,6 +340,7 @@ def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
     assert leaks([("run sheet", text)]) == []
 
 
+@pytest.mark.claims("The minutes are teaching time. The seconds are what a machine took for the cells of a part, in the last run.")
 def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
     name = next(iter(COURSE))
     sheet = editions.sheet(name, COURSE[name])
@@ -407,6 +415,7 @@ def test_a_window_that_turns_keeps_the_slide_whole(decks):
     opened.wait_for_function(f"!({LOOK})({{smallest: 11}}).length")
 
 
+@pytest.mark.claims("The key S shows your notes.")
 @needs_chromium
 def test_the_speaker_sees_slide_next_slide_and_notes(page):  # noqa: F811
     opened = page("course/slides/01-first-notebook.html#/1")
@@ -435,6 +444,7 @@ def test_slides_hold_the_stored_outputs_and_no_solution():
         assert not any({"solution", "hidden-test"} & set(editions.tags(cell)) for cell in shown) and "slide" in kinds[1:] and "notes" in kinds
 
 
+@pytest.mark.claims(":guilabel:`Present`, or the key P, makes a page large and takes the menu away. Each exercise has a timer then.")
 @needs_chromium
 def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  # noqa: F811
     name = next(iter(COURSE))
@@ -504,6 +514,7 @@ def catch_up(folder, *arguments, **options):
     return subprocess.run([sys.executable, folder / "catch_up.py", *arguments], cwd="/", capture_output=True, text=True, **options)
 
 
+@pytest.mark.claims("brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under another name, so save first.")
 def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):
     run, folder = desk
     name = "01-first-notebook"

@@ -98,6 +98,8 @@ def serves(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("since", "days", "trusted", "good", "says"), [
     ("", 30, True, True, "ends in 29 days, on 20"), ("", 10, True, False, "ends in 9 days, on 20"), ("", 1, True, False, "ends in 0 days"),
     ("20 days ago", 10, True, False, "not trusted: certificate has expired"), ("", 30, False, False, "not trusted: self-signed certificate")])
+@pytest.mark.claims("A certificate of the hub that browsers will refuse, now or within two weeks, it tells everywhere.")
+@pytest.mark.claims("A certificate of the hub that browsers will refuse is told before a class.")
 def test_a_certificate_that_browsers_will_refuse_is_told(serves, monkeypatch, since, days, trusted, good, says):
     """So nothing is called well when the certificate of the hub ends before the class, or is not trusted."""
     address = serves(since, days)
@@ -145,6 +147,7 @@ def reserve(triton):
 
 # ---------------------------------------------------------------- one person
 
+@pytest.mark.claims("The first looks at what one person needs: kernels, packages, room on the disks, data, Slurm, the clock.")
 def test_whoever_has_all_that_the_course_needs_is_told_so_in_plain_words(triton, course):
     done = triton.run("login", f"srun --mem=10G --quiet class-check --folder {editions.FOLDER} --profile {shlex.quote(PROFILE.upper())}", course)
     assert done.stdout.endswith("All is well.\n") and "WRONG" not in done.stdout
@@ -152,6 +155,7 @@ def test_whoever_has_all_that_the_course_needs_is_told_so_in_plain_words(triton,
         assert re.search(rf"^ok {{3}}  {about}: .*\.$", done.stdout, re.MULTILINE), f"{about}:\n{done.stdout}"
 
 
+@pytest.mark.claims("What is wrong has a remedy below it.")
 def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     user, stranger = triton.account(), triton.account()
     name = reserve(user, "c1")
@@ -162,6 +166,7 @@ def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     triton.write("login", "~/python.ipynb", notebook(["1"]), user)
     found = check(triton, user, f"--partition nowhere --reservation {name}x", "export PYTHONPATH=~/lib; srun --mem=1G --quiet")
     assert wrong(found) == {"notebooks", "kernel absent", "packages of python3", "data", "memory", "reservation"}, found
+    assert all(found[about]["remedy"] for about in wrong(found))
     assert "broken.ipynb" in found["notebooks"]["said"] and "absent" in found["kernel absent"]["said"]
     assert "daylight.csv is empty" in found["data"]["said"]
     assert "1.0 GB" in found["memory"]["said"] and PROFILE in found["memory"]["remedy"]
@@ -198,6 +203,8 @@ def test_wrong_usage_gets_one_sentence(triton, course, options, says):
 
 # ---------------------------------------------------------------- the room
 
+@pytest.mark.claims("The third is a rehearsal. Forty probes, each as large as a server of the profile *{{ course.profile }}*, keep their places until all have one. It says whether forty people could start at once, how long the slowest took,",
+                    "With ``--reservation``, ``class-check --room`` tries the seats of a reservation,")
 def test_forty_seats_in_a_reservation_get_a_place_at_once(triton, course, reserve, record_property):
     name, began = reserve(course, "ALL"), time.monotonic()
     found = check(triton, course, f"--room 40 --reservation {name}", timeout=200)
@@ -217,6 +224,7 @@ def test_too_few_places_are_told_with_how_many_there_are(triton, course, reserve
     assert not left(triton, course)
 
 
+@pytest.mark.claims("tries the seats of a reservation, once that has begun.")
 def test_a_reservation_that_has_not_begun_is_told_before_anything_is_submitted(triton, course, reserve):
     found = check(triton, course, f"--room 1 --reservation {reserve(course, 'c2', begin='now+1hour')}")
     assert wrong(found) == {"room"} and "before the reservation begins" in found["room"]["said"] and found["reservation"]["good"] and found["partition"]["good"]
@@ -257,6 +265,7 @@ def made_sick(triton, **nodes):
     ({"c1": "home", "c2": "tmp scratch", "c3": "clock", "c4": "hangs"}, 20),
     ({"c1": "apps", "c2": "fails", "c3": "slow", "c4": "drained"}, 25),
 ], ids=["one", "two"])
+@pytest.mark.claims("and which node is sick.")
 def test_each_sick_node_is_named_with_what_is_wrong_there(triton, course, nodes, wait):
     with made_sick(triton, **nodes):
         found = check(triton, course, f"--room 4 --wait {wait} --profile '{WHOLE}'")
@@ -276,6 +285,7 @@ def test_healthy_nodes_are_not_called_sick_beside_a_sick_one(triton, course):
     assert wrong(found) == {"c2", "c3", "room"} and found["room"]["numbers"]["ready"] == 2
 
 
+@pytest.mark.claims("However it ends, its jobs end too.")
 def test_however_it_is_ended_no_job_and_no_file_of_it_is_left(triton):
     def end(signal, user):
         script = f"""class-check --room 3 --wait 80 -- --array=0-2%1 & pid=$!
@@ -309,6 +319,7 @@ def reserved(triton):
     triton.run("login", f"scancel {job}", user, check=False)
 
 
+@pytest.mark.claims("The second runs each notebook as a job, all at once, and names the first cell that would fail in the room. Checks of exercises may fail: nobody has solved them yet.")
 def test_every_notebook_is_run_and_the_first_cell_that_would_fail_is_named(triton, course, reserved, record_property):
     triton.run("login", f"cp -rT {editions.FOLDER} spoilt", course)
     for name, cells, kernel in [("90-broken", ["1", "", "import notthere\nnotthere.go()", "1/0"], "python3"), ("91-kernel", ["1"], "absent")]:
@@ -339,6 +350,7 @@ def test_a_notebook_that_takes_too_much_memory_and_one_that_does_not_end_are_tol
     assert not left(triton, course)
 
 
+@pytest.mark.claims("Ask for one that ends well after the class: what runs in it ends with it.")
 def test_what_runs_in_a_reservation_ends_with_it(triton, reserved):
     user, job = reserved
     # by the accounts, which know it later: the queue forgets a job five minutes after its end

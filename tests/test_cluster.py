@@ -31,10 +31,17 @@ def own(tmp_path):
     cluster.down(state)
 
 
+@pytest.mark.claims("login - {{ hosts.login }}: ssh, Slurm, the modules",
+                    "ctl - Slurm's controller and its accounts",
+                    "{{ hosts.node }} and three more - compute nodes, NAME.{{ hosts.domain }}",
+                    "gateway - {{ hosts.gateway }}, for people outside")
 def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton):
     names = cluster.facts()["hosts"]
     expected = {"login": names["login"], "hub": names["hub"], "gateway": names["gateway"], "c4": f"c4.{names['domain']}", "laptop": "laptop"}
     assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
+    assert sorted(triton.nodes) == ["c1", "c2", "c3", "c4"] and {triton.run(node, "hostname --domain").stdout.strip() for node in triton.nodes} == {names["domain"]}
+    assert triton.run("ctl", "pgrep --exact --count slurmctld; pgrep --exact --count slurmdbd").stdout.split() == ["1", "1"]
+    assert triton.run("login", "pgrep --exact sshd > /dev/null; sinfo > /dev/null; module avail 2>&1", "alice").stdout
 
 
 @pytest.mark.claims("Compute nodes have names inside the cluster only. The hub, and the servers whose names end in its own, answer inside "
@@ -44,6 +51,8 @@ def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton
     ("outside", ["gateway"], ["login", "hub", "node"]),
     ("login", ["node"], []),
 ])
+@pytest.mark.claims("laptop - a reader's computer inside the networks",
+                    "outside - one in another network{{ if hosts.gateway }}, that reaches the gateway and nothing else{{ end }}")
 def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
     facts = cluster.facts()["hosts"]
     names = facts | {"node": f"{facts['node']}.{facts['domain']}"}
@@ -54,6 +63,7 @@ def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
         assert connected == (role in reached), f"{host} to {names[role]}: curl ended with {done.returncode}"
 
 
+@pytest.mark.claims("It has no internet.")
 def test_no_host_has_a_way_to_this_machines_network(triton):
     for host in ("laptop", "login", "c1", "outside", "gateway"):
         routes = triton.run(host, "ip route").stdout.splitlines()
@@ -74,6 +84,8 @@ def test_jobs_run_on_all_nodes_and_are_accounted(triton):
 
 @pytest.mark.claims("``OUT_OF_MEMORY`` is clear. ``FAILED`` with a ``MaxRSS`` near the limit is the same.",
                     "Slurm remembers it too:")
+@pytest.mark.claims("Memory limits are kept by cgroup version 1 where your computer has it, and otherwise by Slurm, which looks each second.",
+                    "Some clusters measure memory and kill by themselves; there a job that took too much is ``FAILED``, and only its output tells.")
 @pytest.mark.parametrize("mode", ["cgroup", "polling"])
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     if mode == "cgroup" and not cluster.cgroups_usable():
@@ -87,6 +99,9 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     began = time.monotonic()
     assert triton.run("login", "sbatch --wait greedy.sh", "alice", check=False).returncode
     assert time.monotonic() - began < 40
+    told = triton.run("login", "scontrol show config; grep -h Plugin /etc/slurm/cgroup.conf; sleep 1; sacct --noheader --allocations --format=State", "alice").stdout
+    assert ("CgroupPlugin=cgroup/v1" in told.replace(" ", "")) and ("JobAcctGatherFrequency=task=1\n" in told.replace(" ", "")) == (mode == "polling")
+    assert mode == "cgroup" or told.split()[-1] == "FAILED", told
     text = triton.run("login", "cat out", "alice").stdout
     assert ("oom-kill" in text) if mode == "cgroup" else ("exceeded memory limit" in text.lower()), text
     ask = "sacct --noheader --parsable2 --units=M --format=State,MaxRSS | awk --field-separator='|' '{print $1} $2 {print $2}'"
@@ -99,6 +114,7 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     assert mode == "cgroup" or float(more[-1].rstrip("M")) > 45, more
 
 
+@pytest.mark.claims("A full home says that no space is left,")
 def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
     done = triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm -f more; exit $status", cluster.FULL_USER, check=False)
     assert done.returncode and "No space left on device" in done.stderr
@@ -110,11 +126,14 @@ def test_what_the_cluster_has_for_everyone_only_root_of_this_machine_can_change(
     assert triton.run("login", f"touch {apps}/x {cluster.facts()['paths']['jupyter_env']}/x", check=False).stderr.count("Read-only file system") == 2
 
 
+@pytest.mark.claims("your network, your ``/etc`` and your users stay as they are.",
+                    "ends every process and removes every file. Nothing is kept from one time to the next.")
 def test_going_down_leaves_nothing(own):
     before = traces(own)
     cluster.up(nodes=1, state=own, say=print)
     assert cluster._family(cluster.machine_room(own))[10:]
-    assert len(traces(own)[0]) > len(before[0])
+    up = traces(own)
+    assert len(up[0]) > len(before[0]) and (up[1], up[2], up[5]) == (before[1], before[2], before[5]), "hosts, users and network of this machine"
     family = cluster._family(cluster.machine_room(own))
     cluster.down(own)
     assert not own.exists()
@@ -165,6 +184,21 @@ def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
         sleeper.wait()
         for group in (old, young, used):
             cluster._remove_cgroup(group)
+
+
+@pytest.mark.claims("is a shell of the user alice on the login node. Put a command behind it, and only that is run; leave out the user, and you are root:",
+                    "MATLAB is a stand-in that says so.",
+                    "Julia is a stand-in that says so.",
+                    "There are no GPUs.")
+def test_on_runs_a_command_as_the_user_or_root_and_stand_ins_say_what_they_are(triton):
+    modules = cluster.facts()["modules"]
+    said = {}
+    for who, command in (("login:alice", "whoami; hostname"), ("login", "whoami"), *(("login:alice", f"module load {modules[name]}; {name} 2>&1; true") for name in ("matlab", "julia"))):
+        done = subprocess.run([CLUSTER.parent / "on", who, command], env=os.environ | {"SMALL_TRITON": str(triton.state)}, capture_output=True, text=True, check=True)
+        said[command] = done.stdout
+    assert list(said.values())[:2] == [f"alice\n{cluster.facts()['hosts']['login']}\n", "root\n"]
+    assert all("only this stand-in" in text for text in list(said.values())[2:]), said
+    assert triton.run("login", "sinfo --noheader --format=%G").stdout.split() == ["(null)"] * len(triton.run("login", "sinfo --noheader --format=%G").stdout.split())
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -80,6 +80,7 @@ def test_the_block_does_what_the_page_shows(block, readers, record_property):
         pytest.fail(fault, pytrace=False)
 
 
+@pytest.mark.claims("A command that cannot run on the small cluster stands in ``tests/test_console_blocks.toml``, with a reason that a reader accepts.")
 def test_what_is_not_run_is_little_and_has_a_reason():
     code = {(block.page, block.commands[0].text) for block in BLOCKS}
     code |= {(page, lines) for page in pages.sources() for _, _, lines in pages.other_code(page)}
@@ -123,6 +124,9 @@ WRONG = {
 }
 
 
+@pytest.mark.claims("Each block with a prompt runs in page order, in a terminal of the computer that its prompt names:",
+                    "types each command where the prompt says.",
+                    "What is printed must be what is shown; nothing shown means that nothing is printed. An exit status other than 0 is an error, unless the page shows a message.")
 def test_the_reader_notices_what_is_wrong(triton):
     readers = {name: Reader(triton, name, pages.blocks(name, _page(text)), patience=5) for name, (text, _) in WRONG.items()}
     for reader in readers.values():
@@ -163,5 +167,6 @@ def test_a_block_without_a_prompt_is_no_console_block():
     ("...\nb", "ab", False), ("a...c", "abc", True), ("a...c", "a\nc", True), ("...b", "ab", True), ("a.c", "abc", False),
     ("a\n...\nc", "a\nc", True), ("a\n...\nc", "a\nb\nd", False),
 ])
+@pytest.mark.claims("What is printed has to be what the page shows; three dots stand for what varies.")
 def test_three_dots_stand_for_what_varies(shown, printed, same):
     assert pages.matches(shown.splitlines(), printed.splitlines()) == same

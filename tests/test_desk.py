@@ -73,6 +73,8 @@ def test_the_table_names_the_hosts_that_there_are():
     assert named == {host.name for host in cluster.plan(1)}
 
 
+@pytest.mark.claims("Users are alice, bob, whose home is nearly full, and student01 to student199. The password is the name and \"-secret\".",
+                    "All disks together are one file of 6 GB.")
 def test_users_and_sizes_are_those_of_the_cluster():
     text = " ".join(pages.read(PAGE).split())
     [(first, second, begin, end)] = re.findall(r"Users are (\w+), (\w+), whose home is nearly full, and (\w+) to (\w+)\. The password is the name and \"-secret\"\.", text)

@@ -35,6 +35,7 @@ LOOKS_LIKE_A_FACT = {
 }
 
 
+@pytest.mark.claims("A fact of the cluster stands once, in ``triton/facts.toml``: hosts, ports, paths, modules, partitions. A test finds those that you typed.")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
     own = {name: value for name, value in values() if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"}
@@ -98,6 +99,10 @@ WRONG = {
 }
 
 
+@pytest.mark.claims("Each value is checked, and a wrong one is told with its line.",
+                    "``short`` is the first part of ``login``, as the prompt shows it.",
+                    "``work`` lies in ``scratch``, and ``jupyter_env`` in ``apps``.",
+                    "What the hub offers, in words and for Slurm. The two must agree; a test looks.")
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     """One sentence: where, which fact, what to write."""

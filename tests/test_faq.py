@@ -99,6 +99,7 @@ def forwards(reader, options=""):
                     "``open failed: connect failed: Temporary failure in name resolution`` - The proxy works. There is no node of that name.",
                     "``Could not resolve host``, ``ERR_NAME_NOT_RESOLVED`` - The address did not go through the proxy: look at the pattern, "
                     "and at DNS through the proxy.")
+@pytest.mark.claims("In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of ``ssh``: the proxy works and your server has ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port.")
 @proves("faq-tunnel")
 def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, server, playwright, tmp_path):
     table = rows(CONNECTING, "proxy-in-use")
@@ -158,6 +159,8 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
                     "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
                     "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
                     "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first <jupyter/connecting>`.")
+@pytest.mark.claims("You are in another network{{ if cluster.guests }}, ``{{ cluster.guests }}`` for example{{ end }}, or the browser still sends the hub through a proxy that does not run.",
+                    "Start the proxy, or switch it off in the browser.")
 @proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
     port = FACTS["proxy"]["example"]
@@ -184,6 +187,7 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
         answers.wait(timeout=30)
 
 
+@pytest.mark.claims("Give it the address with ``localhost`` and the token.")
 @proves("faq-vscode")
 def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, server, playwright, tmp_path):
     [command] = section(CONNECTING, "ssh-forward")
@@ -205,6 +209,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, s
 # ---------------------------------------------------------------- the server
 
 @pytest.mark.claims("JupyterLab shows ``Kernel Restarting`` when it was a kernel,")
+@pytest.mark.claims("It was: start again with a bigger profile,")
 @proves("faq-died", [0, 1])
 def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
     reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
@@ -230,6 +235,10 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
         assert lab.output().strip() == "900000000"
 
 
+@pytest.mark.claims("It does go on: what computes runs until its time is up.",
+                    "But it is the page in your browser that puts outputs into the notebook. What is printed while no page is open may be lost.",
+                    "A cell with ``[*]`` that never ends, or one without its output, when you come back.",
+                    "The variables are there: look at them.")
 @proves("faq-close")
 def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, entry, tunnel, server):
     reader.write("long.ipynb", ["import pathlib, time\npathlib.Path('began').touch()\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = 42", "x"])
@@ -248,24 +257,33 @@ def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, ent
     assert not lab.cell(0).locator(".jp-OutputArea-output").count(), "the cell is without its output"
 
 
+@pytest.mark.claims("``sbatch`` hands its environment on. What Slurm has set for the job that you are in, ``srun`` in the new one takes for options.",
+                    "In a batch script, or in a shell in a job, begin with this command:")
 @proves("faq-nested")
 def test_a_job_is_submitted_from_a_job(triton, user, entry):
     """It fails, and is cured by what the page says. In the guide's own servers there is nothing to cure: other tests look."""
-    inner = "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME'"
+    inner = "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='echo $HANDED_ON; srun printenv SLURMD_NODENAME'"
     [cure] = entry.commands()
 
     def outer(first):
-        triton.write("login", "~/outer.sh", f"#!/bin/bash\n{first}\n{inner}\n", user)
+        triton.write("login", "~/outer.sh", f"#!/bin/bash\n{first}\nexport HANDED_ON=\"handed on $SLURM_MEM_PER_NODE\"\n{inner}\n", user)
         triton.run("login", "rm -f inner.txt; sbatch --wait --mem=200M --output=/dev/null outer.sh", user, check=False, timeout=120)
         return triton.run("login", "cat inner.txt", user).stdout
 
-    entry.shows(outer(""))
-    assert outer(cure).strip() in triton.nodes
+    said = outer("")
+    entry.shows(said)
+    assert said.startswith("handed on 200\n"), "the environment of the job, and what Slurm has set there"
+    assert outer(cure).split()[2:] in [[node] for node in triton.nodes]
+    triton.run("login", "rm inner.txt; srun --mem=200M bash", user, input=f"{cure}\n{inner}\n")
+    assert triton.run("login", "cat inner.txt", user).stdout.strip() in triton.nodes
 
 
+@pytest.mark.claims("No profile of the hub has one.")
 @proves("faq-gpu")
 def test_there_is_no_gpu_in_a_server(entry, server):
     entry.shows(server.kernel().execute("!nvidia-smi")["stdout"])
+    asks = pages.read("triton/jupyterhub/jupyterhub_config.py") + json.dumps(FACTS["profiles"])
+    assert not re.search(r"\b(gpus?|gres)\b", asks, re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- kernels and modules
@@ -287,20 +305,35 @@ def environment_of_ones_own(reader, register):
 
 @pytest.mark.claims("Reload the page, and the launcher has it. ``--name`` is the kernel's name for programs, ``--display-name`` the one "
                     "that you read.")
+@pytest.mark.claims("Jupyter lists kernels that are registered, not environments.",
+                    ":ref:`Make a kernel of it <own-kernel>`, then reload the page.",
+                    "Choose the kernel of your environment at the top right of the notebook,")
 @proves("faq-kernel-list")
 def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunnel, server):
     environment_of_ones_own(reader, register=False)
     name = named(KERNELS, "own-kernel")
     listed = "; ".join(entry.commands())
     assert name not in reader.run(listed) and name not in server.kernelspecs()
+    reader.write("which.ipynb", ["1"])
+    lab = reader.lab(server, "which.ipynb")
+    lab.idle()
+    choose, notebook = (lab.page.locator(where).first.bounding_box() for where in (".jp-Toolbar-kernelName", ".jp-NotebookPanel"))
+    assert choose["x"] > notebook["x"] + notebook["width"] / 2 and choose["y"] < notebook["y"] + notebook["height"] / 4, "at the top right"
     environment_of_ones_own(reader, register=True)
     assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
-    lab = reader.lab(server)
     shown = server.kernelspecs()[name]["spec"]["display_name"]
+    lab.page.reload()
+    lab.idle()
+    lab.page.locator(".jp-Toolbar-kernelName").first.click()
+    lab.page.locator(".jp-Dialog select").first.select_option(label=shown)
+    lab.press("Select")
+    lab.page.locator(".jp-Toolbar-kernelName", has_text=shown).wait_for()
+    lab.page.locator("[title^='New Launcher']").first.click()
     lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for()
-    reader.run(f"rm -r {PATHS['user_kernels']}/{name}")
+    reader.run(f"rm -r {PATHS['user_kernels']}/{name} which.ipynb")
 
 
+@pytest.mark.claims("The notebook's kernel is another Python than the terminal's. ``import sys; sys.executable`` in a cell says which one it is.")
 @proves("faq-import")
 def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_environment(reader, entry, server):
     package = re.search("'(.+)'", entry.messages[0])[1]
@@ -318,6 +351,8 @@ def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_en
     reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'own-kernel')}")
 
 
+@pytest.mark.claims("``module: command not found``, or no message, and the module is not there.",
+                    "Take :ref:`a kernel that loads the module <module-kernel>`,")
 @proves("faq-module")
 def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, entry, server):
     [line] = literals(entry.title)
@@ -337,6 +372,8 @@ def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, en
     reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'module-kernel')}")
 
 
+@pytest.mark.claims("A kernel is started by Jupyter, not by a shell. It has the variables of the server, and those of its ``kernel.json``.",
+                    "Put them into the :ref:`env block <kernel-env>` of a kernel of your own, or set them in the first cell:")
 @proves("faq-bashrc")
 def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader, entry):
     name = re.search("'(.+)'", entry.messages[0])[1]
@@ -351,8 +388,10 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
             entry.seen.add(entry.messages.index(in_terminal))
         finally:
             terminal.close()
-        with Server(reader.triton, reader.user, "--mem=500M --time=5") as server:
+        with Server(reader.triton, reader.user, "--mem=500M --time=5", before="export OF_THE_SERVER=1") as server:
             kernel, show = server.kernel(), f"import os; print(os.environ['{name}'])"
+            parent = "import os; print(open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))[1], os.environ['OF_THE_SERVER'])"
+            assert re.fullmatch(r"\S*/jupyter-lab 1", kernel.prints(parent))
             entry.shows(kernel.execute(show)["error"])
             assert kernel.execute(set_in_cell)["status"] == "ok" and kernel.prints(show) == value
             spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
@@ -364,6 +403,10 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
         reader.run(f"mv bashrc-kept .bashrc; rm -rf {PATHS['user_kernels']}/with-variable")
 
 
+@pytest.mark.claims("``Disconnected``, beside the name of the kernel, before you have run anything.",
+                    "R: your own settings reach into the kernel's R. ``~/.Renviron`` or ``~/.Rprofile`` names a library folder with packages of another R.",
+                    "See which folders R takes packages from; one in your home directory is the suspect:",
+                    "Move the two files and that folder aside, and try again.")
 @proves("faq-r")
 def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_aside(reader, entry, tunnel, server):
     # A library with a package that was built for another R: what its machine code is, this R cannot load.
@@ -388,6 +431,8 @@ def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_
         reader.run("rm -rf aside R .Renviron .Rprofile")
 
 
+@pytest.mark.claims("The notebook names a kernel that is not here;",
+                    "Choose one of the same language. The notebook remembers it when you save.")
 @proves("faq-select-kernel")
 def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reader, entry, tunnel, server):
     question = re.search('"(.+?)"', entry.title)[1]
@@ -408,6 +453,8 @@ def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reade
 
 # ---------------------------------------------------------------- files
 
+@pytest.mark.claims("The file browser does not go above the folder where it began.",
+                    "or put a link into your home directory once:")
 @proves("faq-scratch")
 def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server):
     link = next(command for command in entry.commands() if command.startswith("ln")).rpartition("/")[2]
@@ -427,6 +474,8 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
         reader.run(f"rm -f {link} $WRKDIR/data-of-mine")
 
 
+@pytest.mark.claims("The convenience directory is read-only.",
+                    "Open ``home`` or ``scratch`` in it first.")
 @proves("faq-readonly")
 def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, entry, tunnel):
     reader.run("mkdir convenience; ln -s ~ convenience/home; ln -s /scratch convenience/scratch; chmod 555 convenience")
@@ -445,6 +494,7 @@ def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, 
         reader.run("chmod 755 convenience; rm -rf convenience Untitled.ipynb", check=False)
 
 
+@pytest.mark.claims("Do not close the page: what you wrote is still in it.")
 @proves("faq-quota")
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
     full = Reader(triton, cluster.FULL_USER, chromium)
@@ -474,6 +524,8 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
         full.run("rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true")
 
 
+@pytest.mark.claims("The notebook is open twice, or a program or ``git`` wrote to it.",
+                    "Two browser windows, or two people, with one notebook write over each other's changes. JupyterLab may notice, and asks under ``File Changed`` which version to keep; the other is lost.")
 @proves("faq-twice")
 def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader, entry, tunnel, server):
     title = re.search('"(.+?)"', entry.title)[1]
@@ -488,20 +540,98 @@ def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader
     entry.shows(said)
     lab.press("Overwrite")
     reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; done; exit 1")
+    assert "theirs" not in reader.run("cat twice.ipynb"), "the other is lost"
+    # a second window
+    other = reader.lab(server, "twice.ipynb")
+    other.write("; second = 3")
+    other.save()
+    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q second twice.ipynb && exit; sleep 0.1; done; exit 1")
+    lab.write("; first = 4")
+    lab.save()
+    assert title in lab.dialog()
+    lab.press("Overwrite")
+    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q first twice.ipynb && exit; sleep 0.1; done; exit 1")
+    assert "second" not in reader.run("cat twice.ipynb")
 
 
 # ---------------------------------------------------------------- last, since it takes a minute
 
+@pytest.mark.claims("Every profile has a longest time. At its end the job is killed, variables and all. Files that were saved stay.",
+                    "Start a new server and run the notebook again.")
 @proves("faq-time", [1])
 def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry, short, server):
     ended(reader.triton, reader.user, short.job, seconds=150)
     for index in entry.wanted:
         entry.shows(short.said(), index)
     reader.run("ls analysis.ipynb")
+    assert all(profile["slurm_time"] for profile in FACTS["profiles"])
+    assert not reader.run("squeue --noheader --name=server --states=RUNNING --format=%i | grep -w " + short.job + " || true")
     assert server.kernel().prints("print('again')") == "again"
 
 
 # ---------------------------------------------------------------- the page and the tests
+
+@pytest.mark.claims("Run a cell: click into it and press Shift-Enter.",
+                    "Enter is a new line, Shift-Enter runs.",
+                    "A name lives on after its cell has run, and every later cell can use it.",
+                    "says when it ran: as the fourth. It counts runs, not places on the page:",
+                    "(click into the margin left of it, and press D twice)",
+                    "**Edit, Undo Cell Operation**, as often as it takes. A new cell is an operation, too, and is undone first.",
+                    "It works at first: the cell has gone from the page, but the name `town` is still in the kernel. After the restart it has gone from there too, and the cell fails.",
+                    "It forgets everything and runs from the top.")
+def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
+    def runs(number, times):
+        lab.cell(number).locator(".jp-InputPrompt", has_text=f"[{times}]").wait_for()
+
+    reader.write("first.ipynb", ["town = 'Utsjoki'", "town"])
+    lab = reader.lab(server, "first.ipynb")
+    lab.idle()
+    cells = lab.page.locator(".jp-Notebook .jp-CodeCell")
+    lab.cell(0).locator(".cm-content").click()
+    lab.page.keyboard.press("End")
+    lab.page.keyboard.press("Enter")
+    assert lab.cell(0).locator(".cm-line").count() == 2 and lab.cell(0).locator(".jp-InputPrompt").inner_text().strip(": ") == "[ ]"
+    lab.page.keyboard.press("Backspace")
+    for number, times in ((0, 1), (1, 2), (1, 3), (0, 4)):
+        lab.cell(number).locator(".cm-content").click()
+        lab.page.keyboard.press("Shift+Enter")
+        runs(number, times)
+    assert lab.output(1) == "'Utsjoki'"
+    there = cells.count()
+    lab.cell(0).locator(".jp-InputPrompt").click()
+    lab.page.keyboard.press("d")
+    lab.page.keyboard.press("d")
+    lab.cell(there - 1).wait_for(state="detached")
+    lab.cell(0).locator(".cm-content").click()
+    lab.page.keyboard.press("Shift+Enter")
+    runs(0, 5)
+    assert lab.output(0) == "'Utsjoki'", "without its cell"
+    lab.menu("Kernel", "Restart Kernel and Run All Cells…")
+    lab.press("Restart")
+    runs(0, 1)
+    assert "NameError" in lab.output(0), "after a restart"
+    lab.cell(0).locator(".jp-InputPrompt").click()
+    lab.page.keyboard.press("b")        # a new cell
+    lab.cell(there - 1).wait_for()
+    lab.menu("Edit", "Undo Cell Operation")
+    lab.cell(there - 1).wait_for(state="detached")
+    assert "NameError" in lab.output(0), "the new cell is undone first"
+    lab.menu("Edit", "Undo Cell Operation")
+    lab.page.locator(".jp-Notebook .jp-CodeCell .cm-content", has_text="town = 'Utsjoki'").wait_for()
+
+
+@pytest.mark.claims("For something small in Jupyter, drag it into the list of files on the left.")
+def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server):
+    lab = reader.lab(server)
+    files = lab.page.locator(".jp-DirListing-content")
+    files.wait_for()
+    box = files.bounding_box()
+    assert box["x"] + box["width"] < lab.page.viewport_size["width"] / 2, "on the left"
+    files.evaluate("""list => list.dispatchEvent(Object.assign(new Event("drop", {bubbles: true, cancelable: true}),
+        {dataTransfer: {files: [new File(["dragged"], "dragged.txt")]}}))""")
+    lab.page.locator(".jp-DirListing-item", has_text="dragged.txt").wait_for()
+    assert reader.run("cat dragged.txt; rm dragged.txt") == "dragged"
+
 
 @pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
 def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(reader, tunnel, server, place, bar, entry):
@@ -519,6 +649,7 @@ def test_shut_down_in_the_menu_ends_a_server_and_its_job(reader, tunnel):
         ended(reader.triton, reader.user, own.job)
 
 
+@pytest.mark.claims("An entry of the FAQ says what you see, why, and what to do; and a test brings the fault about.")
 def test_every_entry_has_a_test_or_a_reason(record_property):
     import test_hub, test_hub_ends     # noqa: E401  what they prove, they write into TESTS
     assert test_hub.proves is test_hub_ends.proves is proves

@@ -90,6 +90,8 @@ def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(vi
                     "Open https://{{ hosts.hub }}, log in, choose a profile, and you have Jupyter on {{ cluster.name }}.",
                     "a web service that takes your login and starts your own Jupyter server on {{ cluster.name }}, at https://{{ hosts.hub }}.",
                     "A page with a bar that is a fifth full. Below it:")
+@pytest.mark.claims("Your server is a job. Pending, it waits for a free place like any other. Waiting to connect, it runs but does not answer yet:",
+                    "``Resources`` and ``Priority`` mean that the cluster is busy. Wait, or stop it and choose a profile with less memory.")
 @proves("faq-pending")
 def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(visit, triton, entry):
     window = visit()
@@ -138,6 +140,7 @@ def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
 
 
 @pytest.mark.claims("The next start removes those that are {{ logs.keep }} old.")
+@pytest.mark.claims("Every server of the hub writes one. Those that are {{ logs.keep }} old are removed at the next start.")
 def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [number for number in ("100001", "100002", alice.job()) if LOGS.partition("/")[2].replace("*", number) in left] == ["100002", alice.job()]
@@ -369,6 +372,7 @@ def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterw
     assert server.kernel().prints(look) == "none"
 
 
+@pytest.mark.claims("There it also says whether the server has the memory of the profile, and whether WebSockets pass:")
 def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     triton.run("login", "mkdir check", alice.user)
     triton.write("login", "~/check/check.ipynb", notebook(["!class-check --profile Long", "!JUPYTERHUB_SERVICE_PREFIX=/nowhere/ class-check --profile 'More'"]), alice.user)
@@ -452,6 +456,7 @@ ATTEMPTS = """async ({read, send, listen, show}) => {
 
 @pytest.mark.claims("Your server has an address of its own, a name below that of the hub: ``{{ hosts.servers }}``. So a page of somebody "
                     "else's server does nothing with your login, even if you open it.")
+@pytest.mark.claims("The service is tried as a stranger would: in a browser with all logins, a page of one user does nothing for another.")
 def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     """In the browser of a reader with all logins, at the name of another user: a page there reads nothing, changes nothing, shows nothing."""
     other = visit().user
@@ -482,6 +487,7 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     page.close()
 
 
+@pytest.mark.claims("and its log believes nobody who says to be somewhere else.")
 def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
     """And not the one that somebody says in a header, through the proxy or from a compute node."""
     lies = "--header 'X-Real-Ip: 192.0.2.1' --header 'X-Forwarded-For: 192.0.2.2' --silent --output /dev/null"
@@ -503,6 +509,7 @@ def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
     assert says in told and bool(told) == bool(says), told
 
 
+@pytest.mark.claims("The hub's own port answers in the cluster's network alone,")
 def test_readers_reach_the_hub_through_the_proxy_alone(triton):
     """The hub's own port answers in the cluster's network, and nowhere else."""
     look = "curl --silent --insecure --max-time 5 --output /dev/null https://{}:8081/hub/api/"
@@ -544,6 +551,7 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
         assert as_hub(triton, f"sudo --non-interactive --user={user} sbatch --parsable </dev/null", check=False).returncode, user
 
 
+@pytest.mark.claims("Notebooks and terminals of JupyterHub and of ``sjupyter`` have none of those variables:")
 def test_a_job_is_submitted_from_a_notebook(server, triton):
     """What Slurm has set for the server's own job stays there, so that srun does not take it for options in the next."""
     inner = "cd; sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv SLURMD_NODENAME' > /dev/null; cat inner.txt; srun printenv SLURM_JOB_ID"
@@ -554,6 +562,7 @@ def test_a_job_is_submitted_from_a_notebook(server, triton):
 
 @pytest.mark.claims("Nobody but you reaches your kernel, a kernel of your own too: JupyterLab talks to it through Unix sockets in a folder "
                     "of yours.")
+@pytest.mark.claims("Nobody else on a node reads or reaches a kernel: :doc:`which ones <triton/apps/jupyter/kernels>`.")
 def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
     """Over TCP they could read all that it prints. It has sockets in a folder of its owner instead.
 
@@ -596,6 +605,7 @@ def test_secrets_are_for_the_hub_only(triton):
     assert refused.returncode == 7, "the proxy takes orders from its own host only"
 
 
+@pytest.mark.claims("The cookie of the login goes to the hub alone.")
 def test_cookies_are_secure_and_pages_have_a_policy(alice):
     cookies = alice.context.cookies()
     login = [cookie for cookie in cookies if "jupyterhub-hub-login" in cookie["name"]]
@@ -698,6 +708,8 @@ def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, tri
 
 # ---------------------------------------------------------------- the FAQ
 
+@pytest.mark.claims("What stands behind the colon is Slurm's own reason: it cannot give what the profile asks for.",
+                    "Choose another profile,")
 @proves("faq-500")
 def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
     window = visit()
@@ -712,6 +724,7 @@ def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
 
 
 @pytest.mark.claims("The end of the newest one:")
+@pytest.mark.claims("Look in your home directory, for ``{{ logs.pattern }}``:")
 @proves("faq-log")
 def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
     [command] = entry.commands()
@@ -754,6 +767,8 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     assert not triton.run("login", f"find ~/{editions.FOLDER} -name '*.md'", alice.user).stdout, "JupyterLab would open it raw"
 
 
+@pytest.mark.claims("under the title of each notebook, brings the student edition into a home directory, and opens it. It comes from the branch ``student`` of the guide's repository,",
+                    "Who opens it again gets what is new, and keeps what they wrote.")
 def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
     files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)

@@ -72,6 +72,7 @@ def kernel(staying):
 
 # ---------------------------------------------------------------- what does not start, and what ends
 
+@pytest.mark.claims("Jupyter does not start then,")
 @proves("faq-spawn", [2])
 def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     window = visit(cluster.FULL_USER)
@@ -87,6 +88,8 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     assert triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
 
 
+@pytest.mark.claims("Most often a setting of yours holds it up or ends it,",
+                    "The end of the newest log says what Jupyter did:")
 @proves("faq-spawn", [1])
 def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, entry):
     window = visit()
@@ -111,6 +114,8 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
                     "log out, go home: the server runs on",
                     "What it held is free for others then.",
                     "You do this - This ends")
+@pytest.mark.claims("Logging out ends your login, and nothing else.",
+                    "You have logged out, and ``squeue --me`` still has your server.")
 @proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
     look = next(text for text in entry.messages if text.startswith("squeue"))
@@ -160,10 +165,15 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     assert f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time" in told or "exceeded memory limit" in told, told[-1500:]
 
 
+@pytest.mark.claims("Your job runs, and Jupyter in it does not answer.",
+                    "settings in ``~/.jupyter``. Move them aside and try again.",
+                    "Or ``scancel`` with the number that ``squeue --me`` shows.")
 @proves("faq-spawn", [0])
 def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
     window = begun["hanging"]
     entry.shows(window.waits_for("Spawn failed", 90))
+    ran = triton.run("login", "sacct --noheader --allocations --format=State,ElapsedRaw", window.user).stdout.split()
+    assert ran[0].rstrip("+") in ("RUNNING", "COMPLETING", "CANCELLED") and int(ran[-1]) >= 50, ran
     look, _ = entry.commands()
     assert triton.run("login", look, window.user).returncode == 0
     triton.run("login", "mv .jupyter jupyter-aside", window.user)
@@ -171,7 +181,10 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     window.choose(TINY)
     window.press_start()
     window.arrive()
-    triton.run("login", "scancel --me", window.user)
+    job = window.job()
+    assert job in triton.run("login", "squeue --me", window.user).stdout
+    triton.run("login", f"scancel {job}", window.user)
+    ended(triton, window.user, job)
 
 
 @pytest.mark.claims("Ten minutes before, JupyterLab warns.",
@@ -203,6 +216,7 @@ def kernels_and_terminals(window):
                     "begins anew when you close the page.",
                     "close the tab, or the browser - nothing at once; what is unused then, after the time in the table above",
                     "or sooner where the table above says so")
+@pytest.mark.claims("stop a kernel that computes nothing and that no page shows.")
 def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton, record_property):
     """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute, live; those that no page shows are stopped."""
     window = begun["unused"]
@@ -257,6 +271,7 @@ threading.Thread(target=take, daemon=True).start()
 
 
 @pytest.mark.claims("Other people's jobs run beside yours.")
+@pytest.mark.claims("Who takes the port of a server that has gone, on the same node and with a valid certificate of their own, gets nothing.")
 def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, triton):
     """A server has gone, another user's process with a certificate of its own listens at its port, and the proxy still has the route."""
     node = kernel.prints("import os; print(os.environ['SLURMD_NODENAME'])")

@@ -46,6 +46,7 @@ def stand_ins(triton):
     hub.running(triton, PATIENT)
 
 
+@pytest.mark.claims("Sixty people who log in within ten seconds all get their servers.")
 def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, stand_ins, record_property):
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
@@ -96,6 +97,7 @@ def lives(window):
     return window.ask("GET", "/api/status").status == 200
 
 
+@pytest.mark.claims("While Slurm itself is down, the page says that it does not answer, and your start waits for it.")
 def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(staying, visit, closed, triton, record_property):
     window = visit()
     waits_in_queue(window)
@@ -251,6 +253,7 @@ def test_a_home_without_room_for_files_is_told_before_a_job_is_submitted(visit, 
     assert not window.job()
 
 
+@pytest.mark.claims("So it does where users have no names of their own.")
 def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
     """Where there is no wildcard name, all servers share one origin: the cookie of the login goes to the hub's paths, to no server's."""
     facts = "/etc/jupyterhub/facts.toml"

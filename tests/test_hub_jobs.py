@@ -60,6 +60,7 @@ def started(triton, people):
 
 # ---------------------------------------------------------------- no job is forgotten
 
+@pytest.mark.claims("Whatever breaks in the middle of a start, no job is left of which the service does not know.")
 def test_faults_in_the_middle_of_starts_leave_no_orphan(triton, people, record_property):
     """Twelve faults, each in the middle of a start, at a moment that a seed chooses; `make bench ONLY=hub-faults` takes 200."""
     outcomes = hub_faults.trials(triton, people, 12, seed=18)
@@ -76,6 +77,7 @@ def database(triton, statement):
     return triton.run("hub", ["setpriv", "--reuid", "jupyterhub", "--regid", "jupyterhub", "--clear-groups", "/usr/bin/python3", "-c", look]).stdout
 
 
+@pytest.mark.claims("after its database is lost,")
 def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
     """The list of starts and the number in the database are lost, as from a backup: the hub that comes after ends the job, and no other's."""
     user, staying = started(), started()
@@ -91,6 +93,7 @@ def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
     assert within(30, lambda: people.ask(staying, "whose")["user"] == staying)
 
 
+@pytest.mark.claims("That holds after *Stop* while Slurm is away,")
 def test_stop_while_the_controller_is_away_ends_the_job_later(triton, people, started):
     user = started()
     mend = hub_faults.Faults(triton, people).controller_stopped(user)
@@ -114,6 +117,7 @@ def private(triton):
     triton.run("ctl", "cp /tmp/slurm.conf /etc/slurm/slurm.conf; scontrol reconfigure")
 
 
+@pytest.mark.claims("and where Slurm shows jobs to their owners only.")
 def test_private_jobs_are_known_and_none_is_lost(triton, people, started, private):
     """The hub's own squeue shows it nothing: it asks as the owner before it believes that a job is over."""
     user = started()
@@ -131,6 +135,7 @@ def test_private_jobs_are_known_and_none_is_lost(triton, people, started, privat
     assert within(60, lambda: len(alive(triton, user)) == ready), "it was ready, or its job is ended"
 
 
+@pytest.mark.claims("A server ends when Slurm says so: not while Slurm has suspended it")
 def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     user = started()
     [job] = alive(triton, user)
@@ -146,6 +151,7 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     assert people.ask(user, "whose") == {"user": user, "prefix": f"/user/{user}/", "job": job}
 
 
+@pytest.mark.claims("A server that the service has forgotten ends itself; while the service is away, none does.")
 def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, started):
     """While the hub is away nothing ends; once it is there, and does not know the server's token, the server ends itself."""
     hub.running(triton, f"{OPTIONS} --ProfileSpawner.refused_seconds=4")
@@ -179,6 +185,7 @@ def small_tmp(triton):
             triton.run(node, f"while findmnt --source small --target {folder}; do umount {folder}; done", check=False)
 
 
+@pytest.mark.claims("A node without room for a start is named, and no secret goes into a log.")
 @pytest.mark.parametrize("option", ["size=4k", "size=4m,nr_inodes=3"])
 def test_a_node_without_room_is_named_and_logs_no_secret(triton, people, small_tmp, option):
     """A start that cannot write the filter of its log ends before there is anything to log."""
@@ -220,15 +227,18 @@ def nothing_is_lost(measured, record_property):
     record_property("measured", said)
 
 
+@pytest.mark.claims("A hundred starts that wait for a place keep nobody out,")
 def test_a_hundred_starts_that_wait_keep_nobody_out(triton, people, record_property):
     """JupyterHub would refuse the next with 429 for as long as they wait."""
     nothing_is_lost(hub_faults.hundred_waiting(triton, people), record_property)
 
 
+@pytest.mark.claims("and two hundred windows that show how a start goes hold up nobody.")
 def test_two_hundred_windows_that_watch_a_start_hold_up_nobody(triton, people, record_property):
     nothing_is_lost(hub_faults.many_streams(triton, people), record_property)
 
 
+@pytest.mark.claims("A restart of the proxy, the hub or a daemon of Slurm, while servers start, loses none.")
 def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people, record_property):
     nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
@@ -251,6 +261,7 @@ def slow_homes(triton):
     hub.running(triton, OPTIONS)
 
 
+@pytest.mark.claims("Home directories that do not answer hold up nobody else.")
 def test_homes_that_do_not_answer_hold_up_nobody_else(triton, people, slow_homes, started, record_property):
     users = [triton.account() for _ in range(SLOW_HOMES)]
     slow_homes(users)

@@ -26,6 +26,7 @@ def size(triton, host, path, user=None):
     return int(triton.run(host, f"stat --format=%s {path}", user).stdout)
 
 
+@pytest.mark.claims("No stranger fills a log with long addresses,")
 def test_no_stranger_fills_a_log(staying, triton):
     """Long addresses, asked for without a login, at the server, at the hub and at a server that is none."""
     log = LOGS.replace("*", staying.job())
@@ -38,6 +39,7 @@ def test_no_stranger_fills_a_log(staying, triton):
     assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, "a message is cut there"
 
 
+@pytest.mark.claims("and no log grows without end.")
 def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
     """What the server and its kernels print is kept up to 4 MB, in place; the rest goes."""
     log = LOGS.replace("*", staying.job())
@@ -66,6 +68,7 @@ def commands(heading):
     return re.search(rf"### {heading}\n.*?```console\n(.*?)```", README, re.DOTALL)[1]
 
 
+@pytest.mark.claims("A broken database of the hub is recovered,")
 def test_a_broken_database_is_recovered_and_no_server_is_lost(staying, kernel, triton, record_property):
     """By the README's commands, from the backup that it tells to make: servers of that time run on, and nobody logs in again."""
     kernel.prints("kept = 'since before'")
@@ -95,6 +98,7 @@ def fill(triton):
     assert triton.run("hub", f"head -c {4 * 2**20} /dev/zero > {STATE}/rest", check=False).returncode, "it is full"
 
 
+@pytest.mark.claims("and a full disk emptied,")
 def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
     """Its state is on a small disk here. While that is full a login may fail; afterwards all goes on, without a restart."""
     triton.run("hub", f"hub-services stop hub; cp -a {STATE} /root/state; mount -t tmpfs -o size=4M,mode=700,uid=jupyterhub,gid=jupyterhub state {STATE}; "

@@ -49,6 +49,7 @@ def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
     (["text = '!important'\nprint(text != '')"], set()),
     (["this is no Python"], set()),
 ])
+@pytest.mark.claims("A package in pure Python runs, if the guide brings it.")
 def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
     assert in_browser.edition(notebook(*codes), SITE, {"IPython", "traitlets"}).lacks == lacks
 
@@ -81,6 +82,7 @@ for code, fails in CELLS:
 """
 
 
+@pytest.mark.claims("Python's standard library is there, but no other program can be started, which is what subprocess is for: no shell, no git, no Slurm.")
 @pytest.mark.parametrize("name", EDITIONS)
 def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
     """In a Python without packages, and without what a browser lacks of the library."""
@@ -107,6 +109,8 @@ def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_be
 
 @pytest.mark.claims("You can try notebooks :doc:`online, with nothing installed </notebooks/in-the-browser>`; what you write stays in your "
                     "browser.")
+@pytest.mark.claims("You need no account and nothing installed, and nothing is sent anywhere: Python itself runs in your browser.",
+                    "The first start loads about 30 MB,")
 @made
 @needs_chromium
 def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(browser, address, record_property):  # noqa: F811
@@ -146,6 +150,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
     context.close()
 
 
+@pytest.mark.claims("those two are not to be had where this guide gets its packages.")
 @made
 def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_there(site):
     text = (site / "notebooks/in-the-browser.html").read_text(encoding="utf-8")

@@ -39,12 +39,14 @@ def refused(done, *words):
     assert said.startswith("install: ") and not [word for word in words if word not in said], said
 
 
+@pytest.mark.claims("Its ``install`` can be run again: it changes nothing then,")
 def test_a_second_run_changes_nothing(stage):
     every = f"find /etc {STATE} -path /etc/jupyterhub/tls/key.pem -prune -o -printf '%p %i %T@ %m %u %g %l\\n' | sort"
     done = stage(INSTALL, f"{every} > /mnt/first", "sleep 0.1", INSTALL, f"{every} | diff /mnt/first - && stat --format='%U %a' {KEY}")
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "jupyterhub 400", done
 
 
+@pytest.mark.claims("and root writes through nothing that the hub's user has planted.")
 @pytest.mark.parametrize("plant", ["ln -s /etc/new {}", "ln -s /etc/motd {}", "ln old {}", "mkfifo {}", "mkdir {}", "touch {}"])
 def test_what_the_hubs_user_planted_is_refused(stage, plant):
     """A link, to what is there or not, another name of a file, what is no file, an empty one: root writes through none of them."""
@@ -115,6 +117,7 @@ def test_the_same_user_elsewhere_is_an_operator_of_slurm(stage, triton):
 @pytest.mark.parametrize(("name", "rule", "setting", "is_member"), [
     ("common", "", "", True), ("common", "auth sufficient pam_sss.so", "", False), ("common", "#auth sufficient pam_sss.so", "", True),
     ("common", "auth sufficient pam_sss.so", "SHADOW=yes", True), ("password", "", "", True), ("system", "", "", True)])
+@pytest.mark.claims("The hub can read ``/etc/shadow`` only where passwords stand in it.")
 def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(stage, name, rule, setting, is_member):
     """It was a member before. PAM's common rules have Debian's name, RHEL's, or that of others; who is a member lets people in by them."""
     rename = [f"mv /etc/pam.d/common-{kind} /etc/pam.d/{name}-{kind}" for kind in ("auth", "account")] if name != "common" else []

@@ -55,6 +55,7 @@ def right(triton, user):
     return user, triton.password(user)
 
 
+@pytest.mark.claims("nobody else is held up,")
 @pytest.mark.parametrize(("names", "host"), [(1, "laptop"), (40, "gateway")])
 def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, host, record_property):
     """A right one of another person is let in meanwhile, from the same address. For one name ten reach PAM; the page says when to try again."""
@@ -68,6 +69,7 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     record_property("measured", f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of somebody else was let in after {late[1]:.1f} s")
 
 
+@pytest.mark.claims("and whose name it is can log in elsewhere.")
 @pytest.mark.claims("After ten wrong passwords in five minutes you have to wait; the page says how long.")
 def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
     """Not even the right password is heard from that address for a while; from another it is."""
@@ -88,6 +90,7 @@ def test_an_address_that_guesses_for_many_names_waits(triton, logins):
     assert logins("c4", right(triton, new))[0][0] == 302
 
 
+@pytest.mark.claims("Who guesses passwords has to wait, in whatever way;")
 @pytest.mark.parametrize("way", ["{}", "token of {}", "{} with a header"])
 def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
     """Another spelling of the name, the API for tokens, an invented address: they count as the same."""
@@ -98,6 +101,7 @@ def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
     assert logins("c1", right(triton, user))[0][0] == 429
 
 
+@pytest.mark.claims("Root and the system's accounts cannot log in.")
 def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     """Though PAM would let them in; and at once, so PAM was not asked."""
     empty = triton.account()

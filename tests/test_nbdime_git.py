@@ -244,6 +244,7 @@ BEFORE = {
 }
 
 
+@pytest.mark.claims("Put everything back as it was, your own earlier settings included:")
 @pytest.mark.parametrize("before", BEFORE)
 def test_disable_puts_back_every_byte(bare_bones, environment, before):
     config, attributes = bare_bones.path / ".git/config", bare_bones.path / ".git/info/attributes"
@@ -281,6 +282,8 @@ def test_linked_files_stay_links(bare_bones, environment, tmp_path):
     assert all((bare_bones.path / ".git" / name).is_symlink() for name in ("config", "info/attributes"))
 
 
+@pytest.mark.claims("Run ``nbdime-git enable`` in that repository; it takes over.",
+                    "They also wrote two lines into ``.gitattributes``, which git tracks; these do no harm.")
 def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, environment):
     """What the page used to say: nbdime config-git --enable, then sed."""
     with_path = bare_bones.env | {"PATH": f"{environment}/bin:{bare_bones.env['PATH']}"}
@@ -289,6 +292,7 @@ def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, en
     config.write_text(config.read_text().replace("git-nb", "/moved/away/git-nb"))
     bare_bones.commit("tracked attributes")
     tracked = (bare_bones.path / ".gitattributes").read_bytes()
+    assert len([line for line in tracked.splitlines() if line]) == 2
     state = bare_bones.state()
     bare_bones.write(nb=TWO)
     assert bare_bones.git("diff", ok=False).returncode == 128
@@ -299,6 +303,22 @@ def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, en
     assert "line 2 of .gitattributes" in bare_bones.nbdime_git("status").stdout
     assert (bare_bones.path / ".gitattributes").read_bytes() == tracked
     assert "As before" in bare_bones.nbdime_git("disable").stdout and bare_bones.state() == state
+
+
+@pytest.mark.claims("And when the environment is gone, such a merge leaves your side alone in the file, without a mark.",
+                    "git would go on calling it, and a merge would leave your side alone in the file.")
+def test_settings_of_nbdime_alone_leave_one_side_when_it_has_gone(bare_bones, environment):
+    """What `nbdime config-git --enable` writes: git says that there is a conflict, and no mark shows where."""
+    with_path = bare_bones.env | {"PATH": f"{environment}/bin:{bare_bones.env['PATH']}"}
+    run(environment / "bin/nbdime", "config-git", "--enable", "--global", env=with_path, cwd=bare_bones.path)
+    bare_bones.branches(BASE, code("a = 'ours'", "b = 1", "c = 1"), code("a = 1", "b = 'theirs'", "c = 1"))
+    without = bare_bones.git("merge", "other", ok=False)
+    assert without.returncode == 1 and "CONFLICT" in without.stdout
+    assert sources(bare_bones.path / "nb.ipynb") == ["a = 'ours'", "b = 1", "c = 1"]
+    bare_bones.git("merge", "--abort")
+    run(environment / "bin/nbdime", "config-git", "--disable", "--global", env=with_path, cwd=bare_bones.path)
+    (bare_bones.path / ".git/info/attributes").unlink(missing_ok=True)
+    assert "jupyternotebook" not in bare_bones.git("config", "--list").stdout
 
 
 def test_an_environment_that_moved_is_repaired_by_enabling_again(bare_bones, movable, tmp_path):
@@ -315,12 +335,21 @@ def test_an_environment_that_moved_is_repaired_by_enabling_again(bare_bones, mov
     assert str(movable) not in shown and re.search(rf"py='?{re.escape(str(tmp_path))}/elsewhere/bin/", shown)
 
 
+@pytest.mark.claims("A clone is a new repository, and settings are not cloned: enable it there as well, or once for all of yours:")
 def test_global_settings_are_for_every_repository_and_go_without_a_trace(bare_bones, environment, env, tmp_path):
     config, attributes = Path(env["HOME"], ".gitconfig"), Path(env["HOME"], ".config/git/attributes")
     before = config.read_bytes()
+    bare_bones.nbdime_git("enable", "--prefix", environment)
+    clone = Repo(tmp_path / "clone", env)
+    run("git", "clone", "-q", bare_bones.path, clone.path, env=env, cwd=tmp_path)
+    clone.write(nb=TWO)
+    assert bare_bones.nbdime_git("status").returncode == 0 and clone.nbdime_git("status", ok=False).returncode == 1
+    assert clone.readable("diff").stdout == clone.git(*NATIVE).stdout
+    bare_bones.nbdime_git("disable")
     bare_bones.nbdime_git("enable", "--global", "--prefix", environment, cwd=tmp_path)    # not in a repository
     bare_bones.write(nb=TWO)
     assert_is_readable(bare_bones.readable("diff").stdout)
+    assert_is_readable(clone.readable("diff").stdout)
     assert bare_bones.nbdime_git("status", "--global", cwd=tmp_path).returncode == 0
     assert bare_bones.nbdime_git("status").returncode == 0
     bare_bones.nbdime_git("disable", "--global", cwd=tmp_path)
@@ -436,11 +465,14 @@ def test_outside_a_repository_it_says_so(env, environment, tmp_path):
         assert_one_sentence(run(sys.executable, SCRIPT, *what, env=env, cwd=tmp_path, ok=False), "not in a git repository")
 
 
+@pytest.mark.claims("Git may refuse with ``dubious ownership``, since the folder belongs to somebody else. That is git's own caution; it names the command that tells it to trust this folder.")
 def test_dubious_ownership_is_explained(bare_bones, environment):
     state = bare_bones.state()
     env = bare_bones.env | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}    # git's own switch for this
     done = bare_bones.nbdime_git("enable", "--prefix", environment, env=env, ok=False)
     assert_one_sentence(done, "safe.directory", bare_bones.path)
+    said = bare_bones.git("status", env=env, ok=False).stderr
+    assert "dubious ownership" in said and f"git config --global --add safe.directory {bare_bones.path}" in said
     assert bare_bones.state() == state
 
 
@@ -539,6 +571,7 @@ def second_user(environment):
         shutil.rmtree(folder)
 
 
+@pytest.mark.claims("Enable it once. The settings are in the repository's own ``.git/config`` and ``.git/info/attributes``, with paths that everyone on {{ cluster.name }} can read, so they hold for every member who works in that folder. Nothing goes into a file that git tracks: who clones it elsewhere notices nothing.")
 def test_another_member_of_the_group_gets_the_same(second_user, env, tmp_path):
     """Another user, another umask, another folder, no HOME, no environment loaded; they set it up, we too."""
     path = second_user / "shared"
@@ -556,6 +589,9 @@ def test_another_member_of_the_group_gets_the_same(second_user, env, tmp_path):
         repo.nbdime_git("enable", "--prefix", second_user / "env")
     finally:
         os.umask(old)
+    assert repo.git("status", "--porcelain").stdout == "" and set(repo.state()) == {f"{path}/.git/config", f"{path}/.git/info/attributes"}
+    run("git", "clone", "-q", path, second_user / "elsewhere", env=env, cwd=second_user)
+    assert "jupyternotebook" not in run("git", "config", "--list", env=env, cwd=second_user / "elsewhere").stdout
     other = {"PATH": env["PATH"], "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
              "GIT_CONFIG_NOSYSTEM": "1", "NBDIME_GIT_READABLE": "1"}
     name = {"GIT_AUTHOR_NAME": "B", "GIT_AUTHOR_EMAIL": "b@example.org", "GIT_COMMITTER_NAME": "B", "GIT_COMMITTER_EMAIL": "b@example.org"}
@@ -651,6 +687,8 @@ def test_a_run_killed_with_the_files_in_place_takes_them_back_or_leaves_no_lock(
 # ------------------------------------------------------------------ diff
 
 @pytest.mark.claims("One command makes ``git diff``")
+@pytest.mark.claims("Now ``git diff`` shows what changed in a notebook cell by cell,",
+                    "``git diff`` - on a terminal, changed cells and outputs; in a pipe or file, a normal patch")
 def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
     repo.write(nb=TWO)
     for pager in ("cat", "sed ''"):
@@ -662,10 +700,14 @@ def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
         assert_is_readable(shown)
         assert "\x1b[" not in shown
         assert '"source": [' in on_terminal(["git", "diff"], env | {"NBDIME_GIT_READABLE": "0"}, repo.path)
+    assert repo.git("diff").stdout == repo.git(*NATIVE).stdout != "", "in a pipe"
+    repo.write(nb=code("import math\nradius = 1", "print(radius)", "1 + 1", outputs={1: FIGURE[:1]}))
+    assert "/cells/1/outputs" in on_terminal(["git", "diff"], repo.env | {"GIT_PAGER": "cat"}, repo.path)
     assert "\x1b[" not in repo.readable("diff").stdout
     assert "\x1b[" in repo.readable("-c", "color.ui=always", "diff").stdout
 
 
+@pytest.mark.claims("The second command says nothing: the patch fits. It is a normal patch, which ``git apply`` takes, also where nobody has nbdime.")
 def test_a_redirected_diff_is_gits_own_patch_and_applies(repo):
     """Every kind of change: modes, new and deleted notebooks, renames, copies, odd names, folders, other files."""
     odd = {"it's ü \"q\"", "-dash", "a,comma", "tab\there", "star*", "per%cent"}
@@ -685,7 +727,8 @@ def test_a_redirected_diff_is_gits_own_patch_and_applies(repo):
         assert repo.git("diff", *arguments).stdout == repo.git(*NATIVE, *arguments).stdout != "", arguments
     assert repo.git("-c", "color.ui=always", "diff", "HEAD").stdout.count("\x1b[") == repo.git(
         "-c", "color.ui=always", "diff", "HEAD", "--no-ext-diff", "--", "other.txt").stdout.count("\x1b[")
-    repo.git("apply", "--cached", "--check", "-R", input=repo.git("diff", "HEAD").stdout)
+    said = repo.git("apply", "--cached", "--check", "-R", input=repo.git("diff", "HEAD").stdout)
+    assert said.stdout == said.stderr == ""
     repo.git("apply", "--cached", "--check", input=repo.git("diff", "HEAD", "-R").stdout)
     patch = repo.path.parent / "p.patch"
     sub = repo.path / "deep"
@@ -716,6 +759,7 @@ def changed(repo):
     return repo
 
 
+@pytest.mark.claims("It has the shape that your options and settings of git ask for, such as ``git diff --no-prefix``.")
 def test_a_patch_has_the_shape_that_git_was_asked_for(changed):
     """Each option and setting gives what git gives without a driver: a notebook's part must fit the parts of other files."""
     for options in SHAPES:
@@ -742,6 +786,7 @@ def old_git():
     return tuple(map(int, re.findall(r"\d+", subprocess.check_output(["git", "version"], text=True))[:2])) < (2, 46)
 
 
+@pytest.mark.claims("``git diff --no-ext-diff --quiet -w`` compares lines, ignores whitespace, and returns 1 if something changed. Without ``--no-ext-diff``, a git older than 2.46 cannot return 1 for a changed notebook, and ends with the error 128.")
 def test_a_changed_notebook_is_never_called_the_same(changed):
     """Git before 2.46 returns 0 after -w and the like whatever a driver says, unless the driver fails."""
     for options in (["--quiet"], ["--exit-code"], ["-w", "--quiet"], ["-b", "--quiet"], ["-I", "x", "--quiet"], ["--ignore-blank-lines", "--quiet"]):
@@ -750,6 +795,8 @@ def test_a_changed_notebook_is_never_called_the_same(changed):
         assert done.returncode == (128 if blind else 1), options
         assert ("nb.ipynb has changed" in done.stderr) == blind and ("--quiet" not in options or done.stdout == ""), options
         assert changed.git("diff", *options, "--no-ext-diff", "--", "nb.ipynb", ok=False).returncode == 1
+    script = ["diff", "--no-ext-diff", "--quiet", "-w", "--"]
+    assert [changed.git(*script, f"{name}.ipynb", ok=False).returncode for name in ("nb", "spaces")] == [1, 0]
     done = changed.git("diff", "-w", "--exit-code", "--", "nb.ipynb", ok=False)
     assert (done.returncode, "status 1: git diff --no-ext-diff" in done.stderr) == ((0, True) if old_git() else (1, False))
     if old_git():
@@ -770,6 +817,7 @@ def test_filters_and_line_ends_are_as_git_has_them(repo):
     assert "secret" not in shown and "/cells/2" not in shown
 
 
+@pytest.mark.claims("nbdime compares outputs too, so they can stay.")
 def test_what_nbdime_is_told_to_ignore_is_not_shown(repo):
     repo.write(nb=ONE.replace('"outputs": []', '"outputs": [{"output_type": "stream", "name": "stdout", "text": ["3\\n"]}]', 1))
     assert "## inserted before /cells/0/outputs/0" in repo.readable("diff").stdout
@@ -778,6 +826,7 @@ def test_what_nbdime_is_told_to_ignore_is_not_shown(repo):
     assert "/cells/0/outputs" not in shown and "nothing to show" in shown
 
 
+@pytest.mark.claims("To read the readable form in a pager or a file, ask for it: ``NBDIME_GIT_READABLE=1 git diff``.")
 def test_the_user_s_external_diff_does_not_get_in_between(repo):
     repo.git("config", "--global", "diff.external", "false")
     repo.write(nb=TWO)
@@ -785,6 +834,7 @@ def test_the_user_s_external_diff_does_not_get_in_between(repo):
     assert repo.git("diff").stdout == repo.git(*NATIVE).stdout
 
 
+@pytest.mark.claims("When the environment is moved or removed one day, git falls back to its own diff")
 @pytest.mark.parametrize("what", ["environment", "script"])
 def test_when_the_environment_has_gone_git_diffs_and_says_what_to_run(bare_bones, movable, tmp_path, what):
     script = shutil.copy(SCRIPT, tmp_path / "nbdime-git")
@@ -826,8 +876,11 @@ def large(seed):
     return json.dumps(notebook | {"nbformat_minor": 4}, indent=1) + "\n"
 
 
+@pytest.mark.claims("A line says so after two seconds; after 20 seconds, or 120 in a merge, git falls back in the same way.")
 def test_a_large_notebook_is_announced_and_bounded(repo):
     """nbdime alone takes half a minute without a word: after two seconds a line says what goes on, and git's own way ends it."""
+    limits = dict(re.findall(r"^(\w+)_SECONDS = (\d+)", SCRIPT.read_text(), re.MULTILINE))
+    assert limits == {"SILENT": "2", "DIFF": "20", "MERGE": "120"}
     repo.branches(large(1), large(2), large(3))
     env = repo.env | {"NBDIME_GIT_READABLE": "1", "NBDIME_GIT_SECONDS": "3"}
     for command in (["diff", "main", "other"], ["merge", "other"]):
@@ -855,6 +908,8 @@ FIGURE = [{"output_type": "stream", "name": "stdout", "text": ["hello\n"]},
           {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBORw0KGgo" * 50, "text/plain": ["<Figure>"]}}]
 
 
+@pytest.mark.claims("``git log -p``, ``git show``, ``git blame`` - on a terminal, notebooks as text: sources, text outputs, one line for an image",
+                    "Cell ids and execution counts, the usual noise, are left out of ``git log -p`` already.")
 def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
     repo.git("config", "--global", "diff.jupyternotebook.cachetextconv", "true")    # a cache could mix up the two
     repo.write(nb=code("radius = 2", outputs={0: FIGURE}))
@@ -863,6 +918,7 @@ def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
     for shown in (on_terminal(["git", "-c", "color.ui=false", "log", "-p", "-1"], env, repo.path), repo.readable("log", "-p", "-1").stdout,
                   on_terminal(["git", "-c", "color.ui=false", "show"], repo.env | {"GIT_PAGER": "cat"}, repo.path)):
         assert "+radius = 2" in shown and "+hello" in shown and "+(image/png, 550 bytes, sha1 " in shown and "cell_type" not in shown, shown
+        assert "execution_count" not in shown and "cell-0" not in shown and shown.count("550 bytes") == 1
     blame = on_terminal(["git", "blame", "nb.ipynb"], env, repo.path)
     assert "radius = 2" in blame and "cell_type" not in blame
     for command in (["log", "-p"], ["show"], ["blame", "-p", "nb.ipynb"]):
@@ -878,6 +934,7 @@ def test_log_and_blame_show_text_to_people_and_json_to_programs(repo):
     assert sources(repo.path / "nb.ipynb") == ["radius = 2"]
 
 
+@pytest.mark.claims("``git add -p`` - the JSON, as before: only that can be staged in parts")
 def test_every_other_command_of_git_works_on_the_notebook_itself(repo):
     two = repo.path / "nb.ipynb"
     repo.write(nb=TWO)
@@ -886,7 +943,8 @@ def test_every_other_command_of_git_works_on_the_notebook_itself(repo):
     repo.git("stash", env=env)
     repo.git("stash", "pop", env=env)
     assert two.read_text() == TWO
-    on_terminal(["git", "add", "-p"], env, repo.path, stdin=b"y\n")
+    shown = on_terminal(["git", "-c", "color.ui=false", "add", "-p"], env, repo.path, stdin=b"y\n")
+    assert '+    "radius = 2"' in re.sub(r"\x1b\[[\d;]*m", "", shown) and "## modified" not in shown, "the JSON"
     assert repo.git("show", ":nb.ipynb").stdout == TWO
     repo.git("commit", "-qm", "two", env=env)
     repo.write(nb=TWO.replace("1 + 1", "1 + 2"))
@@ -915,6 +973,7 @@ BASE = code("a = 1", "b = 1", "c = 1")
 
 
 @pytest.mark.claims("One command makes ``git diff`` and ``git merge`` understand notebooks:")
+@pytest.mark.claims("and ``git merge`` merges cells rather than lines of JSON.")
 @pytest.mark.parametrize("how", [["merge"], ["rebase"], ["cherry-pick"]])
 def test_changes_in_different_cells_merge(repo, how):
     repo.branches(BASE, code("a = 2", "b = 1", "c = 1", "d = 4"), code("a = 1", "b = 1", "c = 3"))
@@ -928,9 +987,21 @@ def assert_has_both(text, *lines):
         assert line in text, f"{line!r} was lost:\n{text}"
 
 
-def test_a_conflict_keeps_both_sides_in_a_notebook_that_opens(repo):
-    repo.branches(BASE, code("a = 'ours'", "b = 1", "c = 2"), code("a = 'theirs'", "b = 3", "c = 1"))
-    done = repo.git("merge", "other", ok=False)
+@pytest.mark.claims("``git merge``, ``git rebase``, ``git cherry-pick``, ``git stash pop`` - a merge by cells; a conflict is marked inside its cell, and the file stays a notebook that opens",
+                    "With nbdime the conflict stays inside its cell, and the file still opens. Open it, look for ``<<<<<<<`` in the cells,")
+@pytest.mark.parametrize("how", ["merge other", "rebase other", "cherry-pick other", "stash pop"])
+def test_a_conflict_keeps_both_sides_in_a_notebook_that_opens(repo, how):
+    ours, theirs = code("a = 'ours'", "b = 1", "c = 2"), code("a = 'theirs'", "b = 3", "c = 1")
+    if how == "stash pop":
+        repo.write(nb=BASE)
+        repo.commit("base")
+        repo.write(nb=theirs)
+        repo.git("stash")
+        repo.write(nb=ours)
+        repo.commit("ours")
+    else:
+        repo.branches(BASE, ours, theirs)
+    done = repo.git(*how.split(), ok=False)
     assert done.returncode == 1 and "CONFLICT" in done.stdout
     cells = sources(repo.path / "nb.ipynb")
     assert_has_both(cells[0], "<<<<<<<", "a = 'ours'", "=======", "a = 'theirs'", ">>>>>>>")
@@ -985,6 +1056,7 @@ def test_what_nbdime_would_lose_is_merged_as_text(repo):
     assert_has_both((repo.path / "nb.ipynb").read_text(), "important = 'ours'", "important = 'theirs'")
 
 
+@pytest.mark.claims("A merge keeps both sides in every case.")
 def test_no_random_merge_loses_a_line(repo, environment, tmp_path):
     """300 pairs of random edits through the driver as git calls it: what either side added is there, and the notebook is valid.
 
@@ -1076,6 +1148,7 @@ print(json.dumps(counts))
 '''
 
 
+@pytest.mark.claims("falls back to its own diff and merge, and says what to run.")
 @pytest.mark.parametrize("what", ["environment", "script"])
 def test_when_the_environment_has_gone_a_merge_keeps_both_sides(bare_bones, movable, tmp_path, what):
     bare_bones.script = shutil.copy(SCRIPT, tmp_path / "nbdime-git")
@@ -1118,6 +1191,7 @@ def shelved(repo, tmp_path):
     return repo
 
 
+@pytest.mark.claims("Notebooks that git stores through a filter, as Git LFS does, are compared and merged all the same.")
 def test_notebooks_behind_a_filter_are_merged_and_compared(shelved):
     done = shelved.git("merge", "other", ok=False)
     assert "1 conflict, marked with <<<<<<< in the cells" in done.stderr and len(done.stderr.splitlines()) == 1
@@ -1136,6 +1210,7 @@ def test_notebooks_behind_a_filter_are_merged_and_compared(shelved):
     assert shelved.git("diff").stdout == shelved.git(*NATIVE).stdout != ""
 
 
+@pytest.mark.claims("Where the filter does not work, a merge leaves them as they are, says so, and you take one side.")
 @pytest.mark.parametrize("missing", ["filter", "content", "attribute", "nbdime", "storage"])
 def test_what_a_filter_made_of_a_notebook_is_never_merged(shelved, movable, tmp_path, missing):
     """Marks of a conflict in a pointer make it point nowhere. Both sides stay in the index, the file stays as it is."""
@@ -1213,6 +1288,8 @@ def test_mergetool_without_a_browser_shows_the_conflict_and_ends(repo):
     assert "successful" not in done.stdout, "git asked whether the merge was successful"
     assert (repo.path / "nb.ipynb").read_bytes() == conflicted
     assert repo.git("status", "--short").stdout == "UU nb.ipynb\n", "files were left behind"
+    both = repo.git("difftool", "--no-prompt", "--tool=nbdime", "main", "other", stdin=subprocess.DEVNULL, timeout=30)
+    assert_has_both(both.stdout, "ours", "theirs", "## modified /cells/0/source")
 
 
 def test_mergetool_settles_what_was_merged_without_nbdime(repo):
@@ -1225,6 +1302,8 @@ def test_mergetool_settles_what_was_merged_without_nbdime(repo):
     assert repo.git("status", "--short").stdout.splitlines() == ["M  nb.ipynb", "?? nb.ipynb.orig"]
 
 
+@pytest.mark.claims("``git mergetool --tool=nbdime``, ``git difftool --tool=nbdime`` - both sides next to each other, in a browser where there is one, otherwise as text",
+                    "``git mergetool --tool=nbdime`` shows both sides next to each other instead.")
 def test_mergetool_opens_a_browser_where_there_is_one(repo, tmp_path):
     repo.branches(BASE, code("a = 'ours'", "b = 1", "c = 1"), code("a = 'theirs'", "b = 1", "c = 1"))
     repo.git("merge", "other", ok=False)
@@ -1244,3 +1323,7 @@ opener.open(urllib.request.Request(close, data=b'{{"exitCode": 1}}', headers=hea
     done = run(*command, env=repo.env | {"BROWSER": str(browser)}, cwd=repo.path, ok=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert b"/mergetool" in (tmp_path / "page").read_bytes() and b"nbdime" in (tmp_path / "page").read_bytes(), done.stderr
+    browser.write_text(browser.read_text().replace("/mergetool", "/difftool"))
+    command = ["timeout", "50", "git", "difftool", "--no-prompt", "--tool=nbdime", "main", "other"]
+    run(*command, env=repo.env | {"BROWSER": str(browser)}, cwd=repo.path, ok=False, stdin=subprocess.DEVNULL)
+    assert b"/difftool" in (tmp_path / "page").read_bytes()

@@ -18,6 +18,7 @@ from guide import pages
 TEST = "def test_it_holds():\n    assert {}\n"
 
 
+@pytest.mark.claims("A sentence that a test proves is marked with the role ``:tested:`` and the test's name,")
 def test_every_mark_names_a_test_that_is_there():
     marks = list(proof_recorder.claims())
     assert len(marks) > 10

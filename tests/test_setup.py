@@ -30,6 +30,7 @@ def environment(folder, made):
         (folder / ".venv/.made").write_text(str(made))
 
 
+@pytest.mark.claims("You need git, make and Python 3.11 or newer.")
 def test_a_python_that_is_too_old_or_missing_is_named_with_the_remedy(folder):
     for python in ("/bin/false", "python2-is-gone"):
         failed = make(folder, "html", f"PYTHON={python}")

@@ -62,6 +62,7 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
     assert not broken, "\n".join(sorted(set(broken)))
 
 
+@pytest.mark.claims("Then ``make anchors``: from then on no test lets the address of a section die.")
 def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
     assert len(published) > 150
@@ -153,6 +154,7 @@ def test_every_page_is_reached_from_the_menu(site, pages):
     assert {site / name for name in pages} - reached <= {site / name for name in redirected | {"404.html", "search.html"}}
 
 
+@pytest.mark.claims("Each has an alternative text.")
 def test_every_image_has_an_alternative_text(pages):
     bare = [f"{name}: {image.get('src', '')[:60]}" for name, page in pages.items() for image in page.images
             if len(image.get("alt", "")) < 10 or re.fullmatch(r"\S*[0-9a-f]{20,}\S*", image["alt"])]
@@ -183,6 +185,7 @@ def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site,
             assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), f"{name} shows no date"
 
 
+@pytest.mark.claims("Press *Edit* at the top of its page, correct it, and propose the change.")
 def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
     """Of a notebook the half that is text; a page without a source, like the search, has no such link."""
     begin = f"{FACTS['site']['repository']}/edit/{FACTS['site']['branch']}/"

@@ -200,6 +200,7 @@ def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
     assert triton.run(server.said["node"], f"{mine} -name 'sjupyter-*' -printf '%m\\n'").stdout.strip()[-3:] == "700"
 
 
+@pytest.mark.claims("In a folder where others may write, ``sjupyter`` writes through no link of theirs.")
 def test_links_that_others_have_planted_are_not_written_through(triton, user):
     """In a folder where they may write: neither the page that opens the server nor what announces its end."""
     other = triton.account()
@@ -212,6 +213,7 @@ def test_links_that_others_have_planted_are_not_written_through(triton, user):
     assert triton.run("login", "stat --format='%F %a' shared/open.html; cat precious", user).stdout == "regular file 600\nmine\n"
 
 
+@pytest.mark.claims("On a node whose own name is a loopback address the server is reached all the same, or refused with the reason.")
 def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
     """As Debian's installer makes it. The server is reached at the node's address in the cluster; if that cannot be found out, it is refused."""
     node = triton.nodes[0]
@@ -396,6 +398,7 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     pytest.fail("the job did not end")
 
 
+@pytest.mark.claims("``interactive`` is where ``sjupyter`` asks, ``batch`` is the default.")
 @pytest.mark.claims("starts Jupyter in the Slurm queue, with resources of your own choosing, and prints the address to open.",
                     "What runs, where, how long still, and how much of its memory it takes:",
                     "Done for today:",
@@ -405,12 +408,15 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
                     "One command, ``sjupyter``, starts Jupyter in the Slurm queue with what you ask for.",
                     ":ref:`In the queue <sjupyter-start>` with ``sjupyter``,",
                     "Stop the server when you stop working: ``sjupyter --stop``,")
+@pytest.mark.claims("``sjupyter`` is a job of yours and writes its own.")
 def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, user):
     with Started(triton, user, "-t 5 --mem=700M") as first:
         second = submitted(triton, user, "-t 5 --hold")
         triton.run("login", f"for i in $(seq {PATIENCE * 5}); do grep -qs memory_mb .local/share/sjupyter/*/said.json && break; sleep 0.1; done", user)
         rows = {row["job"]: row for row in map(json.loads, triton.run("login", "sjupyter --list --json", user).stdout.splitlines())}
         assert set(rows) == {first.job, second} and rows[second]["state"] == "PENDING"
+        assert triton.run("login", f"squeue --noheader --jobs={second} --format=%P", user).stdout.strip() == FACTS["partitions"]["interactive"]
+        assert re.findall(r"^(\S+)\*$", triton.run("login", "sinfo --noheader --format=%P").stdout, re.MULTILINE) == [FACTS["partitions"]["batch"]]
         assert rows[first.job]["state"] == "ready" and rows[first.job]["asked"] == "700M" and 20 < rows[first.job]["memory_mb"] < 700
         assert rows[first.job]["address"] in first.url and re.fullmatch(r"[0-4]:\d\d", rows[first.job]["left"])
         table = triton.run("login", "sjupyter --list", user).stdout
@@ -540,6 +546,7 @@ def test_shutting_it_down_from_the_browser_is_a_good_end(triton, user):
         assert "ends-soon" not in triton.run("login", "ls", user).stdout, "what announced its end goes with it"
 
 
+@pytest.mark.claims("they keep what each job has its own of, such as ``SLURM_JOB_ID`` and ``SLURM_CPUS_ON_NODE``.")
 def test_a_job_is_submitted_from_a_server(triton, server):
     """With the environment that its kernels and terminals have; and srun takes the job of the server."""
     node = server.said["node"]
@@ -1020,6 +1027,7 @@ def around(triton, user, command, script):
 SILENT = "echo 'error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
 
 
+@pytest.mark.claims("No job of ``sjupyter`` is left behind or ended by mistake, whatever ``sbatch`` says of it, or if it says nothing.")
 @pytest.mark.parametrize("says", ["sleep 100", "echo Welcome", "exit 1", "echo 'Submitted batch job'; exit 0"])
 def test_a_job_is_found_whatever_sbatch_says_of_it(triton, user, says):
     """Also if it says nothing until it is given up."""
@@ -1133,6 +1141,7 @@ def test_a_users_files_hide_no_module_from_jupyter(triton, user):
     assert json.loads(triton.run("login", local, user, check=False, timeout=90).stdout)["state"] == "ready"
 
 
+@pytest.mark.claims("Compute nodes let nobody in by ssh.")
 @pytest.mark.claims("since the compute nodes let nobody in by ssh.")
 def test_compute_nodes_let_nobody_in_by_ssh(triton, server):
     """That is why a server in a job has no socket: a socket is reached on its own node only."""

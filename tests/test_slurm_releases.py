@@ -140,6 +140,7 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.claims("nor in any other state that is no end, of any Slurm from 22.05 to 26.05.")
 @pytest.mark.parametrize("state", [*printed("state", "alive"), *printed("state", "ended"), "?"])
 def test_each_state_is_decided_and_only_an_end_is_one(hub, state):
     """A job of any state is found, and is over in the nine that Slurm counts as ends."""

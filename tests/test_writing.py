@@ -36,6 +36,8 @@ def clone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.claims("Change a file, save it, and the browser shows it",
+                    "Save it beside its relatives, in ``triton/apps``, ``triton/tut`` or ``scicomp``, and add it to a menu: a ``toctree``, in ``index.rst`` for example.")
 def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
