@@ -213,6 +213,22 @@ def test_links_that_others_have_planted_are_not_written_through(triton, user):
     assert triton.run("login", "stat --format='%F %a' shared/open.html; cat precious", user).stdout == "regular file 600\nmine\n"
 
 
+@pytest.mark.claims("A folder begins with ``/``, ``./``, ``../`` or ``~``; all else is a module.",
+                    "It takes no folder of theirs for the environment that you mean.")
+def test_a_folder_of_others_is_no_environment_unless_it_is_written_as_a_path(triton, user):
+    """Where they write, they may make one that is called like the module that everybody has, or like the one that is asked for."""
+    central, demo = FACTS["modules"]["jupyter"], FACTS["modules"]["demo"]
+    triton.run("login", f"for name in {central} {demo} own; do mkdir -p shared/$name/bin; echo 'touch ~/ran' > shared/$name/bin/activate; done", user)
+    for option, loaded in (("", f"module load {central}"), (f"--env {central}", f"module load {central}"), (f"--env={central},{demo}", f"module load {central} {demo}"),
+                           (f"--env {demo}", f"module load {demo}"), ("--env ./own", f". /home/{user}/shared/own/bin/activate"),
+                           ("--env=~/shared/own/", f". /home/{user}/shared/own/bin/activate"), ("--env=../shared/own", f". /home/{user}/shared/own/bin/activate")):
+        lines = triton.run("login", f"cd shared; sjupyter --dry-run {option}", user).stdout.splitlines()
+        assert [line.partition(" || ")[0] for line in lines if "activate" in line or line.startswith("module")] == [loaded], option
+    with Started(triton, user, "-t 5 --mem=400M", "cd shared;") as started:
+        assert answers(triton, started.url) in ("200", "302")
+    assert triton.run("login", "ls ran", user, check=False).stdout == ""
+
+
 @pytest.mark.claims("On a node whose own name is a loopback address the server is reached all the same, or refused with the reason.")
 def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
     """As Debian's installer makes it. The server is reached at the node's address in the cluster; if that cannot be found out, it is refused."""
@@ -283,7 +299,7 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
 def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_commands(triton, user):
     triton.run("login", f"mkdir \"a '%j' \\$(touch pwned)\"; ln -s {CENTRAL} 'a;touch pwned'", user)
     before = "export XDG_DATA_HOME=\"$HOME/a '%j' \\$(touch pwned)\" BASH_ENV='/nowhere; touch pwned';"
-    with Started(triton, user, "-t 5 --env 'a;touch pwned'", before) as started:
+    with Started(triton, user, "-t 5 --env './a;touch pwned'", before) as started:
         assert answers(triton, started.url) in ("200", "302")
         assert "BASH_ENV=/nowhere; touch pwned" in environ(triton, started)
     module = "x\ntouch pwned\n$(touch pwned)'`touch pwned`"
@@ -603,6 +619,9 @@ WRONG = {
     "more than a node has": ("sjupyter --mem=9000G", 1, "Slurm says: sbatch: error:"),
     "no such module": ("sjupyter --env nothing/1.0", 1, "The module nothing/1.0 cannot be loaded"),
     "an environment without jupyter": (f"sjupyter --env {FACTS['modules']['demo']}", 1, "There is no jupyter in this environment"),
+    "a folder that is called like a module": ("mkdir -p mine/bin; echo exit > mine/bin/activate; sjupyter --env mine", 1,
+                                              "The module mine cannot be loaded: the folder of that name is ./mine; sjupyter --logs"),
+    "a folder that is no environment": ("mkdir -p empty; sjupyter --env ./empty", 2, "/empty is no virtual environment: there is no bin/activate in it"),
     "no ipyparallel": ("mkdir -p none; echo 'raise ImportError' > none/ipyparallel.py; PYTHONPATH=$HOME/none sjupyter --cluster 2", 1, "There is no ipyparallel in this environment"),
     "waiting too long": ("sjupyter --begin=now+1hour --wait 2", 3, "was still in the queue (BeginTime) after 2 seconds, and is cancelled"),
     "a Jupyter that does not start": ("sjupyter -- --ServerApp.root_dir=/nowhere", 1, "before it answered, and printed last: "),
@@ -762,7 +781,7 @@ def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
                             for name in jupyter jupyter-lab; do sed "1s|.*|#!$HOME/mine/bin/python|" {CENTRAL}/bin/$name > mine/bin/$name && chmod +x mine/bin/$name; done""", user)
     modules = f"{FACTS['modules']['jupyter']},{FACTS['modules']['demo']}"
     triton.run("login", "mkdir elsewhere", user)
-    with Started(triton, user, "-t 5 --env mine --dir elsewhere") as virtual, Started(triton, user, f"-t 5 --notebook --env {modules}") as several:
+    with Started(triton, user, "-t 5 --env ./mine --dir elsewhere") as virtual, Started(triton, user, f"-t 5 --notebook --env {modules}") as several:
         assert f"/home/{user}/mine/bin/python" in triton.run(virtual.said["node"], f"ps -u {user} -o args", check=False).stdout
         assert answers(triton, virtual.url) in ("200", "302")
         assert "/tree?" in several.url and answers(triton, several.url) in ("200", "302")
