@@ -630,7 +630,7 @@ def test_module_load_in_a_cell_ends_with_its_line(server):
 
 
 @pytest.mark.claims("The R kernel is started without a shell, so your ``.bashrc`` is not read.",
-                    "Settings belong into ``~/.Rprofile``,")
+                    "Settings belong into ``~/.Rprofile``, or into the ``env`` block of a kernel of your own.")
 def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server, claim):
     [(not_read, read, *_)] = map(literals, claim)
     assert not_read == ".bashrc"
@@ -640,6 +640,9 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
     try:
         kernel = server.kernel("ir")
         assert kernel.prints("cat(Sys.getenv('FROM_RPROFILE'), file.exists('~/bashrc-was-read'), Sys.getenv('FROM_BASHRC', 'unset'))") == "1 FALSE unset"
+        everyones = json.loads(triton.run("login", f"cat {PATHS['r_kernel']}", user).stdout)
+        make_kernel(triton, user, "my-r", {"FROM_ENV": "1"}, argv=everyones["argv"], language="R")
+        assert server.kernel("my-r").prints("cat(Sys.getenv('FROM_ENV'))") == "1"
     finally:
         triton.run("login", f"mv bashrc-kept .bashrc; rm -f {read} bashrc-was-read", user)
 
@@ -887,21 +890,24 @@ def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
     job = triton.run("login", f"rm -f {out}; sbatch --parsable shown.sh", user).stdout.strip()
     asks_for_little(triton, user, name, job)
     ended(triton, user, job)
-    assert triton.run("login", f"cat {out}", user).stdout == printed
+    found = triton.run("login", f"cat {out}", user, check=False).stdout
+    assert found == printed, f"{name}:{len(pages.read(name).splitlines())}: it prints {found!r}"
 
 
 def asks_for_little(triton, user, name, job):
-    """Assert that the job of a shown script has asked for what the script says; that partition is the usual one, so a script without would get it too."""
-    told = triton.run("login", f"scontrol show job {job}", user).stdout
-    assert f"Partition={PARTITIONS['batch']}" in told and "TimeLimit=00:05:00" in told and "MinMemoryNode=100M" in told, f"{name}: {told}"
-    assert f"\n#SBATCH --partition={PARTITIONS['batch']}\n" in pages.read(name), name
+    """Assert that the job of a shown script has what the script asks for, and that it asks: the partition is the one that all get without, too."""
+    told, lines = triton.run("login", f"scontrol show job {job}", user).stdout, pages.read(name).splitlines()
+    for option, has in (("partition", f"Partition={PARTITIONS['batch']}"), ("time", "TimeLimit=00:05:00"), ("mem", "MinMemoryNode=100M")):
+        asked = [number for number, line in enumerate(lines, 1) if line.startswith(f"#SBATCH --{option}=")]
+        assert asked and has in told, f"{name}:{(asked or [1])[0]}: the job has not {has}: {told}"
 
 
 def test_the_shown_script_has_its_own_module_alone_whatever_was_loaded(triton, user):
     triton.write("login", "~/modules.sh", pages.read("triton/tut/analysis.sh") + "\necho $LOADEDMODULES\n", user)
     job = triton.run("login", f"module load {MODULES['demo']}; sbatch --parsable modules.sh", user).stdout.strip()
     ended(triton, user, job)
-    assert triton.run("login", "cat analysis.out", user).stdout == f"499500\n{MODULES['python']}\n"
+    found = triton.run("login", "cat analysis.out", user).stdout
+    assert found == f"499500\n{MODULES['python']}\n", f"triton/tut/analysis.sh:8: it prints {found!r}"
 
 
 @pytest.mark.claims("``bash analysis.sh`` runs it here and now, on the login node, as a quick test for mistakes.")
