@@ -107,7 +107,8 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     empty = triton.account()
     triton.run("hub", f"cp -p /etc/shadow /root/; echo 'root:right\nslurm:right' | chpasswd; passwd --quiet --delete {empty}")
     try:
-        answers = logins("c2", ("root", "right"), ("slurm", "right"), ("ROOT", "right"), (empty, ""), ("x" * 1000, "wrong"), (empty, "x" * 100_000))
+        answers = logins("c2", ("root", "right"), ("slurm", "right"), ("ROOT", "right"), (empty, ""), ("x" * 1000, "wrong"), (empty, "x" * 100_000),
+                         (empty, "any"), (f"token of {empty}", "any"), (f"token of {empty}", "\0"))
         asked = triton.run("hub", "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups /opt/jupyterhub/bin/python -c "
                            f"'import pamela; pamela.authenticate(\"root\", \"right\", service=\"jupyterhub\"); pamela.authenticate(\"{empty}\", \"\", service=\"jupyterhub\")'",
                            check=False)
@@ -116,6 +117,17 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     assert asked.returncode == 0, "that PAM does let them in"
     assert {status for status, *_ in answers} == {403}
     assert max(seconds for _, seconds, *_ in answers[:2]) < 2, "PAM, which was not asked, holds each for so long"
+
+
+def test_what_can_be_no_name_and_no_password_is_refused_and_pam_is_not_asked(triton, logins):
+    """A library of C ends a text at its first zero, and a directory may skip a space: one account would have names without end."""
+    user = triton.account()
+    right = triton.password(user)
+    names = [f"{user}\0x", "root\0x", f"{user} ", f"{user}\xad", f"{user}\n", "\uff53" + user[1:]]
+    forms = [(name, password) for name in names for password in (right, "wrong")] + [(user, f"{right}\0x"), (user, "\0wrong")]
+    answers = logins("c2", *((f"token of {name}", password) for name, password in forms))
+    assert {status for status, *_ in answers} == {403}
+    assert max(seconds for _, seconds, *_ in answers) < 2, "PAM holds each that is wrong for so long"
 
 
 def test_a_form_without_its_fields_gets_one_sentence(triton, logins):

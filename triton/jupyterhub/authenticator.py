@@ -6,10 +6,12 @@ What it does that PAMAuthenticator does not:
   name again; the same name from another address does not, so nobody locks out somebody else;
 * after many wrong passwords for whatever names, an address waits too; people who have logged in from
   there do not;
-* root, system accounts and empty passwords are refused, and PAM is not asked;
+* root, system accounts, empty passwords and what no name or password can be are refused, and PAM is not asked;
+* an account without a password is refused, though the system's rules may let it in (nullok);
 * a wrong password holds its thread for the seconds that PAM delays it, so there are many threads.
 """
 import asyncio
+import contextlib
 import ipaddress
 import math
 import pwd
@@ -17,7 +19,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 
+import pamela
 from tornado import web
+from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple
 
 from addresses import Authenticator
@@ -26,6 +30,7 @@ WRONG_SECONDS = 300     # for which a wrong password counts
 NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
 LONGEST_NAME = 64       # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
+NO_EMPTY_PASSWORD = 1   # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
 
 
 class Attempts:
@@ -71,6 +76,12 @@ def network(address: str) -> str:
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
+def can_be(name: str, words: list[str]) -> bool:
+    """Whether a name and a password can be an account's: else they are other spellings, which PAM or a directory takes for the same."""
+    return (0 < len(name) <= LONGEST_NAME and name.isascii() and name.isprintable() and " " not in name
+            and all(0 < len(word) <= LONGEST_PASSWORD and "\0" not in word for word in words))
+
+
 class CountingAuthenticator(Authenticator):
     """The login at the hub's own name, which counts wrong passwords before it asks PAM."""
 
@@ -94,27 +105,26 @@ class CountingAuthenticator(Authenticator):
 
         An attempt counts from its begin, so many at once are no way around.
         """
-        name, password = (data or {}).get("username"), (data or {}).get("password")
-        if not isinstance(name, str) or not isinstance(password, str):
+        data = data if isinstance(data, dict) else {}
+        name, *words = [data.get(field) for field in ("username", "password", *(["otp"] if self.request_otp else []))]
+        if not all(isinstance(word, str) for word in (name, *words)):
             raise web.HTTPError(400, "A user name and a password are needed.")
+        if not can_be(name, words):
+            return None
         address = network(handler.request.remote_ip) if handler else ""
-        person = (address, self.normalize_username(name[: LONGEST_NAME + 1]))
+        person = (address, self.normalize_username(name))
         is_known = person in self.known
         self._refuse_to_wait(self.by_name.wait(person), person)
         if not is_known:
             self._refuse_to_wait(self.by_address.wait(address), address)
             self.by_address.add(address)
         self.by_name.add(person)
-        authenticated = None
-        if 0 < len(name) <= LONGEST_NAME and 0 < len(password) <= LONGEST_PASSWORD:
-            loop = asyncio.get_running_loop()
-            if await loop.run_in_executor(self.executor, self._is_person, name):
-                authenticated = await super().authenticate(handler, data)
-        if authenticated:
+        if await self._lets_in(handler, name, words):
             self._welcome(person, is_known)
-        elif self.by_name.wait(person) or self.by_address.wait(address):
+            return name
+        if self.by_name.wait(person) or self.by_address.wait(address):
             self.log.warning("Too many wrong passwords from %s, the last for %r", address, person[1])
-        return authenticated
+        return None
 
     def _refuse_to_wait(self, seconds: int, who: Hashable) -> None:
         if seconds:
@@ -123,13 +133,27 @@ class CountingAuthenticator(Authenticator):
             error.headers = {"Retry-After": str(seconds)}
             raise error
 
-    def _is_person(self, name: str) -> bool:
-        """Whether `name` is no account of the system; one that is unknown may be a person's."""
+    @run_on_executor
+    def _lets_in(self, handler, name: str, words: list[str]) -> bool:
+        """Whether `name` is a person's, and PAM takes the password. PAMAuthenticator itself passes PAM no flag."""
+        if not self._is_person(name):
+            return False
+        conversation = pamela.new_simple_password_conv(words, self.encoding)    # to be kept for as long as PAM asks
         try:
-            number = pwd.getpwnam(name).pw_uid
-        except (KeyError, ValueError):
-            return True
-        return not any(first <= number <= last for first, last in self.system_uids)
+            handle = pamela.pam_start(self.service, name, conversation, self.encoding)
+            pamela.pam_end(handle, pamela.PAM_AUTHENTICATE(handle, NO_EMPTY_PASSWORD) or pamela.PAM_ACCT_MGMT(handle, 0))
+        except pamela.PAMError as error:
+            self.log.warning("PAM refuses %s (%s): %s", name, handler.request.remote_ip if handler else "no address", error)
+            return False
+        return True
+
+    def _is_person(self, name: str) -> bool:
+        """Whether `name` is no account of the system, in small letters neither; one that is unknown may be a person's."""
+        numbers = set()
+        for spelling in (name, self.normalize_username(name)):
+            with contextlib.suppress(KeyError):
+                numbers.add(pwd.getpwnam(spelling).pw_uid)
+        return not any(first <= number <= last for number in numbers for first, last in self.system_uids)
 
     def _welcome(self, person: tuple[str, str], is_known: bool) -> None:
         """Note that `person`, an address and a name, has logged in."""
