@@ -8,16 +8,18 @@ What it does that PAMAuthenticator does not:
   there do not;
 * root, system accounts, empty passwords and what no name or password can be are refused, and PAM is not asked;
 * an account without a password is refused, though the system's rules may let it in (nullok);
-* a wrong password holds its thread for the seconds that PAM delays it, so there are many threads.
+* a wrong password holds its thread for the seconds that PAM delays it, so there are many threads;
+* who may not log in any more cannot use a login or a token of before: PAM is asked again, now and then.
 """
-import asyncio
 import contextlib
+import functools
 import ipaddress
 import math
 import pwd
 import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
+from contextvars import ContextVar
 
 import pamela
 from tornado import web
@@ -25,12 +27,17 @@ from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple
 
 from addresses import Authenticator
+from profile_spawner import Looks
 
 WRONG_SECONDS = 300     # for which a wrong password counts
 NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
 LONGEST_NAME = 64       # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
 NO_EMPTY_PASSWORD = 1   # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
+CLOSED = {6, 7, 10, 13}     # what PAM says of an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN, ACCT_EXPIRED
+OF_SERVERS = ("users:activity", "access:servers")   # all that the token of a server is for
+
+by_a_server: ContextVar[bool] = ContextVar("by_a_server", default=False)    # whether a server makes the request that is answered
 
 
 class Attempts:
@@ -88,6 +95,7 @@ class CountingAuthenticator(Authenticator):
     wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(config=True)
     wrong_per_address = Integer(60, help="Wrong passwords from one address.").tag(config=True)
     wrong_seconds = Integer(WRONG_SECONDS, help="For how many seconds a wrong password counts.").tag(config=True)
+    account_seconds = Integer(5, help="In which PAM has to say that an account is closed; without an answer all is as before.").tag(config=True)
     system_uids = List(
         Tuple(Integer(), Integer()),
         [(0, 999), (60_000, 65_535)],
@@ -99,6 +107,7 @@ class CountingAuthenticator(Authenticator):
         self.by_name = Attempts(self.wrong_per_name, self.wrong_seconds)
         self.by_address = Attempts(self.wrong_per_address, self.wrong_seconds)
         self.known: OrderedDict[Hashable, None] = OrderedDict()
+        self.accounts = Looks()
 
     async def authenticate(self, handler, data) -> str | None:
         """The name of who has the right password, or None; 429 for who has to wait.
@@ -164,3 +173,26 @@ class CountingAuthenticator(Authenticator):
         self.known.move_to_end(person)
         if len(self.known) > NAMES:
             self.known.popitem(last=False)
+
+    # Who has logged in: JupyterHub asks again after auth_refresh_age, and before a start.
+
+    async def refresh_user(self, user, handler=None) -> bool:
+        """Whether the account may still log in. An answer that PAM does not give, or a password that has become too old, changes nothing."""
+        token = handler and handler.get_token()
+        by_a_server.set(bool(token) and any(scope.startswith("users:activity") for scope in token.scopes)
+                        and all(scope.startswith(OF_SERVERS) for scope in token.scopes))
+        ask = functools.partial(pamela.check_account, user.name, service=self.service, encoding=self.encoding)
+        try:
+            await self.accounts.look(user.name, self.account_seconds, ask)
+        except TimeoutError:
+            self.log.warning("PAM does not say whether the account %s is open", user.name)
+        except pamela.PAMError as error:
+            if error.errno in CLOSED:
+                return False
+            self.log.warning("PAM does not say whether the account %s is open: %s", user.name, error)
+        return True
+
+    @property
+    def auth_refresh_strict(self) -> bool:
+        """Whether a no of refresh_user ends the request: of a person, however made; servers run on, and tell that they do."""
+        return not by_a_server.get()

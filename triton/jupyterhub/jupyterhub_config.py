@@ -56,6 +56,11 @@ c.PAMAuthenticator.service = "jupyterhub"
 c.PAMAuthenticator.open_sessions = False
 c.Authenticator.allow_all = True
 
+# Who may not log in any more can use neither a login nor a token of before: PAM is asked again after so many seconds, and before each start.
+c.Authenticator.auth_refresh_age = 300
+c.Authenticator.refresh_pre_spawn = True
+c.JupyterHub.token_expires_in_max_seconds = 90 * 86400      # a token that nobody remembers ends too
+
 # Each user's server has a name of its own, below the hub's, so that no page of a user can act for another. Cookies with the prefix __Host- are
 # for one name only, and for all its paths: right with such names, and wrong without them. See README.md.
 if own_names(hosts):
