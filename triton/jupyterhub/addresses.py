@@ -7,12 +7,13 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.auth import PAMAuthenticator
-from jupyterhub.handlers.login import LoginHandler
+from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import url_path_join
 from tornado.httputil import HTTPServerRequest
-from tornado.web import OutputTransform
+from tornado.web import HTTPError, OutputTransform
 
 
 def own_names(hosts: Mapping[str, str]) -> bool:
@@ -52,7 +53,8 @@ class HubLogin(LoginHandler):
     """The page of the login, at the hub's own name.
 
     The proxy sends to the hub what has no other route, so this page would also be shown at the
-    name of a user's server, and that server would then have the password and the cookie.
+    name of a user's server, and that server would then have the password and the cookie. A page there
+    may not send its form either: the reader would be somebody else, and write into that one's files.
     """
 
     async def prepare(self) -> None:
@@ -61,11 +63,46 @@ class HubLogin(LoginHandler):
             self.redirect(url_path_join(own, self.request.path))
             return
         await super().prepare()
+        if self.request.method == "POST" and not self._is_sent_by_own_page():
+            raise HTTPError(403, "Another page has sent this form. Log in with this one.")
+
+    def _is_sent_by_own_page(self) -> bool:
+        """What a browser says of it; a program that is none says nothing."""
+        if site := self.request.headers.get("Sec-Fetch-Site"):
+            return site in ("same-origin", "none")
+        public = self.settings["public_url"]
+        return self.request.headers.get("Origin") in (None, f"{public.scheme}://{public.netloc}")
+
+    # The browser remembers who has logged in, for a count of wrong passwords of its own. The cookie goes where that of the login goes.
+
+    @property
+    def _known_cookie(self) -> str:
+        return ("__Host-" if self.hub.cookie_name.startswith("__Host-") else "") + "jupyterhub-known"
+
+    def remember(self, name: str, days: float) -> None:
+        self._set_cookie(self._known_cookie, name, path=self.hub.base_url, expires_days=days)
+
+    def remembers(self, name: str, days: float) -> str:
+        """The cookie, if this browser has one that says that `name` has logged in within so many days; an empty text if not."""
+        said = self.get_secure_cookie(self._known_cookie, max_age_days=days)
+        return self.get_cookie(self._known_cookie) if said == name.encode() else ""
+
+
+class HubLogout(LogoutHandler):
+    """Logs out at a click on a page of the hub, or of the user's own server; who follows a link of another page is asked."""
+
+    async def get(self) -> None:
+        site, user = self.request.headers.get("Sec-Fetch-Site", "none"), self.current_user
+        sender = urlsplit(self.request.headers.get("Referer", ""))
+        if user and site not in ("same-origin", "none") and f"{sender.scheme}://{sender.netloc}" != user.host:
+            self.redirect(url_path_join(self.hub.base_url, "home"))     # with a button that logs out
+            return
+        await super().get()
 
 
 class Authenticator(PAMAuthenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        return [("/login", HubLogin)]
+        return [("/login", HubLogin), ("/logout", HubLogout)]
 
 
 class TrueAddress(OutputTransform):

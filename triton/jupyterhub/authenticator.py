@@ -5,7 +5,8 @@ What it does that PAMAuthenticator does not:
 * after some wrong passwords for a name from one address, that address waits before it may try this
   name again; the same name from another address does not, so nobody locks out somebody else;
 * after many wrong passwords for whatever names, an address waits too; people who have logged in from
-  there do not;
+  there do not; an address that many people share, that of the login node, waits for less long;
+* a browser in which this name has logged in before has a count of its own: nobody else fills it;
 * root, system accounts, empty passwords and what no name or password can be are refused, and PAM is not asked;
 * an account without a password is refused, though the system's rules may let it in (nullok);
 * a wrong password holds its thread for the seconds that PAM delays it, so there are many threads;
@@ -16,6 +17,7 @@ import functools
 import ipaddress
 import math
 import pwd
+import socket
 import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
@@ -24,13 +26,14 @@ from contextvars import ContextVar
 import pamela
 from tornado import web
 from tornado.concurrent import run_on_executor
-from traitlets import Integer, List, Tuple
+from traitlets import Integer, List, Tuple, Unicode
 
-from addresses import Authenticator
+from addresses import Authenticator, HubLogin
 from profile_spawner import Looks
 
 WRONG_SECONDS = 300     # for which a wrong password counts
 NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
+KNOWN_DAYS = 90         # for which a browser is known to have logged in
 LONGEST_NAME = 64       # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
 NO_EMPTY_PASSWORD = 1   # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
@@ -89,12 +92,22 @@ def can_be(name: str, words: list[str]) -> bool:
             and all(0 < len(word) <= LONGEST_PASSWORD and "\0" not in word for word in words))
 
 
+def addresses_of(name: str) -> set[str]:
+    """All that `name`, or an address, stands for; none if nobody knows it."""
+    try:
+        return {network(str(found[4][0])) for found in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+
+
 class CountingAuthenticator(Authenticator):
     """The login at the hub's own name, which counts wrong passwords before it asks PAM."""
 
     wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(config=True)
     wrong_per_address = Integer(60, help="Wrong passwords from one address.").tag(config=True)
     wrong_seconds = Integer(WRONG_SECONDS, help="For how many seconds a wrong password counts.").tag(config=True)
+    shared = List(Unicode(), help="Names or addresses of hosts through which many people come.").tag(config=True)
+    shared_seconds = Integer(30, help="For how many seconds a wrong password counts for the address of such a host.").tag(config=True)
     account_seconds = Integer(5, help="In which PAM has to say that an account is closed; without an answer all is as before.").tag(config=True)
     system_uids = List(
         Tuple(Integer(), Integer()),
@@ -106,6 +119,8 @@ class CountingAuthenticator(Authenticator):
         super().__init__(**settings)
         self.by_name = Attempts(self.wrong_per_name, self.wrong_seconds)
         self.by_address = Attempts(self.wrong_per_address, self.wrong_seconds)
+        self.by_shared = Attempts(self.wrong_per_address, self.shared_seconds)
+        self.shared_addresses = set().union(*map(addresses_of, self.shared))
         self.known: OrderedDict[Hashable, None] = OrderedDict()
         self.accounts = Looks()
 
@@ -120,19 +135,24 @@ class CountingAuthenticator(Authenticator):
             raise web.HTTPError(400, "A user name and a password are needed.")
         if not can_be(name, words):
             return None
-        address = network(handler.request.remote_ip) if handler else ""
-        person = (address, self.normalize_username(name))
-        is_known = person in self.known
+        address, normal = network(handler.request.remote_ip) if handler else "", self.normalize_username(name)
+        browser = self._known_browser(handler, normal)
+        person = (browser or address, normal)
+        of_all = self.by_shared if address in self.shared_addresses else self.by_address
+        is_known = bool(browser) or (address, normal) in self.known
         self._refuse_to_wait(self.by_name.wait(person), person)
         if not is_known:
-            self._refuse_to_wait(self.by_address.wait(address), address)
-            self.by_address.add(address)
+            self._refuse_to_wait(of_all.wait(address), address)
+            of_all.add(address)
         self.by_name.add(person)
         if await self._lets_in(handler, name, words):
-            self._welcome(person, is_known)
+            if not is_known:
+                of_all.take_back(address)
+            self.by_name.forget(person)
+            self._welcome(handler, address, normal)
             return name
-        if self.by_name.wait(person) or self.by_address.wait(address):
-            self.log.warning("Too many wrong passwords from %s, the last for %r", address, person[1])
+        if self.by_name.wait(person) or of_all.wait(address):
+            self.log.warning("Too many wrong passwords from %s, the last for %r", address, normal)
         return None
 
     def _refuse_to_wait(self, seconds: int, who: Hashable) -> None:
@@ -157,22 +177,25 @@ class CountingAuthenticator(Authenticator):
         return True
 
     def _is_person(self, name: str) -> bool:
-        """Whether `name` is no account of the system, in small letters neither; one that is unknown may be a person's."""
+        """Whether `name` is one account, in small letters too, and none of the system; one that is unknown may be a person's."""
         numbers = set()
         for spelling in (name, self.normalize_username(name)):
             with contextlib.suppress(KeyError):
                 numbers.add(pwd.getpwnam(spelling).pw_uid)
-        return not any(first <= number <= last for number in numbers for first, last in self.system_uids)
+        return len(numbers) < 2 and not any(first <= number <= last for number in numbers for first, last in self.system_uids)
 
-    def _welcome(self, person: tuple[str, str], is_known: bool) -> None:
-        """Note that `person`, an address and a name, has logged in."""
-        self.by_name.forget(person)
-        if not is_known:
-            self.by_address.take_back(person[0])
+    def _welcome(self, handler, *person: str) -> None:
+        """Note, here and in the browser, that `person`, an address and a name, has logged in."""
         self.known[person] = None
         self.known.move_to_end(person)
         if len(self.known) > NAMES:
             self.known.popitem(last=False)
+        if isinstance(handler, HubLogin):
+            handler.remember(person[1], KNOWN_DAYS)
+
+    def _known_browser(self, handler, name: str) -> str:
+        """What tells the browser from all others, if `name` has logged in there before. A page of somebody else cannot send the form of the login."""
+        return handler.remembers(name, KNOWN_DAYS) if isinstance(handler, HubLogin) else ""
 
     # Who has logged in: JupyterHub asks again after auth_refresh_age, and before a start.
 
