@@ -482,6 +482,9 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     assert state()[1:] == before[1:] and len(state()[0]) == len(before[0])
     sent = {cookie["name"] for cookie in alice.context.cookies(f"{theirs}/user/{other}/lab")}
     assert sent <= {"jupyterhub-session-id"}, "and that is no login"
+    page.evaluate(f"location.href = '{HUB}/hub/logout'")
+    page.wait_for_url(f"{HUB}/hub/home")
+    assert page.get_by_role("link", name="Logout").or_(page.get_by_role("button", name="Logout")).count(), "who logs out is the reader"
     page.goto(f"{theirs}/hub/login")
     assert not page.url.startswith(theirs), "nobody logs in at the name of another user's server"
     page.close()
@@ -533,6 +536,14 @@ def test_options_that_are_no_profile_are_refused(visit, options):
     window.page.locator("#spawn_form").wait_for()
     answer = window.ask("POST", f"/users/{window.user}/server", options, base="/hub/api")
     assert answer.status == 400 and not window.job()
+
+
+def test_a_link_starts_no_server(visit):
+    window = visit()
+    window.log_in()
+    window.page.locator("#spawn_form").wait_for()
+    window.open(f"/hub/spawn?profile={TINY}")
+    assert "Nothing was started. Choose a profile, and press Start." in window.said() and not window.job()
 
 
 def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):

@@ -209,6 +209,10 @@ class ProfileSpawner(KnownByName):
         # the form's own fields come with it: _xsrf and, from some pages, next
         return lambda data: {key: values[0] for key, values in data.items() if key == "profile"}
 
+    def options_from_query(self, query):
+        """A link starts nothing: anybody can have made it."""
+        raise NotStarted("Nothing was started. Choose a profile, and press Start.", 400)
+
     @default("apply_user_options")
     def _apply(self):
         return type(self)._check_options
