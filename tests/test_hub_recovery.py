@@ -1,11 +1,13 @@
-"""The hub's logs stay short, and it recovers from a database that is broken and from a full disk; the servers run on meanwhile."""
+"""The hub's logs stay short, no stranger takes its time or memory or a server's, and it recovers from a broken database and a full disk while servers run on."""
+import json
 import re
+import subprocess
 import time
 
 from browser import needs_chromium
 import hub
 import pytest
-from hub import LOGS, TINY, HubServer, chromium, services, staying, visit  # noqa: F401  (fixtures)
+from hub import FACTS, LOGS, PROFILES, TINY, HubServer, chromium, services, staying, visit  # noqa: F401  (fixtures)
 from jupyter_server import PATIENCE
 from triton import cluster
 
@@ -28,14 +30,16 @@ def size(triton, host, path, user=None):
 
 @pytest.mark.claims("No stranger fills a log with long addresses,")
 def test_no_stranger_fills_a_log(staying, triton):
-    """Long addresses, asked for without a login, at the server, at the hub and at a server that is none."""
+    """Long addresses, asked for without a login, at the server, at the hub and at a server that is none; and some that the proxy cannot read."""
     log = LOGS.replace("*", staying.job())
     places = {f"/var/log/jupyterhub-{name}.log": ("hub", None) for name in ("hub", "proxy")} | {log: ("login", staying.user)}
     before = {path: size(triton, host, path, user) for path, (host, user) in places.items()}
     for base in (hub.own(staying.user) + f"/user/{staying.user}/api/status", f"{hub.HUB}/hub/api/users", f"{hub.HUB}/user/{staying.user}/"):
         triton.run("laptop", f"path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --output /dev/null \"{base}?[1-40]$path\"")
+    for upgrade in ("", "--header 'Connection: Upgrade' --header 'Upgrade: websocket'"):
+        triton.run("laptop", f"path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --parallel --parallel-immediate --max-time 5 --output /dev/null {upgrade} \"{hub.HUB}/%ff[1-20]$path\"", check=False)
     for path, (host, user) in places.items():
-        assert size(triton, host, path, user) - before[path] < 40 * 3 * 2500, path
+        assert size(triton, host, path, user) - before[path] < 40 * 4 * 2500, path
     assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, "a message is cut there"
 
 
@@ -61,6 +65,91 @@ def test_the_logs_of_both_services_are_rotated(triton):
     for log in logs:
         assert "before the rotation" in triton.run("hub", f"zcat {log}.1.gz").stdout and "before the rotation" not in triton.run("hub", f"cat {log}").stdout
     assert "/hub/login?after" in hub.log(triton) and "\0" not in hub.log(triton)
+
+
+# ---------------------------------------------------------------- what a stranger sends
+
+# Arguments: the address, how many connections, how many bytes each says that it sends and how many it sends, what is sent again and again, and
+# for how many seconds all stay open. Prints how many have stayed open for a second at least, and the longest wait of another for the page of the login.
+STRANGER = r"""
+import json, socket, ssl, sys, threading, time, urllib.parse, urllib.request
+base, address, many, says, sends, what, seconds = sys.argv[1], urllib.parse.urlsplit(sys.argv[2]), *map(int, sys.argv[3:6]), sys.argv[6].encode(), float(sys.argv[7])
+context, waits, done, lines, left = ssl.create_default_context(), [], threading.Event(), [], threading.Semaphore(0)
+
+def look():
+    while not done.is_set():
+        began = time.monotonic()
+        try:
+            urllib.request.urlopen(base + "/hub/login", timeout=60).close()
+            waits.append(time.monotonic() - began)
+        except OSError as error:
+            waits.append(1000)
+        time.sleep(0.1)
+
+def send():
+    try:
+        line = context.wrap_socket(socket.create_connection((address.hostname, 443), timeout=60), server_hostname=address.hostname)
+        lines.append(line)
+        line.sendall(f"POST {address.path} HTTP/1.1\r\nHost: {address.hostname}\r\nContent-Type: application/json\r\nContent-Length: {says}\r\n\r\n".encode())
+        sent = 0
+        while sent < sends:
+            line.sendall((what * 100_000)[:min(sends - sent, 1_000_000)])
+            sent += 1_000_000
+        line.recv(1) if sends == says else time.sleep(0)
+    except OSError:
+        pass
+    left.release()
+
+def several(number):
+    for _ in range(number):
+        send()
+
+looking = threading.Thread(target=look)
+looking.start()
+for _ in range(min(many, 50)):
+    threading.Thread(target=several, args=[many // min(many, 50)], daemon=True).start()
+for _ in range(many):
+    left.acquire(timeout=90)
+time.sleep(seconds)
+done.set()
+looking.join()
+print(json.dumps([len(lines), max(waits)]))
+"""
+
+
+def stranger(triton, address, many, says, sends, what="x", seconds=3):
+    """How many connections there were, and the longest wait of another for the page of the login, in seconds."""
+    triton.write("laptop", "/tmp/stranger.py", STRANGER)
+    words = ["/usr/bin/python3", "/tmp/stranger.py", hub.HUB, address, str(many), str(says), str(sends), what, str(seconds)]
+    return json.loads(triton.run("laptop", words, timeout=300).stdout)
+
+
+def memory(triton, host, pid):
+    """The most bytes of memory that the process has had since the last call."""
+    said = triton.run(host, f"grep VmHWM /proc/{pid}/status; echo 5 > /proc/{pid}/clear_refs").stdout
+    return int(said.split()[1]) * 1024
+
+
+@pytest.mark.parametrize(("many", "size", "sent"), [(1, 65, 65), (4, 90, 89)])
+def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
+    """Neither the hub's time nor its memory goes to what somebody sends without a login: all of it, or half."""
+    pid = triton.run("hub", "cat /run/jupyterhub-hub.pid").stdout.strip()
+    before = memory(triton, "hub", pid)
+    name = "api/users/nobody/tokens" if size == sent else "login"
+    _, wait = stranger(triton, f"{hub.HUB}/hub/{name}", many, size * 10**6, sent * 10**6, "[[],[]],")
+    assert wait < 3 and memory(triton, "hub", pid) - before < 20 * 2**20
+
+
+def test_a_long_note_of_a_token_is_cut(visit, triton):
+    window = visit()
+    window.log_in()
+    window.waits_for("Choose the least memory")
+    assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 100_000}, base="/hub/api").status == 201
+    assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 1_000_000}, base="/hub/api").status in (0, 400, 503)
+    assert max(len(token["note"]) for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()["api_tokens"]) <= 1000
+
+
+# ---------------------------------------------------------------- when something breaks
 
 
 def commands(heading):

@@ -13,6 +13,10 @@ from certificates import faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
 from profile_spawner import Profile, ProfileSpawner, wanted_jobs  # noqa: E402
 
+from jupyterhub import orm  # noqa: E402
+from sqlalchemy import event  # noqa: E402
+from tornado.httpserver import HTTPServer  # noqa: E402
+
 try:
     facts = clusterfacts.load(HERE / "facts.toml")
 except clusterfacts.FactsError as error:
@@ -40,6 +44,10 @@ c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"       # PostgreSQL:
 if c.JupyterHub.db_url.startswith("sqlite"):
     c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}     # seconds: a backup may hold the file
 c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
+
+# What the hub reads of anybody: a request is small, comes at once, and leaves no long text in the database.
+HTTPServer.configure(None, max_body_size=250_000, body_timeout=30, idle_connection_timeout=97)      # bytes, seconds; no page asks just as often
+event.listen(orm.APIToken.note, "set", lambda token, note, *_: note[:1000] if isinstance(note, str) else note, retval=True)
 
 # The proxy is a service of its own (start-proxy): hub and proxy restart one by one, and no server ends.
 c.ConfigurableHTTPProxy.should_start = False
