@@ -140,6 +140,42 @@ def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
     assert wait < 3 and memory(triton, "hub", pid) - before < 20 * 2**20
 
 
+def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
+    """A server is a job with so much memory, which is its owner's: of a request without a login it reads a little."""
+    job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
+    node = triton.run("login", f"squeue --noheader --jobs={job} --format=%N").stdout.strip()
+    before = memory(triton, node, pid)
+    for many, size, sent in ((1, 480, 420), (20, 480, 20), (20, 9, 8)):
+        stranger(triton, f"{hub.own(staying.user)}/user/{staying.user}/login", many, size * 10**6, sent * 10**6)
+    assert staying.job() == job and memory(triton, node, pid) - before < 30 * 2**20
+    assert kernel.prints("print(6 * 7)") == "42"
+
+
+UPLOAD = r"""
+import json, sys, urllib.request
+headers = json.load(sys.stdin)
+body = json.dumps({"type": "file", "format": "text", "content": "x" * 100_000_000}).encode()
+for name, own in headers.items():
+    request = urllib.request.Request(sys.argv[1] + f"/api/contents/home/{name}", body, own | {"Content-Type": "application/json"}, method="PUT")
+    print(urllib.request.urlopen(request, timeout=120).status)
+"""
+
+
+def test_the_owner_uploads_a_big_file(visit, triton):
+    """A hundred megabytes in one request: from a browser, whose login is a cookie, and with a token."""
+    window = visit()
+    window.start(PROFILES[0])
+    base = f"{hub.own(window.user)}/user/{window.user}"
+    cookies = {cookie["name"]: cookie["value"] for cookie in window.context.cookies(f"{base}/")}
+    [xsrf] = [value for name, value in cookies.items() if name.endswith("_xsrf")]
+    server = HubServer(window)
+    headers = {"cookie": {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "X-XSRFToken": xsrf}, "token": {"Authorization": f"token {server.token}"}}
+    triton.write("laptop", "/tmp/upload.py", UPLOAD)
+    assert triton.run("laptop", ["/usr/bin/python3", "/tmp/upload.py", base], input=json.dumps(headers)).stdout.split() == ["201", "201"]
+    assert triton.run("login", "stat --format=%s cookie token; rm cookie token", window.user).stdout.split() == ["100000000"] * 2
+    triton.run("login", "scancel --me", window.user)
+
+
 def test_a_long_note_of_a_token_is_cut(visit, triton):
     window = visit()
     window.log_in()

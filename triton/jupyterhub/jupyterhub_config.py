@@ -99,7 +99,7 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.template_paths = [str(HERE / "templates")]
 c.ProfileSpawner.profiles = [Profile(**profile) for profile in facts["profiles"]]
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
-c.ProfileSpawner.server_config = "".join((HERE / name).read_text(encoding="utf-8") for name in ("log_lines.py", "server_config.py"))
+c.ProfileSpawner.server_config = "".join((HERE / name).read_text(encoding="utf-8") for name in ("log_lines.py", "server_config.py", "strangers.py"))
 c.ProfileSpawner.req_partition = facts["partitions"]["interactive"]
 c.ProfileSpawner.modules = [facts["modules"]["jupyter"]]
 c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths["scratch"])]
