@@ -140,6 +140,32 @@ def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
     assert wait < 3 and memory(triton, "hub", pid) - before < 20 * 2**20
 
 
+def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
+    """Through the proxy, with half of a request each, and from a node to the hub itself, with nothing: systemd would allow 1024 open files."""
+    before = len(hub.log(triton))
+    node = triton.start(triton.nodes[0], ["/usr/bin/python3", "-c", f"import socket, time; lines = [socket.create_connection(({FACTS['hosts']['inside']!r}, 8081)) "
+                                          "for _ in range(1100)]; print(len(lines), flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+    try:
+        assert node.stdout.readline() == "1100\n"
+        assert stranger(triton, f"{hub.HUB}/hub/login", 1300, 100, 50, seconds=5)[1] < 20
+        assert len(hub.log(triton)) - before < 2_000_000
+    finally:
+        node.kill()
+        node.wait()
+        node.stdout.close()
+
+
+def test_errors_of_the_same_kind_are_bounded_in_the_log(triton):
+    """What the hub says without a free descriptor, again and again; and what the proxy prints."""
+    python, path = "/opt/jupyterhub/bin/python -B -c", "import sys; sys.path.insert(0, '/etc/jupyterhub'); import log_lines, logging"
+    errors = (f"{path}\nlogger = logging.getLogger('asyncio')\nlogger.addFilter(log_lines.Few(log_lines.Allowance(), all_messages=True))\nfor _ in range(20_000):\n"
+              "    try:\n        open('/none')\n    except OSError:\n        logger.exception('again')\n")
+    lines = "yes 'what a stranger makes the proxy print' | head -c 20000000"
+    for command in (f'{python} "{errors}" 2>&1', f'{lines} | {python} "{path}; log_lines.copy(0, 1)"'):
+        said = triton.run("hub", command).stdout
+        assert re.search("again|a stranger", said) and len(said) < 1_000_000, said[:1000]
+
+
 def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
     """A server is a job with so much memory, which is its owner's: of a request without a login it reads a little."""
     job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
@@ -183,6 +209,13 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
     assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 100_000}, base="/hub/api").status == 201
     assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 1_000_000}, base="/hub/api").status in (0, 400, 503)
     assert max(len(token["note"]) for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()["api_tokens"]) <= 1000
+
+
+def test_a_secret_in_an_address_that_is_part_of_another_is_in_no_log(triton):
+    for address in ("%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET", "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET", "%2F%3Fnext%3D%252Flab%253Ftoken%253DSE-CRET"):
+        triton.run("laptop", f"curl --silent --output /dev/null '{hub.HUB}/hub/error/503?url={address}'")
+    said = hub.log(triton)
+    assert "[secret]" in said and "SE-CRET" not in said
 
 
 # ---------------------------------------------------------------- when something breaks

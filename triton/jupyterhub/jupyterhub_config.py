@@ -7,7 +7,7 @@ HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
 from addresses import TrueAddress, inside, own_names  # noqa: E402
-import log_lines  # noqa: E402,F401  (from here on none is long)
+import log_lines  # noqa: E402  (from here on none is long)
 from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
@@ -91,6 +91,11 @@ c.JupyterHub.tornado_settings = {
 
 # What the log is not told: these messages name the session, which is as good as a password.
 logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch")))
+
+# Nor all that strangers bring about: a request is a line, and an error, as one without a free descriptor, a traceback.
+allowance = log_lines.Allowance()
+for logger, all_messages in (("tornado.access", True), ("tornado.application", True), ("tornado.general", True), ("asyncio", True), ("JupyterHub", False)):
+    logging.getLogger(logger).addFilter(log_lines.Few(allowance, all_messages=all_messages))
 
 # The servers.
 c.JupyterHub.spawner_class = ProfileSpawner
