@@ -211,6 +211,14 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
     assert max(len(token["note"]) for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()["api_tokens"]) <= 1000
 
 
+def test_cookies_that_another_page_of_the_domain_has_set_lock_nobody_out(staying, triton):
+    """A dozen of the longest, for all names below that of the hub."""
+    cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
+    for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
+        said = triton.run("laptop", ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--cookie", cookies, address]).stdout
+        assert said == "200", address
+
+
 def test_a_secret_in_an_address_that_is_part_of_another_is_in_no_log(triton):
     for address in ("%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET", "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET", "%2F%3Fnext%3D%252Flab%253Ftoken%253DSE-CRET"):
         triton.run("laptop", f"curl --silent --output /dev/null '{hub.HUB}/hub/error/503?url={address}'")
