@@ -226,6 +226,14 @@ def test_a_secret_in_an_address_that_is_part_of_another_is_in_no_log(triton):
     assert "[secret]" in said and "SE-CRET" not in said
 
 
+def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
+    window = visit()
+    window.log_in()
+    window.waits_for("Choose the least memory")
+    for page in ("login", "", "spawn"):
+        assert window.page.goto(f"{hub.HUB}/hub/{page}?next=/hub/home%0d%0aX:%20y").status == 200, page
+
+
 # ---------------------------------------------------------------- when something breaks
 
 

@@ -111,6 +111,8 @@ class TrueAddress(OutputTransform):
     Tornado would believe X-Real-Ip, and from a compute node X-Forwarded-For too, which anybody
     can send. The proxy writes the true address at the end of X-Forwarded-For. What comes to the
     hub without the proxy has the address of its connection.
+
+    And a `next` with the end of a line in it is forgotten: no address has that, nor may a header.
     """
 
     proxies = frozenset[str]()
@@ -122,3 +124,6 @@ class TrueAddress(OutputTransform):
         if peer in self.proxies and forwarded:
             peer = forwarded[-1].rpartition(",")[2].strip().removeprefix("::ffff:")
         request.remote_ip = peer
+        for arguments in (request.arguments, request.query_arguments):
+            if any(set(value) & set(b"\r\n\0") for value in arguments.get("next", [])):
+                del arguments["next"]
