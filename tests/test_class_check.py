@@ -177,6 +177,26 @@ def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     assert "Access denied to requested reservation" in check(triton, stranger, f"--room 1 --reservation {name}")["partition"]["said"]
 
 
+@pytest.mark.claims("``class-check`` runs nothing that others have put into the folder of a course, and waits for none of their files.")
+def test_what_others_have_put_into_the_folder_is_neither_run_nor_waited_for(triton):
+    """Files that are called like a module, or that R reads at its start; and a pipe, a device or a large file where a notebook or a list should be."""
+    user, places = triton.account(), ("shared", "pipes", "devices", "large")
+    names = "types runpy typing json argparse ssl stat pkgutil queue socket signal site sitecustomize ipykernel ipykernel_launcher IPython jupyter_client zmq traitlets packaging"
+    triton.run("login", f"mkdir {' '.join(places)}; for name in {names}; do echo 'open(\"/home/{user}/ran\", \"w\")' > shared/$name.py; done; "
+               f"echo 'file.create(\"/home/{user}/ran\")' > shared/.Rprofile; echo numpy > shared/requirements.txt; mkfifo pipes/a.ipynb pipes/requirements.txt pipes/data; "
+               "ln -s /dev/zero devices/a.ipynb; echo '-r /dev/zero' > devices/requirements.txt; ln -s /dev/zero devices/data; "
+               "truncate --size=2M large/requirements.txt; truncate --size=300M large/a.ipynb", user)
+    triton.write("login", "~/shared/r.ipynb", notebook(["1"], "ir"), user)
+    triton.write("login", "~/shared/python.ipynb", notebook(["1"]), user)
+    found = check(triton, user, before="cd shared; PYTHONPATH=:$HOME")
+    assert found["kernel python3"]["good"] and found["kernel ir"]["good"] and found["packages of python3"]["good"], found
+    assert triton.run("login", "ls ran", user, check=False).stdout == ""
+    told = {place: check(triton, user, f"--folder {place}", "timeout 60") for place in places[1:]}
+    assert all(found["notebooks"]["said"].endswith("a.ipynb is no notebook that names its kernel.") for found in told.values()), told
+    assert [told[place]["requirements"]["said"].rpartition("/")[2] for place in places[1:]] == ["requirements.txt is no file.", "zero is no file.", "requirements.txt has more than 1 MB."]
+    assert [told[place]["data"]["said"].endswith("data is no file.") for place in places[1:3]] == [True, True]
+
+
 def test_a_full_home_and_a_silent_slurm_are_told(triton):
     triton.write("login", "/tmp/silent.conf", "ClusterName=none\nSlurmctldHost=c1(10.44.0.11)\nSlurmctldPort=9\nMessageTimeout=2\nNodeName=c1\nPartitionName=p Nodes=ALL\n")
     found = check(triton, cluster.FULL_USER, before="cd /tmp; export SLURM_CONF=/tmp/silent.conf;")
