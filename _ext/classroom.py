@@ -32,7 +32,8 @@ def _show(app, name, text):
     """Leave in a notebook what its readers may see."""
     path = Path(app.env.doc2path(name))
     if path.suffix == ".ipynb":
-        text[0] = json.dumps(editions.page(json.loads(text[0]), editions.released(app.config.course_solutions, path.stem)))
+        shown = editions.page(json.loads(text[0]), editions.released(app.config.course_solutions, path.stem))
+        text[0] = json.dumps(editions.folded(shown))
 
 
 def _say_minutes(app, doctree):

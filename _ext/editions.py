@@ -75,6 +75,13 @@ def page(notebook, with_solutions):
     return still(without(notebook, "instructor", "hidden-test", *([] if with_solutions else ["solution"])))
 
 
+def folded(notebook):
+    """The notebook with the text of its solutions behind a click, as the code of a solution is by its tag hide-cell."""
+    cells = [cell | {"source": f"<details>\n<summary>Show the explanation</summary>\n\n{source(cell)}\n\n</details>"}
+             if cell["cell_type"] == "markdown" and "solution" in tags(cell) else cell for cell in notebook["cells"]]
+    return notebook | {"cells": cells}
+
+
 def still(notebook):
     """The notebook with a sentence in the place of each widget: without a kernel a page shows nothing there."""
     cells = [cell | {"outputs": [_still(output) for output in cell["outputs"]]} if cell.get("outputs") else cell for cell in notebook["cells"]]

@@ -476,6 +476,21 @@ def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  
     assert opened.locator("#menu").is_visible() and opened.evaluate(size) == before
 
 
+def test_what_explains_a_solution_is_behind_a_click_as_its_code_is(site):  # noqa: F811
+    texts = 0
+    for name, notebook in COURSE.items():
+        page = BeautifulSoup((site / f"notebooks/{name}.html").read_text(encoding="utf-8"), "html.parser")
+        for folded in page.select("details"):
+            folded.extract()
+        open_text = " ".join(page.main.get_text().split())
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown" and "solution" in editions.tags(cell):
+                begin = " ".join(editions.source(cell).split("`")[0].split())[:40]
+                assert begin not in open_text, f"{name}: {begin}"
+                texts += 1
+    assert texts > 2
+
+
 @needs_chromium
 def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F811
     for name in COURSE:
