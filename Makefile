@@ -44,14 +44,15 @@ tests: .venv .venv-nbdime $(TRITON)
 	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
-	@$(if $(PAGE),,echo 'Which page? make check PAGE=triton/tut/storage.rst' >&2; exit 2)
-	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_amounts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(PAGE) or every_link"
+	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)
+	@test -f "$(PAGE)" || { echo 'There is no page $(PAGE)' >&2; exit 2; }
+	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_amounts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) _ext/books.py _build/books
 	@$(MAKE) --no-print-directory html
 
-serve: .venv  ## show on http://localhost:8000, and build each change in less than a second; PORT=8000
+serve: .venv  ## show on http://localhost:8000, and build each change within seconds; PORT=8000
 	@PYTHONNOUSERSITE=1 .venv/bin/python _ext/serve.py $(or $(PORT),8000)
 
 notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs

@@ -36,7 +36,7 @@ def clone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.claims("Change a file, save it, and the browser shows it",
+@pytest.mark.claims("Change a page, save it, and the browser shows it",
                     "Save it beside its relatives, in ``triton/apps``, ``triton/tut`` or ``scicomp``, and add it to a menu: a ``toctree``, in ``index.rst`` for example.")
 def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
     with socket.socket() as free:
@@ -90,3 +90,9 @@ def test_the_commands_of_the_page_are_real(clone):
 def test_check_without_a_page_says_what_to_name():
     done = subprocess.run(["make", "--silent", "check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "Which page? make check PAGE=triton/tut/storage.rst" in done.stderr
+
+
+@pytest.mark.parametrize("page, said", [("triton/tut/nothing.rst", "There is no page triton/tut/nothing.rst"), ("notebooks/05-git.md", "make notebooks NB=05-git")])
+def test_a_page_that_cannot_be_checked_is_not_called_good(page, said):
+    done = subprocess.run(["make", "--silent", "check", f"PAGE={page}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr
