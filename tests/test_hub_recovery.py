@@ -28,7 +28,7 @@ def size(triton, host, path, user=None):
     return int(triton.run(host, f"stat --format=%s {path}", user).stdout)
 
 
-@pytest.mark.claims("No stranger fills a log with long addresses,")
+@pytest.mark.claims("No stranger fills a log, with long addresses")
 def test_no_stranger_fills_a_log(staying, triton):
     """Long addresses, asked for without a login, at the server, at the hub and at a server that is none; and some that the proxy cannot read."""
     log = LOGS.replace("*", staying.job())

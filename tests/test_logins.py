@@ -123,7 +123,7 @@ def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
     assert logins("c1", right(triton, user))[0][0] == 429
 
 
-@pytest.mark.claims("Root and the system's accounts cannot log in.")
+@pytest.mark.claims("Root, the system's accounts and those without a password cannot log in.")
 def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     """Though PAM would let them in; and at once, so PAM was not asked."""
     empty = triton.account()

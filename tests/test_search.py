@@ -49,6 +49,13 @@ def test_words_for_notebooks_are_for_sections_that_are_there(anchors):
     assert said and not [(name, section) for name, sections in said.items() for section in sections if (f"notebooks/{name}", section) not in anchors]
 
 
+def test_a_search_in_opened_files_says_that_it_needs_a_server(browser, site):
+    opened = browser.new_page()
+    opened.goto(f"{(site / 'search.html').as_uri()}?q=kernel")
+    opened.get_by_text("The search works where a server shows the site").wait_for()
+    opened.close()
+
+
 def test_there_are_sixty_questions():
     assert len(QUESTIONS) >= 60
 

@@ -205,7 +205,7 @@ if (results) {
     const question = new URLSearchParams(location.search).get("q") ?? "";
     box.value = question;
     if (question) search(question).then(found => {
-        document.getElementById("found").textContent = found.length ? `${found.length} sections for “${question}”` : `Nothing found for “${question}”`;
+        document.getElementById("found").textContent = found.length ? `${found.length} ${found.length === 1 ? "section" : "sections"} for “${question}”` : `Nothing found for “${question}”`;
         const more = document.getElementById("more");
         async function add() {
             const items = await Promise.all(found.splice(0, 8).map(entry));
@@ -215,5 +215,7 @@ if (results) {
         }
         more.addEventListener("click", async () => (await add()).firstChild.focus());
         add();
-    });
+    }).catch(() => document.getElementById("found").textContent = location.protocol === "file:"
+        ? "The search works where a server shows the site, as make serve does, not in files that are opened."
+        : "The search could not be loaded. Is the network there?");
 }
