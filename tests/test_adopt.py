@@ -60,7 +60,8 @@ def test_no_trace_of_the_first_cluster_is_left_but_in_the_history(site):
     assert found == [], "\n".join(found[:40])
 
 
-@pytest.mark.claims("``sudo make adopted`` makes this the guide of a cluster that does not exist, with other hosts, ports, paths, modules and partitions.")
+@pytest.mark.claims("``sudo make adopted`` makes this the guide of a cluster that does not exist, with other hosts, ports, paths, modules and "
+                    "partitions.")
 def test_the_new_names_are_everywhere(site):
     pages = "".join(text for _, text in texts(site))
     assert {"hosts", "proxy", "paths", "modules", "partitions"} <= set(adopted.INVENTED)
@@ -74,7 +75,8 @@ def test_a_name_that_the_facts_do_not_have_is_an_error():
     assert adopted.rename('[hosts]\nlogin = "a"  # ssh\nport = 1\n', {"hosts": {"login": "b", "port": 2}}) == '[hosts]\nlogin = "b"  # ssh\nport = 2\n'
 
 
-@pytest.mark.claims("What you do not have, leave out: ``cluster.guests``, ``cluster.vpn``, ``hosts.gateway``, ``modules.matlab``, ``modules.julia``. The sentences about it go too.")
+@pytest.mark.claims("What you do not have, leave out: ``cluster.guests``, ``cluster.vpn``, ``hosts.gateway``, ``modules.matlab``, "
+                    "``modules.julia``. The sentences about it go too.")
 def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
     """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
     guide = copy_source(tmp_path / "guide")

@@ -53,7 +53,8 @@ def constant(where):
     return product / 1000 if found[2] else product
 
 
-@pytest.mark.claims("A duration or a size in a sentence, two minutes or 4 MB, stands in ``tests/amounts.toml`` with the number of the program that makes it true.")
+@pytest.mark.claims("A duration or a size in a sentence, two minutes or 4 MB, stands in ``tests/amounts.toml`` with the number of the program "
+                    "that makes it true.")
 @pytest.mark.parametrize("page", pages.sources() + pages.shown_files())
 def test_each_amount_in_the_prose_is_known_and_true(page):
     known = LIST.get(page, [])

@@ -1,5 +1,6 @@
 """What the guide says about the cluster is so: each promise is brought about on the small cluster."""
 import inspect
+import itertools
 import json
 import re
 import shlex
@@ -88,6 +89,10 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
                     "Without ``hostname`` at the end you stay there.",
                     "An old ``ssh`` has no ``-J``. Its long form does the same:",
                     "In {{ cluster.network }}{{ if cluster.vpn }}, or on the VPN{{ end }}:")
+@pytest.mark.claims("Leave ``hostname`` out to stay.",
+                    "Or jump over the gateway:",
+                    "Outside the university's networks, go over the gateway:",
+                    "On the login node. It is for editing,")
 def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
     there = f"{user}@{HOSTS['login']}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
@@ -192,6 +197,7 @@ def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
                     "Give its public half to {{ cluster.name }}:",
                     "From now on your computer asks for the passphrase, not for the password.",
                     "The file without ``.pub`` is the secret half: it stays where it is,")
+@pytest.mark.claims("On Windows, press Enter when it asks for a file:")
 def test_a_new_key_is_asked_for_instead_of_the_password_and_what_is_shown_for_windows_gives_its_public_half(triton):
     user, page = triton.account(), pages.read("triton/tut/connecting.rst")
     make, give = (re.search(pattern, page, re.MULTILINE)[1] for pattern in (r"^ +(ssh-keygen -t \S+)$", r"^ +type \S+\.pub \| (ssh .*)$"))
@@ -464,9 +470,11 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
 
 @pytest.mark.claims("Every value is a string, numbers too.",
                     "Without the last part, ``PATH`` is replaced.")
+@pytest.mark.claims("**Often:** the new folder alone. It is found, and `ls` is not any more.")
 def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton, user, server):
     make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
-    assert environment(server.kernel("replaced"))["PATH"] == f"{PATHS['home']}/{user}/bin"
+    replaced = server.kernel("replaced")
+    assert environment(replaced)["PATH"] == f"{PATHS['home']}/{user}/bin" and replaced.prints("import shutil; print(shutil.which('ls'))") == "None"
     make_kernel(triton, user, "number", {"OMP_NUM_THREADS": 1})
     with pytest.raises(AssertionError, match="HTTP Error 500"):
         server.kernel("number")
@@ -474,6 +482,7 @@ def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton
 
 @pytest.mark.claims("``\"python\"`` as the first word of ``argv`` means the Python that runs Jupyter, whatever ``PATH`` says: write the full "
                     "path of yours.")
+@pytest.mark.claims("That is the Python that runs Jupyter, whatever `PATH` says.")
 def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, user, server):
     argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
     make_kernel(triton, user, "first-word", {"PATH": f"{PATHS['apps']}/{MODULES['python']}/bin:${{PATH}}"}, argv=["python", *argv[1:]])
@@ -482,6 +491,7 @@ def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, use
         [PATHS["jupyter_env"], f"{PATHS['apps']}/{MODULES['python']}/bin/python"]
 
 
+@pytest.mark.claims("`LD_LIBRARY_PATH`, where a program looks for its libraries, is of this kind.")
 @pytest.mark.claims("libraries are looked up when a program starts, so ``LD_LIBRARY_PATH`` works here and not from a cell.")
 def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     triton.run("login", "mkdir -p lib; cp /lib/*/libz.so.1 lib/libonly-here.so", user)
@@ -631,6 +641,7 @@ def test_module_load_in_a_cell_ends_with_its_line(server):
 
 @pytest.mark.claims("The R kernel is started without a shell, so your ``.bashrc`` is not read.",
                     "Settings belong into ``~/.Rprofile``, or into the ``env`` block of a kernel of your own.")
+@pytest.mark.claims("An R kernel starts without a shell and does not read `.bashrc`; put settings into `~/.Rprofile`,")
 def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server, claim):
     [(not_read, read, *_)] = map(literals, claim)
     assert not_read == ".bashrc"
@@ -705,12 +716,15 @@ def test_the_software_for_everyone_is_read_only(triton, user):
         assert done.returncode and "Read-only file system" in done.stderr
 
 
+@pytest.mark.claims("``{{ paths.home }}``, your ``$HOME``",
+                    "``{{ paths.work }}``, your ``$WRKDIR``",
+                    "Your files begin in your home directory,")
 def test_the_table_of_storage_names_folders_that_are_there(triton, user):
     table = {literals(row[0])[0]: row for row in rows("triton/tut/storage.rst", "Storage")} \
         if "Storage" in pages.read("triton/tut/storage.rst") else {}
     assert set(table) == {PATHS["home"], PATHS["work"], PATHS["scratch"], PATHS["apps"], "/tmp"}
     triton.run("login", "ls -d " + " ".join(table), user)
-    triton.run("login", f"cd; [ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ]", user)
+    triton.run("login", f"[ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ] && [ $WRKDIR = {PATHS['work']}/{user} ]", user)
 
 
 @pytest.mark.claims("``~/.local/share/Trash`` - files that you deleted in JupyterLab; remove it")
@@ -785,7 +799,8 @@ def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_
 
 # ---------------------------------------------------------------- jobs
 
-@pytest.mark.claims("Slurm keeps a copy of the script when you hand it in: you may edit yours at once. The programs that it calls are read when they run.")
+@pytest.mark.claims("Slurm keeps a copy of the script when you hand it in: you may edit yours at once. The programs that it calls are read when "
+                    "they run.")
 def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(triton, user):
     triton.write("login", "~/program", "#!/bin/bash\necho old program\n", user, "755")
     job = submit(triton, user, "#SBATCH --output=copied --time=1\necho old script\n./program", "--hold --mem=50M", "copied.sh")
@@ -798,8 +813,13 @@ def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(
 
 @pytest.mark.claims("They stand above the first command; further down they are not read.",
                     "An option on the command line wins over the same one in the script:")
+@pytest.mark.claims("**Often:** a space before `#SBATCH`, or a line of code above it. Slurm does not read such a line, and says nothing.")
 def test_the_command_line_wins_over_the_script_and_options_below_the_first_command_are_not_read(triton, user):
     script = "#SBATCH --time=7 --mem=50M\n#SBATCH --comment=above\n# a remark is no command\n#SBATCH --job-name=above\ntrue\n#SBATCH --job-name=below --mem=60M\n"
+    for line in (" #SBATCH --job-name=no", "true\n#SBATCH --job-name=no"):      # a space before it, a line of code above it
+        triton.write("login", "~/spaced.sh", f"#!/bin/bash\n#SBATCH --mem=50M --hold\n{line}\n", user)
+        done = triton.run("login", "sbatch --parsable spaced.sh", user)
+        assert "JobName=spaced.sh" in triton.run("login", f"scontrol show job {done.stdout.strip()}; scancel {done.stdout.strip()}", user).stdout and not done.stderr
     for options, minutes in (("", "00:07:00"), ("--time=00:10:00", "00:10:00")):
         job = submit(triton, user, script, f"--hold {options}", "options.sh")
         told = triton.run("login", f"scontrol show job {job}; scancel {job}", user).stdout
@@ -838,7 +858,10 @@ def test_a_job_waits_runs_and_is_gone(triton, user):
                     "You see what it prints, as if it ran here. ``srun`` may say first that the job is ``queued and waiting for resources``.",
                     "``-p {{ partitions.interactive }}`` - the partition: a group of nodes,",
                     "``-c 2`` - processor cores,",
-                    "The lines with ``#SBATCH`` are options for Slurm, the same that ``srun`` takes: the partition, the longest time, the memory, the file for what it prints.")
+                    "The lines with ``#SBATCH`` are options for Slurm, the same that ``srun`` takes: the partition, the longest time, the "
+                    "memory, the file for what it prints.")
+@pytest.mark.claims("Then come the modules, then the work.",
+                    "It is a shell script.")
 def test_srun_runs_a_command_on_a_compute_node_with_what_was_asked_for(triton, user):
     ask = f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M"
     assert re.fullmatch(rf"\w+\.{re.escape(HOSTS['domain'])}\n", triton.run("login", f"{ask} hostname", user).stdout)
@@ -848,6 +871,9 @@ def test_srun_runs_a_command_on_a_compute_node_with_what_was_asked_for(triton, u
     assert int(nodes) == len(triton.nodes) > 1
     script = [line.removeprefix("#SBATCH ") for line in pages.read("triton/tut/analysis.sh").splitlines() if line.startswith("#SBATCH ")]
     assert [option.split("=")[0] for option in script] == ["--partition", "--time", "--mem", "--output"]
+    lines = pages.read("triton/tut/analysis.sh").splitlines()
+    kinds = [next((kind for kind in ("#!/bin/bash", "#SBATCH", "module", "python3") if line.startswith(kind)), "") for line in lines]
+    assert [kind for kind, _ in itertools.groupby(filter(None, kinds))] == ["#!/bin/bash", "#SBATCH", "module", "python3"]
     triton.run("login", f"srun {' '.join(script)} echo the same; grep -qx 'the same' analysis.out; rm analysis.out", user)
     busy = submit(triton, user, "sleep 60", "--exclusive --mem=50M --time=5 --output=/dev/null")
     state(triton, user, busy, "RUNNING")
@@ -885,6 +911,9 @@ def test_a_shell_on_a_node_is_reserved_until_exit(triton, user):
     ("triton/tut/analysis.sh", "analysis.out", "499500\n"),
     ("triton/tut/array.sh", "array_0.out array_1.out array_2.out", "Task 0 of 3: Helsinki\nTask 1 of 3: Oulu\nTask 2 of 3: Utsjoki\n"),
 ])
+@pytest.mark.claims("A job array runs the same script once for each number, which it finds in `SLURM_ARRAY_TASK_ID`.",
+                    "in `--output` of `#SBATCH`, `%a` is the number.",
+                    "The same program with many inputs is one job with many tasks.")
 def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
     triton.write("login", "~/shown.sh", pages.read(name), user)
     job = triton.run("login", f"rm -f {out}; sbatch --parsable shown.sh", user).stdout.strip()
@@ -919,7 +948,8 @@ def test_the_script_runs_by_hand_too(triton, user):
 
 @pytest.mark.claims("Takes 50 MB and holds them for two minutes.")
 @pytest.mark.claims("``--parsable`` prints the bare number of the job, and ``$job`` keeps it for the commands below.",
-                    "``scontrol`` knows everything about a job that waits or runs: its folder, its files, its node. ``sstat`` shows what it has taken up to now; give it some seconds to measure something.")
+                    "``scontrol`` knows everything about a job that waits or runs: its folder, its files, its node. ``sstat`` shows what it has "
+                    "taken up to now; give it some seconds to measure something.")
 def test_the_shown_memory_script_holds_what_it_says(triton, user):
     triton.write("login", "~/memory.sh", pages.read("triton/tut/memory.sh"), user)
     job = triton.run("login", "job=$(sbatch --parsable memory.sh); echo $job", user).stdout.strip()
@@ -946,9 +976,11 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
 
 
 @pytest.mark.claims("Each is a job of its own, with its own time and memory, and they run side by side as far as there is room.",
-                    "In ``squeue --me`` a task is the number of the job, ``_`` and its own number. ``scancel`` takes that, or the number of the job for all.",
+                    "In ``squeue --me`` a task is the number of the job, ``_`` and its own number. ``scancel`` takes that, or the number of the "
+                    "job for all.",
                     "``--array=0-999%50`` runs fifty at a time, and leaves room for others.",
                     "afterwards those that failed, by their numbers: ``--array=2,5``.")
+@pytest.mark.claims("and which numbers it has: `--array=1-9` would be one to nine.")
 def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together(triton, user):
     job = submit(triton, user, "#SBATCH --array=2,5,7%1 --mem=50M --time=5 --output=/dev/null\nsleep 60", name="tasks.sh")
     for _ in range(PATIENCE * 2):
@@ -958,6 +990,8 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together
         time.sleep(0.1)
     assert sorted(filter(None, listed)) == [f"{job}_2 R", f"{job}_5 PD", f"{job}_7 PD"], "one at a time"
     triton.run("login", f"scancel {job}_5", user)
+    nine = triton.run("login", "job=$(sbatch --parsable --hold --array=1-9 --mem=50M --wrap true); squeue --array --noheader --jobs=$job --format=%K; scancel $job", user)
+    assert sorted(map(int, nine.stdout.split())) == list(range(1, 10))
     few, number = re.search(r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")).groups()
     told = triton.run("login", f"job=$(sbatch --parsable --hold --mem=50M {few} --wrap true); scontrol show job $job; scancel $job", user).stdout
     assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), "triton/tut/array.rst: so many at a time"
@@ -1108,9 +1142,11 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     triton.run("login", f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done", timeout=PATIENCE)
 
 
-@pytest.mark.claims("The first line is the job, the others are its steps: ``batch`` is the script, and each ``srun`` in it has a line. ``MaxRSS``, the peak of the memory, stands at the steps; ``ReqMem`` is what you asked for.",
+@pytest.mark.claims("The first line is the job, the others are its steps: ``batch`` is the script, and each ``srun`` in it has a line. "
+                    "``MaxRSS``, the peak of the memory, stands at the steps; ``ReqMem`` is what you asked for.",
                     "It takes a few seconds after the end until the last line is right.",
                     "``Elapsed`` is the time, ``MaxRSS`` the memory;")
+@pytest.mark.claims("After a job, Slurm tells the same: `MaxRSS`, the most memory that was in use")
 def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, user):
     job = submit(triton, user, "python3 -c 'held = bytearray(60_000_000); import time; time.sleep(3)'; srun true; srun true", "--mem=150M --output=/dev/null", "peak.sh")
     ended(triton, user, job)
@@ -1168,12 +1204,22 @@ def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(tr
     assert seen[1::2] == kept, f"scicomp/gitignore: git sees {seen}"
 
 
+@pytest.mark.claims("JupyterLab with jupytext then saves both.")
+def test_a_pair_is_saved_as_both_halves(triton, user, server):
+    cell = {"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": [], "source": "x = 1"}
+    content = {"cells": [cell], "metadata": {"jupytext": {"formats": "ipynb,md:myst"}}, "nbformat": 4, "nbformat_minor": 5}
+    server.talk("ask", "/api/contents/pair.ipynb", {"type": "notebook", "content": content}, "PUT")
+    assert "x = 1" in triton.run("login", "cat pair.md; grep -c outputs pair.ipynb; rm pair.*", user).stdout
+
+
 def notebook(source):
     return json.dumps({"cells": [{"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": [], "source": source}],
                        "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
 
 
-@pytest.mark.claims("It uses the centrally installed nbdime by its absolute path, so it works whatever modules you have loaded, and from any directory.")
+@pytest.mark.claims("On {{ cluster.name }} it is there, and :doc:`one command </triton/apps/jupyter/git>` sets it up.")
+@pytest.mark.claims("It uses the centrally installed nbdime by its absolute path, so it works whatever modules you have loaded, and from any "
+                    "directory.")
 @pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
 def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
     triton.run("login", """set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
@@ -1204,6 +1250,7 @@ def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, 
                     "When the time is up or the memory exceeded, Slurm ends it.",
                     "one that exceeds its memory or time is killed.",
                     "``TIMEOUT`` - its ``--time`` was up")
+@pytest.mark.claims("Ask for too little, and the job is killed.")
 def test_a_job_whose_time_is_up_is_killed_and_its_output_says_so(triton, user, out_of_time):
     assert state(triton, user, out_of_time, seconds=150)[0] == "TIMEOUT"
     assert "DUE TO TIME LIMIT" in triton.run("login", "cat out-of-time", user).stdout

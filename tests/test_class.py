@@ -178,7 +178,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("my class") / "editions"
     for _ in range(2):
         done = make_class(folder)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0 and f"git -C {folder}/student.git push {FACTS['site']['repository']} {editions.BRANCH}" in done.stdout, done.stdout + done.stderr
     return folder
 
 
@@ -190,6 +190,7 @@ def git(repository, *command):
     return subprocess.run(["git", "-C", repository, *command], check=True, capture_output=True).stdout.decode(errors="replace")
 
 
+@pytest.mark.claims("where ``make class`` says how to push it.")
 @pytest.mark.claims("instructor - all of it, with notes and hidden tests: ``make class`` puts it into ``_build/class``, beside the others")
 def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
     assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
@@ -221,7 +222,8 @@ def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
 
 # ---------------------------------------------------------------- a copy to work in
 
-@pytest.mark.claims("the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that says ``Right.`` or what is off.",
+@pytest.mark.claims("the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that "
+                    "says ``Right.`` or what is off.",
                     "An exercise has a cell for you, and below it a check that says whether you are right.")
 @every_notebook
 def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(name):
@@ -328,9 +330,12 @@ def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wr
         editions.sheet("mine", notebook)
 
 
+@pytest.mark.claims("a few of each notebook, for the screen, linked from the run sheet.")
 @pytest.mark.claims("It says for each notebook what to do in the room, how long each part takes, what to ask, and where people get stuck.")
 def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
-    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "notebooks/teaching.html").read_text(encoding="utf-8")))
+    page = (site / "notebooks/teaching.html").read_text(encoding="utf-8")
+    assert all(f"course/slides/{name}.html" in page for name in COURSE)
+    text = html.unescape(re.sub(r"<[^>]+>", "", page))
     for name, notebook in COURSE.items():
         sheet = editions.sheet(name, notebook)
         assert sheet.goal in text and sum(part.minutes for part in sheet.parts) == notebook["metadata"]["course"]["minutes"]
@@ -529,7 +534,8 @@ def catch_up(folder, *arguments, **options):
     return subprocess.run([sys.executable, folder / "catch_up.py", *arguments], cwd="/", capture_output=True, text=True, **options)
 
 
-@pytest.mark.claims("brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under another name, so save first.")
+@pytest.mark.claims("brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under "
+                    "another name, so save first.")
 def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):
     run, folder = desk
     name = "01-first-notebook"

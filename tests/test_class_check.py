@@ -223,7 +223,8 @@ def test_wrong_usage_gets_one_sentence(triton, course, options, says):
 
 # ---------------------------------------------------------------- the room
 
-@pytest.mark.claims("The third is a rehearsal. Forty probes, each as large as a server of the profile *{{ course.profile }}*, keep their places until all have one. It says whether forty people could start at once, how long the slowest took,",
+@pytest.mark.claims("The third is a rehearsal. Forty probes, each as large as a server of the profile *{{ course.profile }}*, keep their places "
+                    "until all have one. It says whether forty people could start at once, how long the slowest took,",
                     "With ``--reservation``, ``class-check --room`` tries the seats of a reservation,")
 def test_forty_seats_in_a_reservation_get_a_place_at_once(triton, course, reserve, record_property):
     name, began = reserve(course, "ALL"), time.monotonic()
@@ -339,7 +340,8 @@ def reserved(triton):
     triton.run("login", f"scancel {job}", user, check=False)
 
 
-@pytest.mark.claims("The second runs each notebook as a job, all at once, and names the first cell that would fail in the room. Checks of exercises may fail: nobody has solved them yet.")
+@pytest.mark.claims("The second runs each notebook as a job, all at once, and names the first cell that would fail in the room. Checks of "
+                    "exercises may fail: nobody has solved them yet.")
 def test_every_notebook_is_run_and_the_first_cell_that_would_fail_is_named(triton, course, reserved, record_property):
     triton.run("login", f"cp -rT {editions.FOLDER} spoilt", course)
     for name, cells, kernel in [("90-broken", ["1", "", "import notthere\nnotthere.go()", "1/0"], "python3"), ("91-kernel", ["1"], "absent")]:

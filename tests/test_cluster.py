@@ -35,11 +35,15 @@ def own(tmp_path):
                     "ctl - Slurm's controller and its accounts",
                     "{{ hosts.node }} and three more - compute nodes, NAME.{{ hosts.domain }}",
                     "gateway - {{ hosts.gateway }}, for people outside")
+@pytest.mark.claims("hub - {{ hosts.hub }}: JupyterHub. A user's server is at NAME.{{ hosts.hub }}. Compute nodes reach it as {{ hosts.inside }}",
+                    "Nodes are called like ``node``, with other numbers.")
 def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton):
     names = cluster.facts()["hosts"]
     expected = {"login": names["login"], "hub": names["hub"], "gateway": names["gateway"], "c4": f"c4.{names['domain']}", "laptop": "laptop"}
     assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
     assert sorted(triton.nodes) == ["c1", "c2", "c3", "c4"] and {triton.run(node, "hostname --domain").stdout.strip() for node in triton.nodes} == {names["domain"]}
+    addresses = [triton.run(host, f"getent hosts {name}").stdout.split()[0] for host, name in (("c1", names["inside"]), ("laptop", names["hub"]), ("laptop", f"alice.{names['hub']}"))]
+    assert set(addresses) <= set(triton.run("hub", "hostname --all-ip-addresses").stdout.split())
     assert triton.run("ctl", "pgrep --exact --count slurmctld; pgrep --exact --count slurmdbd").stdout.split() == ["1", "1"]
     assert triton.run("login", "pgrep --exact sshd > /dev/null; sinfo > /dev/null; module avail 2>&1", "alice").stdout
 
@@ -114,6 +118,24 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
     assert mode == "cgroup" or float(more[-1].rstrip("M")) > 45, more
 
 
+@pytest.mark.claims("``QOSMaxJobsPerUserLimit`` and the like - you have as many jobs as you may; the rest follows")
+def test_who_has_as_many_jobs_as_they_may_waits_and_the_rest_follows(own):
+    from triton import Triton
+    cluster.up(nodes=1, state=own, tied=True, say=print)
+    triton = Triton(own)
+    limit = "sacctmgr --immediate --quiet {}; ".format
+    enforce = "echo AccountingStorageEnforce=limits,qos >> /etc/slurm/slurm.conf; pid=$(cat /run/slurmctld.pid); kill $pid; "
+    again = "for i in $(seq 200); do kill -0 $pid 2> /dev/null || break; sleep 0.1; done; slurmctld > /dev/null 2>&1"
+    triton.run("ctl", limit("add account all") + limit("add user alice account=all") + limit("modify qos normal set MaxJobsPerUser=1") + enforce + again)
+    triton.run("login", "for i in $(seq 100); do sinfo --noheader | grep -q idle && exit; sleep 0.2; done; exit 1")
+    jobs = triton.run("login", "for name in first second; do sbatch --parsable --mem=50M --output=/dev/null --wrap 'sleep 5'; done", "alice").stdout.split()
+    reason = "for i in $(seq 100); do squeue --me --noheader --states=PENDING --Format=Reason:60 | grep -x 'QOSMaxJobsPerUserLimit *' && exit; sleep 0.1; done; exit 1"
+    triton.run("login", reason, "alice")
+    done = f"for i in $(seq 300); do sacct --noheader --parsable2 --allocations --jobs={','.join(jobs)} --format=State | sort | uniq -c | grep '2 COMPLETED' && exit; sleep 0.2; done; exit 1"
+    triton.run("login", done, "alice")
+
+
+@pytest.mark.claims("and programs say ``No space left on device``")
 @pytest.mark.claims("A full home says that no space is left,")
 def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
     done = triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm -f more; exit $status", cluster.FULL_USER, check=False)
@@ -186,10 +208,12 @@ def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
             cluster._remove_cgroup(group)
 
 
-@pytest.mark.claims("is a shell of the user alice on the login node. Put a command behind it, and only that is run; leave out the user, and you are root:",
+@pytest.mark.claims("is a shell of the user alice on the login node. Put a command behind it, and only that is run; leave out the user, and you "
+                    "are root:",
                     "MATLAB is a stand-in that says so.",
                     "Julia is a stand-in that says so.",
                     "There are no GPUs.")
+@pytest.mark.claims("What it needs of PyPI and of this repository lies on it.")
 def test_on_runs_a_command_as_the_user_or_root_and_stand_ins_say_what_they_are(triton):
     modules = cluster.facts()["modules"]
     said = {}
@@ -198,7 +222,8 @@ def test_on_runs_a_command_as_the_user_or_root_and_stand_ins_say_what_they_are(t
         said[command] = done.stdout
     assert list(said.values())[:2] == [f"alice\n{cluster.facts()['hosts']['login']}\n", "root\n"]
     assert all("only this stand-in" in text for text in list(said.values())[2:]), said
-    assert triton.run("login", "sinfo --noheader --format=%G").stdout.split() == ["(null)"] * len(triton.run("login", "sinfo --noheader --format=%G").stdout.split())
+    assert set(triton.run("login", "sinfo --noheader --format=%G").stdout.split()) == {"(null)"}
+    triton.run("login", f"git ls-remote --quiet {cluster.facts()['site']['repository']}; cd $WRKDIR; python3 -m pip download --quiet --no-deps fqdn; rm fqdn*", "alice")
 
 
 @pytest.mark.parametrize(("words", "message"), [

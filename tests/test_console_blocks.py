@@ -80,7 +80,8 @@ def test_the_block_does_what_the_page_shows(block, readers, record_property):
         pytest.fail(fault, pytrace=False)
 
 
-@pytest.mark.claims("A command that cannot run on the small cluster stands in ``tests/test_console_blocks.toml``, with a reason that a reader accepts.")
+@pytest.mark.claims("A command that cannot run on the small cluster stands in ``tests/test_console_blocks.toml``, with a reason that a reader "
+                    "accepts.")
 def test_what_is_not_run_is_little_and_has_a_reason():
     code = {(block.page, block.commands[0].text) for block in BLOCKS}
     code |= {(page, lines) for page in pages.sources() for _, _, lines in pages.other_code(page)}
@@ -126,7 +127,8 @@ WRONG = {
 
 @pytest.mark.claims("Each block with a prompt runs in page order, in a terminal of the computer that its prompt names:",
                     "types each command where the prompt says.",
-                    "What is printed must be what is shown; nothing shown means that nothing is printed. An exit status other than 0 is an error, unless the page shows a message.")
+                    "What is printed must be what is shown; nothing shown means that nothing is printed. An exit status other than 0 is an "
+                    "error, unless the page shows a message.")
 def test_the_reader_notices_what_is_wrong(triton):
     readers = {name: Reader(triton, name, pages.blocks(name, _page(text)), patience=5) for name, (text, _) in WRONG.items()}
     for reader in readers.values():
@@ -140,6 +142,7 @@ def _page(text):
     return ".. code-block:: console\n\n" + "".join(f"   {line}\n" for line in text.splitlines())
 
 
+@pytest.mark.claims("``username`` stands for its name.")
 def test_the_reader_goes_through_right_blocks(triton):
     hosts, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
     text = f"username@laptop:~$ ssh -D {port} username@{hosts['login']}\nusername@laptop:~$ cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n" \

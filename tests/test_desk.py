@@ -42,6 +42,7 @@ def opens(proxy, address, seconds=60):
     return found
 
 
+@pytest.mark.claims("The certificate is the cluster's own, so accept the warning:")
 def test_the_commands_work_in_page_order(tmp_path):
     if why := cluster.obstacle():
         pytest.skip(why)
@@ -55,6 +56,8 @@ def test_the_commands_work_in_page_order(tmp_path):
             if typed.startswith("ssh "):
                 with left_open(typed, environment, tmp_path):
                     assert opens(*BROWSER), f"{command} does not lead to {BROWSER[1]}"
+                    refused = subprocess.run(["curl", "--silent", "--max-time", "10", "--socks5-hostname", *BROWSER], capture_output=True)
+                    assert refused.returncode == 60, "no browser knows who signed the certificate"
                 continue
             done = subprocess.run(typed, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -35,7 +35,8 @@ LOOKS_LIKE_A_FACT = {
 }
 
 
-@pytest.mark.claims("A fact of the cluster stands once, in ``triton/facts.toml``: hosts, ports, paths, modules, partitions. A test finds those that you typed.")
+@pytest.mark.claims("A fact of the cluster stands once, in ``triton/facts.toml``: hosts, ports, paths, modules, partitions. A test finds those "
+                    "that you typed.")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
     own = {name: value for name, value in values() if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"}

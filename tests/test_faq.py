@@ -99,7 +99,8 @@ def forwards(reader, options=""):
                     "``open failed: connect failed: Temporary failure in name resolution`` - The proxy works. There is no node of that name.",
                     "``Could not resolve host``, ``ERR_NAME_NOT_RESOLVED`` - The address did not go through the proxy: look at the pattern, "
                     "and at DNS through the proxy.")
-@pytest.mark.claims("In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of ``ssh``: the proxy works and your server has ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port.")
+@pytest.mark.claims("In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of ``ssh``: the proxy works and your server has "
+                    "ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port.")
 @proves("faq-tunnel")
 def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, server, playwright, tmp_path):
     table = rows(CONNECTING, "proxy-in-use")
@@ -159,7 +160,8 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
                     "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
                     "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
                     "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first <jupyter/connecting>`.")
-@pytest.mark.claims("You are in another network{{ if cluster.guests }}, ``{{ cluster.guests }}`` for example{{ end }}, or the browser still sends the hub through a proxy that does not run.",
+@pytest.mark.claims("You are in another network{{ if cluster.guests }}, ``{{ cluster.guests }}`` for example{{ end }}, or the browser still "
+                    "sends the hub through a proxy that does not run.",
                     "Start the proxy, or switch it off in the browser.")
 @proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
@@ -187,7 +189,9 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
         answers.wait(timeout=30)
 
 
-@pytest.mark.claims("Give it the address with ``localhost`` and the token.")
+@pytest.mark.claims("Give it the address with ``localhost`` and the token.",
+                    "Its remote server runs where ``ssh`` leads, on the login node, which everyone shares. No compute node lets you in without a "
+                    "job.")
 @proves("faq-vscode")
 def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, server, playwright, tmp_path):
     [command] = section(CONNECTING, "ssh-forward")
@@ -197,6 +201,9 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, s
     assert words[:3] == ["ssh", "-L", f"{here}:{NODE}:{here}"]
     with Ssh(reader.triton, "laptop", reader.user, shlex.join(["-N", "-L", f"{here}:{node}:{port}", *words[3:]])):
         listens(reader.triton, "laptop", here)
+        assert reader.triton.run("laptop", f"ssh {reader.user}@{HOSTS['login']} hostname", reader.user).stdout.strip() == HOSTS["login"]
+        stranger = reader.triton.account()
+        assert reader.triton.run("login", f"ssh -o BatchMode=yes {NODE} hostname", stranger, check=False).returncode == 255, "no job, no way in"
         reader.write("here.ipynb", ["import socket; print(socket.gethostname())"])
         with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
             editor = Reader(reader.triton, reader.user, without)
@@ -404,7 +411,8 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
 
 
 @pytest.mark.claims("``Disconnected``, beside the name of the kernel, before you have run anything.",
-                    "R: your own settings reach into the kernel's R. ``~/.Renviron`` or ``~/.Rprofile`` names a library folder with packages of another R.",
+                    "R: your own settings reach into the kernel's R. ``~/.Renviron`` or ``~/.Rprofile`` names a library folder with packages of "
+                    "another R.",
                     "See which folders R takes packages from; one in your home directory is the suspect:",
                     "Move the two files and that folder aside, and try again.")
 @proves("faq-r")
@@ -433,6 +441,7 @@ def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_
 
 @pytest.mark.claims("The notebook names a kernel that is not here;",
                     "Choose one of the same language. The notebook remembers it when you save.")
+@pytest.mark.claims("Where no kernel has that name, Jupyter asks you to choose another.")
 @proves("faq-select-kernel")
 def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reader, entry, tunnel, server):
     question = re.search('"(.+?)"', entry.title)[1]
@@ -494,6 +503,7 @@ def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, 
         reader.run("chmod 755 convenience; rm -rf convenience Untitled.ipynb", check=False)
 
 
+@pytest.mark.claims("Make room (:ref:`storage-full`), then save again.")
 @pytest.mark.claims("Do not close the page: what you wrote is still in it.")
 @proves("faq-quota")
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
@@ -525,7 +535,9 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
 
 
 @pytest.mark.claims("The notebook is open twice, or a program or ``git`` wrote to it.",
-                    "Two browser windows, or two people, with one notebook write over each other's changes. JupyterLab may notice, and asks under ``File Changed`` which version to keep; the other is lost.")
+                    "Two browser windows, or two people, with one notebook write over each other's changes. JupyterLab may notice, and asks "
+                    "under ``File Changed`` which version to keep; the other is lost.")
+@pytest.mark.claims("Before you answer that question, cancel,")
 @proves("faq-twice")
 def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader, entry, tunnel, server):
     title = re.search('"(.+?)"', entry.title)[1]
@@ -538,6 +550,10 @@ def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader
     said = lab.dialog()
     assert title in said
     entry.shows(said)
+    lab.press("Cancel")
+    assert "theirs" in reader.run("cat twice.ipynb") and lab.cell(0).locator(".cm-content").inner_text() == "mine = 1", "both are there"
+    lab.save()
+    assert title in lab.dialog()
     lab.press("Overwrite")
     reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; done; exit 1")
     assert "theirs" not in reader.run("cat twice.ipynb"), "the other is lost"
@@ -577,8 +593,11 @@ def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry,
                     "says when it ran: as the fourth. It counts runs, not places on the page:",
                     "(click into the margin left of it, and press D twice)",
                     "**Edit, Undo Cell Operation**, as often as it takes. A new cell is an operation, too, and is undone first.",
-                    "It works at first: the cell has gone from the page, but the name `town` is still in the kernel. After the restart it has gone from there too, and the cell fails.",
+                    "It works at first: the cell has gone from the page, but the name `town` is still in the kernel. After the restart it has "
+                    "gone from there too, and the cell fails.",
                     "It forgets everything and runs from the top.")
+@pytest.mark.claims("since they think that it deletes their text. It does not touch the page.")
+@pytest.mark.claims("So the notebook works today, and tomorrow, after a restart, it does not.")
 def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
     def runs(number, times):
         lab.cell(number).locator(".jp-InputPrompt", has_text=f"[{times}]").wait_for()
@@ -649,6 +668,7 @@ def test_shut_down_in_the_menu_ends_a_server_and_its_job(reader, tunnel):
         ended(reader.triton, reader.user, own.job)
 
 
+@pytest.mark.claims("Each fault of the :doc:`FAQ <triton/apps/jupyter/faq>` is brought about; the message is seen, and the remedy works.")
 @pytest.mark.claims("An entry of the FAQ says what you see, why, and what to do; and a test brings the fault about.")
 def test_every_entry_has_a_test_or_a_reason(record_property):
     import test_hub, test_hub_ends     # noqa: E401  what they prove, they write into TESTS

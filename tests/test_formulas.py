@@ -169,7 +169,8 @@ def test_books_hold_formulas(small):
         assert re.findall(r'href="(\S+)" properties="mathml"', book.read("content.opf").decode()) == ["index.xhtml"]
 
 
-@pytest.mark.claims("A formula is LaTeX: in a page the role ``:math:`` or the directive ``math``, in a notebook between dollars. One that cannot be shown stops the build.")
+@pytest.mark.claims("A formula is LaTeX: in a page the role ``:math:`` or the directive ``math``, in a notebook between dollars. One that cannot "
+                    "be shown stops the build.")
 def test_each_wrong_formula_is_named_with_its_line(small):
     output = nbformat.v4.new_output("display_data", {"text/latex": r"$\left( 1$", "text/plain": "x"})
     built, folder = small(PAGE.replace(r"e^{i\pi}", r"\nothing").replace(r"\bar{x}", r"\bra{x"),

@@ -70,7 +70,8 @@ def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit)
     assert "that no page shows is stopped after that time" in window.said(), "a warning where people choose"
 
 
-@pytest.mark.claims("Log in with your user name and password of {{ cluster.university }}: fill them in, press :guilabel:`Sign in`. You need an account on {{ cluster.name }}.")
+@pytest.mark.claims("Log in with your user name and password of {{ cluster.university }}: fill them in, press :guilabel:`Sign in`. You need an "
+                    "account on {{ cluster.name }}.")
 def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):
     window = visit()
     window.log_in("wrong")
@@ -277,6 +278,7 @@ def test_the_git_tab_merges_notebooks_that_contradict_each_other(alice, project,
     assert ["".join(cell["source"]) for cell in cells] == ["print('two')"]
 
 
+@pytest.mark.claims("``:menuselection:``: tests press the button, and open the menu.")
 @pytest.mark.parametrize("place, bar, entry", [menu for page in pages.sources() + pages.notebooks() if page != SJUPYTER for menu in pages.menus(page)])
 def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     if not alice.page.url.endswith("menus.ipynb"):
@@ -372,6 +374,7 @@ def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterw
     assert server.kernel().prints(look) == "none"
 
 
+@pytest.mark.claims("In the room, let everybody run ``!class-check`` in a first cell.")
 @pytest.mark.claims("There it also says whether the server has the memory of the profile, and whether WebSockets pass:")
 def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     triton.run("login", "mkdir check", alice.user)
@@ -778,7 +781,8 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     assert not triton.run("login", f"find ~/{editions.FOLDER} -name '*.md'", alice.user).stdout, "JupyterLab would open it raw"
 
 
-@pytest.mark.claims("under the title of each notebook, brings the student edition into a home directory, and opens it. It comes from the branch ``student`` of the guide's repository,",
+@pytest.mark.claims("under the title of each notebook, brings the student edition into a home directory, and opens it. It comes from the branch "
+                    "``student`` of the guide's repository,",
                     "Who opens it again gets what is new, and keeps what they wrote.")
 def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(visit, triton, site, tmp_path):
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"

@@ -168,6 +168,7 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
 @pytest.mark.claims("Your job runs, and Jupyter in it does not answer.",
                     "settings in ``~/.jupyter``. Move them aside and try again.",
                     "Or ``scancel`` with the number that ``squeue --me`` shows.")
+@pytest.mark.claims("On the hub, click the folder symbol at the top, then the link ``scratch``.")
 @proves("faq-spawn", [0])
 def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
     window = begun["hanging"]
@@ -181,6 +182,9 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     window.choose(TINY)
     window.press_start()
     window.arrive()
+    window.lab.go_into("home")
+    window.page.locator(".jp-BreadCrumbs-home").click()
+    window.lab.go_into("scratch")
     job = window.job()
     assert job in triton.run("login", "squeue --me", window.user).stdout
     triton.run("login", f"scancel {job}", window.user)

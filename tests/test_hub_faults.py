@@ -218,6 +218,7 @@ def test_the_failure_of_a_node_is_told(staying, triton):
 
 # ---------------------------------------------------------------- another hub: without its check of the home, and on PostgreSQL
 
+@pytest.mark.claims("or the quota of your home directory is exceeded: Jupyter cannot write the files that it needs to start.")
 def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
     """Without the check before the start, the job finds room for what it writes, or the page says that the home is full."""
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")

@@ -272,6 +272,7 @@ def fill(triton):
     assert triton.run("hub", f"head -c {4 * 2**20} /dev/zero > {STATE}/rest", check=False).returncode, "it is full"
 
 
+@pytest.mark.claims("without the loss of a server.")
 @pytest.mark.claims("and a full disk emptied,")
 def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
     """Its state is on a small disk here. While that is full a login may fail; afterwards all goes on, without a restart."""

@@ -82,7 +82,8 @@ for code, fails in CELLS:
 """
 
 
-@pytest.mark.claims("Python's standard library is there, but no other program can be started, which is what subprocess is for: no shell, no git, no Slurm.")
+@pytest.mark.claims("Python's standard library is there, but no other program can be started, which is what subprocess is for: no shell, no git, "
+                    "no Slurm.")
 @pytest.mark.parametrize("name", EDITIONS)
 def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
     """In a Python without packages, and without what a browser lacks of the library."""
@@ -110,6 +111,8 @@ def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_be
 @pytest.mark.claims("You can try notebooks :doc:`online, with nothing installed </notebooks/in-the-browser>`; what you write stays in your "
                     "browser.")
 @pytest.mark.claims("You need no account and nothing installed, and nothing is sent anywhere: Python itself runs in your browser.",
+                    "Two clicks, and you have a notebook: choose one below, then press Shift-Enter in its first cell.",
+                    "What you write stays in this browser, on this computer: clear its data and it has gone.",
                     "The first start loads about 30 MB,")
 @made
 @needs_chromium
@@ -132,7 +135,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
         cell = opened.locator(".jp-CodeCell").nth(number)
         for _ in range(SECONDS // 2):   # a kernel that is not ready yet takes no cell
             cell.locator(".cm-content").click(timeout=SECONDS * 1000)
-            opened.keyboard.press("Control+Enter")
+            opened.keyboard.press("Shift+Enter" if number == 0 else "Control+Enter")
             opened.wait_for_timeout(2000 if number == 0 else 200)
             if cell.locator(".jp-InputPrompt").inner_text().strip(": ") != "[ ]":
                 break
@@ -147,6 +150,21 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
         for output in cell["outputs"]:
             assert "".join(output.get("text") or output["data"]["text/plain"]).strip() in text
     assert len(printed) >= 3 and others == [] and failed == [] and 10_000_000 < size < MEGABYTES * 1_000_000
+    first = opened.locator(".jp-CodeCell .cm-content").first
+    first.click()
+    opened.keyboard.press("Control+End")
+    opened.keyboard.type("  # what I wrote")
+    opened.keyboard.press("Control+s")
+    opened.wait_for_timeout(2000)
+    anew = browser.new_context()        # as a browser whose data were cleared
+    for where, kept in ((context, True), (anew, False)):
+        again = where.new_page()
+        again.goto(opened.url)
+        cell = again.locator(".jp-CodeCell .cm-content").first
+        cell.wait_for(timeout=SECONDS * 1000)
+        again.wait_for_timeout(2000)
+        assert ("# what I wrote" in cell.inner_text()) == kept
+    anew.close()
     context.close()
 
 

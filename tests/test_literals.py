@@ -33,6 +33,7 @@ def identify(literals):
         yield literal.name + (f" ({seen[literal.name]})" if seen[literal.name] > 1 else "")
 
 
+@pytest.mark.claims("Each path, option, host, variable, state and message in ``this type`` is compared with the program or file that it speaks of.")
 @pytest.mark.claims("What is set as code is looked up: a path must be there, an option must be one, a message must be said.")
 @pytest.mark.parametrize("literal", LITERALS, ids=identify(LITERALS))
 def test_the_literal_is_true(literal, reality, record_property):

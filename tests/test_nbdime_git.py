@@ -335,6 +335,7 @@ def test_an_environment_that_moved_is_repaired_by_enabling_again(bare_bones, mov
     assert str(movable) not in shown and re.search(rf"py='?{re.escape(str(tmp_path))}/elsewhere/bin/", shown)
 
 
+@pytest.mark.claims("**Often:** people enable it in one repository and miss it in the next. It is one command for each.")
 @pytest.mark.claims("A clone is a new repository, and settings are not cloned: enable it there as well, or once for all of yours:")
 def test_global_settings_are_for_every_repository_and_go_without_a_trace(bare_bones, environment, env, tmp_path):
     config, attributes = Path(env["HOME"], ".gitconfig"), Path(env["HOME"], ".config/git/attributes")
@@ -465,7 +466,8 @@ def test_outside_a_repository_it_says_so(env, environment, tmp_path):
         assert_one_sentence(run(sys.executable, SCRIPT, *what, env=env, cwd=tmp_path, ok=False), "not in a git repository")
 
 
-@pytest.mark.claims("Git may refuse with ``dubious ownership``, since the folder belongs to somebody else. That is git's own caution; it names the command that tells it to trust this folder.")
+@pytest.mark.claims("Git may refuse with ``dubious ownership``, since the folder belongs to somebody else. That is git's own caution; it names "
+                    "the command that tells it to trust this folder.")
 def test_dubious_ownership_is_explained(bare_bones, environment):
     state = bare_bones.state()
     env = bare_bones.env | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}    # git's own switch for this
@@ -571,7 +573,9 @@ def second_user(environment):
         shutil.rmtree(folder)
 
 
-@pytest.mark.claims("Enable it once. The settings are in the repository's own ``.git/config`` and ``.git/info/attributes``, with paths that everyone on {{ cluster.name }} can read, so they hold for every member who works in that folder. Nothing goes into a file that git tracks: who clones it elsewhere notices nothing.")
+@pytest.mark.claims("Enable it once. The settings are in the repository's own ``.git/config`` and ``.git/info/attributes``, with paths that "
+                    "everyone on {{ cluster.name }} can read, so they hold for every member who works in that folder. Nothing goes into a file "
+                    "that git tracks: who clones it elsewhere notices nothing.")
 def test_another_member_of_the_group_gets_the_same(second_user, env, tmp_path):
     """Another user, another umask, another folder, no HOME, no environment loaded; they set it up, we too."""
     path = second_user / "shared"
@@ -707,6 +711,7 @@ def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
     assert "\x1b[" in repo.readable("-c", "color.ui=always", "diff").stdout
 
 
+@pytest.mark.claims("Into a file or a pipe git still writes a patch, which others can apply:")
 @pytest.mark.claims("The second command says nothing: the patch fits. It is a normal patch, which ``git apply`` takes, also where nobody has nbdime.")
 def test_a_redirected_diff_is_gits_own_patch_and_applies(repo):
     """Every kind of change: modes, new and deleted notebooks, renames, copies, odd names, folders, other files."""
@@ -786,7 +791,8 @@ def old_git():
     return tuple(map(int, re.findall(r"\d+", subprocess.check_output(["git", "version"], text=True))[:2])) < (2, 46)
 
 
-@pytest.mark.claims("``git diff --no-ext-diff --quiet -w`` compares lines, ignores whitespace, and returns 1 if something changed. Without ``--no-ext-diff``, a git older than 2.46 cannot return 1 for a changed notebook, and ends with the error 128.")
+@pytest.mark.claims("``git diff --no-ext-diff --quiet -w`` compares lines, ignores whitespace, and returns 1 if something changed. Without "
+                    "``--no-ext-diff``, a git older than 2.46 cannot return 1 for a changed notebook, and ends with the error 128.")
 def test_a_changed_notebook_is_never_called_the_same(changed):
     """Git before 2.46 returns 0 after -w and the like whatever a driver says, unless the driver fails."""
     for options in (["--quiet"], ["--exit-code"], ["-w", "--quiet"], ["-b", "--quiet"], ["-I", "x", "--quiet"], ["--ignore-blank-lines", "--quiet"]):
@@ -987,7 +993,8 @@ def assert_has_both(text, *lines):
         assert line in text, f"{line!r} was lost:\n{text}"
 
 
-@pytest.mark.claims("``git merge``, ``git rebase``, ``git cherry-pick``, ``git stash pop`` - a merge by cells; a conflict is marked inside its cell, and the file stays a notebook that opens",
+@pytest.mark.claims("``git merge``, ``git rebase``, ``git cherry-pick``, ``git stash pop`` - a merge by cells; a conflict is marked inside its "
+                    "cell, and the file stays a notebook that opens",
                     "With nbdime the conflict stays inside its cell, and the file still opens. Open it, look for ``<<<<<<<`` in the cells,")
 @pytest.mark.parametrize("how", ["merge other", "rebase other", "cherry-pick other", "stash pop"])
 def test_a_conflict_keeps_both_sides_in_a_notebook_that_opens(repo, how):
@@ -1302,7 +1309,8 @@ def test_mergetool_settles_what_was_merged_without_nbdime(repo):
     assert repo.git("status", "--short").stdout.splitlines() == ["M  nb.ipynb", "?? nb.ipynb.orig"]
 
 
-@pytest.mark.claims("``git mergetool --tool=nbdime``, ``git difftool --tool=nbdime`` - both sides next to each other, in a browser where there is one, otherwise as text",
+@pytest.mark.claims("``git mergetool --tool=nbdime``, ``git difftool --tool=nbdime`` - both sides next to each other, in a browser where there "
+                    "is one, otherwise as text",
                     "``git mergetool --tool=nbdime`` shows both sides next to each other instead.")
 def test_mergetool_opens_a_browser_where_there_is_one(repo, tmp_path):
     repo.branches(BASE, code("a = 'ours'", "b = 1", "c = 1"), code("a = 'theirs'", "b = 1", "c = 1"))

@@ -77,7 +77,8 @@ def test_a_merge_of_lines_leaves_a_file_that_is_no_notebook(tmp_path):
     assert '"source": [' in run("git diff main other -- a.ipynb", tmp_path), "not cells, but JSON"
 
 
-@pytest.mark.claims("What makes it hard: a notebook is JSON, with code, outputs and counters in one file. Running a cell, without changing a letter, changes the file.",
+@pytest.mark.claims("What makes it hard: a notebook is JSON, with code, outputs and counters in one file. Running a cell, without changing a "
+                    "letter, changes the file.",
                     "A new plot is many thousand letters in ``git diff``.",
                     "one changed plot is many thousand changed letters.",
                     "Code, outputs and counters live in one JSON file,",
@@ -103,7 +104,8 @@ def test_what_was_committed_stays_in_the_history(tmp_path):
 
 @pytest.mark.claims("keeps a notebook as two files with the same cells: ``analysis.ipynb`` with outputs, ``analysis.md`` without.",
                     "If you edited or merged the text, bring the notebook along, and run it again, since its outputs are the old ones:",
-                    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the file with the newer date, and git does not keep dates.",
+                    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the file with the newer date, and git "
+                    "does not keep dates.",
                     "With a pair, solve the conflict in ``analysis.md``, and make the notebook from it as above.")
 def test_a_pair_of_jupytext_has_outputs_in_one_half_and_goes_by_dates(tmp_path):
     notebook, text = tmp_path / "analysis.ipynb", tmp_path / "analysis.md"
@@ -166,7 +168,18 @@ def test_the_last_line_is_shown():
                     "In the two northernmost towns they jump to more than 40 minutes, all on one day: that on which the midnight sun begins.",
                     "each change is a multiple of that.",
                     "The table has hundredths of an hour, and one of them is 0.6 minutes:")
+@pytest.mark.claims("Everything in it is text, so turn the hours into numbers,",
+                    "**Often:** `min(helsinki)` without a key, which cannot compare dictionaries; or hours compared as text, so that 10 comes "
+                    "before 5.",
+                    "**Often:** a comparison with 24 that never holds, since the value is still text.",
+                    "You are right if only Utsjoki has such days.",
+                    "You are right if `dark Utsjoki` is greater than `dark Oulu`, and `dark Utsjoki 1` smaller than `dark Utsjoki`.")
 def test_the_table_of_daylight_is_as_the_notebooks_say():
+    assert "10.1" < "5.9" and "24" != 24 and {type(value) for row in ROWS for value in row.values()} == {str}
+    with pytest.raises(TypeError):
+        min(ROWS)
+    dark = {town: [sum(value < limit for value in HOURS[town]) for limit in (6, 1)] for town in TOWNS}
+    assert dark["Utsjoki"][0] > dark["Oulu"][0] and dark["Utsjoki"][1] < dark["Utsjoki"][0] and [town for town in TOWNS if 0 in HOURS[town]] == ["Utsjoki"]
     assert len(TOWNS) == 5 and {town: len(hours) for town, hours in HOURS.items()} == dict.fromkeys(TOWNS, 365) and {row["date"][:4] for row in ROWS} == {"2026"}
     assert [float(row["latitude"]) for row in ROWS[::365]] == sorted(float(row["latitude"]) for row in ROWS[::365])
     alike = [day for day in range(365) if max(HOURS[town][day] for town in TOWNS) - min(HOURS[town][day] for town in TOWNS) < 0.3]
@@ -184,7 +197,8 @@ def test_the_table_of_daylight_is_as_the_notebooks_say():
 # ---------------------------------------------------------------- 02
 
 @pytest.mark.claims("A day of 79,000 minutes. The cell reads and writes the same name, so its result depends on how often it ran.",
-                    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps the name. `del` shows what a restart would:",
+                    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps the name. `del` shows what a restart "
+                    "would:",
                     "There is only one list. `backup` is a second name for it, not a copy; `list(week)` would be one.",
                     "Place 4 is where it left the order, and place 6 is where the old order shows again.")
 def test_hidden_state_shows_what_it_says():
@@ -201,7 +215,8 @@ def test_hidden_state_shows_what_it_says():
     assert copy == [1]
 
 
-@pytest.mark.claims("`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in a copy of this notebook, at an exercise that is still empty.")
+@pytest.mark.claims("`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in a copy of this notebook, at an "
+                    "exercise that is still empty.")
 def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
     name = next(name for name in editions.load() if name.startswith("02"))
     editions.write(tmp_path, editions.data_files())
@@ -213,9 +228,11 @@ def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
 
 # ---------------------------------------------------------------- 03
 
-@pytest.mark.claims("`%%writefile` puts the cell into a file instead of running it. In daily life you would use an editor. Python finds a module that lies in the current folder.",
+@pytest.mark.claims("`%%writefile` puts the cell into a file instead of running it. In daily life you would use an editor. Python finds a module "
+                    "that lies in the current folder.",
                     "It replaces the file, without a question.",
-                    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look before each cell whether a file has changed, and then read all of it again. It goes by the file's time of change.",
+                    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look before each cell whether a file has "
+                    "changed, and then read all of it again. It goes by the file's time of change.",
                     "Without `--full` a new `import` or a new constant that came into the file before these lines, as here, does not arrive.",
                     "``%autoreload`` picks up your changes without a restart,",
                     "adds its other lines to the end of the file, each time that it runs.",
@@ -258,6 +275,7 @@ def test_a_module_is_read_once_or_again_with_autoreload(kernel):
                     "Three towns gain a little more each; the other two have their jump.",
                     "**Often:** all calls write into one file, and the last one wins.",
                     "The same number as above. And a wrong argument gives an answer instead of a wrong result:")
+@pytest.mark.claims("**Often:** the list of towns in Python's brackets with commas. Bash takes spaces.")
 def test_what_the_notebook_on_batch_jobs_says_of_the_shell(tmp_path, kernel):
     assert shows("04", '"--town", "Atlantis")').split("no rows for Atlantis")[1].split() == ["2"]
     assert shows("04", '"daylight.csv", "--town", "Oulu")').split("\n")[-1] == "0"
@@ -268,6 +286,7 @@ def test_what_the_notebook_on_batch_jobs_says_of_the_shell(tmp_path, kernel):
     greatest = [max(after - before for before, after in zip(HOURS[town], HOURS[town][1:], strict=False)) for town in TOWNS]
     assert greatest == sorted(greatest) and TOWNS[-1] == "Utsjoki" and greatest[2] < 0.15 < greatest[3]
     assert run("for town in Oulu Utsjoki; do echo $town > one; done; cat one", tmp_path) == "Utsjoki\n"
+    assert run("TOWNS=(Oulu Utsjoki); echo ${#TOWNS[@]} ${TOWNS[0]}; TOWNS=(Oulu, Utsjoki); echo ${TOWNS[0]}", tmp_path) == "2 Oulu\nOulu,\n"
 
 
 # ---------------------------------------------------------------- 05
@@ -298,6 +317,7 @@ def test_what_the_notebook_on_git_says_is_in_its_outputs():
                     "Python picks a new seed for its hashes at each start, unless this says which;",
                     "You are right if the same code finds 51 dark days with one kernel and none with the other.",
                     "The pictures are for the launcher. What counts is one small file, and in it one line, the command that starts the kernel:")
+@pytest.mark.claims("`ipykernel install` has an option `--env NAME VALUE`.")
 def test_what_the_notebook_on_kernels_says_is_in_its_outputs():
     become = shows("06", 'TILDE="~/data"')
     assert re.sub(" +", " ", become).split("\n") == ["TILDE ~/data", "COMMAND $(echo hello)", "SUM $((1 + 1))", "BRACES (your home)/data"]
@@ -338,11 +358,13 @@ def test_what_the_notebook_on_measuring_says_is_in_its_outputs():
 @pytest.mark.claims("`<` gives the file to the command as its input; without it `wc` would print the name too. One line is the heading,",
                     "`|` hands what one command prints to the next.",
                     "A name with a space shows what quotes are for. Without them the shell cuts it in two:",
-                    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` holds that of the last one, `&&` goes on only after success, `||` only after failure.",
+                    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` holds that of the last one, `&&` goes "
+                    "on only after success, `||` only after failure.",
                     "In a pipe, the status is that of the last command, and a failure before it goes unnoticed. `pipefail` changes that:",
                     "Begin a script with `set -euo pipefail`: stop at the first failure, and at a name that is not set.",
                     "`sort -t, -k4` compares the fourth of the columns that commas separate; with `-n` as numbers, with `-r` the greatest first.",
-                    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there is no second one; `awk -v limit=5` gives a number to awk.",
+                    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there is no second one; `awk -v limit=5` "
+                    "gives a number to awk.",
                     "**Often:** `uniq` without `sort` before it. It counts neighbours only.",
                     "**Often:** `sort` without `n`, which puts 9 behind 21.",
                     "**Often:** `$?` is asked two commands later, and says how the `echo` went.")
@@ -364,7 +386,8 @@ def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
     says(r"printf 'a\nb\na\n' | uniq -c | wc -l; printf 'a\nb\na\n' | sort | uniq -c | wc -l", "3", "2")
 
 
-@pytest.mark.claims("The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In a Python notebook each `!` line gets a shell of its own, and they would not.)")
+@pytest.mark.claims("The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In a Python notebook each `!` line "
+                    "gets a shell of its own, and they would not.)")
 @pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")     # of the kernel's own file
 def test_a_bash_kernel_is_one_shell(kernel):
     said = []
@@ -385,8 +408,9 @@ def test_a_bash_kernel_is_one_shell(kernel):
                     "In brackets the same mistake is an error, which is better:",
                     "You are right if it is a month of spring, with six or seven minutes.",
                     "You are right if two bars are higher than nothing.")
+@pytest.mark.claims("Compare with the first notebook: here the numbers are numbers at once.")
 def test_what_the_notebook_on_r_says_is_in_its_outputs():
-    assert re.search(r"\$ date +: chr", shows("09", "str(daylight)"))
+    assert re.search(r"\$ date +: chr", shows("09", "str(daylight)")) and re.search(r"\$ hours +: num", shows("09", "str(daylight)"))
     means = {town: sum(hours) / 365 for town, hours in HOURS.items()}
     assert len(shows("09", "longest <- aggregate").split("\n")) == 6
     assert max(means, key=means.get) == "Rovaniemi" and 15 < 60 * (max(means.values()) - min(means.values())) <= 21 and min(means, key=means.get) == TOWNS[0]

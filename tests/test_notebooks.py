@@ -45,6 +45,9 @@ def _state():
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.claims("let a machine run it and compare the outputs, as is done for the ones here with ``pytest --nbval``.",
+                    "a machine runs every notebook anew and compares each output with the one shown here.",
+                    "The notebooks of this course are checked that way, and their outputs compared with the stored ones.")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_run_gives_the_stored_outputs(name, outcome, record_property):
     result = outcome(name)

@@ -95,6 +95,7 @@ def forget(folder):
     shutil.rmtree(folder / ".synced")
 
 
+@pytest.mark.claims("The notebooks of :doc:`the course </notebooks/index>` are such pairs.")
 def test_every_notebook_of_the_course_is_a_pair_with_the_same_cells():
     assert not (problems := pairs.check(runner.NOTEBOOKS)), "\n".join(map(str, problems))
     assert len(pairs.find(runner.NOTEBOOKS)) >= 8

@@ -142,7 +142,8 @@ def off(picture, view, scheme):
             for number, colour in enumerate(squares.get_flattened_data()) if max(colour) > LEVELS]
 
 
-@pytest.mark.claims("Each step that a screenshot or a film shows is gone anew, and what the service shows is compared with the picture, in both colours.")
+@pytest.mark.claims("Each step that a screenshot or a film shows is gone anew, and what the service shows is compared with the picture, in both "
+                    "colours.")
 @needs_chromium
 @pytest.mark.parametrize(("name", "scheme"), STILLS)
 def test_a_screenshot_shows_what_the_service_shows_today(name, scheme, views):

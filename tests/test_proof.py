@@ -95,6 +95,7 @@ def test_a_mark_is_named_by_its_claim(site):
     assert any(name.endswith(": All but /tmp are the same on the login node, on every compute node and in Jupyter.") for name in storage), storage
 
 
+@pytest.mark.claims("the few that were not run stand :ref:`below, not run <not-run>`, with the reason.")
 def test_what_is_not_run_is_told_with_its_reasons(site):
     """The page lists what the tests leave out, from their own files: code, names, and programs with a stand-in."""
     text = " ".join(BeautifulSoup((site / "how-tested.html").read_text(encoding="utf-8"), "html.parser").main.text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
@@ -105,6 +106,8 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
         assert told and not [entry for entry in told if " ".join(entry[1].strip("`").split()) not in text or " ".join(entry[2].split()) not in text], path
 
 
+@pytest.mark.claims("The mark leads to it, below.",
+                    "The numbers come from the run before this page was built.")
 def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, tmp_path):
     assert build_site(source, tmp_path / "one").returncode == 0
     page = (tmp_path / "one/html/how-tested.html").read_text(encoding="utf-8")

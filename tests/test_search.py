@@ -36,6 +36,7 @@ def asked(browser, address):
     opened.close()
 
 
+@pytest.mark.claims("and ``tests/questions.toml`` what they ask.")
 @pytest.mark.parametrize(("question", "answers", "places"), QUESTIONS, ids=[question for question, *_ in QUESTIONS])
 def test_a_question_finds_its_answer(question, answers, places, asked, anchors):
     found = [address.replace(".html", "").partition("#")[::2] for address in asked.evaluate(FIND, question)][:places]
@@ -44,6 +45,7 @@ def test_a_question_finds_its_answer(question, answers, places, asked, anchors):
     assert [one for one in found if any(one[0] == name and one[1] in anchors[name, anchor] for name, anchor in wanted)], found
 
 
+@pytest.mark.claims("For a notebook they stand in ``notebooks/search.toml``.")
 def test_words_for_notebooks_are_for_sections_that_are_there(anchors):
     said = tomllib.loads((ROOT / "notebooks/search.toml").read_text(encoding="utf-8"))
     assert said and not [(name, section) for name, sections in said.items() for section in sections if (f"notebooks/{name}", section) not in anchors]

@@ -62,6 +62,7 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
     assert not broken, "\n".join(sorted(set(broken)))
 
 
+@pytest.mark.claims("``tests/anchors.txt`` which addresses its readers know,")
 @pytest.mark.claims("Then ``make anchors``: from then on no test lets the address of a section die.")
 def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)

@@ -76,7 +76,9 @@ def test_the_commands_of_the_template_run_as_it_shows(triton):
     assert outcomes == [""], outcomes
 
 
+@pytest.mark.claims("Open http://localhost:8000.")
 def test_the_commands_of_the_page_are_real(clone):
+    assert "_ext/serve.py $(or $(PORT),8000)" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert COMMANDS[:3] == [f"git clone {FACTS['site']['repository']} guide", "cd guide", "make serve"]
     for command in COMMANDS[3:]:
         if command.startswith("git push"):
