@@ -20,7 +20,7 @@ from triton import PROMPTS, bring_up, cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGIN = cluster.facts()["hosts"]["login"]
-TOKEN = re.compile(r"(?<=token=)\w+")
+SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")      # the token and the path of a server
 KEY, READ = 0.06, 2     # seconds that a person takes for a key, and to read before the next command
 LONGEST = 2             # seconds for which a wait is shown, however long it was
 
@@ -45,11 +45,11 @@ class Recording:
         pass
 
     def rows(self):
-        """The screen at the end, row by row, each as a list of (seconds after the beginning, text that came then); without tokens."""
+        """The screen at the end, row by row, each as a list of (seconds after the beginning, text that came then); without secrets."""
         text, times = self.text, list(self.times)
-        for token in reversed(list(TOKEN.finditer(text))):
-            text = text[:token.start()] + "..." + text[token.end():]
-            times[token.start():token.end()] = [times[token.start()]] * 3
+        for secret in reversed(list(SECRET.finditer(text))):
+            text = text[:secret.start()] + "..." + text[secret.end():]
+            times[secret.start():secret.end()] = [times[secret.start()]] * 3
         now, clock = 0, []
         for before, after in zip([times[0], *times], times, strict=False):
             now += min(after - before, LONGEST)
@@ -154,7 +154,7 @@ def start(window, others):
     window.keys("sjupyter -t 02:00:00 --mem=1G")
     window.screen.expect(r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60)     # why it waits, and until when at most
     window.triton.run("login", f"scancel {others}")
-    window.screen.expect(r"localhost:\d+/lab\?token=\w+\r\n", timeout=60)
+    window.screen.expect(r"localhost:\d+/\w+/lab\?token=\w+\r\n", timeout=60)
 
 
 def break_the_connection(window):

@@ -165,18 +165,19 @@ def test_the_browser_file_leads_there_and_is_for_its_owner_alone(triton, server)
 
 # ---------------------------------------------------------------- safety
 
-def test_the_token_is_nowhere_where_others_look(triton, server):
-    token = server.url.partition("token=")[2]
+def test_the_token_and_the_path_are_nowhere_where_others_look(triton, server):
+    path, token = re.search(r":\d+/(\w{16})/lab\?token=(\w{48})$", server.url).groups()
     node, user, other = server.said["node"], server.user, server.neighbour
     triton.run("login", f"echo mine > /home/{user}/new; grep mine /home/{user}/new", other)     # this neighbour gets into the home directory
     seen = triton.run(node, "ps auxeww; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'", other, check=False).stdout
     seen += triton.run("login", f"scontrol show job {server.job}; squeue --format=%all; sacct --allusers --format=ALL; scontrol write batch_script {server.job} -; "
                        f"cat ~{user}/.local/share/sjupyter/*/* ~{user}/.local/share/sjupyter/*/runtime/*; ls -R ~{user}", other, check=False).stdout
-    assert "jupyter" in seen and token not in seen
+    assert "jupyter" in seen and token not in seen and path not in seen
     # nor in what its owner might show around
     mine = triton.run(node, "ps auxeww; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'", user, check=False).stdout
+    answers(triton, without_token(server.url), user)       # a line in the log
     mine += triton.run("login", f"scontrol show job {server.job}; sjupyter --logs; cat .local/share/sjupyter/*/job.sh", user).stdout
-    assert "JUPYTER_TOKEN_FILE" in mine and "ServerApp" in mine and token not in mine
+    assert "JUPYTER_TOKEN_FILE" in mine and "GET /.../api/contents" in mine and token not in mine and path not in mine
 
 
 def test_files_are_for_their_owner_alone_whatever_the_umask_and_the_access_lists_of_the_home(triton, server):
@@ -213,7 +214,7 @@ def test_links_that_others_have_planted_are_not_written_through(triton, user):
     assert triton.run("login", "stat --format='%F %a' shared/open.html; cat precious", user).stdout == "regular file 600\nmine\n"
 
 
-@pytest.mark.claims("A folder begins with ``/``, ``./``, ``../`` or ``~``; all else is a module.",
+@pytest.mark.claims("A folder begins with a slash, a tilde, or dots and a slash; all else is a module.",
                     "It takes no folder of theirs for the environment that you mean.")
 def test_a_folder_of_others_is_no_environment_unless_it_is_written_as_a_path(triton, user):
     """Where they write, they may make one that is called like the module that everybody has, or like the one that is asked for."""
@@ -252,6 +253,60 @@ def test_without_the_token_nobody_gets_in(triton, server):
         assert answers(triton, without_token(server.url), user) == "403"
         assert answers(triton, without_token(server.url) + "?token=" + "0" * 48, user) == "403"
     assert answers(triton, server.url) in ("200", "302")
+
+
+@pytest.mark.claims("The cookies of one server go to no other port of its node, where somebody else may listen.",
+                    "The path before it is another for each server, so that your browser gives its cookies to no other.")
+def test_cookies_are_for_the_path_of_the_server_which_it_tells_nobody(triton, server, user):
+    """A browser sends them to all ports of the node, as it does for a picture in a notebook, but with this path only."""
+    origin, path = re.match(r"(http://[^/]+)(/\w{16}/)", server.url).groups()
+    kept = triton.run("login", f"curl --silent --location --output /dev/null --cookie-jar - {shlex.quote(server.url)}", server.user).stdout
+    cookies = [line.split("\t") for line in kept.splitlines() if line.count("\t") == 6]
+    assert len(cookies) == 2 and {fields[2] for fields in cookies} == {path}, kept
+    for other in ("/", "/lab", "/login", "/api", "/api/contents", "/static/favicon.ico", f"/x{path}", path[:-2], "//", "/%2e/"):
+        said = triton.run("login", f"curl --silent --include --path-as-is {shlex.quote(origin + other)}", user).stdout
+        assert said.startswith("HTTP/1.1 404 ") and path.strip("/") not in said, said
+
+
+WHO_SENDS_MUCH = """
+import socket, sys
+origin, path = sys.argv[1:]
+host = origin.removeprefix("http://")
+megabyte = b"x" * 1_000_000
+for target in ("login", "login?next=x", "api/contents/x", "login?token=wrong"):
+    for kind in ("Content-Length: 480000000", "Transfer-Encoding: chunked", "Content-Length: 480000000\\r\\nAuthorization: token wrong",
+                 "Content-Length: 480000000\\r\\nCookie: username=wrong; _xsrf=wrong"):
+        for before in ("/", path):
+            with socket.create_connection((host.split(":")[0], int(host.split(":")[1])), timeout=20) as line:
+                line.sendall(f"POST {before}{target} HTTP/1.1\\r\\nHost: {host}\\r\\n{kind}\\r\\n\\r\\n".encode())
+                sent = 0
+                try:
+                    for sent in range(100):
+                        line.sendall(b"f4240\\r\\n" + megabyte + b"\\r\\n" if "chunked" in kind else megabyte)
+                except OSError:     # it hangs up
+                    continue
+                print(before == path, target, kind, sent)
+"""
+
+
+@pytest.mark.claims("What a stranger sends to a server of ``sjupyter`` takes no memory.")
+def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
+    """Jupyter would read half a gigabyte before it asks who it is."""
+    with Started(triton, user, "-t 10 --mem=1G") as started:
+        origin, path, token = re.match(r"(http://[^/]+)(/\w+/)lab\?token=(\w+)", started.url).groups()
+        assert triton.run("login", f"python3 - {origin} {path}", triton.account(), input=WHO_SENDS_MUCH).stdout == ""
+        highest = f"sort -n $(grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 -name environ -user {user}) | sed s/environ/status/) | sed -n 's/VmHWM: *//p'"
+        assert max(int(line.split()[0]) for line in triton.run(started.said["node"], highest, check=False).stdout.splitlines()) < 250_000, "kB of memory"
+        # as a page of JupyterLab sends it, with the cookies, and as a program does
+        contents = f"{origin}{path}api/contents"
+        script = f"""python3 -c "print('{{\\"type\\": \\"file\\", \\"format\\": \\"text\\", \\"content\\": \\"' + 'x' * 60_000_000 + '\\"}}')" > body
+curl --silent --location --output /dev/null --cookie-jar jar '{started.url}'
+curl --silent --fail --output /dev/null --cookie jar --header "X-XSRFToken: $(awk '/_xsrf/ {{ print $7 }}' jar)" --upload-file body {contents}/by-cookie
+curl --silent --fail --output /dev/null --header 'Authorization: token {token}' --header 'Transfer-Encoding: chunked' --upload-file body {contents}/by-token
+stat --format=%s by-cookie by-token"""
+        assert triton.run("login", script, user).stdout == "60000000\n" * 2
+        refused = triton.run("login", f"curl --silent --output /dev/null --write-out '%{{http_code}}' --upload-file body {contents}/by-nobody; ls by-nobody", user, check=False)
+        assert refused.stdout in ("400", "000"), refused
 
 
 @pytest.mark.claims("Your settings in ``~/.jupyter`` hold, but for where and how the server listens and for the folder that it shows.")
@@ -434,7 +489,7 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
         assert triton.run("login", f"squeue --noheader --jobs={second} --format=%P", user).stdout.strip() == FACTS["partitions"]["interactive"]
         assert re.findall(r"^(\S+)\*$", triton.run("login", "sinfo --noheader --format=%P").stdout, re.MULTILINE) == [FACTS["partitions"]["batch"]]
         assert rows[first.job]["state"] == "ready" and rows[first.job]["asked"] == "700M" and 20 < rows[first.job]["memory_mb"] < 700
-        assert rows[first.job]["address"] in first.url and re.fullmatch(r"[0-4]:\d\d", rows[first.job]["left"])
+        assert first.url.startswith(rows[first.job]["address"] + "lab?") and re.fullmatch(r"[0-4]:\d\d", rows[first.job]["left"])
         table = triton.run("login", "sjupyter --list", user).stdout
         cells = first.job, first.said["node"], "ready", re.escape(rows[first.job]["address"]), f"/home/{user}", r"[0-4]:\d\d", r"\d+M of 700M\n"
         assert re.match(r"JOB +NODE +STATE +ADDRESS +DIRECTORY +TIME LEFT +MEMORY\n" + " +".join(cells), table), table
@@ -639,6 +694,8 @@ WRONG = {
         "mkdir -p own; echo \"c.IdentityProvider.token = 'mine'\" > own/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/own sjupyter", 1, "set a token of their own"),
     "no token at all": (
         "mkdir -p open; echo \"c.IdentityProvider.token = ''\" > open/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/open sjupyter", 1, "switch the token off"),
+    "a path of one's own": ("sjupyter -- --ServerApp.base_url=/mine/", 2, "base_url cannot be given: each server has a path of its own"),
+    "no settings at all": ("JUPYTER_NO_CONFIG=1 sjupyter", 1, "so that everybody would know the path of your server: unset JUPYTER_NO_CONFIG"),
     "settings that Jupyter refuses": (
         "mkdir -p bad; echo 'c.ServerApp.allow_origin = 5' > bad/jupyter_server_config.py; JUPYTER_CONFIG_DIR=$HOME/bad sjupyter", 1, "Bad config encountered"),
 }
@@ -929,7 +986,7 @@ def test_twenty_servers_of_two_users_do_not_collide(triton):
         addresses = [row["address"] for name in users for row in rows[name]]
         assert len(set(addresses)) == 20 and all(addresses), rows
         ask = """for folder in .local/share/sjupyter/*/; do
-            python3 -c "import json, sys; said = json.load(open(sys.argv[1] + 'said.json')); print(f\\"http://{said['host']}:{said['port']}/api/contents?content=0\\")" $folder > address
+            python3 -c "import json, sys; said = json.load(open(sys.argv[1] + 'said.json')); print(f\\"http://{said['host']}:{said['port']}{said['base_url']}api/contents?content=0\\")" $folder > address
             curl --silent --output /dev/null --write-out '%{http_code} ' "$(cat address)&token=$(cat $folder/token)"; done"""
         for name in users:
             assert triton.run("login", ask, name).stdout.split() == ["200"] * 10
@@ -1094,7 +1151,7 @@ base, _, token = "{url}".replace("/lab?", "?").partition("?token=")
 request = urllib.request.Request(base + "/api/kernels", data=b"{{}}", headers={{"Authorization": "token " + token}})
 kernel = json.load(urllib.request.urlopen(request))["id"]
 line = socket.create_connection(("localhost", {port}), timeout=20)
-line.sendall(f"GET /api/kernels/{{kernel}}/channels?token={{token}} HTTP/1.1\\r\\nHost: localhost:{port}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
+line.sendall(f"GET /{{base.split('/')[3]}}/api/kernels/{{kernel}}/channels?token={{token}} HTTP/1.1\\r\\nHost: localhost:{port}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
              "Origin: http://localhost:{port}\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n".encode())
 said = b""
 while b"execution_state" not in said and (more := line.recv(65536)):
@@ -1139,7 +1196,7 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
                 assert "execution_state" in triton.run("laptop", "python3 -", user, input=KERNEL.format(port=FACTS["proxy"]["example"], url=url)).stdout
             else:
                 port = re.search(r"localhost:(\d+)", line)[1]
-                assert answers(triton, f"http://localhost:{port}/api/contents", triton.account()) == "403", "everybody on the node may knock"
+                assert answers(triton, re.sub(r":\d+/", f":{port}/", without_token(url)), triton.account()) == "403", "everybody on the node may knock"
             assert triton.run("login", "squeue --me --noheader", user).stdout == "", "without Slurm"
             terminal.screen.send("\x03")
             assert terminal._wait(20).endswith("It is ended."), "and the prompt is on a line of its own"

@@ -114,7 +114,7 @@ def hub(disk, hosts, everywhere):
     """
     config = disk / "hosts/hub/upper" / HUB_CONFIG.lstrip("/")
     shutil.copytree(cluster.ROOT / "triton/jupyterhub", config, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("slurm.py", "clusterfacts.py"):
+    for name in ("slurm.py", "clusterfacts.py", "strangers.py"):
         shutil.copy(cluster.ROOT / "triton/lib" / name, config)
     profiles = (cluster.HERE / "profiles.toml").read_text(encoding="utf-8")
     write(config / "facts.toml", (cluster.ROOT / "triton/facts.toml").read_text(encoding="utf-8") + "\n" + profiles)
