@@ -182,6 +182,15 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     say(f"{nodes} nodes idle after {time.monotonic() - began:.1f} s; memory limits by {memory}")
 
 
+def start_hub():
+    """Start JupyterHub and its proxy; return when the page of the login answers. Raises ClusterError."""
+    page = f"https://{facts()['hosts']['hub']}/hub/login"
+    look = f"for i in $(seq 300); do curl --silent --fail --output /dev/null --max-time 5 {page} && exit; sleep 0.2; done; exit 1"
+    subprocess.run(command_on("hub", ["hub-services", "start"]), check=True)
+    if subprocess.run(command_on("hub", look)).returncode:
+        raise ClusterError(f"{page} does not answer; its log: tests/cluster/on hub tail /var/log/jupyterhub-hub.log")
+
+
 _started = []   # of machine rooms, the Popen of those that are children of this process
 
 
@@ -351,7 +360,7 @@ def main(arguments=None):
         match options.command:
             case "up":
                 up(options.nodes, options.memory)
-                subprocess.run(command_on("hub", ["hub-services", "start"]), check=True)    # tests that want it start it themselves
+                start_hub()     # tests that want it start it themselves
             case "down":
                 down()
             case "status":
