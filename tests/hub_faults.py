@@ -125,6 +125,8 @@ def trial(triton, people, user, fault, moment, rest):
     mend = getattr(Faults(triton, people), fault)(user)
     time.sleep(rest)
     mend()
+    # A controller that was killed counts from old numbers again, and drains a node that knows them: an administrator resumes it.
+    triton.run("ctl", f"scontrol update nodename={','.join(triton.nodes)} state=resume", check=False)
     hub.answers(triton)
     try:
         people.answer(click)
