@@ -1208,12 +1208,13 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
 
 
 def test_a_users_files_hide_no_module_from_jupyter(triton, user):
-    """Neither in the queue nor on the login node; all that Python imports at its start, and more, by names that people give their files."""
+    """Neither in the queue nor on the login node; all that Python imports at its start, and more, by names that people give their files.
+    An empty part of PYTHONPATH, which many have without knowing, is the folder where they are."""
     names = "types runpy typing logging json random socket http html select signal queue struct token site sitecustomize numbers copy string calendar email jupyter_core rfc3987_syntax"
     triton.run("login", f"mkdir work; for name in {names}; do echo 'raise SystemExit(\"the wrong \" + __name__)' > work/$name.py; done", user)
-    with Started(triton, user, "-t 5 --dir work") as started:
+    with Started(triton, user, "-t 5", "cd work; export PYTHONPATH=:;") as started:
         assert answers(triton, started.url) in ("200", "302")
-    local = "cd work; timeout --signal=INT 60 sjupyter --local --json | head -n 1"
+    local = "cd work; export PYTHONPATH=:; timeout --signal=INT 60 sjupyter --local --json | head -n 1"
     assert json.loads(triton.run("login", local, user, check=False, timeout=90).stdout)["state"] == "ready"
 
 
