@@ -1162,6 +1162,24 @@ def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, us
     assert 60 < float(lines[1][2].rstrip("M")) < 150
 
 
+@pytest.mark.claims("Without ``--jobs`` you see today's jobs. For a week: ``sacct --starttime=now-7days``.",
+                    "A job of a few seconds, or one that was killed for its memory, may show far too little.",
+                    "of a job that took only seconds it says too little.")
+def test_sacct_lists_the_jobs_of_today_alone_and_too_little_memory_of_a_short_one(triton, user):
+    """No job here is older than the cluster: the dates of this one are set back by two days."""
+    job = submit(triton, user, "python3 -c 'held = bytearray(300_000_000)'", "--mem=500M --output=/dev/null", "brief.sh")
+    ended(triton, user, job)
+    triton.run("login", f"for i in $(seq {PATIENCE}); do sacct --noheader --jobs={job}.batch --format=State | grep COMPLETED && exit; sleep 1; done; exit 1", user)
+    peak = triton.run("login", f"sacct --noheader --parsable2 --jobs={job}.batch --units=M --format=MaxRSS", user).stdout.strip()
+    assert float(peak.rstrip("M") or 0) < 300
+    listed = "sacct --noheader --parsable2 --allocations --format=JobID"
+    triton.run("login", f"for i in $(seq {PATIENCE}); do {listed} | grep -x {job} && exit; sleep 1; done; exit 1", user)
+    earlier = ", ".join(f"time_{what} = time_{what} - 172800" for what in ("submit", "eligible", "start", "end"))
+    triton.run("ctl", f"mariadb slurm_acct --execute='update {FACTS['cluster']['name'].lower()}_job_table set {earlier} where id_job = {job}'")
+    assert job not in triton.run("login", listed, user).stdout.split()
+    assert job in triton.run("login", f"{listed} --starttime=now-7days", user).stdout.split()
+
+
 @pytest.mark.claims("If your connection breaks, the shell ends, and so does what runs in it.")
 def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end(triton, user):
     with Ssh(triton, "laptop", user, f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 --mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'") as ssh:
@@ -1202,6 +1220,19 @@ def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(tr
     triton.write("login", "~/ignored/.gitignore", pages.read("scicomp/gitignore"), user)
     seen = triton.run("login", "cd ignored; git status --short --untracked-files=all; rm -rf ~/ignored", user).stdout.split()
     assert seen[1::2] == kept, f"scicomp/gitignore: git sees {seen}"
+
+
+@pytest.mark.claims("``pipx`` gives it an environment of its own, where it slows down nobody else's imports. Git looks for its parts by name, so "
+                    "``~/.local/bin`` has to be in your ``PATH``: ``pipx ensurepath`` sees to that for every new terminal, and ``exec bash`` "
+                    "makes this one new.")
+def test_pipx_gives_nbdime_an_environment_of_its_own_and_a_new_terminal_finds_it(triton):
+    user = triton.account()
+    bare = "env -i HOME=$HOME TERM=dumb PATH=/usr/bin:/bin bash -ic 'command -v git-nbdiffdriver'"
+    before = triton.run("laptop", f"pipx install nbdime > /dev/null; {bare}; python3 -c 'import nbdime'; pipx ensurepath > /dev/null", user)     # in one terminal
+    assert before.stdout == "" and "No module named 'nbdime'" in before.stderr
+    assert triton.run("laptop", bare, user).stdout.strip() == f"{PATHS['home']}/{user}/.local/bin/git-nbdiffdriver"
+    settings = triton.run("laptop", "PATH=$PATH:~/.local/bin; nbdime config-git --enable --global; git config diff.jupyternotebook.command", user).stdout
+    assert settings.startswith("git-nbdiffdriver "), "by name"
 
 
 @pytest.mark.claims("JupyterLab with jupytext then saves both.")
