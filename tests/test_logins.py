@@ -198,15 +198,18 @@ def with_a_server(triton):
     hub.put_stand_in(triton)
     hub.running(triton, f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refused_seconds=4")
     people, user = hub.People(triton), triton.account()
-    people.ask(user, "log_in")
-    people.ask(user, "start", TINY)
-    assert within(60, lambda: people.ask(user, "known")["servers"].get("", {}).get("ready")), hub.log(triton)[-3000:]
-    status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", json.dumps({"auth": dict(zip(("username", "password"), right(triton, user)))}))
-    assert status == 201 and told["expires_at"], told
-    yield user, told["token"], people
-    people.close()
-    triton.run("login", f"scancel --user={user}")
-    hub.running(triton)
+    try:
+        people.ask(user, "log_in")
+        people.ask(user, "start", TINY)
+        assert within(60, lambda: people.ask(user, "known")["servers"].get("", {}).get("ready")), hub.log(triton)[-3000:]
+        asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
+        status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
+        assert status == 201 and told["expires_at"], told
+        yield user, told["token"], people
+    finally:
+        people.close()
+        triton.run("login", f"scancel --user={user}")
+        hub.running(triton)
 
 
 def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(triton, with_a_server):
