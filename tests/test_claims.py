@@ -90,8 +90,8 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
                     "An old ``ssh`` has no ``-J``. Its long form does the same:",
                     "In {{ cluster.network }}{{ if cluster.vpn }}, or on the VPN{{ end }}:")
 @pytest.mark.claims("Leave ``hostname`` out to stay.",
-                    "Or jump over the gateway:",
-                    "Outside the university's networks, go over the gateway:",
+                    "Or jump through the gateway:",
+                    "Outside the university's networks, go through the gateway:",
                     "On the login node. It is for editing,")
 def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
     there = f"{user}@{HOSTS['login']}"
@@ -114,7 +114,7 @@ def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, u
                     "It works? Append it to your own settings, and ``ssh {{ hosts.short }}`` is enough from then on.",
                     "ssh {{ hosts.short }}: in the networks of the university{{ if cluster.vpn }}, or on its VPN{{ end }} {{ if "
                     "hosts.gateway }}# ssh {{ hosts.short }}-outside: from anywhere else{{ end }}")
-@pytest.mark.claims("With the :ref:`settings for ssh <ssh-outside>` you can leave ``-J`` away.")
+@pytest.mark.claims("With the :ref:`settings for ssh <ssh-outside>` you can leave out ``-J``.")
 def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
     for host, name in (("laptop", HOSTS["short"]), ("outside", f"{HOSTS['short']}-outside")):
@@ -640,7 +640,7 @@ def test_module_load_in_a_cell_ends_with_its_line(server):
 
 
 @pytest.mark.claims("The R kernel is started without a shell, so your ``.bashrc`` is not read.",
-                    "Settings belong into ``~/.Rprofile``, or into the ``env`` block of a kernel of your own.")
+                    "Settings belong in ``~/.Rprofile``, or in the ``env`` block of a kernel of your own.")
 @pytest.mark.claims("An R kernel starts without a shell and does not read `.bashrc`; put settings into `~/.Rprofile`,")
 def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, server, claim):
     [(not_read, read, *_)] = map(literals, claim)
