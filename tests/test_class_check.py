@@ -43,6 +43,11 @@ def test_it_says_what_it_means_that_all_servers_have_one_name():
     assert re.search("whoever opens a link to another user's server .*Administrators: give each user a name", told[0][0]) and told[1] == []
 
 
+def test_outside_of_the_course_it_says_that_it_has_seen_no_notebook(triton):
+    found = check(triton, triton.account())
+    assert found["notebooks"]["good"] is None and "--folder DIR names its folder" in found["notebooks"]["said"]
+
+
 TWO = ["numpy>=2", "tidy"]
 
 
