@@ -368,6 +368,15 @@ def test_global_settings_are_for_every_repository_and_go_without_a_trace(bare_bo
 
 # ------------------------------------------------------------------ every kind of repository
 
+def test_a_file_name_that_is_no_text_is_a_name_and_nothing_is_run(repo):
+    """A shell that reads words of UTF-8 must not lose its quotes at a byte that is none."""
+    name = b"\xff;touch made;.ipynb"
+    Path(os.fsdecode(os.fsencode(repo.path) + b"/" + name)).write_text(ONE)
+    repo.write(nb=TWO)
+    repo.git("diff", "--", "nb.ipynb", os.fsdecode(name), errors="replace")
+    assert not (repo.path / "made").exists()
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_any_path_will_do(tmp_path, env, environment, name):
     """The repository, the environment and the command itself: each under an awkward name."""
