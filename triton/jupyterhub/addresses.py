@@ -125,5 +125,5 @@ class TrueAddress(OutputTransform):
             peer = forwarded[-1].rpartition(",")[2].strip().removeprefix("::ffff:")
         request.remote_ip = peer
         for arguments in (request.arguments, request.query_arguments):
-            if any(set(value) & set(b"\r\n\0") for value in arguments.get("next", [])):
+            if any(set(value) & {*range(32), 127} for value in arguments.get("next", [])):
                 del arguments["next"]

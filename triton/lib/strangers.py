@@ -20,10 +20,7 @@ IDLE_SECONDS = 97       # for which a connection may say nothing; no page asks j
 
 
 class Look(JupyterHandler):
-    """A request of which the headers are there: who sends it. Whether it may do what it asks for, the one that does it looks at."""
-
-    def check_xsrf_cookie(self) -> None:
-        pass
+    """A request of which the headers are there: who sends it. A page of another user's server sends cookies too, and is unknown without the XSRF token."""
 
 
 class AsksFirst(HTTPMessageDelegate):
