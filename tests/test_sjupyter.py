@@ -632,7 +632,7 @@ def test_a_job_is_submitted_from_a_server(triton, server):
 
 # ---------------------------------------------------------------- engines
 
-@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, and say where their connection file is",
+@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, in the folder where it begins, and say where their connection file is",
                     "What goes to the engines of ``sjupyter --cluster`` is encrypted.")
 def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
     """What goes to them over TCP is encrypted."""
@@ -647,6 +647,18 @@ def test_engines_of_ipyparallel_run_beside_it_and_end_with_it(triton, user):
         started.end()
     assert "ipyparallel" not in triton.run(started.said["node"], f"for i in $(seq 50); do pgrep -u {user} > /dev/null || break; sleep 0.2; done; ps -u {user} -o args",
                                            check=False).stdout
+
+
+@pytest.mark.claims("``--cluster`` - start so many ipyparallel engines beside it, in the folder where it begins, and say where their connection file is")
+def test_a_users_files_hide_no_module_from_the_engines(triton, user):
+    """They start from the folder of the server, and then go where Jupyter begins, whatever that is called."""
+    folder, names = "it's $HOME \"\\", "ipyparallel zmq tornado traitlets types runpy logging json random socket signal queue site ipykernel IPython"
+    triton.run("login", f"mkdir {shlex.quote(folder)}; cd {shlex.quote(folder)}; for name in {names}; do echo 'raise SystemExit(\"the wrong \" + __name__)' > $name.py; done", user)
+    ask = "import ipyparallel, os, sys; client = ipyparallel.Client(sys.argv[1]); client.wait_for_engines(1, timeout=60); print(*client[:].apply_sync(os.getcwd))"
+    with Started(triton, user, "-t 5 --mem=1G --cluster 1", f"cd {shlex.quote(folder)};") as started:
+        connection = triton.run("login", "ls -d ~/.local/share/sjupyter/*/ipyparallel/security/ipcontroller-client.json", user).stdout.strip()
+        printed = triton.run(started.said["node"], shlex.join([f"{CENTRAL}/bin/python", "-c", ask, connection]), user).stdout
+        assert printed == f"/home/{user}/{folder}\n"
 
 
 # ---------------------------------------------------------------- what goes wrong
