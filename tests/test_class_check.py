@@ -48,6 +48,18 @@ def test_outside_of_the_course_it_says_that_it_has_seen_no_notebook(triton):
     assert found["notebooks"]["good"] is None and "--folder DIR names its folder" in found["notebooks"]["said"]
 
 
+@pytest.mark.claims("Names that others chose steer no terminal when ``class-check`` and ``sjupyter`` print them.")
+def test_names_that_steer_a_terminal_are_written_out(triton):
+    """Of a kernel and a notebook of somebody's course; a terminal would follow them."""
+    user, name = triton.account(), "mine\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+    triton.run("login", "mkdir course; cat > course/kernel.ipynb", user, input=json.dumps({"metadata": {"kernelspec": {"name": name}}}))
+    triton.run("login", f"touch course/{shlex.quote(name)}.ipynb", user)
+    printed = triton.run("login", "class-check --folder course 2>&1", user, check=False).stdout
+    assert not set(printed) & set(name[4:6] + "\x07\x9b\u202e") - {"]"}
+    written = r"mine\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+    assert f"kernel {written}: It does not start" in printed and f"course/{written}.ipynb is no notebook" in printed
+
+
 TWO = ["numpy>=2", "tidy"]
 
 

@@ -958,7 +958,7 @@ def test_a_home_that_fills_up_ends_no_server_that_runs_and_is_told_of_one_that_s
 
 
 def test_where_there_is_no_slurm_it_says_so(triton, user):
-    for name in ("bin/sjupyter", "lib/slurm.py", "lib/clusterfacts.py", "facts.toml"):
+    for name in ("bin/sjupyter", "lib/slurm.py", "lib/clusterfacts.py", "lib/terminal.py", "facts.toml"):
         triton.run("laptop", f"mkdir -p copy/bin copy/lib; cat > copy/{name}", user, input=(ROOT / "triton" / name).read_text(encoding="utf-8"))
     done = triton.run("laptop", "python3 copy/bin/sjupyter", user, check=False)
     assert (done.returncode, done.stderr) == (1, "sjupyter: There is no Slurm here (sbatch is not found): run sjupyter on the login node, or with --local\n")
