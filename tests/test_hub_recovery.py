@@ -169,12 +169,12 @@ def test_errors_of_the_same_kind_are_bounded_in_the_log(triton):
 
 
 def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
-    """A server is a job with so much memory, which is its owner's: of a request without a login it reads a little."""
+    """A server is a job with so much memory, which is its owner's: of a request without a login it reads a little, and of few at a time."""
     job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
     node = triton.run("login", f"squeue --noheader --jobs={job} --format=%N").stdout.strip()
     before = memory(triton, node, pid)
-    for many, size, sent in ((1, 480, 420), (20, 480, 20), (20, 9, 8)):
-        stranger(triton, f"{hub.own(staying.user)}/user/{staying.user}/login", many, size * 10**6, sent * 10**6)
+    for many, size, sent in ((1, 480_000_000, 420_000_000), (20, 480_000_000, 20_000_000), (20, 9_000_000, 8_000_000), (1500, 16_000, 15_000)):
+        stranger(triton, f"{hub.own(staying.user)}/user/{staying.user}/login", many, size, sent)
     assert staying.job() == job and memory(triton, node, pid) - before < 30 * 2**20
     assert kernel.prints("print(6 * 7)") == "42"
 

@@ -365,6 +365,46 @@ stat --format=%s by-cookie by-token"""
         assert refused.stdout in ("400", "000"), refused
 
 
+# Opens so many connections, says nothing on half of them, and the rest of a request on none. Holds them until its input ends.
+MANY_CONNECTIONS = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+host, port, path, many = sys.argv[1:]
+cookies = "; ".join(f"{number}={'x' * 230}" for number in range(170))
+lines = []
+for says in (b"", f"POST {path}login HTTP/1.1\\r\\nHost: {host}\\r\\nCookie: {cookies}\\r\\nContent-Length: 16000\\r\\n\\r\\n".encode() + b"x" * 15_000):
+    for _ in range(int(many)):
+        lines.append(socket.create_connection((host, int(port)), timeout=20))
+        try:
+            lines[-1].sendall(says)
+        except OSError:     # it hangs up
+            continue
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.claims("Thousands of connections of a stranger neither fill its memory nor shut out its owner.")
+def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton, user):
+    """Neither those that say nothing nor half-sent requests; and at the same time their owner comes in, and works."""
+    with Started(triton, user, "-t 10 --mem=1G") as started:
+        host, port, path, token = re.match(r"http://([^/:]+):(\d+)(/\w+/)lab\?token=(\w+)", started.url).groups()
+        stranger = triton.start(started.said["node"], ["/usr/bin/python3", "-c", MANY_CONNECTIONS, host, port, path, "2500"], triton.account(),
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert stranger.stdout.readline() == "open\n"
+            find = f"grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 -name environ -user {user}) | xargs dirname"
+            look = f"for one in $({find}); do echo $(ls $one/fd | wc -l) $(sed -n 's/VmHWM: *//p' $one/status); done"
+            open_, memory = map(max, zip(*(map(int, line.split()[:2]) for line in triton.run(started.said["node"], look, check=False).stdout.splitlines()), strict=True))
+            assert open_ < 500 and memory < 250_000, (open_, memory)
+            body = '{"type": "file", "format": "text", "content": "' + "x" * 1_000_000 + '"}'
+            put = f"curl --silent --fail --output /dev/null --header 'Authorization: token {token}' --upload-file - http://{host}:{port}{path}api/contents/mine"
+            triton.run("login", put, user, input=body)
+            assert answers(triton, started.url) in ("200", "302") and triton.run("login", "stat --format=%s mine", user).stdout == "1000000\n"
+        finally:
+            stranger.communicate("")
+
+
 @pytest.mark.claims("Your settings in ``~/.jupyter`` hold, but for where and how the server listens and for the folder that it shows.")
 def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_settings_say(triton, server):
     port = re.search(r":(\d+)/", server.url)[1]
