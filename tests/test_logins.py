@@ -192,11 +192,14 @@ def api(triton, token, path, *options):
     return int(status), json.loads(body or "null"), float(seconds)
 
 
+CAREFUL = f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refused_seconds=4"
+
+
 @pytest.fixture
 def with_a_server(triton):
     """(user, token, people): the server of this user runs, and the hub asks after each second whether the account is still open."""
     hub.put_stand_in(triton)
-    hub.running(triton, f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refused_seconds=4")
+    hub.running(triton, CAREFUL)
     people, user = hub.People(triton), triton.account()
     try:
         people.ask(user, "log_in")
@@ -217,13 +220,18 @@ def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(trito
     user, token, people = with_a_server
     [job] = alive(triton, user)
     start = ("--request", "POST", "--data", json.dumps({"profile": TINY}))
+    asks = {"note": f"Server at /user/{user}/", "scopes": [f"users:activity!user={user}", f"access:servers!user={user}"]}
+    status, made, _ = api(triton, token, f"/users/{user}/tokens", "--data", json.dumps(asks))
+    assert status == 201 and api(triton, made["token"], "/user")[0] == 200, "a token that may do what that of a server may"
     triton.run("hub", f"usermod --expiredate 1 {user}")
     time.sleep(1.1)
+    assert api(triton, made["token"], "/user")[0] == 403
     assert [api(triton, token, path, *options)[0] for path, *options in (("/user",), (f"/users/{user}/servers/another", *start), (f"/users/{user}/tokens", *start))] == [403] * 3
     with pytest.raises(Refused, match="403"):
         people.ask(user, "known")
+    hub.running(triton, CAREFUL)
     time.sleep(10)
-    assert alive(triton, user) == [job], "the hub has not refused the server's own token"
+    assert alive(triton, user) == [job], "the hub has not refused the server's own token, nor has the one that came after it"
     triton.run("hub", f"usermod --expiredate '' {user}; chage --lastday 0 {user}")
     assert api(triton, token, "/user")[0] == 200, "a password that is too old is no end"
     assert people.ask(user, "known")["servers"][""]["ready"]

@@ -24,6 +24,8 @@ from collections.abc import Hashable
 from contextvars import ContextVar
 
 import pamela
+from jupyterhub import orm
+from jupyterhub.utils import compare_token
 from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
@@ -38,9 +40,8 @@ LONGEST_NAME = 64       # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
 NO_EMPTY_PASSWORD = 1   # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
 CLOSED = {6, 7, 10, 13}     # what PAM says of an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN, ACCT_EXPIRED
-OF_SERVERS = ("users:activity", "access:servers")   # all that the token of a server is for
 
-by_a_server: ContextVar[bool] = ContextVar("by_a_server", default=False)    # whether a server makes the request that is answered
+by_a_server: ContextVar[bool] = ContextVar("by_a_server", default=False)    # whether a server of the user makes the request that is answered
 
 
 class Attempts:
@@ -90,6 +91,12 @@ def can_be(name: str, words: list[str]) -> bool:
     """Whether a name and a password can be an account's: else they are other spellings, which PAM or a directory takes for the same."""
     return (0 < len(name) <= LONGEST_NAME and name.isascii() and name.isprintable() and " " not in name
             and all(0 < len(word) <= LONGEST_PASSWORD and "\0" not in word for word in words))
+
+
+def is_of_a_server(token: str, user: orm.User) -> bool:
+    """Whether `token` is that which a server of this user was started with, which is the secret of its OAuth client too; none that a user makes is."""
+    clients = (server.oauth_client for server in user.orm_spawners.values())
+    return any(client and client.secret and compare_token(client.secret, token) for client in clients)
 
 
 def addresses_of(name: str) -> set[str]:
@@ -201,9 +208,6 @@ class CountingAuthenticator(Authenticator):
 
     async def refresh_user(self, user, handler=None) -> bool:
         """Whether the account may still log in. An answer that PAM does not give, or a password that has become too old, changes nothing."""
-        token = handler and handler.get_token()
-        by_a_server.set(bool(token) and any(scope.startswith("users:activity") for scope in token.scopes)
-                        and all(scope.startswith(OF_SERVERS) for scope in token.scopes))
         ask = functools.partial(pamela.check_account, user.name, service=self.service, encoding=self.encoding)
         try:
             await self.accounts.look(user.name, self.account_seconds, ask)
@@ -211,6 +215,8 @@ class CountingAuthenticator(Authenticator):
             self.log.warning("PAM does not say whether the account %s is open", user.name)
         except pamela.PAMError as error:
             if error.errno in CLOSED:
+                token = handler and handler.get_auth_token()
+                by_a_server.set(bool(token) and is_of_a_server(token, user.orm_user))
                 return False
             self.log.warning("PAM does not say whether the account %s is open: %s", user.name, error)
         return True
