@@ -67,6 +67,19 @@ def test_the_logs_of_both_services_are_rotated(triton):
     assert "/hub/login?after" in hub.log(triton) and "\0" not in hub.log(triton)
 
 
+@pytest.mark.claims("The proxy and what reads its output end together.")
+@pytest.mark.parametrize("killed", ["start-proxy", "configurable-http-proxy"])
+def test_the_proxy_and_what_reads_its_output_end_together(triton, killed):
+    """A proxy without a log would take all the time of the host to say so; a service manager starts one that has ended."""
+    look = "pgrep --uid jupyterhub --full '[/]{}'"
+    triton.run("hub", f"kill -KILL $({look.format(killed)})")
+    try:
+        triton.run("hub", f"for i in $(seq 50); do {look.format('(start-|configurable-http-)proxy')} || exit 0; sleep 0.1; done; exit 1")
+    finally:
+        triton.run("hub", f"kill -KILL $({look.format('(start-|configurable-http-)proxy')}); hub-services start proxy", check=False)
+        hub.answers(triton)
+
+
 # ---------------------------------------------------------------- what a stranger sends
 
 # Arguments: the address, how many connections, how many bytes each says that it sends, how many of them it sends, as JSON, and for how many
