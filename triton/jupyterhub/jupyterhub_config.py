@@ -92,10 +92,12 @@ c.JupyterHub.tornado_settings = {
 # What the log is not told: these messages name the session, which is as good as a password.
 logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch")))
 
-# Nor all that strangers bring about: a request is a line, and an error, as one without a free descriptor, a traceback.
-allowance = log_lines.Allowance()
-for logger, all_messages in (("tornado.access", True), ("tornado.application", True), ("tornado.general", True), ("asyncio", True), ("JupyterHub", False)):
-    logging.getLogger(logger).addFilter(log_lines.Few(allowance, all_messages=all_messages))
+# Nor all that strangers bring about, whichever logger says it: a request is a line or two, and an error, as one without a free descriptor, a traceback.
+c.JupyterHub.logging_config = {
+    "filters": {"few": {"()": log_lines.Few}},
+    "handlers": {"console": {"filters": ["few"]}},
+    "root": {"handlers": ["console"]},      # of what is not JupyterHub's or tornado's: asyncio
+}
 
 # The servers.
 c.JupyterHub.spawner_class = ProfileSpawner

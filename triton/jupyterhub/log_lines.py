@@ -7,7 +7,9 @@ import time
 from typing import Any
 
 LONGEST = 2000      # characters of a message: an address of a request can have 60,000
-RATE, AT_ONCE = 20_000, 500_000     # bytes a second that the requests of strangers may add to a log, and at once
+RATE, AT_ONCE = 20_000, 500_000     # bytes a second that may be added to a log, and at once
+OF_A_KIND = 500, 20_000     # the same for each kind of message, in any case
+KINDS = 200         # of so many kinds; the others share
 TRACEBACK = 2000    # bytes of one, about
 # A secret in an address, also in one that is part of another.
 SECRET = re.compile(r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+", re.IGNORECASE)
@@ -33,14 +35,15 @@ logging.setLogRecordFactory(short_record)
 
 
 class Allowance:
-    """How many bytes may be written: RATE a second, and AT_ONCE when nothing was written before."""
+    """How many bytes may be written: `rate` a second, and `at_once` when nothing was written before."""
 
-    def __init__(self) -> None:
-        self.bytes, self.looked, self.left_out = float(AT_ONCE), time.monotonic(), 0
+    def __init__(self, rate: float = RATE, at_once: float = AT_ONCE) -> None:
+        self.rate, self.at_once = rate, at_once
+        self.bytes, self.looked, self.left_out = float(at_once), time.monotonic(), 0
 
     def takes(self, size: int) -> bool:
         now = time.monotonic()
-        self.bytes, self.looked = min(AT_ONCE, self.bytes + RATE * (now - self.looked)), now
+        self.bytes, self.looked = min(self.at_once, self.bytes + self.rate * (now - self.looked)), now
         if self.bytes < size:
             self.left_out += 1
             return False
@@ -54,18 +57,30 @@ class Allowance:
 
 
 class Few(logging.Filter):
-    """Lets through as many of the messages that strangers bring about as the allowance takes: requests, and errors with their tracebacks."""
+    """For the handler of a log: lets through as many messages, of all loggers, as the allowance takes, and some of each kind in any case.
 
-    def __init__(self, allowance: Allowance, *, all_messages: bool) -> None:
+    So whatever strangers bring about, again and again, the log has the rest. Messages are of one kind that the same line of a program
+    says, at the same level and of the same error.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.allowance, self.all_messages = allowance, all_messages
+        self.all, self.kinds = Allowance(), dict[Any, Allowance]()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not (record.exc_info or self.all_messages):
-            return True
-        if not self.allowance.takes(len(record.getMessage()) + 100 + TRACEBACK * bool(record.exc_info)):
+        try:
+            message = record.getMessage()
+        except Exception:   # logging says itself what is wrong with its arguments
+            message = str(record.msg)
+        kind: Any = (record.pathname, record.lineno, record.levelno, record.exc_info and record.exc_info[0])
+        if kind not in self.kinds and len(self.kinds) >= KINDS:
+            kind = None
+        own = self.kinds.setdefault(kind, Allowance(*OF_A_KIND))
+        size = len(message) + 100 + TRACEBACK * bool(record.exc_info)
+        if not (own.takes(size) or self.all.takes(size)):
             return False
-        record.msg, record.args = record.getMessage() + self.allowance.told(), ()
+        if self.all.left_out:
+            record.msg, record.args = message + self.all.told(), ()
         return True
 
 
