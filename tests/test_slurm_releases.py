@@ -2,6 +2,7 @@
 import ast
 import asyncio
 import functools
+import os
 import sys
 import tomllib
 import types
@@ -201,3 +202,25 @@ def test_a_start_that_is_noted_while_others_are_looked_after_is_not_ended(hub, t
 
     asyncio.run(look())
     assert not (tmp_path / "ended").exists()
+
+
+@pytest.mark.claims("Nor do a thousand jobs of somebody that look like those of the service.")
+@pytest.mark.parametrize("mark", ["hub:8081/{:016x}", "hub:8081/0123456789abcdef", "hub:8081/{}", "other:8081/{:016x}"])
+def test_many_jobs_that_look_like_the_hubs_hold_up_nobody(hub, tmp_path, monkeypatch, mark):
+    """Bob hands in 800 jobs with marks, of their own or all with one: in a round he gets a few calls, two at once, and the job of Alice that no server wants is ended."""
+    held = [row(JobID=str(number), UserName="bob", State="PENDING", Comment=mark.format(number)) for number in range(1000, 1800)]
+    jobs_of_hub = hub([*held, row(JobID="7", UserName="alice", State="RUNNING", Comment="hub:8081/ffffffffffffffff")])
+    (tmp_path / "bin/sudo").write_text(f"#!/bin/sh\necho begins $* >> {tmp_path}/calls; sleep 0.1; echo ends >> {tmp_path}/calls\n")
+    writes = []
+    monkeypatch.setattr(os, "fsync", lambda file: writes.append(file))
+
+    async def look():
+        await jobs_of_hub.starts.note("hub:8081/0123456789abcdef", "bob", "1")
+        await jobs_of_hub._round(set)
+
+    asyncio.run(look())
+    calls, running = (tmp_path / "calls").read_text().splitlines(), [0]
+    for line in calls:
+        running.append(running[-1] + (1 if line.startswith("begins") else -1))
+    assert any("--user=alice" in line and line.endswith("scancel 7") for line in calls)
+    assert len(calls) <= 2 * 5 and max(running) <= 2 and len(writes) <= 1 + 2, (len(calls), max(running), len(writes))

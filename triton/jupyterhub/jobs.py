@@ -14,6 +14,7 @@ import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ import slurm
 
 JOB_NAME = "jupyterhub"
 CALLS = 8               # of sbatch, scancel and squeue as a user, at once
+ENDING = 2              # of them for jobs that no server wants any more
+EACH_USER = 4           # of which so many of one user are looked after in a round
 SECONDS = 60            # for one of them; sudoers ends it later
 PATIENCE = 3            # seconds for a page to wait for squeue, which itself may take longer
 EACH = 1                # seconds between two squeue that ask for all
@@ -172,14 +175,19 @@ class Starts:
 
     async def note(self, mark: str, user: str, job: str = "") -> bool:
         """Write down a start, or the number of its job; return whether it is on the disk."""
-        entry = self.entries.get(mark) or {"user": user, "since": time.time()}
-        self.entries = self.entries | {mark: entry | {"job": job}}
-        return await self._write()
+        return await self.note_all([(mark, user, job)])
 
-    async def over(self, mark: str) -> None:
-        """Slurm says that the job is over."""
-        self.entries = {other: entry for other, entry in self.entries.items() if other != mark}
-        await self._write()
+    async def note_all(self, starts: Iterable[tuple[str, str, str]]) -> bool:
+        """The same for many (mark, user, number) at once."""
+        new = {mark: (self.entries.get(mark) or {"user": user, "since": time.time()}) | {"job": job} for mark, user, job in starts}
+        self.entries = self.entries | new
+        return await self._write() if new else True
+
+    async def over(self, *marks: str) -> None:
+        """Slurm says that the jobs of these marks are over."""
+        self.entries = {mark: entry for mark, entry in self.entries.items() if mark not in marks}
+        if marks:
+            await self._write()
 
     async def _write(self) -> bool:
         def write() -> None:
@@ -203,7 +211,8 @@ class Jobs:
 
     def __init__(self, hub: str, path: Path) -> None:
         self.hub, self.starts, self.queue = hub, Starts(path), Queue()
-        self.calls = asyncio.Semaphore(CALLS)
+        self.own_mark = re.compile(re.escape(hub) + MARK.pattern)
+        self.calls, self.ending = asyncio.Semaphore(CALLS), asyncio.Semaphore(ENDING)
         self.wake = asyncio.Event()
         self.next_try: dict[str, float] = {}
         self.told_that_jobs_are_private = False
@@ -310,44 +319,62 @@ class Jobs:
             seen = await self.queue.listing(time.monotonic())
         except SlurmSilent:
             return
-        for job in seen.values():
-            entry = self.starts.entries.get(job.mark)
-            if not job.mark.startswith(f"{self.hub}/") or job.over or entry and entry["user"] != job.user:
-                continue
-            if entry is None:
-                await self.starts.note(job.mark, job.user, job.number)
-            elif entry["job"] not in ("", job.number):      # sbatch brought it though it said that it had not
-                await self.cancel(job.user, job.number)
-        left = self._unwanted(wanted)
-        self.next_try = {mark: self.next_try.get(mark, 0.0) for mark in left}
-        await asyncio.gather(*(self._end(mark, seen, wanted) for mark in left if self.next_try[mark] < time.monotonic()))
+        entries = self.starts.entries
+        own = [job for job in seen.values() if self.own_mark.fullmatch(job.mark) and not job.over and entries.get(job.mark, {"user": job.user})["user"] == job.user]
+        strays = few_of_each((job.user, job) for job in own if job.mark not in entries)
+        # a twin: sbatch brought it though it said that it had not
+        twins = {job.number: job.user for job in own if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)}
+        await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
+        left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
+        self.next_try = {key: self.next_try.get(key, 0.0) for key in left | twins}
+        due = few_of_each((user, key) for key, user in (left | twins).items() if self.next_try[key] < time.monotonic())
+        over = await asyncio.gather(*(self._end_twin(key, twins[key]) if key in twins else self._end(key, seen, wanted) for key in due))
+        await self.starts.over(*(key for key, is_over in zip(due, over, strict=True) if is_over))
 
     def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict]:
         """The starts that no server wants now: ask after squeue, for who starts is wanted before its job is there."""
         keep = wanted() - {""}
         return {mark: entry for mark, entry in self.starts.entries.items() if mark not in keep and entry["job"] not in keep}
 
-    async def _end(self, mark: str, seen: dict[str, Job], wanted: Callable[[], set[str]]) -> None:
-        """End the job of this start, if it is not over; what is over is struck out."""
+    async def _end(self, mark: str, seen: dict[str, Job], wanted: Callable[[], set[str]]) -> bool:
+        """End the job of this start, if it is not over; return whether it is."""
         entry = self.starts.entries[mark]
         user, number = entry["user"], entry["job"]
         job = _choose(seen.values(), user, number, mark)
-        if job is None:
-            try:
-                job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
-            except SlurmSilent as error:
-                log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
-                self.next_try[mark] = time.monotonic() + 6 * AGAIN
-                return
-            if mark not in self._unwanted(wanted):      # it was noted just now, and its server came while squeue was asked
-                return
-        if job.over if job else number or time.time() - entry["since"] > LATE:
-            await self.starts.over(mark)
-            self.next_try.pop(mark, None)
-            return
-        self.next_try[mark] = time.monotonic() + AGAIN * (1 if job else 6)
-        if job and job.state != "COMPLETING":
-            await self.cancel(user, job.number)
+        async with self.ending:
+            if job is None:
+                try:
+                    job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
+                except SlurmSilent as error:
+                    log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
+                    self.next_try[mark] = time.monotonic() + 6 * AGAIN
+                    return False
+                if mark not in self._unwanted(wanted):      # it was noted just now, and its server came while squeue was asked
+                    return False
+            if job.over if job else number or time.time() - entry["since"] > LATE:
+                self.next_try.pop(mark, None)
+                return True
+            self.next_try[mark] = time.monotonic() + AGAIN * (1 if job else 6)
+            if job and job.state != "COMPLETING":
+                await self.cancel(user, job.number)
+            return False
+
+    async def _end_twin(self, number: str, user: str) -> bool:
+        """End a job beside that of a start; return False, for the start itself is not over."""
+        self.next_try[number] = time.monotonic() + AGAIN
+        async with self.ending:
+            await self.cancel(user, number)
+        return False
+
+
+def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
+    """The first EACH_USER of each user: who hands in a thousand jobs with the mark of a hub holds up nobody else."""
+    counts, few = Counter[str](), list[T]()
+    for user, item in of_users:
+        counts[user] += 1
+        if counts[user] <= EACH_USER:
+            few.append(item)
+    return few
 
 
 def _choose(jobs: Iterable[Job], user: str, number: str, mark: str) -> Job | None:
