@@ -224,3 +224,18 @@ def test_many_jobs_that_look_like_the_hubs_hold_up_nobody(hub, tmp_path, monkeyp
         running.append(running[-1] + (1 if line.startswith("begins") else -1))
     assert any("--user=alice" in line and line.endswith("scancel 7") for line in calls)
     assert len(calls) <= 2 * 5 and max(running) <= 2 and len(writes) <= 1 + 2, (len(calls), max(running), len(writes))
+
+
+def test_a_second_job_of_a_start_is_ended_though_the_hub_does_not_see_it(hub, tmp_path):
+    """Where jobs are private, only its owner sees that sbatch brought one though it said that it had not."""
+    mark = "hub:8081/0123456789abcdef"
+    jobs_of_hub = hub([])
+    rows = [row(JobID="7", UserName="alice", State="COMPLETED", Comment=mark), row(JobID="8", UserName="alice", State="RUNNING", Comment=mark)]
+    (tmp_path / "bin/sudo").write_text(f"#!/bin/sh\ncase $* in *'scancel 8') : > {tmp_path}/ended ;; *squeue*) printf '%s\\n' '{rows[0]}' '{rows[1]}' ;; esac\n")
+
+    async def look():
+        await jobs_of_hub.starts.note(mark, "alice", "7")
+        await jobs_of_hub._round(set)
+
+    asyncio.run(look())
+    assert (tmp_path / "ended").exists() and mark in jobs_of_hub.starts.entries

@@ -344,7 +344,10 @@ class Jobs:
         async with self.ending:
             if job is None:
                 try:
-                    job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
+                    seen = parse(await self.as_user(user, *SQUEUE))
+                    job = _choose(seen.values(), user, number, mark)
+                    if job is None or job.over:     # a twin, which the hub does not see
+                        job = next((twin for twin in seen.values() if twin.mark == mark and twin.user == user and not twin.over), job)
                 except SlurmSilent as error:
                     log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
                     self.next_try[mark] = time.monotonic() + 6 * AGAIN
