@@ -515,6 +515,27 @@ def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
     assert says in told and bool(told) == bool(says), told
 
 
+CERTIFICATES = {    # for which names the certificate is that browsers see: what the hub says of it at its start
+    f"DNS:{HUB[8:]}": f"is not for *.{HUB[8:]}. Put one there that is good for all; if you get none for a wildcard, see \"Without a wildcard name\" in README.md.\n",
+    f"DNS:*.{HUB[8:].partition('.')[2]},DNS:*.{HUB[8:]}": "", "": "cannot be read: ",
+}
+
+
+@pytest.mark.claims("A certificate without a name for users' servers is told at the start.")
+@pytest.mark.parametrize("names", CERTIFICATES)
+def test_a_certificate_without_a_name_for_users_is_told_at_the_start(triton, names):
+    """Where users have names of their own, and when the file is none."""
+    file, load = "/etc/jupyterhub/tls/cert.pem", "from jupyterhub.app import JupyterHub; JupyterHub().load_config_file('/etc/jupyterhub/jupyterhub_config.py')"
+    make = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=x -addext subjectAltName={names} -keyout /dev/null -out {file}"
+    triton.run("hub", f"cp -p {file} /root/cert.pem; {make if names else f'echo none > {file}'}")
+    try:
+        told = as_hub(triton, f'/opt/jupyterhub/bin/python -B -c "{load}"').stderr
+    finally:
+        triton.run("hub", f"mv /root/cert.pem {file}")
+    begin = f"JupyterHub: the certificate {file} "
+    assert told.startswith(begin + CERTIFICATES[names]) if CERTIFICATES[names] else begin not in told, told
+
+
 @pytest.mark.claims("The hub's own port answers in the cluster's network alone,")
 def test_readers_reach_the_hub_through_the_proxy_alone(triton):
     """The hub's own port answers in the cluster's network, and nowhere else."""

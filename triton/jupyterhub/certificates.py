@@ -62,16 +62,19 @@ def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
 def faults(path: Path, names: list[str], days: int) -> str:
     """What is wrong with the certificate in the file `path`, in a sentence; "" if nothing is.
 
-    names: those that it has to have. days: for how many it has to be good. No file is no fault.
+    names: those that it has to have, or a wildcard for them. days: for how many it has to be good. No file is no fault.
     """
-    if not path.exists():
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except FileNotFoundError:
         return ""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    known: list[str] = []
+    except (OSError, ValueError) as error:
+        return f"the certificate {path} cannot be read: {error}"
+    known: set[str] = set()
     for extension in certificate.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
-            known = extension.value.get_values_for_type(x509.DNSName)
-    if missing := sorted(set(names) - set(known)):
+            known = {name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}
+    if missing := sorted(name for name in set(names) if not known & {name, f"*.{name.partition('.')[2]}"}):
         return f"the certificate {path} is not for {', '.join(missing)}"
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return f"the certificate {path} ends in {left.days} days" if left.days < days else ""

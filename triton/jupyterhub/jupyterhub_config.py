@@ -36,9 +36,12 @@ names = list(dict.fromkeys([hosts["inside"], hosts["hub"], hosts["servers"]]))
 c.JupyterHub.internal_ssl = True
 c.JupyterHub.internal_certs_location = f"{STATE}/tls"
 c.JupyterHub.trusted_alt_names = [f"DNS:{name}" for name in names]
-for certificate, wanted, days in ((STATE / "tls/hub-internal/hub-internal.crt", names, 60), (HERE / "tls/cert.pem", names[1:], 14)):
+for certificate, wanted, days, remedy in (
+    (STATE / "tls/hub-internal/hub-internal.crt", names, 60, 'Make those of the hub anew: see "The certificates" in README.md.'),
+    (HERE / "tls/cert.pem", names[1:], 14, 'Put one there that is good for all; if you get none for a wildcard, see "Without a wildcard name" in README.md.'),
+):
     if wrong := faults(certificate, wanted, days):
-        print(f"JupyterHub: {wrong}. README.md says what to do.", file=sys.stderr)
+        print(f"JupyterHub: {wrong}. {remedy}", file=sys.stderr)
 
 c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"       # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
 if c.JupyterHub.db_url.startswith("sqlite"):
