@@ -5,14 +5,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # VENV=folder runs notebooks in an environment that is there already, as a cluster's central one.
 VENV := .venv
-RUN := PYTHONPATH=tests:_ext PYTHONNOUSERSITE=1 $(VENV)/bin/python
+RUN := PYTHONNOUSERSITE=1 $(VENV)/bin/python -m
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
 WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 # What the small Triton needs is made where it can run.
-TRITON := $(shell python3 tests/cluster/cluster.py obstacle >/dev/null 2>&1 && echo .triton)
+TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && echo .triton)
 
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
@@ -36,67 +36,67 @@ html: .venv  ## build the site into _build/html
 lite: .lite  ## make what the button Run in the browser needs, once
 
 test:  ## run every test; as root on Debian 12 also install, first, the packages that they need
-	@tests/install-packages --if-possible
+	@tools/install-packages --if-possible
 	@$(MAKE) --no-print-directory tests
 
 tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
-	@$(RUN) -m pytest -c tests/pytest.ini $(WORKERS) tests
+	@$(RUN) pytest $(WORKERS) tests
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)
 	@test -f "$(PAGE)" || { echo 'There is no page $(PAGE)' >&2; exit 2; }
-	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_facts.py tests/test_amounts.py tests/test_literals.py tests/test_console_blocks.py tests/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
+	@$(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_amounts.py tests/guide/test_literals.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
-	@$(RUN) _ext/books.py _build/books
+	@$(RUN) tools.books _build/books
 	@$(MAKE) --no-print-directory html
 
 serve: .venv  ## show on http://localhost:8000, and build each change within seconds; PORT=8000
-	@PYTHONNOUSERSITE=1 .venv/bin/python _ext/serve.py $(or $(PORT),8000)
+	@PYTHONNOUSERSITE=1 .venv/bin/python -m tools.serve $(or $(PORT),8000)
 
 notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the notebooks that something changed for; NB="name ..." for some, ALL=1 for all, EXPLAIN=1 says why, ON=slurm in jobs
-	@$(RUN) -m course.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $${NB:+--nb "$$NB"}
+	@$(RUN) tools.validate.runner validate $(if $(ALL),,--changed) $(if $(EXPLAIN),--explain) $(if $(ON),--on $(ON)) $(if $(RESUME),--resume) $${NB:+--nb "$$NB"}
 
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
-	@$(RUN) -m course.pairs sync $${NB:+--nb "$$NB"} $${FROM:+--from "$$FROM"} notebooks
+	@$(RUN) tools.course.pairs sync $${NB:+--nb "$$NB"} $${FROM:+--from "$$FROM"} notebooks
 
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
-	@$(RUN) -m course.runner refresh $${NB:+--nb "$$NB"}
+	@$(RUN) tools.validate.runner refresh $${NB:+--nb "$$NB"}
 
 bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed
 	@$(if $(NB),,echo 'Which notebook? make bisect NB=01-first-notebook' >&2; exit 2)
-	@$(RUN) -m course.bisect $(if $(GOOD),--good $(GOOD)) "$$NB"
+	@$(RUN) tools.validate.bisect $(if $(GOOD),--good $(GOOD)) "$$NB"
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml
-	@$(RUN) -m course.pairs published
-	@$(RUN) _ext/editions.py _build/class
+	@$(RUN) tools.course.pairs published
+	@$(RUN) tools.course.editions _build/class
 
 pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs
-	@$(RUN) tests/pictures.py
+	@$(RUN) tools.pictures.take
 
-cluster: .triton  ## as root: start a small Triton on this machine; tests/cluster/on login:alice is a shell there
-	@python3 tests/cluster/cluster.py up
+cluster: .triton  ## as root: start a small Triton on this machine; tools/cluster/on login:alice is a shell there
+	@python3 -m tools.cluster.cluster up
 
 cluster-down:  ## end it and remove all that it made
-	@python3 tests/cluster/cluster.py down
+	@python3 -m tools.cluster.cluster down
 
 page-quality: html .node  ## measure each type of page in Chromium: axe, Lighthouse, bytes, search, valid HTML
-	@$(RUN) -m pytest -c tests/pytest.ini -q tests/test_page_quality.py tests/test_search.py tests/test_browser.py
-	@$(RUN) tests/page_quality.py
+	@$(RUN) pytest -q tests/site/test_page_quality.py tests/site/test_search.py tests/site/test_browser.py
+	@$(RUN) tools.page_quality
 
 adopted: .venv .venv-nbdime .triton  ## as root: make this the guide of an invented cluster, and test it on a small one of that name
-	@$(RUN) tests/adopted.py
+	@$(RUN) tools.adopted
 
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
-	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tests/bench.py $(ONLY)
+	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tools.bench $(ONLY)
 
 mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, and print what no test noticed; SEED=1, PAGE=file
-	@$(RUN) tests/mutate.py -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
+	@$(RUN) tools.mutate -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
 
 anchors: html  ## add the addresses of new sections to the list that keeps them alive
-	@$(RUN) tests/anchors.py
+	@$(RUN) tools.anchors
 
 linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
@@ -105,13 +105,13 @@ clean: cluster-down  ## remove what these tasks made
 	rm -rf _build .venv .venv-nbdime .node .triton .lite
 
 system:  ## as root: install the Debian packages that the tests can use
-	@tests/install-packages
+	@tools/install-packages
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tests/requirements-nbdime tests/cluster/requirements triton/jupyterhub/requirements _ext/lite/requirements tests/node/requirements; do \
+	@for file in requirements tools/requirements-nbdime tools/cluster/requirements triton/jupyterhub/requirements tools/lite/requirements tools/node/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
-	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header _ext/lite/wheels.in -o _ext/lite/wheels.txt
+	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header tools/lite/wheels.in -o tools/lite/wheels.txt
 
 # An environment counts as made when its .made names this folder: not after a kill, a move or a new system Python.
 made = $(shell $1/bin/python -c 'print(open("$1/.made").read(), end="")' 2>/dev/null)
@@ -131,8 +131,8 @@ endif
 .triton: .triton/.made
 .lite: .lite/.made
 
-.venv/.made: requirements.txt tests/make-venv
-	@tests/make-venv .venv requirements.txt $(PYTHON)
+.venv/.made: requirements.txt tools/make-venv
+	@tools/make-venv .venv requirements.txt $(PYTHON)
 	@.venv/bin/python -m bash_kernel.install --sys-prefix >/dev/null
 	@# Paid once, since notebooks run where nothing can be written: the list of fonts, and the bytecode of what kernels and builds import.
 	@MPLCONFIGDIR=.venv/share/matplotlib-cache PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' \
@@ -141,26 +141,26 @@ endif
 	@echo 1 | IPYTHONDIR=.venv/first JUPYTER_RUNTIME_DIR=.venv/first PYTHONDONTWRITEBYTECODE= .venv/bin/jupyter-run --kernel=python3 >/dev/null 2>&1 || true; rm -rf .venv/first
 	@printf %s "$(CURDIR)" > $@
 
-.venv-nbdime/.made: tests/requirements-nbdime.txt tests/make-venv
-	@tests/make-venv .venv-nbdime tests/requirements-nbdime.txt $(PYTHON)
+.venv-nbdime/.made: tools/requirements-nbdime.txt tools/make-venv
+	@tools/make-venv .venv-nbdime tools/requirements-nbdime.txt $(PYTHON)
 	@printf %s "$(CURDIR)" > $@
 
 # Node from PyPI, the same everywhere; Lighthouse would bring a browser of its own.
-.node/.made: tests/node/requirements.txt tests/node/package-lock.json tests/make-venv
-	@tests/make-venv .node tests/node/requirements.txt $(PYTHON)
-	@cp tests/node/package.json tests/node/package-lock.json .node
+.node/.made: tools/node/requirements.txt tools/node/package-lock.json tools/make-venv
+	@tools/make-venv .node tools/node/requirements.txt $(PYTHON)
+	@cp tools/node/package.json tools/node/package-lock.json .node
 	@PUPPETEER_SKIP_DOWNLOAD=1 PATH="$(CURDIR)/.node/bin:$$PATH" npm ci --prefix .node --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.
-.triton/.made: tests/cluster/requirements.txt tests/cluster/make-apps tests/cluster/machine_room.py triton/facts.toml | .venv
+.triton/.made: tools/cluster/requirements.txt tools/cluster/make-apps tools/cluster/machine_room.py triton/facts.toml | .venv
 .triton/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
-	@tests/cluster/make-apps .triton
+	@tools/cluster/make-apps .triton
 	@touch $@
 
 # A site is built with what is there, or without it.
-.lite/.made: $(shell find _ext/lite -type f) | .venv
+.lite/.made: $(shell find tools/lite -type f) | .venv
 	@mkdir -p .lite
-	@tests/make-venv .lite/env _ext/lite/requirements.txt $(PYTHON)
-	@.lite/env/bin/python _ext/lite/make.py .lite
+	@tools/make-venv .lite/env tools/lite/requirements.txt $(PYTHON)
+	@.lite/env/bin/python tools/lite/make.py .lite
 	@touch $@

@@ -10,11 +10,10 @@ from urllib.parse import urlparse
 from sphinx.errors import ConfigError
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT / "_ext"), str(ROOT / "triton/lib")]
-sys.path.append(str(ROOT / "tests"))    # of it the module that compares the halves of a notebook
-import books  # noqa: E402
-from course import git  # noqa: E402
-import clusterfacts  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from _ext import books  # noqa: E402
+from tools import git  # noqa: E402
+from triton.lib import clusterfacts  # noqa: E402
 
 for _variable in git.CHOOSE_A_REPOSITORY:   # a hook of git may build the site; the dates of the pages are of this repository
     os.environ.pop(_variable, None)
@@ -33,18 +32,18 @@ copyright = f"{author}, CC BY 4.0"
 language = "en"
 
 extensions = [
-    "facts",
-    "notebook_facts",
-    "classroom",
-    "in_browser",
-    "proof",
-    "formulas",
-    "frontend",
-    "page_text",
-    "screenshots",
-    "site_search",
-    "plain",
-    "books",
+    "_ext.facts",
+    "_ext.notebook_facts",
+    "_ext.classroom",
+    "_ext.in_browser",
+    "_ext.proof",
+    "_ext.formulas",
+    "_ext.frontend",
+    "_ext.page_text",
+    "_ext.screenshots",
+    "_ext.site_search",
+    "_ext.plain",
+    "_ext.books",
     "myst_nb",
     "notfound.extension",
     "sphinx_copybutton",
@@ -56,13 +55,13 @@ extensions = [
 ]
 facts_file = "triton/facts.toml"
 facts_optional = clusterfacts.OPTIONAL
-proof_exceptions = {"Code that is shown and not run": "tests/test_console_blocks.toml", "Names that are not looked up": "tests/literals.toml",
-                    "Programs of which the small cluster has only a stand-in": "tests/cluster/stand-ins.toml"}
+proof_exceptions = {"Code that is shown and not run": "tools/proof/console_blocks.toml", "Names that are not looked up": "tools/proof/literals.toml",
+                    "Programs of which the small cluster has only a stand-in": "tools/cluster/stand-ins.toml"}
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
-include_patterns = ["*.rst", "triton/**", "scicomp/**", "notebooks/**"]
-exclude_patterns = [".*", "_build", "tests", "**/.*", "**/README*"] + [
+include_patterns = ["index.rst", "about/**", "triton/**", "scicomp/**", "notebooks/**"]
+exclude_patterns = ["about/page-template.rst", "**/.*", "**/README*"] + [
     str(path.with_suffix(".md").relative_to(ROOT)) for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
 ]
 
@@ -144,6 +143,7 @@ sitemap_show_lastmod = True
 # Addresses of the pages that this guide grew from.
 redirect_html_template_file = "_ext/templates/redirect.html"
 redirects = {
+    **{name: f"about/{name}.html" for name in ("adopt", "history", "how-tested", "how-to-write", "triton-on-your-desk")},
     "genindex": "search.html",
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
@@ -167,7 +167,7 @@ def setup(app):
 
 def _refuse_what_is_not_the_notebook(app):
     """What is published is what the writers wrote: a notebook whose .md says something else, or whose outputs are of other code, stops the build."""
-    from course import pairs
+    from tools.course import pairs
 
     problems = [str(problem).removeprefix(f"{ROOT}/") for problem in pairs.unpublishable(ROOT / "notebooks")]
     if problems and "serve" in app.tags:

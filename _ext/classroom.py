@@ -11,8 +11,8 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import editions
-import slides
+from tools.course import editions
+from tools.course import slides
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document

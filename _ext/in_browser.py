@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import editions
-import slides
+from tools.course import editions
+from tools.course import slides
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 

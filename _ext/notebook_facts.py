@@ -6,8 +6,8 @@ validated run took.
 import json
 from urllib.parse import urlencode
 
-import editions
-import in_browser
+from tools.course import editions
+from _ext import in_browser
 from docutils import nodes
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from html_to_markdown import convert
-from page_text import text_of
+from _ext.page_text import text_of
 from sphinx import addnodes
 
 # What a page has for the eye and the mouse only.

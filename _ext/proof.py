@@ -12,7 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import facts
+from _ext import facts
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def tests(folder):
     """The tests in the files test_*.py of `folder`: a dict from file::name to (sentence, docstring), and from file to its docstring."""
     found, files = {}, {}
-    for path in sorted(Path(folder).glob("test_*.py")):
+    for path in sorted(Path(folder).rglob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         files[path.name] = (ast.get_docstring(tree) or path.name).split("\n\n")[0].replace("\n", " ")
         for item in tree.body:
@@ -230,7 +230,7 @@ def _merge(app, env, docnames, other):
 def setup(app):
     app.add_config_value("proof_tests", "tests", "", str)
     app.add_config_value("proof_file", "_build/proof.json", "", str)
-    app.add_config_value("proof_page", "how-tested", "env", str)
+    app.add_config_value("proof_page", "about/how-tested", "env", str)
     app.add_config_value("proof_exceptions", {}, "env", dict)
     app.add_node(Mark, html=(_visit_mark, _depart_mark))     # the EPUB takes those of html, of all extensions, while no node has one named epub
     app.add_role("tested", Tested())

@@ -17,7 +17,7 @@ from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
-from page_text import text_of
+from _ext.page_text import text_of
 
 WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
 

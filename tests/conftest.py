@@ -1,23 +1,26 @@
 """What all tests share: the checkout, one clean build of the site, and the line with which a run ends."""
 import fcntl
+import functools
+import http.server
 import os
-import shutil
-import subprocess
-import sys
+import threading
 import tomllib
-from pathlib import Path
 
 import pytest
-from course import git, pairs
-from triton import bring_up, cluster
+from tools import git
+from tools.browser import CHROMIUM, FLAGS, Quiet
+from tools.cluster import cluster
+from tools.cluster.small_triton import bring_up
+from tools.files import ROOT
+from tools.proof import faq
+from tools.site import build_site
 
-pytest_plugins = ["proof_recorder"]
-ROOT = Path(__file__).resolve().parents[1]
+pytest_plugins = ["tools.proof.recorder"]
 for _name in git.CHOOSE_A_REPOSITORY:    # a hook of git may run the tests, which have repositories of their own
     os.environ.pop(_name, None)
 LONGEST = ["test_hub.py", "test_hub_ends.py", "test_hub_faults.py", "test_hub_jobs.py", "test_sjupyter.py", "test_pairs.py", "test_class_check.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
 LAST = ["test_page_quality.py", "test_class.py"]
-ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/allowed-skips.toml").read_text(encoding="utf-8"))
+ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/data/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(items, config):
@@ -25,40 +28,6 @@ def pytest_collection_modifyitems(items, config):
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate([*LONGEST, ..., *LAST])}
         items.sort(key=lambda item: order.get(item.path.name, order[...]))
-
-
-def build_site(source, target, *options):
-    """Build the site from `source` into `target`/html as `make html` does; return the finished process."""
-    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", *options,
-               "-b", "html", "-d", target / "doctrees", source, target / "html"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=source)
-
-
-def write_pair(notebook, path):
-    """Write a notebook, whose .ipynb is `path`, as `make refresh` leaves it: both halves, and the fingerprint of the code that its outputs are of."""
-    if "measured" in notebook.metadata:
-        notebook.metadata.measured["code"] = pairs.code(notebook)
-    pairs.write_ipynb(notebook, path)
-    pairs.write_md(notebook, path.with_suffix(".md"))
-
-
-def html_pages(site):
-    """The pages of the built site that are the guide's own: not those of JupyterLite."""
-    return [path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "lite"]
-
-
-def copy_source(target):
-    """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return `target`."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                           cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
-    for name in map(os.fsdecode, filter(None, names)):
-        if (ROOT / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    subprocess.run(["git", "clone", "-q", "--bare", ROOT, target / ".git"], check=True)
-    subprocess.run(["git", "-C", target, "config", "core.bare", "false"], check=True)
-    subprocess.run(["git", "-C", target, "reset", "-q"], check=True)
-    return target
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +56,62 @@ def triton(tmp_path_factory, request):
     request.config.pluginmanager.get_plugin("proof-recorder").note_versions(running)
     yield running
     end()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The address at which the built site is served, on the loopback interface."""
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A function that opens a page of the site at a width, and then has its requests, its errors and requests to other hosts."""
+    contexts = []
+
+    def open_page(name, width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, permissions=["clipboard-read", "clipboard-write"], **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.asked, page.faults = [], []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("request", lambda request: None if request.url.startswith((address, "data:")) else page.faults.append(request.url))
+        page.goto(f"{address}/{name}", wait_until="load")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def entry(request, record_property):
+    """The entry of the FAQ that the test proves; at the end the messages that the test is for must have been seen."""
+    marker = request.node.get_closest_marker("proves")
+    found = faq.Entry(marker.args[0])
+    if len(marker.args) > 1:
+        found.wanted = marker.args[1]
+    record_property("kind", "FAQ entry")
+    request.node.add_report_section("setup", "entry", f"{faq.FAQ}:{found.line}")
+    yield found
+    for index, message in enumerate(found.messages):
+        wanted = index in found.wanted
+        assert wanted == (index in found.seen), f"{found.label}: ``{message}`` " + ("was not seen" if wanted else "was seen: say so where the test is declared")
 
 
 # The end of a run: one plain line, and with CI=true no skip that nobody has allowed.

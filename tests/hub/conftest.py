@@ -1,0 +1,42 @@
+"""The hub, running, and windows of its users."""
+import pytest
+
+from tools.cluster import hub, jupyter_server
+
+
+@pytest.fixture(scope="module")
+def services(triton):
+    """The hub and its proxy, running."""
+    hub.running(triton)
+
+
+@pytest.fixture(scope="module")
+def chromium(triton, services, tmp_path_factory):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(triton, chromium):
+    """visit(user) is a new window of that user, or of one who was never here."""
+    windows = []
+
+    def new(user=None):
+        windows.append(hub.Visit(triton, user or triton.account(), chromium))
+        return windows[-1]
+
+    yield new
+    for window in windows:
+        window.close()
+
+
+@pytest.fixture(scope="module")
+def staying(triton, chromium):
+    """A window of a user whose server runs from the first test that wants it to the last."""
+    window = hub.Visit(triton, triton.account(), chromium)
+    window.start(hub.TINY)
+    yield window
+    triton.run("login", "scancel --me", window.user, check=False)
+    window.close()

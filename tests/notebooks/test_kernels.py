@@ -1,0 +1,106 @@
+"""A kernel that is forked from the template is the kernel that a notebook has without it, whatever ran before."""
+import json
+from pathlib import PurePath
+
+import nbformat
+import pytest
+from tools.validate import changes, kernels, runner, sandbox
+from nbformat.v4 import new_code_cell, new_notebook
+
+pytestmark = pytest.mark.skipif(sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}")
+
+TELL = """
+import builtins, gc, json, locale, os, random, signal, socket, sys, threading, uuid, warnings
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+
+def asks(number):   # whether this descriptor is a socket that the template is asked on, or a sandbox's first process
+    try:
+        with socket.socket(fileno=os.dup(number)) as one:
+            return one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_SEQPACKET
+    except OSError:
+        return os.path.exists(f"/proc/self/fd/{number}") and "pidfd" in os.readlink(f"/proc/self/fd/{number}")
+
+ours = {"asks", "builtins", "gc", "json", "locale", "os", "random", "signal", "socket", "sys", "threading", "uuid", "warnings", "status", "ours", "name", "module", "spec"}
+print(json.dumps({
+    "command": open("/proc/self/cmdline").read().split("\\0")[1],
+    "to compile": sorted(name for name, module in sys.modules.items() if name != "__main__" and (spec := getattr(module, "__spec__", None)) and spec.cached
+                         and spec.origin.startswith(sys.prefix) and not os.path.exists(spec.cached)),
+    "drawn": [random.random(), str(uuid.uuid4())],
+    "same": {
+        "modules": sorted(sys.modules), "path": sys.path, "program": sys.argv[0], "options": sys.argv[3:], "flags": str(sys.flags),
+        "main": sorted(vars(sys.modules["__main__"]).keys() - ours), "variables": dict(os.environ), "folder": os.getcwd(),
+        "locale": locale.setlocale(locale.LC_ALL), "filters": [str(one) for one in warnings.filters],
+        "json": sorted(vars(json)), "builtins": sorted(vars(builtins)), "hooks": [str(type(one)) for one in sys.meta_path],
+        "status": {name: value for name, value in status.items()
+                   if name.startswith(("Cap", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs", "Threads", "Cpus_allowed_list"))},
+        "from outside": [number for number in range(100) if asks(number)],
+        "session": os.getpid() == os.getsid(0) == os.getpgid(0), "parent": os.getppid(), "nice": os.nice(0),
+        "limits": open("/proc/self/limits").read(), "mounts": sorted(line.split(" - ")[1] for line in open("/proc/self/mountinfo")),
+        "streams": [os.read(0, 1).decode(), sys.stdout.encoding, sys.stderr.encoding], "switch": sys.getswitchinterval(),
+        "collector": [gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()],
+        "threads": sorted(type(thread).__name__ for thread in threading.enumerate()), "profile": sorted(os.listdir(os.environ["IPYTHONDIR"])),
+    }}))
+"""
+VANDAL = """
+import builtins, gc, json, os, random, resource, sys, types, warnings
+builtins.left = json.left = left = 1
+sys.modules["left"], os.environ["LEFT"] = types.ModuleType("left"), "1"
+sys.path.append("/left"); sys.meta_path.append(object()); sys.setswitchinterval(1)
+random.seed(1); warnings.simplefilter("error"); gc.disable(); gc.set_threshold(7)
+os.umask(0o77); os.chdir("/"); os.nice(5); os.environ["HOME"] = "/"
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Execute a cell as a notebook of its own, and return what it prints."""
+    def run(source):
+        notebook = new_notebook(cells=[new_code_cell(source)])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.course = {"needs": [], "seconds": 60, "memory_mb": 500}
+        nbformat.write(notebook, tmp_path / "one.ipynb")
+        [notebook] = runner.load(folder=tmp_path)
+        [cell] = runner.executed(notebook, changes.Surroundings()).cells
+        return "".join(output.get("text", "") for output in cell.outputs)
+    return run
+
+
+@pytest.fixture
+def tell(run):
+    """What a fresh notebook sees; its folders are told as a reader's, the same each time."""
+    return lambda: json.loads(run(TELL))
+
+
+def template(tmp_path):
+    return kernels.template(runner.environment(tmp_path))
+
+
+def test_it_sees_what_a_kernel_sees_that_is_started_alone(tell, tmp_path):
+    alone = tell()
+    with template(tmp_path):
+        forked = tell()
+    assert (alone["command"], PurePath(forked["command"]).name) == ("-m", kernels.TEMPLATE.name)
+    assert forked["same"] == alone["same"]
+
+
+def test_no_kernel_compiles_what_it_imports(tell):
+    """The sandbox is read-only, and each would again: `make .venv` imports it once (Makefile)."""
+    assert tell()["to compile"] == []
+
+
+def test_nothing_that_one_leaves_reaches_the_next(run, tell, tmp_path):
+    with template(tmp_path):
+        before = tell()
+        run(VANDAL)
+        after = tell()
+    assert {PurePath(told["command"]).name for told in (before, after)} == {kernels.TEMPLATE.name}
+    assert after["same"] == before["same"]
+    assert not set(after["drawn"]) & set(before["drawn"])
+
+
+def test_when_the_template_has_died_a_kernel_starts_alone(tell, tmp_path):
+    with template(tmp_path) as process:
+        process.kill()
+        process.wait()
+        assert tell()["command"] == "-m"

@@ -1,0 +1,309 @@
+"""The built site holds together: links lead somewhere, old addresses live, and a build does no more than it must."""
+import json
+import re
+import runpy
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+from tools import anchors
+from _ext import facts
+from _ext import frontend
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from tools.files import ROOT, copy_source
+from tools.site import build_site, html_pages
+from tools.course.pairs import write_pair
+from tools.pages import sources
+
+FACTS = facts.load(ROOT / "triton/facts.toml")
+CONF = runpy.run_path(str(ROOT / "conf.py"))
+
+
+class Page(HTMLParser):
+    """Ids, links and images of an HTML page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.images, self.text = set(), [], [], path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
+        self.links += [given[key] for key in ("href", "src") if given.get(key)]
+        if tag == "img":
+            self.images.append(given)
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path.relative_to(site).as_posix(): Page(path) for path in html_pages(site)}
+
+
+def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exist(site, pages):
+    base, broken = urlparse(FACTS["site"]["url"]).path, []
+    for name, page in pages.items():
+        for link in page.links:
+            target, fragment = urldefrag(link)
+            if urlparse(link).scheme or link.startswith("//"):
+                continue
+            if target.startswith(base) and name == "404.html":
+                path = site / unquote(target.removeprefix(base)).split("?")[0]
+            else:
+                path = (site / name).parent / unquote(target).split("?")[0] if target else site / name
+            if path.is_dir():
+                path /= "index.html"
+            if not path.exists():
+                broken.append(f"{name}: {link}")
+            elif fragment and path.suffix == ".html" and fragment not in pages[path.resolve().relative_to(site).as_posix()].ids | {"top"}:
+                broken.append(f"{name}: {link}: no such anchor")
+    assert not broken, "\n".join(sorted(set(broken)))
+
+
+@pytest.mark.claims("``tests/data/anchors.txt`` which addresses its readers know,")
+@pytest.mark.claims("Then ``make anchors``: from then on no test lets the address of a section die.")
+def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
+    published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
+    assert len(published) > 150
+    new = [f"{label_of(address)}: {address}" for address in sorted(now - published)]
+    assert sorted(address for address in published - now if _after_the_move(address) not in now) == [], f"readers have bookmarked these: write `.. _old-name:` above the section that has replaced it; new are {new}"
+    assert new == [], "new sections: make anchors adds them to tests/data/anchors.txt"
+
+
+def _after_the_move(address):
+    """Where a redirect leads who opens this address of a section: to the section of that name on the new page."""
+    page, _, anchor = address.partition("#")
+    return f"{CONF['redirects'].get(page.removesuffix('.html'))}#{anchor}"
+
+
+def label_of(address):
+    """page.rst:LINE of the label that makes an address `page.html#label`; without the line if it is the title that does."""
+    page, _, anchor = address.partition("#")
+    source = ROOT / Path(page).with_suffix(".rst")
+    lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
+    return f"{source.relative_to(ROOT)}" + (f":{lines.index(f'.. _{anchor}:') + 1}" if f".. _{anchor}:" in lines else "")
+
+
+SOURCES = sorted(path for folder in ("triton", "scicomp") for path in (ROOT / folder).rglob("*.rst")) + sorted(ROOT.glob("about/[!p]*.rst")) + [ROOT / "index.rst"]
+SMALL = {"the", "it", "of", "to", "you", "your", "in", "is"}
+
+
+def _words(text):
+    """The stems of the words of `text`, without small ones."""
+    return {re.sub(r"(ing|ers?|ed|es|s|e)$", "", word) for word in re.findall(r"[a-z]{2,}", text.lower())} - SMALL
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """{label: the words of its name, of the title below, and of the first two of the text}."""
+    found = {}
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        for label in re.finditer(r"^\.\. _([\w-]+):\n\n?(?:\.\. _[\w-]+:\n+)*((?:[=-]+\n)?.*)", text, re.MULTILINE):
+            below = re.findall(r"\w+", text[label.end():])[:2]
+            found[label[1]] = _words(f"{label[1].replace('-', ' ')} {label[2]} {' '.join(below)}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_reference_speaks_of_what_it_leads_to(path, labels):
+    text, wrong = path.read_text(encoding="utf-8"), []
+    for found in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
+        if not _words(found[1]) & labels.get(found[2], set()):
+            line = text.count("\n", 0, found.start()) + 1
+            wrong.append(f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no word in common with the section {found[2]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
+    repository, branch = FACTS["site"]["repository"], FACTS["site"]["branch"]
+    address = re.compile(rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+")
+    ours = tuple(value for value in FACTS["site"].values() if value.startswith("https:"))
+    wrong, seen = [], 0
+    for name in sources():
+        for number, line in enumerate(facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1):
+            for found in (found for found in address.finditer(line) if found[0].startswith(ours)):
+                seen += 1
+                before, _, path = found[0].partition(f"/tree/{branch}/")
+                if before != repository or not path or not (ROOT / path).exists():
+                    wrong.append(f"{name}:{number}: {found[0]}")
+    assert seen and not wrong, wrong
+
+
+def test_the_menu_marks_the_page_on_which_it_stands_and_those_above_it(site):
+    marked = 0
+    for path in html_pages(site):
+        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        items = page.select("nav#menu li.current")
+        assert [link["href"] for link in page.select("nav#menu a.current, nav#menu a[href='#']")] == [item.a["href"] for item in items[-1:]], path
+        if items:       # the front page and the search are in no menu
+            assert [item.find_parent("li") for item in items] == [None, *items[:-1]], f"{path}: one in the other"
+            assert items[-1].a["href"] == "#" and page.h1.text.startswith(items[-1].a.text), f"{path}: {items[-1].a.text}"
+            marked += 1
+    assert marked > 20
+
+
+def test_every_page_is_reached_from_the_menu(site, pages):
+    redirected = {f"{name}.html" for name in CONF["redirects"]}
+    linked = {(site / unquote(urldefrag(link)[0])).resolve() for link in pages["index.html"].links}
+    reached = set()
+    todo = [site / "index.html"]
+    while todo:
+        path = todo.pop()
+        if path in reached or path.suffix != ".html" or not path.exists():
+            continue
+        reached.add(path)
+        todo += [(path.parent / unquote(urldefrag(link)[0])).resolve() for link in pages[path.relative_to(site).as_posix()].links
+                 if not urlparse(link).scheme and urldefrag(link)[0]]
+    assert linked <= reached | {path for path in linked if path.suffix != ".html" or not path.exists()}
+    assert {site / name for name in pages} - reached <= {site / name for name in redirected | {"404.html", "search.html"}}
+
+
+@pytest.mark.claims("Each has an alternative text.")
+def test_every_image_has_an_alternative_text(pages):
+    bare = [f"{name}: {image.get('src', '')[:60]}" for name, page in pages.items() for image in page.images
+            if len(image.get("alt", "")) < 10 or re.fullmatch(r"\S*[0-9a-f]{20,}\S*", image["alt"])]
+    assert not bare, "\n".join(bare)
+
+
+def test_no_placeholder_is_left_in_a_page(pages):
+    # but on the page that shows how one is written
+    assert not [name for name, page in pages.items() if name != "about/how-to-write.html" and re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))]
+
+
+def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pages):
+    assert CONF["redirects"]
+    for old in CONF["redirects"]:
+        target = re.search(r'content="0; url=([^"]+)"', (site / f"{old}.html").read_text())[1]
+        path, fragment = urldefrag(target)
+        destination = ((site / old).parent / path).resolve().relative_to(site).as_posix()
+        assert destination in pages and (not fragment or fragment in pages[destination].ids), f"{old} leads to {target}"
+
+
+def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site, pages):
+    for name in ("index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html"):
+        text = pages[name].text
+        source = next(path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists())
+        assert 'property="og:title"' in text and f'property="og:url" content="{FACTS["site"]["url"]}' in text
+        assert 'rel="next"' in text and (name == "index.html" or 'rel="prev"' in text)
+        if subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h", "--", source], capture_output=True, text=True).stdout:
+            assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), f"{name} shows no date"
+
+
+@pytest.mark.claims("Press *Edit* at the top of its page, correct it, and propose the change.")
+def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
+    """Of a notebook the half that is text; a page without a source, like the search, has no such link."""
+    begin = f"{FACTS['site']['repository']}/edit/{FACTS['site']['branch']}/"
+    for name, page in ((name, page) for name, page in pages.items() if not name.startswith("course/")):
+        links = [link["href"] for link in BeautifulSoup(page.text, "html.parser").select("a") if link.text == "Edit"]
+        sources = [path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists()]
+        assert links == [begin + path.relative_to(ROOT).as_posix() for path in sources], name
+        assert sources or name in {f"{old}.html" for old in CONF["redirects"]} | {"404.html", "search.html"}
+
+
+@pytest.mark.parametrize("repository, begin", [
+    ("https://github.com/us/guide", "https://github.com/us/guide/edit/"), ("https://github.com/us/guide.git", "https://github.com/us/guide/edit/"),
+    ("https://gitlab.com/group/sub/guide", "https://gitlab.com/group/sub/guide/-/edit/"), ("https://version.aalto.fi/gitlab/group/guide/", "https://version.aalto.fi/gitlab/group/guide/-/edit/"),
+    ("https://codeberg.org/us/guide", "https://codeberg.org/us/guide/_edit/")])
+def test_edit_has_the_form_that_each_host_of_repositories_wants(repository, begin):
+    assert frontend.edit_address(repository, "main", "a b/c.rst") == f"{begin}main/a%20b/c.rst"
+
+
+def test_the_site_has_a_page_for_addresses_that_do_not_exist_and_a_sitemap(site, pages):
+    assert "404.html" in pages
+    sitemap = (site / "sitemap.xml").read_text()
+    for name in ("triton/apps/jupyter.html", "notebooks/01-first-notebook.html"):
+        assert f"<loc>{FACTS['site']['url']}{name}</loc>" in sitemap
+
+
+def test_a_notebook_page_shows_its_times_and_offers_both_halves(site, pages):
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = pages[f"notebooks/{notebook.stem}.html"]
+        measured = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]["measured"]
+        assert f"ran in {measured['seconds']} s with {measured['memory_mb']} MB" in page.text
+        for suffix in (".ipynb", ".md"):
+            assert any(link.endswith(notebook.stem + suffix) for link in page.links)
+
+
+def test_a_page_shows_the_stored_outputs_and_only_the_half_that_has_them(site):
+    assert (site / "notebooks/01-first-notebook.html").exists()
+    assert not list((site / "notebooks").glob("README*"))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the checkout in a folder with a space in its name, built once."""
+    source = copy_source(tmp_path_factory.mktemp("a copy") / "the guide")
+    read = _read(source)
+    return source, read
+
+
+def _read(source, *options):
+    """Build the copy with a program that prints what it reads; return the documents."""
+    program = (
+        "import sys\n"
+        "from sphinx.application import Sphinx\n"
+        "read = []\n"
+        "app = Sphinx(*sys.argv[1:5], 'html', status=None, warningiserror=True)\n"
+        "app.connect('source-read', lambda app, name, source: read.append(name))\n"
+        "app.build()\n"
+        "print('\\n'.join(read)); sys.exit(app.statuscode)\n")
+    built = subprocess.run([sys.executable, "-c", program, source, source, source / "_build/html", source / "_build/doctrees"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return set(built.stdout.split())
+
+
+def test_without_what_make_lite_makes_there_is_no_button_for_it_and_its_page_says_so(copy):
+    source, _ = copy
+    assert not (source / ".lite").exists() and not (source / "_build/html/lite").exists()
+    assert "Run in the browser" not in (source / "_build/html/notebooks/01-first-notebook.html").read_text()
+    assert "This copy of the guide was built without it." in (source / "_build/html/notebooks/in-the-browser.html").read_text()
+
+
+def test_a_build_without_a_change_reads_nothing_again(copy):
+    source, first = copy
+    assert "index" in first and len(first) > 20
+    assert _read(source) == set()
+
+
+def test_a_change_of_one_page_reads_that_page_again(copy):
+    source, _ = copy
+    page = source / "triton/tut/storage.rst"
+    page.write_text(page.read_text() + "\nOne more sentence.\n")
+    assert _read(source) == {"triton/tut/storage", "about/how-tested"}   # which lists the claims of all pages
+
+
+def test_a_change_of_the_facts_reads_the_pages_that_use_them(copy):
+    source, first = copy
+    path = source / "triton/facts.toml"
+    path.write_text(path.read_text() + "\n")
+    read = _read(source)
+    assert "triton/apps/jupyter/connecting" in read and "notebooks/01-first-notebook" not in read
+
+
+def test_every_extension_is_safe_to_run_in_parallel(copy):
+    source, _ = copy
+    built = build_site(source, source / "_build-parallel", "-j", "2")
+    assert built.returncode == 0 and "not safe" not in built.stderr, built.stderr
+
+
+def test_a_build_executes_no_notebook(copy):
+    source, _ = copy
+    path = source / "notebooks/02-hidden-state.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    stored = nbformat.v4.new_output("stream", text="stored, not computed")
+    notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(source / 'executed')!r}, 'w')", outputs=[stored], execution_count=1))
+    write_pair(notebook, path)
+    assert _read(source) == {"notebooks/02-hidden-state", "notebooks/teaching", "about/how-tested"}
+    assert "stored, not computed" in (source / "_build/html/notebooks/02-hidden-state.html").read_text()
+    assert not (source / "executed").exists()
+
+
+def test_the_other_half_of_each_pair_is_derived_not_listed():
+    for notebook in Path(ROOT, "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{notebook.stem}.md" in CONF["exclude_patterns"]
+        assert f"notebooks/{notebook.stem}.md" not in (ROOT / "conf.py").read_text()

@@ -1,0 +1,116 @@
+"""A reader who goes through a page and types what it says."""
+import re
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+from tools.cluster.small_triton import PROMPTS
+
+from tools import pages
+from tools.proof import stages
+from tools.cluster.terminal import GoesOn, Stuck, Terminal
+
+
+class Reader(threading.Thread):
+    """Goes through the blocks of one page, in order, under an account of its own. `outcomes` holds a Future for each line."""
+
+    def __init__(self, triton, page, blocks, patience=120):
+        """patience: the seconds that a command may take until its prompt is back."""
+        super().__init__(name=page, daemon=True)
+        self.triton, self.page, self.blocks, self.patience = triton, page, blocks, patience
+        self.outcomes = {block.line: Future() for block in self.blocks}
+        self.user = triton.account()
+        self.terminals, self.busy = [], []
+        # What prompts call the hosts, and the words that stand for something of the reader's own.
+        self.hosts = {**PROMPTS, **{node: node for node in triton.nodes}}
+        self.words = {"username": self.user}
+
+    def run(self):
+        try:
+            stages.prepare(self.triton, self.page, self.user)
+            fault = None
+        except Exception as error:  # whatever it is, each block has to say so
+            fault = f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
+        for block in self.blocks:
+            try:
+                self.outcomes[block.line].set_result(fault or self._block(block))
+            except Exception as error:  # a thread must not die with blocks unanswered
+                self.outcomes[block.line].set_exception(error)
+        for terminal in self.terminals + self.busy:
+            terminal.close()
+        self.triton.run("login", "scancel --me", self.user, check=False)
+
+    def own(self, text):
+        """`text` with the words of the guide that stand for the reader's own replaced."""
+        return re.sub("|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text)
+
+    def _terminal(self, name):
+        """The reader's terminal whose prompt names this host: the one used last, or a new one."""
+        host = self.hosts[self.words.get(name, name)]
+        for terminal in reversed(self.terminals):
+            if terminal.host == host:
+                return terminal
+        if host in self.triton.nodes:
+            raise LookupError(f"no terminal of the reader is on {name}: the page has not led there")
+        self.terminals.append(Terminal(self.triton, host, self.user, self.hosts))
+        return self.terminals[-1]
+
+    def _block(self, block):
+        """Type the commands of `block`; return what went otherwise than the page says, or an empty string."""
+        for command in block.commands:
+            if command.host not in self.hosts:
+                return _tell(block, command, f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}")
+            try:
+                terminal = self._terminal(command.host)
+            except LookupError as error:
+                return _tell(block, command, str(error))
+            for name, text in block.files.items():
+                if terminal.host not in self.triton.nodes:
+                    self.triton.write(terminal.host, f"~/{name}", self.own(text), self.user)
+            if terminal.folder != self.own(command.folder):
+                return _tell(block, command, f"the prompt shows the folder {self.own(command.folder)}, but the terminal is in {terminal.folder}")
+            if not command.text:
+                continue
+            here, shown = terminal.host, [self.own(line) for line in command.shown]
+            told = any(line.strip(". ") for line in shown)
+            try:
+                printed, status = terminal.type(self.own(command.text), self.patience, told and (lambda lines: pages.matches(shown, lines)))  # noqa: B023
+            except GoesOn:
+                self.terminals.remove(terminal)     # it goes on in its window; what follows is typed in another one
+                self.busy.append(terminal)
+                continue
+            except Stuck as stuck:
+                self.terminals.remove(terminal)
+                terminal.close()
+                return _tell(block, command, f"the prompt did not come back in {self.patience} seconds", str(stuck).splitlines())
+            if terminal.host in self.triton.nodes:
+                self.words[min(self.triton.nodes)] = terminal.host    # the page's node is the one that Slurm gave
+            if terminal.host != here and not shown:
+                continue    # a shell on another host: what it says in greeting is no part of the page
+            if not pages.matches(shown, printed):
+                return _tell(block, command, "it printed something else than the page shows", printed)
+            if status and not told:
+                return _tell(block, command, f"it ended with status {status}, and the page shows no error", printed)
+        return ""
+
+
+def _tell(block, command, what, printed=None):
+    lines = [f"{block.page}:{command.line}: {what}", f"  typed     username@{command.host}:{command.folder}$ {command.text}"]
+    lines += [f"  the page  {line}" for line in command.shown] or ["  the page  (shows no output)"]
+    if printed is not None:
+        lines += [f"  printed   {line}" for line in printed[-40:]] or ["  printed   (nothing)"]
+        lines += [f"  words of  {place}" for place in _shown_with(block, _words(printed) - _words(command.shown))]
+    return "\n".join(lines)
+
+
+def _words(lines):
+    return set(re.findall(r"\w{3,}", "\n".join(lines)))
+
+
+def _shown_with(block, words):
+    """file:line of the line with the most of `words` in each file that the page has shown above."""
+    for file in pages.shown_files():
+        if Path(file).name in block.files and file.startswith(f"{Path(block.page).parent}/"):
+            shared = [len(_words([line]) & words) for line in block.files[Path(file).name].splitlines()]
+            if any(shared):
+                yield f"{file}:{shared.index(max(shared)) + 1}"
