@@ -1,4 +1,8 @@
-"""Sphinx configuration of the guide; `make html` builds with it. Every name and address comes from triton/facts.toml."""
+"""Sphinx configuration of the guide; `make html` builds with it.
+
+Every name and address comes from triton/facts.toml.
+"""
+
 import os
 import sys
 import time
@@ -15,11 +19,16 @@ from _ext import books  # noqa: E402
 from tools import git  # noqa: E402
 from triton.lib import clusterfacts  # noqa: E402
 
-for _variable in git.CHOOSE_A_REPOSITORY:   # a hook of git may build the site; the dates of the pages are of this repository
+for _variable in (
+    git.CHOOSE_A_REPOSITORY
+):  # a hook of git may build the site; the dates of the pages are of this repository
     os.environ.pop(_variable, None)
 
-# Social cards are off. Without this the extension would import matplotlib for them, a quarter of the time of a build.
-sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(DEFAULT_SOCIAL_CONFIG={}, create_social_card=None)
+# Social cards are off. Without this the extension would import matplotlib for them, a quarter of
+# the time of a build.
+sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(
+    DEFAULT_SOCIAL_CONFIG={}, create_social_card=None
+)
 
 try:
     _facts = clusterfacts.load(ROOT / "triton/facts.toml")
@@ -55,14 +64,18 @@ extensions = [
 ]
 facts_file = "triton/facts.toml"
 facts_optional = clusterfacts.OPTIONAL
-proof_exceptions = {"Code that is shown and not run": "tools/proof/console_blocks.toml", "Names that are not looked up": "tools/proof/literals.toml",
-                    "Programs of which the small cluster has only a stand-in": "tools/cluster/stand-ins.toml"}
+proof_exceptions = {
+    "Code that is shown and not run": "tools/proof/console_blocks.toml",
+    "Names that are not looked up": "tools/proof/literals.toml",
+    "Programs of which the small cluster has only a stand-in": "tools/cluster/stand-ins.toml",
+}
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
 include_patterns = ["index.rst", "about/**", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = ["about/page-template.rst", "**/.*", "**/README*"] + [
-    str(path.with_suffix(".md").relative_to(ROOT)) for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
+    str(path.with_suffix(".md").relative_to(ROOT))
+    for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
 ]
 
 # A build executes nothing: what it shows is what the last validation has compared with a fresh run.
@@ -78,46 +91,125 @@ myst_heading_anchors = 3
 html_theme = "sphinx_rtd_theme"
 html_title = project
 html_baseurl = _facts["site"]["url"]
-html_use_index = False    # its words are for the search
+html_use_index = False  # its words are for the search
 html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
 html_static_path = ["_ext/static"]
 html_css_files = ["guide.css"]
 html_js_files = ["guide.js", "present.js"]
 html_additional_pages = {"search": "search.html"}
 # Who searches has a problem, and is not looking for the code of an exercise.
-search_weights = {"triton/apps/jupyter/faq#*": 2, "notebooks/*#exercise-*": 0.5, "notebooks/teaching#run-sheet-*": 0.5}
-search_called = {f"notebooks/{name}": said for name, said in tomllib.loads((ROOT / "notebooks/search.toml").read_text(encoding="utf-8")).items()}
+search_weights = {
+    "triton/apps/jupyter/faq#*": 2,
+    "notebooks/*#exercise-*": 0.5,
+    "notebooks/teaching#run-sheet-*": 0.5,
+}
+search_called = {
+    f"notebooks/{name}": said
+    for name, said in tomllib.loads(
+        (ROOT / "notebooks/search.toml").read_text(encoding="utf-8")
+    ).items()
+}
 search_words = {
-    "die": ["died"], "dies": ["died"], "dying": ["died"],
-    "ram": ["memory"], "crash": ["died"], "crashed": ["died"], "crashes": ["died"], "dead": ["died"], "kill": ["killed"], "hangs": ["pending"], "stuck": ["pending"],
-    "wait": ["pending"], "waiting": ["pending"], "queue": ["pending"], "disk": ["quota"], "space": ["quota", "full"], "logout": ["log out"], "graphics": ["gpu"],
-    "cuda": ["gpu"], "package": ["environment"], "library": ["environment"], "conda": ["environment"], "venv": ["environment"], "vs": ["code"], "vscode": ["code"],
-    "password": ["log in"], "vpn": ["networks"], "laptop": ["computer"], "cpu": ["cores"], "timeout": ["time limit"],
+    "die": ["died"],
+    "dies": ["died"],
+    "dying": ["died"],
+    "ram": ["memory"],
+    "crash": ["died"],
+    "crashed": ["died"],
+    "crashes": ["died"],
+    "dead": ["died"],
+    "kill": ["killed"],
+    "hangs": ["pending"],
+    "stuck": ["pending"],
+    "wait": ["pending"],
+    "waiting": ["pending"],
+    "queue": ["pending"],
+    "disk": ["quota"],
+    "space": ["quota", "full"],
+    "logout": ["log out"],
+    "graphics": ["gpu"],
+    "cuda": ["gpu"],
+    "package": ["environment"],
+    "library": ["environment"],
+    "conda": ["environment"],
+    "venv": ["environment"],
+    "vs": ["code"],
+    "vscode": ["code"],
+    "password": ["log in"],
+    "vpn": ["networks"],
+    "laptop": ["computer"],
+    "cpu": ["cores"],
+    "timeout": ["time limit"],
 }
 for instead, words in {
-    "abroad": "overseas", "cancel": "abort halt interrupt", "cite": "acknowledge citation doi", "colleague": "coworker supervisor teammate",
-    "colour": "color", "compile": "compilation", "compiler": "openmpi toolchain", "computer": "desktop mac macbook machine pc",
-    "cores": "multiprocessing", "csc": "lumi mahti noppe puhti", "delete": "erase wipe", "died": "segfault",
-    "environment": "micromamba miniforge pixi pyenv", "filesystem": "lustre nfs", "folder": "directory directories subdirectory", "frozen": "freeze",
-    "gigabytes": "gigs", "gpu": "a100 cupy h100 huggingface jax llm rocm v100", "grading": "exam quiz", "killed": "sigterm",
-    "languages": "fortran golang java javascript perl rust scala stata", "large": "tb terabyte", "late": "latecomer",
-    "log in": "credentials logon signin", "log out": "logoff signout", "module": "easybuild modulefile spack", "never ends": "infinite",
-    "numpy": "geopandas scikit scipy sklearn xarray", "plot": "boxplot heatmap plotly scatter seaborn", "priority": "backfill sprio",
-    "progress bar": "tqdm", "projector": "beamer", "qsub": "htcondor lsf torque", "reconnect": "resume", "resolution": "dpi",
-    "rsync": "synchronise synchronize", "settings": "config preferences", "shortcut": "hotkey", "sleep": "hibernate standby suspend",
-    "small files": "inode inodes", "storage": "store", "students": "audience participants pupils", "support": "admin forum slack sysadmin zulip",
-    "tablet": "chromebook ipad phone", "threads": "multithreaded multithreading openmp", "transfer": "allas dropbox globus onedrive",
-    "usage": "consumption utilisation utilization", "user name": "netid userid", "vpn": "anyconnect eduvpn globalprotect openconnect",
-    "warning": "alert notification notify", "windows": "cygwin wsl", "zip": "unzip",
+    "abroad": "overseas",
+    "cancel": "abort halt interrupt",
+    "cite": "acknowledge citation doi",
+    "colleague": "coworker supervisor teammate",
+    "colour": "color",
+    "compile": "compilation",
+    "compiler": "openmpi toolchain",
+    "computer": "desktop mac macbook machine pc",
+    "cores": "multiprocessing",
+    "csc": "lumi mahti noppe puhti",
+    "delete": "erase wipe",
+    "died": "segfault",
+    "environment": "micromamba miniforge pixi pyenv",
+    "filesystem": "lustre nfs",
+    "folder": "directory directories subdirectory",
+    "frozen": "freeze",
+    "gigabytes": "gigs",
+    "gpu": "a100 cupy h100 huggingface jax llm rocm v100",
+    "grading": "exam quiz",
+    "killed": "sigterm",
+    "languages": "fortran golang java javascript perl rust scala stata",
+    "large": "tb terabyte",
+    "late": "latecomer",
+    "log in": "credentials logon signin",
+    "log out": "logoff signout",
+    "module": "easybuild modulefile spack",
+    "never ends": "infinite",
+    "numpy": "geopandas scikit scipy sklearn xarray",
+    "plot": "boxplot heatmap plotly scatter seaborn",
+    "priority": "backfill sprio",
+    "progress bar": "tqdm",
+    "projector": "beamer",
+    "qsub": "htcondor lsf torque",
+    "reconnect": "resume",
+    "resolution": "dpi",
+    "rsync": "synchronise synchronize",
+    "settings": "config preferences",
+    "shortcut": "hotkey",
+    "sleep": "hibernate standby suspend",
+    "small files": "inode inodes",
+    "storage": "store",
+    "students": "audience participants pupils",
+    "support": "admin forum slack sysadmin zulip",
+    "tablet": "chromebook ipad phone",
+    "threads": "multithreaded multithreading openmp",
+    "transfer": "allas dropbox globus onedrive",
+    "usage": "consumption utilisation utilization",
+    "user name": "netid userid",
+    "vpn": "anyconnect eduvpn globalprotect openconnect",
+    "warning": "alert notification notify",
+    "windows": "cygwin wsl",
+    "zip": "unzip",
 }.items():
     search_words |= {word: [instead] for word in words.split()}
 frontend_hosts = {
-    _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node", _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
-    "laptop": "your computer", "outside": "your computer, elsewhere",
+    _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node",
+    _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
+    "laptop": "your computer",
+    "outside": "your computer, elsewhere",
 }
 frontend_repository, frontend_branch = _facts["site"]["repository"], _facts["site"]["branch"]
 html_last_updated_fmt = "%Y-%m-%d"
-html_theme_options = {"navigation_depth": 3, "titles_only": True, "prev_next_buttons_location": "bottom", "style_external_links": True}
+html_theme_options = {
+    "navigation_depth": 3,
+    "titles_only": True,
+    "prev_next_buttons_location": "bottom",
+    "style_external_links": True,
+}
 html_context = {
     "report_address": _facts["site"]["issues"] + _facts["site"]["report"],
 }
@@ -143,7 +235,10 @@ sitemap_show_lastmod = True
 # Addresses of the pages that this guide grew from.
 redirect_html_template_file = "_ext/templates/redirect.html"
 redirects = {
-    **{name: f"about/{name}.html" for name in ("adopt", "history", "how-tested", "how-to-write", "triton-on-your-desk")},
+    **{
+        name: f"about/{name}.html"
+        for name in ("adopt", "history", "how-tested", "how-to-write", "triton-on-your-desk")
+    },
     "genindex": "search.html",
     "triton/apps/sjupyter": "jupyter/sjupyter.html",
     "triton/apps/jupyter-gpu": "jupyter/faq.html#faq-gpu",
@@ -152,28 +247,47 @@ redirects = {
 # The guide as a book: make books
 if "book" in globals().get("tags", ()):
     extensions = [name for name in extensions if name not in books.NOT_IN_A_BOOK]
-    html_theme, html_theme_options, html_static_path, html_css_files, html_js_files, html_additional_pages = "epub", {}, ["_ext/book"], ["book.css"], [], {}
+    (
+        html_theme,
+        html_theme_options,
+        html_static_path,
+        html_css_files,
+        html_js_files,
+        html_additional_pages,
+    ) = "epub", {}, ["_ext/book"], ["book.css"], [], {}
     version = time.strftime("%Y-%m-%d")
 epub_basename = books.name(project)
-epub_title, epub_author, epub_publisher, epub_identifier, epub_uid = project, author, author, epub_basename, epub_basename
+epub_title, epub_author, epub_publisher, epub_identifier, epub_uid = (
+    project,
+    author,
+    author,
+    epub_basename,
+    epub_basename,
+)
 epub_css_files = ["book.css"]
 epub_show_urls = "no"
 epub_tocdepth = 2
 
 
 def setup(app):
-    app.connect("builder-inited", _refuse_what_is_not_the_notebook, priority=100)    # before anything reads a notebook
+    app.connect(
+        "builder-inited", _refuse_what_is_not_the_notebook, priority=100
+    )  # before anything reads a notebook
 
 
 def _refuse_what_is_not_the_notebook(app):
-    """What is published is what the writers wrote: a notebook whose .md says something else, or whose outputs are of other code, stops the build."""
+    """What is published is what the writers wrote: a notebook whose .md says something else, or
+    whose outputs are of other code, stops the build.
+    """
     from tools.course import pairs
 
-    problems = [str(problem).removeprefix(f"{ROOT}/") for problem in pairs.unpublishable(ROOT / "notebooks")]
+    problems = [
+        str(problem).removeprefix(f"{ROOT}/") for problem in pairs.unpublishable(ROOT / "notebooks")
+    ]
     if problems and "serve" in app.tags:
         print("\n".join(problems), file=sys.stderr)
     elif problems:
-        sys.exit("\n".join(problems))   # an exception of Sphinx would be told in sixty lines
+        sys.exit("\n".join(problems))  # an exception of Sphinx would be told in sixty lines
 
 
 linkcheck_timeout = 20

@@ -1,7 +1,9 @@
-"""Sphinx extension: pages fit for a book where the tag `book` is set; elsewhere the pages offer the books that are there.
+"""Sphinx extension: pages fit for a book where the tag `book` is set; elsewhere the pages offer the
+books that are there.
 
 `make books` makes them.
 """
+
 import re
 import shutil
 from pathlib import Path
@@ -13,9 +15,20 @@ from sphinx.builders.epub3 import Epub3Builder
 from sphinx.transforms.post_transforms.images import ImageConverter
 
 KINDS = {".epub": "EPUB", ".pdf": "PDF"}
-# What a book needs of the extensions of a site: none of what is for the eye on a screen, or for programs.
-NOT_IN_A_BOOK = {"_ext.frontend", "_ext.page_text", "_ext.site_search", "_ext.plain", "notfound.extension", "sphinx_copybutton", "sphinx_last_updated_by_git", "sphinx_reredirects",
-                 "sphinx_sitemap", "sphinxext.opengraph"}
+# What a book needs of the extensions of a site: none of what is for the eye on a screen, or for
+# programs.
+NOT_IN_A_BOOK = {
+    "_ext.frontend",
+    "_ext.page_text",
+    "_ext.site_search",
+    "_ext.plain",
+    "notfound.extension",
+    "sphinx_copybutton",
+    "sphinx_last_updated_by_git",
+    "sphinx_reredirects",
+    "sphinx_sitemap",
+    "sphinxext.opengraph",
+}
 
 
 def name(project):
@@ -24,7 +37,11 @@ def name(project):
 
 def _text_first(app, doctree):
     """The pages below a page come after its own text, not in the middle of it."""
-    for menu in list(doctree.findall(lambda node: "toctree-wrapper" in getattr(node, "attributes", {}).get("classes", []))):
+    for menu in list(
+        doctree.findall(
+            lambda node: "toctree-wrapper" in getattr(node, "attributes", {}).get("classes", [])
+        )
+    ):
         top = doctree.next_node(nodes.section)
         menu.parent.remove(menu)
         top.append(menu)
@@ -55,34 +72,68 @@ class Pictures(ImageConverter):
 
 
 class Epub(Epub3Builder):
-    """Sphinx's EPUB, whose list of contents says which chapters hold formulas, as the standard wants."""
+    """Sphinx's EPUB, whose list of contents says which chapters hold formulas, as the standard
+    wants.
+    """
 
     def build_content(self) -> None:
         super().build_content()
         path = Path(self.outdir, "content.opf")
         text = path.read_text(encoding="utf-8")
         for chapter in self.files:
-            if chapter.endswith(".xhtml") and "<math" in Path(self.outdir, chapter).read_text(encoding="utf-8"):
-                text = text.replace(f' href="{chapter}" media-type', f' href="{chapter}" properties="mathml" media-type')
+            if chapter.endswith(".xhtml") and "<math" in Path(self.outdir, chapter).read_text(
+                encoding="utf-8"
+            ):
+                text = text.replace(
+                    f' href="{chapter}" media-type',
+                    f' href="{chapter}" properties="mathml" media-type',
+                )
         path.write_text(text, encoding="utf-8")
 
 
 def _open(app, name, template, context, doctree):
-    """Nobody can click on paper: what stands behind a click or a tab is there. Without the style of notebook cells, which comes too late for an EPUB, and that of formulas on the site."""
-    context["css_files"] = [file for file in context["css_files"] if not re.search("mystnb|formulas", str(file.filename))]
-    body = re.sub(r"<summary\b.*?</summary>", "<summary>Solution</summary>", context.get("body", ""), flags=re.DOTALL).replace("<details", '<details open="open"')
+    """Nobody can click on paper: what stands behind a click or a tab is there.
+
+    Without the style of notebook cells, which comes too late for an EPUB, and that of formulas on
+    the site.
+    """
+    context["css_files"] = [
+        file
+        for file in context["css_files"]
+        if not re.search("mystnb|formulas", str(file.filename))
+    ]
+    body = re.sub(
+        r"<summary\b.*?</summary>",
+        "<summary>Solution</summary>",
+        context.get("body", ""),
+        flags=re.DOTALL,
+    ).replace("<details", '<details open="open"')
     body = re.sub(r"<input\b[^>]*>", "", body)
-    body = re.sub(r'<img\b[^>]*\bclass="[^"]*\bdark\b[^>]*>', "", body)     # of two screenshots the one for white paper
-    body = re.sub(r'<a class="[^"]*image-reference[^"]*"[^>]*>\s*(<img\b[^>]*>)\s*</a>', r"\1", body)      # to the picture alone
-    context["body"] = re.sub(r"<label\b[^>]*>(.*?)</label>", r'<p class="tab">\1</p>', body, flags=re.DOTALL)
+    body = re.sub(
+        r'<img\b[^>]*\bclass="[^"]*\bdark\b[^>]*>', "", body
+    )  # of two screenshots the one for white paper
+    body = re.sub(
+        r'<a class="[^"]*image-reference[^"]*"[^>]*>\s*(<img\b[^>]*>)\s*</a>', r"\1", body
+    )  # to the picture alone
+    context["body"] = re.sub(
+        r"<label\b[^>]*>(.*?)</label>", r'<p class="tab">\1</p>', body, flags=re.DOTALL
+    )
 
 
 def made(app):
-    return [path for path in (Path(app.srcdir, "_build/books", name(app.config.project) + kind) for kind in KINDS) if path.exists()]
+    return [
+        path
+        for path in (
+            Path(app.srcdir, "_build/books", name(app.config.project) + kind) for kind in KINDS
+        )
+        if path.exists()
+    ]
 
 
 def _offer(app, page, template, context, doctree):
-    context["books"] = [(KINDS[path.suffix], context["pathto"](path.name, resource=True)) for path in made(app)]
+    context["books"] = [
+        (KINDS[path.suffix], context["pathto"](path.name, resource=True)) for path in made(app)
+    ]
 
 
 def _copy(app, error):
@@ -93,7 +144,10 @@ def _copy(app, error):
 
 def setup(app):
     if app.tags.has("book"):
-        app.config.suppress_warnings = [*app.config.suppress_warnings, "epub.unknown_project_files"]     # films, which no book shows
+        app.config.suppress_warnings = [
+            *app.config.suppress_warnings,
+            "epub.unknown_project_files",
+        ]  # films, which no book shows
         app.add_builder(Epub, override=True)
         app.add_post_transform(Pictures)
         app.connect("doctree-read", _text_first)

@@ -1,12 +1,15 @@
 """Facts that stand once and are read everywhere.
 
-``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``, becomes the value
-of that key in the TOML file named by ``facts_file``. It works in prose, literals and code blocks alike, since it
-is replaced before reST is parsed, and it leaves line numbers as they are.
+``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``,
+becomes the value of that key in the TOML file named by ``facts_file``. It works in prose, literals
+and code blocks alike, since it is replaced before reST is parsed, and it leaves line numbers as
+they are.
 
-What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where the file has no such key. It may be a part of a
-line, lines of a list, or sections; ``facts_optional`` names the keys that a file need not have.
+What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where the file has no such key. It
+may be a part of a line, lines of a list, or sections; ``facts_optional`` names the keys that a file
+need not have.
 """
+
 import posixpath
 import re
 import tomllib
@@ -61,13 +64,21 @@ def substitute(text, facts):
 
 
 def _substitute_in(app, text, path):
-    """As ``substitute``, with a warning for each unknown fact and a note that the page depends on the facts."""
+    """As ``substitute``, with a warning for each unknown fact and a note that the page depends on
+    the facts.
+    """
     new, unknown = substitute(text, app.config.facts)
     for match in CONDITION.finditer(text):
         if match[1] not in app.config.facts_optional:
             unknown.append((text.count("\n", 0, match.start()) + 1, match[1]))
     for line, name in unknown:
-        logger.warning("there is no fact %r in %s", name, app.config.facts_file, location=f"{path}:{line}", type="facts")
+        logger.warning(
+            "there is no fact %r in %s",
+            name,
+            app.config.facts_file,
+            location=f"{path}:{line}",
+            type="facts",
+        )
     if new != text:
         app.env.note_dependency(app.confdir / app.config.facts_file)
     return new
@@ -96,7 +107,9 @@ class RenderedFile(SphinxDirective):
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            return [self.state.document.reporter.error(f"cannot read {name}: {error}", line=self.lineno)]
+            return [
+                self.state.document.reporter.error(f"cannot read {name}: {error}", line=self.lineno)
+            ]
         text = _substitute_in(self.env.app, text, path)
         target = posixpath.normpath(posixpath.join(posixpath.dirname(self.env.docname), name))
         if not hasattr(self.env, "rendered_files"):
@@ -106,25 +119,44 @@ class RenderedFile(SphinxDirective):
         self.set_source_info(block)
         if self.env.app.builder.format != "html":
             return [block]
-        link = nodes.reference("", posixpath.basename(name), refuri=name, internal=True, classes=["download"])
+        link = nodes.reference(
+            "", posixpath.basename(name), refuri=name, internal=True, classes=["download"]
+        )
         caption = nodes.caption("", "", nodes.Text("Download "), link)
-        return [nodes.container("", caption, block, literal_block=True, classes=["literal-block-wrapper"])]
+        return [
+            nodes.container(
+                "", caption, block, literal_block=True, classes=["literal-block-wrapper"]
+            )
+        ]
 
 
 class FactsTable(SphinxDirective):
-    """A table from an array of tables: one row for each, ``:columns:`` says ``key = Heading`` line by line."""
+    """A table from an array of tables: one row for each, ``:columns:`` says ``key = Heading`` line
+    by line.
+    """
 
     required_arguments = 1
     option_spec = {"columns": directives.unchanged_required}
 
     def run(self):
         rows = self.config.facts.get(self.arguments[0])
-        columns = [[part.strip() for part in line.split("=", 1)] for line in self.options["columns"].splitlines()]
+        columns = [
+            [part.strip() for part in line.split("=", 1)]
+            for line in self.options["columns"].splitlines()
+        ]
         if not isinstance(rows, list):
-            return [self.state.document.reporter.error(f"there is no list {self.arguments[0]!r} in the facts", line=self.lineno)]
+            return [
+                self.state.document.reporter.error(
+                    f"there is no list {self.arguments[0]!r} in the facts", line=self.lineno
+                )
+            ]
         missing = [key for key, _ in columns if any(key not in row for row in rows)]
         if missing:
-            return [self.state.document.reporter.error(f"not every entry of {self.arguments[0]!r} has {missing[0]!r}", line=self.lineno)]
+            return [
+                self.state.document.reporter.error(
+                    f"not every entry of {self.arguments[0]!r} has {missing[0]!r}", line=self.lineno
+                )
+            ]
         self.env.note_dependency(self.env.app.confdir / self.config.facts_file)
         group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in columns), cols=len(columns))
         group += nodes.thead("", self._row(heading for _, heading in columns))
@@ -147,7 +179,13 @@ def _forget(app, env, docname):
 
 def _merge(app, env, docnames, other):
     mine = env.__dict__.setdefault("rendered_files", {})
-    mine.update({name: files for name, files in getattr(other, "rendered_files", {}).items() if name in docnames})
+    mine.update(
+        {
+            name: files
+            for name, files in getattr(other, "rendered_files", {}).items()
+            if name in docnames
+        }
+    )
 
 
 def _publish(app, exception):
@@ -170,4 +208,9 @@ def setup(app):
     app.connect("build-finished", _publish)
     app.add_directive("rendered-file", RenderedFile)
     app.add_directive("facts-table", FactsTable)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

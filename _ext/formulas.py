@@ -1,8 +1,11 @@
-"""Sphinx extension: formulas as MathML, made while the site is built, so that a page with formulas loads nothing for them.
+"""Sphinx extension: formulas as MathML, made while the site is built, so that a page with formulas
+loads nothing for them.
 
-LaTeX comes from the role ``:math:``, the directive ``math``, ``$...$`` in a notebook, and a notebook's output. Browsers show MathML
-themselves, screen readers read it, and books hold it. A formula that cannot be shown is a warning with its file and line.
+LaTeX comes from the role ``:math:``, the directive ``math``, ``$...$`` in a notebook, and a
+notebook's output. Browsers show MathML themselves, screen readers read it, and books hold it. A
+formula that cannot be shown is a warning with its file and line.
 """
+
 import functools
 import html
 import json
@@ -21,10 +24,20 @@ from sphinx.writers.html5 import HTML5Translator
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = re.compile(r"\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
-# JupyterLab numbers no formula, so none is numbered by its environment; and what others call by another name.
-INSTEAD = {"split": "aligned", "eqnarray": "align*", "eqnarray*": "align*", "smallmatrix": "matrix"} | {
-    name: f"{name}*" for name in ("align", "alignat", "equation", "flalign", "gather", "multline")}
-MACROS = {"mbox": r"\text{#1}", "hbox": r"\text{#1}", "pmb": r"\boldsymbol{#1}", "substack": r"\begin{gathered}#1\end{gathered}"}
+# JupyterLab numbers no formula, so none is numbered by its environment; and what others call by
+# another name.
+INSTEAD = {
+    "split": "aligned",
+    "eqnarray": "align*",
+    "eqnarray*": "align*",
+    "smallmatrix": "matrix",
+} | {name: f"{name}*" for name in ("align", "alignat", "equation", "flalign", "gather", "multline")}
+MACROS = {
+    "mbox": r"\text{#1}",
+    "hbox": r"\text{#1}",
+    "pmb": r"\boldsymbol{#1}",
+    "substack": r"\begin{gathered}#1\end{gathered}",
+}
 
 
 class FormulaError(ValueError):
@@ -33,29 +46,45 @@ class FormulaError(ValueError):
 
 @functools.cache
 def _converter() -> LatexToMathML:
-    return LatexToMathML(macros=MACROS, xml_namespace=True, fancy_error=False, allow_unreliable_rendering=True)
+    return LatexToMathML(
+        macros=MACROS, xml_namespace=True, fancy_error=False, allow_unreliable_rendering=True
+    )
 
 
 def _laid_out(tex: str) -> str:
-    """A display formula with what Sphinx and MathJax allow beyond LaTeX: lines without an environment, and empty lines between formulas."""
+    """A display formula with what Sphinx and MathJax allow beyond LaTeX: lines without an
+    environment, and empty lines between formulas.
+    """
     parts = [part for part in re.split(r"\n\s*\n", tex.strip()) if part.strip()]
     for number, part in enumerate(parts):
         if re.search(r"\\\\|(?<!\\)&", ENVIRONMENT.sub("", part)):
             parts[number] = rf"\begin{{aligned}}{part}\end{{aligned}}"
-    return parts[0] if len(parts) == 1 else r"\begin{gathered}" + r"\\".join(parts) + r"\end{gathered}"
+    return (
+        parts[0] if len(parts) == 1 else r"\begin{gathered}" + r"\\".join(parts) + r"\end{gathered}"
+    )
 
 
 def mathml(tex: str, display: bool) -> str:
-    """The MathML of a formula in LaTeX, which it keeps as its `alttext`; FormulaError if it cannot be shown."""
+    """The MathML of a formula in LaTeX, which it keeps as its `alttext`; FormulaError if it cannot
+    be shown.
+    """
     if not tex.strip():
         raise FormulaError("a formula is empty")
     known = re.sub(r"\\(?:label\{[^}]*\}|nonumber\b|notag\b)", "", tex)
-    known = re.sub(r"\\(begin|end)\{(\w+\*?)\}", lambda found: rf"\{found[1]}{{{INSTEAD.get(found[2], found[2])}}}", known)
+    known = re.sub(
+        r"\\(begin|end)\{(\w+\*?)\}",
+        lambda found: rf"\{found[1]}{{{INSTEAD.get(found[2], found[2])}}}",
+        known,
+    )
     try:
-        made = _converter().convert_with_local_state(_laid_out(known) if display else known, displaystyle=display)
+        made = _converter().convert_with_local_state(
+            _laid_out(known) if display else known, displaystyle=display
+        )
     except LatexError as error:
         why = re.sub(r"^\d+: ", "", str(error)).rstrip(".")
-        raise FormulaError(f"the formula {' '.join(tex.split())} cannot be shown: {why[0].lower()}{why[1:]}") from None
+        raise FormulaError(
+            f"the formula {' '.join(tex.split())} cannot be shown: {why[0].lower()}{why[1:]}"
+        ) from None
     return made.replace("<math", f'<math alttext="{html.escape(" ".join(tex.split()))}"', 1)
 
 
@@ -65,33 +94,58 @@ def _place(node: nodes.Element, folder: Path) -> str:
     path, first = Path(source or ""), next(iter(node.astext().strip().splitlines()), "")
     start = (line or 1) - 1
     texts = [(path, first)]
-    if path.suffix == ".ipynb":     # whose lines are those of no file
-        start, texts = 0, [(path.with_suffix(".md"), first), (path, json.dumps(first, ensure_ascii=False)[1:-1])]
+    if path.suffix == ".ipynb":  # whose lines are those of no file
+        start, texts = (
+            0,
+            [(path.with_suffix(".md"), first), (path, json.dumps(first, ensure_ascii=False)[1:-1])],
+        )
     for file, text in texts:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        for number, content in enumerate(lines[max(0, start - 1):], max(1, start)):
+        for number, content in enumerate(lines[max(0, start - 1) :], max(1, start)):
             if text in content:
-                return f"{file.relative_to(folder) if file.is_relative_to(folder) else file}:{number}"
-    return f"{path.relative_to(folder) if path.is_relative_to(folder) else path}" + (f":{line}" if line and path.suffix != ".ipynb" else "")
+                return (
+                    f"{file.relative_to(folder) if file.is_relative_to(folder) else file}:{number}"
+                )
+    return f"{path.relative_to(folder) if path.is_relative_to(folder) else path}" + (
+        f":{line}" if line and path.suffix != ".ipynb" else ""
+    )
 
 
 def _shown(translator: HTML5Translator, node: nodes.Element, display: bool) -> str:
     try:
         return mathml(node.astext(), display)
     except FormulaError as error:
-        logger.warning("%s", error, location=_place(node, Path(translator.builder.srcdir)), type="formula")
+        logger.warning(
+            "%s", error, location=_place(node, Path(translator.builder.srcdir)), type="formula"
+        )
         return f"<code>{html.escape(node.astext())}</code>"
 
 
 def _visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
-    translator.body.append(translator.starttag(node, "span", "", CLASS="formula") + _shown(translator, node, False) + "</span>")
+    translator.body.append(
+        translator.starttag(node, "span", "", CLASS="formula")
+        + _shown(translator, node, False)
+        + "</span>"
+    )
     raise nodes.SkipNode
 
 
 def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    translator.body.append(translator.starttag(node, "div", "", CLASS="formula", tabindex="0", role="group", **{"aria-label": "Formula"}))
+    translator.body.append(
+        translator.starttag(
+            node,
+            "div",
+            "",
+            CLASS="formula",
+            tabindex="0",
+            role="group",
+            **{"aria-label": "Formula"},
+        )
+    )
     if node.get("number") and "amsmath" not in node["classes"]:
-        translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})</span>')
+        translator.body.append(
+            f'<span class="eqno">({get_node_equation_number(translator, node)})</span>'
+        )
     translator.body.append(_shown(translator, node, True) + "</div>\n")
     raise nodes.SkipNode
 

@@ -1,11 +1,15 @@
-"""Sphinx extension: pages that load little, and that everybody can use: on a phone, by keyboard, with a screen reader, in the dark.
+"""Sphinx extension: pages that load little, and that everybody can use: on a phone, by keyboard,
+with a screen reader, in the dark.
 
-Each page has one style sheet and one script, of what this page needs. The theme's own style sheet stands in a layer below ours, so
-that a rule of ours wins without a fight, and without its web fonts. What scrolls sideways can be reached by keyboard.
+Each page has one style sheet and one script, of what this page needs. The theme's own style sheet
+stands in a layer below ours, so that a rule of ours wins without a fight, and without its web
+fonts. What scrolls sideways can be reached by keyboard.
 
-`frontend_repository`, `frontend_branch`: where the sources of pages are edited, on GitHub, Gitea or a GitLab of whatever name.
-`frontend_hosts`: what a console block says of the computer on which it is typed, by the host in its first prompt.
+`frontend_repository`, `frontend_branch`: where the sources of pages are edited, on GitHub, Gitea or
+a GitLab of whatever name. `frontend_hosts`: what a console block says of the computer on which it
+is typed, by the host in its first prompt.
 """
+
 import functools
 import hashlib
 import itertools
@@ -21,28 +25,52 @@ from PIL import Image
 
 OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
-# The theme draws signs with letters of its icon font, which are not loaded: a rule that draws one, and what names the font.
+# The theme draws signs with letters of its icon font, which are not loaded: a rule that draws one,
+# and what names the font.
 ICON_RULE = re.compile(r'[^{}]*{content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])"}')
-ICON = re.compile(r'content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])";?|font(?:-family)?:[^;{}]*FontAwesome;?')
+ICON = re.compile(
+    r'content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])";?|font(?:-family)?:[^;{}]*FontAwesome;?'
+)
 PROMPT = re.compile(r'<span class="gp">\w+@([\w-]+):')
 # What only some pages need, by a part of the file's name, and what in a page needs it.
-WHERE = {"mystnb": 'class="cell', "copybutton": 'class="highlight', "clipboard": 'class="highlight', "design": 'class="sd-', "present": 'class="notebook-facts',
-         "formulas": "<math "}
-CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'     # in the list of all pages
+WHERE = {
+    "mystnb": 'class="cell',
+    "copybutton": 'class="highlight',
+    "clipboard": 'class="highlight',
+    "design": 'class="sd-',
+    "present": 'class="notebook-facts',
+    "formulas": "<math ",
+}
+# in the list of all pages
+CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'
 # What no page needs: templates/ and static/guide.js do without.
-NEVER = ("jquery", "javascript_frameworks", "doctools", "sphinx_highlight", "pygments", "searchtools", "language_data")
+NEVER = (
+    "jquery",
+    "javascript_frameworks",
+    "doctools",
+    "sphinx_highlight",
+    "pygments",
+    "searchtools",
+    "language_data",
+)
 
 
 def wanted(path, body):
     """Whether a page with this `body` needs the style sheet or script at `path`."""
     name = Path(path).name
-    return not any(part in name for part in NEVER) and all(need in body for part, need in WHERE.items() if part in name)
+    return not any(part in name for part in NEVER) and all(
+        need in body for part, need in WHERE.items() if part in name
+    )
 
 
 def source(app, path):
     """The file that is, or will be at the end, at `path` of the site: myst-nb copies its own late."""
     there = Path(app.outdir) / path
-    return there if there.exists() or "mystnb" not in there.name else files("myst_nb.static") / "mystnb.css"
+    return (
+        there
+        if there.exists() or "mystnb" not in there.name
+        else files("myst_nb.static") / "mystnb.css"
+    )
 
 
 def bundle(app, paths, suffix):
@@ -50,38 +78,67 @@ def bundle(app, paths, suffix):
     texts = []
     for path in paths:
         path = path.split("?")[0]
-        text = source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(encoding="utf-8")
+        text = source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(
+            encoding="utf-8"
+        )
         for unused in (WEB_FONT, ICON_RULE, ICON) if suffix == "css" else ():
             text = unused.sub("", text)
-        texts.append(f"@layer theme {{ {text} }}" if suffix == "css" and "guide" not in path else text)
+        texts.append(
+            f"@layer theme {{ {text} }}" if suffix == "css" and "guide" not in path else text
+        )
     whole = "\n".join(texts).encode()
     target = Path(app.outdir) / f"_static/page-{hashlib.sha256(whole).hexdigest()[:10]}.{suffix}"
     if not target.exists():
-        new = target.with_suffix(f".{os.getpid()}")     # several processes may write pages
+        new = target.with_suffix(f".{os.getpid()}")  # several processes may write pages
         new.write_bytes(whole)
         new.replace(target)
     return target.relative_to(app.outdir).as_posix()
 
 
 def usable(body, hosts):
-    """The HTML of a page's text with what docutils leaves out: names and keyboard access for what scrolls, and sizes that do not jump."""
+    """The HTML of a page's text with what docutils leaves out: names and keyboard access for what
+    scrolls, and sizes that do not jump.
+    """
     number = itertools.count(1)
-    body = re.sub(r"<table\b.*?</table>", lambda table: f'<div class="wide" tabindex="0" role="region" aria-label="Table {next(number)}">{table[0]}</div>',
-                  body, flags=re.DOTALL)
-    body = body.replace("<pre>", '<pre tabindex="0">').replace(' role="heading"', "")     # it would need a level
+    body = re.sub(
+        r"<table\b.*?</table>",
+        lambda table: (
+            '<div class="wide" tabindex="0" role="region" aria-label="Table '
+            f'{next(number)}">{table[0]}</div>'
+        ),
+        body,
+        flags=re.DOTALL,
+    )
+    body = body.replace("<pre>", '<pre tabindex="0">').replace(
+        ' role="heading"', ""
+    )  # it would need a level
     # A summary is named by what it shows, and holds no paragraphs.
-    body = re.sub(r"<summary[^>]*>.*?</summary>", lambda summary: re.sub(r' aria-label="[^"]*"', "", summary[0]).replace("<p ", "<span ").replace("</p>", "</span>"),
-                  body, flags=re.DOTALL)
+    body = re.sub(
+        r"<summary[^>]*>.*?</summary>",
+        lambda summary: (
+            re.sub(r' aria-label="[^"]*"', "", summary[0])
+            .replace("<p ", "<span ")
+            .replace("</p>", "</span>")
+        ),
+        body,
+        flags=re.DOTALL,
+    )
 
     def on(match):
         prompt = PROMPT.search(match[0])
-        return match[0].replace("<div", f'<div data-on="{hosts[prompt[1]]}"', 1) if prompt and prompt[1] in hosts else match[0]
+        return (
+            match[0].replace("<div", f'<div data-on="{hosts[prompt[1]]}"', 1)
+            if prompt and prompt[1] in hosts
+            else match[0]
+        )
 
     return re.sub(r'<div class="highlight-console.*?</pre>', on, body, flags=re.DOTALL)
 
 
 def sized(app, match):
-    """An image with its size, so that the text below does not jump when it comes, and without haste; a WebP has a JPEG for browsers that do not know it."""
+    """An image with its size, so that the text below does not jump when it comes, and without
+    haste; a WebP has a JPEG for browsers that do not know it.
+    """
     tag, address = match[0], match[1]
     folder, _, name = address.rpartition("/")
     tag = tag.replace("<img", '<img loading="lazy" decoding="async"')
@@ -96,42 +153,69 @@ def sized(app, match):
         plain = Path(name).with_suffix(".jpg").name
         (Path(app.outdir) / app.builder.imagedir).mkdir(exist_ok=True)
         image.convert("RGB").save(Path(app.outdir, app.builder.imagedir, plain), quality=85)
-    return f'<picture><source srcset="{address}" type="image/webp" />{tag.replace(address, f"{folder}/{plain}")}</picture>'
+    return (
+        f'<picture><source srcset="{address}" type="image/webp" '
+        f"/>{tag.replace(address, f'{folder}/{plain}')}</picture>"
+    )
 
 
 def menu(app, menus, name, made, **options):
-    """The list of all pages as Sphinx makes it, `made(**options)`, which copies a thousand pages once for each of them.
+    """The list of all pages as Sphinx makes it, `made(**options)`, which copies a thousand pages
+    once for each of them.
 
-    Here pages beside each other share one, kept in `menus`: they differ only in which page is marked as the current one.
+    Here pages beside each other share one, kept in `menus`: they differ only in which page is
+    marked as the current one.
     """
     parent = app.builder.relations.get(name, [None])[0]
     if parent is None or name in app.env.toctree_includes:
         return made(**options)
-    place, uri = (parent, posixpath.dirname(name)), posixpath.basename(app.builder.get_target_uri(name))
+    place, uri = (
+        (parent, posixpath.dirname(name)),
+        posixpath.basename(app.builder.get_target_uri(name)),
+    )
     if place not in menus:
         text = made(**options)
-        menus[place] = re.sub(CURRENT, rf'<li class="\1"><a class="reference internal" href="{uri}">', text)
+        menus[place] = re.sub(
+            CURRENT, rf'<li class="\1"><a class="reference internal" href="{uri}">', text
+        )
         return text
-    text, count = re.subn(rf'<li class="(toctree-l\d)"><a class="reference internal" href="{re.escape(uri)}">',
-                          r'<li class="\1 current"><a class="current reference internal" href="#">', menus[place])
+    text, count = re.subn(
+        rf'<li class="(toctree-l\d)"><a class="reference internal" href="{re.escape(uri)}">',
+        r'<li class="\1 current"><a class="current reference internal" href="#">',
+        menus[place],
+    )
     return text if count == 1 else made(**options)
 
 
 def edit_address(repository: str, branch: str, path: str) -> str:
     """The address at which the file `path` of a repository is edited in the browser."""
     host = urlparse(repository).hostname or ""
-    form = "edit" if "github" in host else "_edit" if re.search("gitea|forgejo|codeberg", host) else "-/edit"
-    return f"{repository.removesuffix('/').removesuffix('.git')}/{form}/{quote(branch)}/{quote(path)}"
+    form = (
+        "edit"
+        if "github" in host
+        else "_edit"
+        if re.search("gitea|forgejo|codeberg", host)
+        else "-/edit"
+    )
+    return (
+        f"{repository.removesuffix('/').removesuffix('.git')}/{form}/{quote(branch)}/{quote(path)}"
+    )
 
 
 def edited(app, name: str) -> str:
-    """The address at which people edit the source of a page, of a notebook the half that is text; "" for a page without a source of its own."""
+    """The address at which people edit the source of a page, of a notebook the half that is text;
+    "" for a page without a source of its own.
+    """
     if name not in app.env.found_docs or not app.config.frontend_repository:
         return ""
     path = Path(app.env.doc2path(name))
     text = path.with_suffix(".md")
     source = text if path.suffix == ".ipynb" and text.exists() else path
-    return edit_address(app.config.frontend_repository, app.config.frontend_branch, source.relative_to(app.srcdir).as_posix())
+    return edit_address(
+        app.config.frontend_repository,
+        app.config.frontend_branch,
+        source.relative_to(app.srcdir).as_posix(),
+    )
 
 
 def context(app, name, template, context, doctree, menus):
@@ -139,10 +223,14 @@ def context(app, name, template, context, doctree, menus):
     if app.builder.format != "html":
         return
     body = usable(context.get("body", ""), app.config.frontend_hosts)
-    body = context["body"] = re.sub(r'<img\b[^>]*?src="([^"]*)"[^>]*>', lambda match: sized(app, match), body)
+    body = context["body"] = re.sub(
+        r'<img\b[^>]*?src="([^"]*)"[^>]*>', lambda match: sized(app, match), body
+    )
     for kind, suffix in (("css", "css"), ("script", "js")):
         paths = [str(getattr(file, "filename", file)) for file in context[f"{kind}_files"]]
-        context[f"frontend_{suffix}"] = bundle(app, [path for path in paths if wanted(path, body)], suffix)
+        context[f"frontend_{suffix}"] = bundle(
+            app, [path for path in paths if wanted(path, body)], suffix
+        )
     context["edit"] = edited(app, name)
     context["toctree"] = functools.partial(menu, app, menus, name, context["toctree"])
 
@@ -155,7 +243,9 @@ def tidy(app, error):
 
 
 def _permalink(app):
-    app.config.html_permalinks_icon = "#"       # the theme has set a letter of its icon font, whatever conf.py says
+    app.config.html_permalinks_icon = (
+        "#"  # the theme has set a letter of its icon font, whatever conf.py says
+    )
 
 
 def setup(app):

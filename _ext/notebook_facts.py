@@ -1,14 +1,17 @@
-"""A line under the title of each notebook page: what it takes, and where to run it, open it or get a copy, of those that classroom.py makes.
+"""A line under the title of each notebook page: what it takes, and where to run it, open it or get
+a copy, of those that classroom.py makes.
 
-The numbers come from the notebook's own metadata: ``course`` says what its author declares, ``measured`` what its last
-validated run took.
+The numbers come from the notebook's own metadata: ``course`` says what its author declares,
+``measured`` what its last validated run took.
 """
+
 import json
 from urllib.parse import urlencode
 
-from tools.course import editions
-from _ext import in_browser
 from docutils import nodes
+
+from _ext import in_browser
+from tools.course import editions
 
 
 def _add_line(app, doctree):
@@ -29,25 +32,46 @@ def _add_line(app, doctree):
         parts.append(limits)
     line = nodes.paragraph("", " · ".join(parts), classes=["notebook-facts"])
     up = "../" * app.env.docname.count("/")
-    buttons = [(f"Open on {app.config.facts['cluster']['name']}", launch(app.config.facts, path.stem)), ("Download", f"{up}course/{path.stem}.ipynb"),
-               ("as text", f"{up}course/{path.stem}.md")]
+    buttons = [
+        (f"Open on {app.config.facts['cluster']['name']}", launch(app.config.facts, path.stem)),
+        ("Download", f"{up}course/{path.stem}.ipynb"),
+        ("as text", f"{up}course/{path.stem}.md"),
+    ]
     if address := in_browser.address(app.config, path.stem, notebook):
         buttons.insert(0, ("Run in the browser", up + address))
     if editions.released(app.config.course_solutions, path.stem):
         buttons.append(("solved", f"{up}course/solutions/{path.stem}.ipynb"))
     for text, address in buttons:
-        line += [nodes.Text(", " if text.islower() else " · "), nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))]
+        line += [
+            nodes.Text(", " if text.islower() else " · "),
+            nodes.reference("", text, refuri=address, internal=not address.startswith("https:")),
+        ]
     line.source, line.line = str(path), 1
-    title.parent.insert(title.parent.index(title) + 1, [nodes.paragraph("", editions.promise(course)), line])
+    title.parent.insert(
+        title.parent.index(title) + 1, [nodes.paragraph("", editions.promise(course)), line]
+    )
 
 
 def launch(facts, name):
-    """The address at the hub that brings the student edition into a reader's home, or brings it up to date, and opens the notebook `name`."""
+    """The address at the hub that brings the student edition into a reader's home, or brings it up
+    to date, and opens the notebook `name`.
+    """
     folder = f"home/{editions.FOLDER}"
-    return f"https://{facts['hosts']['hub']}/hub/user-redirect/git-pull?" + urlencode({
-        "repo": facts["site"]["repository"], "branch": editions.BRANCH, "targetpath": folder, "urlpath": f"lab/tree/{folder}/{name}.ipynb"})
+    return f"https://{facts['hosts']['hub']}/hub/user-redirect/git-pull?" + urlencode(
+        {
+            "repo": facts["site"]["repository"],
+            "branch": editions.BRANCH,
+            "targetpath": folder,
+            "urlpath": f"lab/tree/{folder}/{name}.ipynb",
+        }
+    )
 
 
 def setup(app):
     app.connect("doctree-read", _add_line, priority=100)  # before Sphinx collects the downloads
-    return {"version": "1", "env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 2,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

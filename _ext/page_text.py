@@ -1,8 +1,10 @@
-"""Sphinx extension: what a page says, for the search, for llms.txt and for its description, read where references have become words.
+"""Sphinx extension: what a page says, for the search, for llms.txt and for its description, read
+where references have become words.
 
-Before that, ``:ref:`faq-died``` is the name of a label. A page's text is kept while the page is written; of one that is not written in
-this process, it is read when it is asked for.
+Before that, ``:ref:`faq-died``` is the name of a label. A page's text is kept while the page is
+written; of one that is not written in this process, it is read when it is asked for.
 """
+
 import html
 import re
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
-DESCRIPTION = 200       # characters, of which search engines show about so many
+DESCRIPTION = 200  # characters, of which search engines show about so many
 
 
 class Section(NamedTuple):
@@ -51,11 +53,18 @@ class PageText:
 
 def plain(node: nodes.Node) -> str:
     """The text of a node, without the marks behind claims and what is `not-searched`."""
-    if isinstance(node, nodes.Element) and ({"tested", "not-searched"} & set(node["classes"]) or isinstance(node, nodes.comment | nodes.system_message)):
+    if isinstance(node, nodes.Element) and (
+        {"tested", "not-searched"} & set(node["classes"])
+        or isinstance(node, nodes.comment | nodes.system_message)
+    ):
         return ""
     if isinstance(node, nodes.Text) or not isinstance(node, nodes.Element):
         return node.astext()
-    return node.child_text_separator.join(plain(child) for child in node.children) if node.children else node.astext()
+    return (
+        node.child_text_separator.join(plain(child) for child in node.children)
+        if node.children
+        else node.astext()
+    )
 
 
 def sections(doctree: nodes.document) -> list[Section]:
@@ -63,9 +72,25 @@ def sections(doctree: nodes.document) -> list[Section]:
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title)
         if title is not None:
-            text = "\n".join(plain(child) for child in section if not isinstance(child, nodes.section | nodes.title))
-            called = [entry[1] for child in section if isinstance(child, addnodes.index) for entry in child["entries"]]
-            found.append(Section("" if isinstance(section.parent, nodes.document) else section["ids"][0], title.astext(), text, ", ".join(called)))
+            text = "\n".join(
+                plain(child)
+                for child in section
+                if not isinstance(child, nodes.section | nodes.title)
+            )
+            called = [
+                entry[1]
+                for child in section
+                if isinstance(child, addnodes.index)
+                for entry in child["entries"]
+            ]
+            found.append(
+                Section(
+                    "" if isinstance(section.parent, nodes.document) else section["ids"][0],
+                    title.astext(),
+                    text,
+                    ", ".join(called),
+                )
+            )
     return found
 
 
@@ -75,8 +100,16 @@ def sentences(doctree: nodes.document) -> list[str]:
     for node in doctree.findall(nodes.Element):
         if found and isinstance(node, nodes.title | nodes.literal_block | nodes.table):
             break
-        if isinstance(node, nodes.paragraph) and not isinstance(node.parent, nodes.entry) and not {"notebook-facts", "minutes"} & set(node["classes"]):
-            found += [sentence for sentence in SENTENCE.split(" ".join(plain(node).split())) if sentence.endswith(".")]
+        if (
+            isinstance(node, nodes.paragraph)
+            and not isinstance(node.parent, nodes.entry)
+            and not {"notebook-facts", "minutes"} & set(node["classes"])
+        ):
+            found += [
+                sentence
+                for sentence in SENTENCE.split(" ".join(plain(node).split()))
+                if sentence.endswith(".")
+            ]
     return found
 
 
@@ -88,12 +121,22 @@ def text_of(app: Sphinx, page: str) -> PageText:
 
 
 def _keep(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    app.page_texts[page] = PageText(app.env.titles[page].astext(), sections(doctree), sentences(doctree))
+    app.page_texts[page] = PageText(
+        app.env.titles[page].astext(), sections(doctree), sentences(doctree)
+    )
 
 
-def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """Give the page its description, before the extension for previews makes one from pieces of lists."""
-    if doctree is None or app.builder.name != "html" or not (text := text_of(app, page).description):
+def _describe(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give the page its description, before the extension for previews makes one from pieces of
+    lists.
+    """
+    if (
+        doctree is None
+        or app.builder.name != "html"
+        or not (text := text_of(app, page).description)
+    ):
         return
     context["metatags"] += f'<meta name="description" content="{html.escape(text)}">\n'
     context["meta"] = (context["meta"] or {}) | {"og:description": text}

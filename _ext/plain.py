@@ -1,18 +1,30 @@
-"""Sphinx extension: each page as Markdown too, for programs and for whoever reads without a browser, and a list of them all, llms.txt.
+"""Sphinx extension: each page as Markdown too, for programs and for whoever reads without a
+browser, and a list of them all, llms.txt.
 
-PAGE.html.md lies beside PAGE.html, as https://llmstxt.org proposes. It is made from the page's HTML, so that it says the same.
+PAGE.html.md lies beside PAGE.html, as https://llmstxt.org proposes. It is made from the page's
+HTML, so that it says the same.
 """
+
 import posixpath
 import re
 from pathlib import Path
 
 from html_to_markdown import convert
-from _ext.page_text import text_of
 from sphinx import addnodes
 
+from _ext.page_text import text_of
+
 # What a page has for the eye and the mouse only.
-WITHOUT = re.compile(r'<a class="headerlink".*?</a>|<a [^>]*class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>', re.DOTALL)
-CODE = re.compile(r'<div class="highlight-(\w+)[^>]*>\s*<div class="highlight">(?:<button.*?</button>)?\s*<pre[^>]*>(.*?)</pre>\s*</div>\s*</div>', re.DOTALL)
+WITHOUT = re.compile(
+    r'<a class="headerlink".*?</a>|<a '
+    r'[^>]*class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>',
+    re.DOTALL,
+)
+CODE = re.compile(
+    r'<div class="highlight-(\w+)[^>]*>\s*<div '
+    r'class="highlight">(?:<button.*?</button>)?\s*<pre[^>]*>(.*?)</pre>\s*</div>\s*</div>',
+    re.DOTALL,
+)
 TAB = re.compile(r"<label\b[^>]*>(.*?)</label>", re.DOTALL)
 SOLUTION = re.compile(r"<summary\b.*?</summary>", re.DOTALL)
 LANGUAGES = {"ipython3": "python", "none": "", "text": "", "default": ""}
@@ -21,13 +33,29 @@ LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
 
 
 def markdown(body, folder, pages):
-    """The HTML of the text of a page in `folder` as Markdown. A link to another of the `pages` leads to its Markdown."""
+    """The HTML of the text of a page in `folder` as Markdown.
+
+    A link to another of the `pages` leads to its Markdown.
+    """
+
     def led(link):
-        return f"{link[0]}.md" if posixpath.normpath(posixpath.join(folder, link[2])) in pages else link[0]
+        return (
+            f"{link[0]}.md"
+            if posixpath.normpath(posixpath.join(folder, link[2])) in pages
+            else link[0]
+        )
 
     body = LINK.sub(led, WITHOUT.sub("", body))
-    body = FORMULA.sub(lambda formula: f"$${formula[1]}$$" if "block" in formula[2] else f"${formula[1]}$", body)
-    body = CODE.sub(lambda code: f'<pre><code class="language-{LANGUAGES.get(code[1], code[1])}">{re.sub("<[^>]+>", "", code[2])}</code></pre>', body)
+    body = FORMULA.sub(
+        lambda formula: f"$${formula[1]}$$" if "block" in formula[2] else f"${formula[1]}$", body
+    )
+    body = CODE.sub(
+        lambda code: (
+            "<pre><code "
+            f'class="language-{LANGUAGES.get(code[1], code[1])}">{re.sub("<[^>]+>", "", code[2])}</code></pre>'
+        ),
+        body,
+    )
     body = SOLUTION.sub("<p>Solution:</p>", body)
     body = TAB.sub(r"<p><strong>\1</strong></p>", body)
     return convert(body).content.strip() + "\n"
@@ -39,7 +67,9 @@ def write(app, name, template, context, doctree):
         return
     target = Path(app.outdir, f"{name}.html.md")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(markdown(context["body"], posixpath.dirname(name), app.env.found_docs), encoding="utf-8")
+    target.write_text(
+        markdown(context["body"], posixpath.dirname(name), app.env.found_docs), encoding="utf-8"
+    )
     context["markdown"] = f"{Path(name).name}.html.md"
 
 
@@ -53,7 +83,10 @@ def listed(app, error):
     lines = [f"# {app.config.project}", "", f"> {text_of(app, app.config.root_doc).about}"]
 
     def add(page, depth):
-        lines.append(f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): {text_of(app, page).about}")
+        lines.append(
+            f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): "
+            f"{text_of(app, page).about}"
+        )
         for below in env.toctree_includes.get(page, []):
             add(below, depth + 1)
 
@@ -67,4 +100,9 @@ def listed(app, error):
 def setup(app):
     app.connect("html-page-context", write)
     app.connect("build-finished", listed)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

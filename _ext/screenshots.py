@@ -1,4 +1,5 @@
-"""Sphinx extension: screenshots, of which a page shows the light or the dark one as itself is, and films of them.
+"""Sphinx extension: screenshots, of which a page shows the light or the dark one as itself is, and
+films of them.
 
     .. screenshot:: /images/NAME         NAME-light.webp, NAME-dark.webp
        :alt: what is to be seen
@@ -11,6 +12,7 @@
 
 A film is loaded, and moves, when a reader opens it, and is closed the same way.
 """
+
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
@@ -19,7 +21,9 @@ SCHEMES = ("light", "dark")
 
 
 class film(nodes.General, nodes.Element):
-    """Its images are the stills, the films and the GIF, in this order; what comes after them is the caption."""
+    """Its images are the stills, the films and the GIF, in this order; what comes after them is the
+    caption.
+    """
 
 
 def image(uri, scheme, alt=""):
@@ -37,7 +41,10 @@ class Pictures(SphinxDirective):
     def run(self):
         for option in self.option_spec:
             if not self.options.get(option):
-                raise self.error(f"{self.name} needs :{option}:" + (", for those who do not see it" if option == "alt" else ""))
+                raise self.error(
+                    f"{self.name} needs :{option}:"
+                    + (", for those who do not see it" if option == "alt" else "")
+                )
         return self.shown(self.arguments[0], " ".join(self.options["alt"].split()))
 
 
@@ -54,7 +61,12 @@ class Film(Pictures):
     option_spec = Pictures.option_spec | {"still": directives.unchanged_required}
 
     def shown(self, name, alt):
-        found = film("", *self.pictures(self.options["still"], "webp", "A still of the film"), *self.pictures(name, "avif", alt), image(f"{name}.gif", "", alt))
+        found = film(
+            "",
+            *self.pictures(self.options["still"], "webp", "A still of the film"),
+            *self.pictures(name, "avif", alt),
+            image(f"{name}.gif", "", alt),
+        )
         found += self.parse_content_to_nodes()
         for node in [found, *found.findall(nodes.image)]:
             self.set_source_info(node)
@@ -67,17 +79,22 @@ def visit_film(writer, node):
     def written(picture):
         return f"{writer.builder.imgpath}/{writer.builder.images[picture['uri']]}"
 
-    if writer.builder.name != "html":       # in a book nothing moves
+    if writer.builder.name != "html":  # in a book nothing moves
         for part in (stills[0], *node.children[5:]):
             part.walkabout(writer)
         raise nodes.SkipNode
     writer.body.append('<figure class="film"><details><summary>')
     for still in stills:
         still.walkabout(writer)
-    writer.body.append('<span class="play">\u25b6 Play</span><span class="close">\u25a0 Close</span></summary>\n')
+    writer.body.append(
+        '<span class="play">\u25b6 Play</span><span class="close">\u25a0 Close</span></summary>\n'
+    )
     for moving, scheme in zip((light, dark), SCHEMES, strict=True):
-        writer.body.append(f'<picture class="{scheme}"><source srcset="{written(moving)}" type="image/avif" />'
-                           f'<img class="screenshot" src="{written(gif)}" alt="{writer.attval(moving["alt"])}" /></picture>\n')
+        writer.body.append(
+            f'<picture class="{scheme}"><source srcset="{written(moving)}" type="image/avif" />'
+            f'<img class="screenshot" src="{written(gif)}" '
+            f'alt="{writer.attval(moving["alt"])}" /></picture>\n'
+        )
     writer.body.append("</details><figcaption>")
     for text in node.children[5:]:
         text.walkabout(writer)

@@ -1,4 +1,7 @@
-"""What all tests share: the checkout, one clean build of the site, and the line with which a run ends."""
+"""What all tests share: the checkout, one clean build of the site, and the line with which a run
+ends.
+"""
+
 import fcntl
 import functools
 import http.server
@@ -7,6 +10,7 @@ import threading
 import tomllib
 
 import pytest
+
 from tools import git
 from tools.browser import CHROMIUM, FLAGS, Quiet
 from tools.cluster import cluster
@@ -16,15 +20,32 @@ from tools.proof import faq
 from tools.site import build_site
 
 pytest_plugins = ["tools.proof.recorder"]
-for _name in git.CHOOSE_A_REPOSITORY:    # a hook of git may run the tests, which have repositories of their own
+for _name in (
+    git.CHOOSE_A_REPOSITORY
+):  # a hook of git may run the tests, which have repositories of their own
     os.environ.pop(_name, None)
-LONGEST = ["test_hub.py", "test_hub_ends.py", "test_hub_faults.py", "test_hub_jobs.py", "test_sjupyter.py", "test_pairs.py", "test_class_check.py", "test_faq.py", "test_claims.py", "test_nbdime_git.py", "test_mutate.py", "test_console_blocks.py"]
+LONGEST = [
+    "test_hub.py",
+    "test_hub_ends.py",
+    "test_hub_faults.py",
+    "test_hub_jobs.py",
+    "test_sjupyter.py",
+    "test_pairs.py",
+    "test_class_check.py",
+    "test_faq.py",
+    "test_claims.py",
+    "test_nbdime_git.py",
+    "test_mutate.py",
+    "test_console_blocks.py",
+]
 LAST = ["test_page_quality.py", "test_class.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/data/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(items, config):
-    """Among several workers, what takes long begins first, so that none is left alone with it at the end; what goes well together comes last."""
+    """Among several workers, what takes long begins first, so that none is left alone with it at
+    the end; what goes well together comes last.
+    """
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate([*LONGEST, ..., *LAST])}
         items.sort(key=lambda item: order.get(item.path.name, order[...]))
@@ -42,7 +63,9 @@ def site(tmp_path_factory, request):
         if not good.exists():
             built = build_site(ROOT, target)
             if built.returncode:
-                pytest.fail(f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False)
+                pytest.fail(
+                    f"the site does not build:\n{built.stdout}{built.stderr}", pytrace=False
+                )
             good.touch()
     return target / "html"
 
@@ -80,17 +103,30 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """A function that opens a page of the site at a width, and then has its requests, its errors and requests to other hosts."""
+    """A function that opens a page of the site at a width, and then has its requests, its errors
+    and requests to other hosts.
+    """
     contexts = []
 
     def open_page(name, width=1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, permissions=["clipboard-read", "clipboard-write"], **options)
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            permissions=["clipboard-read", "clipboard-write"],
+            **options,
+        )
         contexts.append(context)
         page = context.new_page()
         page.asked, page.faults = [], []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.on("request", lambda request: None if request.url.startswith((address, "data:")) else page.faults.append(request.url))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((address, "data:"))
+                else page.faults.append(request.url)
+            ),
+        )
         page.goto(f"{address}/{name}", wait_until="load")
         return page
 
@@ -101,7 +137,9 @@ def page(browser, address):
 
 @pytest.fixture
 def entry(request, record_property):
-    """The entry of the FAQ that the test proves; at the end the messages that the test is for must have been seen."""
+    """The entry of the FAQ that the test proves; at the end the messages that the test is for must
+    have been seen.
+    """
     marker = request.node.get_closest_marker("proves")
     found = faq.Entry(marker.args[0])
     if len(marker.args) > 1:
@@ -111,19 +149,27 @@ def entry(request, record_property):
     yield found
     for index, message in enumerate(found.messages):
         wanted = index in found.wanted
-        assert wanted == (index in found.seen), f"{found.label}: ``{message}`` " + ("was not seen" if wanted else "was seen: say so where the test is declared")
+        assert wanted == (index in found.seen), f"{found.label}: ``{message}`` " + (
+            "was not seen" if wanted else "was seen: say so where the test is declared"
+        )
 
 
 # The end of a run: one plain line, and with CI=true no skip that nobody has allowed.
 
+
 def _skips(reporter):
     for report in reporter.stats.get("skipped", []):
-        yield report.nodeid, report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        yield (
+            report.nodeid,
+            report.longrepr[2].removeprefix("Skipped: ")
+            if isinstance(report.longrepr, tuple)
+            else str(report.longrepr),
+        )
 
 
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not reporter:    # a worker: who started it tells the end
+    if not reporter:  # a worker: who started it tells the end
         return
     forbidden = [(name, why) for name, why in _skips(reporter) if name not in ALLOWED_SKIPS]
     if os.environ.get("CI") == "true" and forbidden:
@@ -140,12 +186,24 @@ def pytest_unconfigure(config):
         return
     stats = terminalreporter.stats
     for name, why in terminalreporter.config.stash.get(_forbidden, []):
-        terminalreporter.write_line(f"NOT ALLOWED where CI=true: {name} was skipped: {why}", red=True)
+        terminalreporter.write_line(
+            f"NOT ALLOWED where CI=true: {name} was skipped: {why}", red=True
+        )
     failed = len(stats.get("failed", [])) + len(stats.get("error", []))
     skipped = sorted({why for _, why in _skips(terminalreporter)})
-    line = f"{len(stats.get('passed', []))} passed, {failed} failed, {len(stats.get('skipped', []))} skipped"
+    line = (
+        f"{len(stats.get('passed', []))} passed, {failed} failed, "
+        f"{len(stats.get('skipped', []))} skipped"
+    )
     terminalreporter.write_line("")
     terminalreporter.write_line(line + (f" ({'; '.join(skipped)})" if skipped else ""))
-    unchanged = [value for report in stats.get("passed", []) for key, value in report.user_properties if key == "unchanged"]
+    unchanged = [
+        value
+        for report in stats.get("passed", [])
+        for key, value in report.user_properties
+        if key == "unchanged"
+    ]
     if unchanged:
-        terminalreporter.write_line(f"not run, since nothing changed that they can see: {', '.join(unchanged)}")
+        terminalreporter.write_line(
+            f"not run, since nothing changed that they can see: {', '.join(unchanged)}"
+        )

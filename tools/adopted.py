@@ -1,8 +1,10 @@
-"""Another centre's guide: the checkout under the names of an invented cluster, tools/adopted.toml: `make adopted`.
+"""Another centre's guide: the checkout under the names of an invented cluster, tools/adopted.toml:
+`make adopted`.
 
-Only triton/facts.toml is changed. Then the small cluster comes up under the new names, and the commands, the names in the text and the
-claims of the guide are tested there.
+Only triton/facts.toml is changed. Then the small cluster comes up under the new names, and the
+commands, the names in the text and the claims of the guide are tested there.
 """
+
 import json
 import re
 import subprocess
@@ -14,18 +16,29 @@ from pathlib import Path
 from tools.files import ROOT, copy_source
 
 INVENTED = tomllib.loads((ROOT / "tools/adopted.toml").read_text(encoding="utf-8"))
-TESTS = ["guide/test_facts.py", "guide/test_console_blocks.py", "guide/test_literals.py", "notebooks/test_course.py", "guide/test_claims.py", "guide/test_faq.py"]
+TESTS = [
+    "guide/test_facts.py",
+    "guide/test_console_blocks.py",
+    "guide/test_literals.py",
+    "notebooks/test_course.py",
+    "guide/test_claims.py",
+    "guide/test_faq.py",
+]
 
 
 def rename(text, names):
-    """The text of a facts.toml with the values of `names`, a dict of tables; KeyError names what it does not have."""
-    left = {(table, key): value for table, entries in names.items() for key, value in entries.items()}
+    """The text of a facts.toml with the values of `names`, a dict of tables; KeyError names what it
+    does not have.
+    """
+    left = {
+        (table, key): value for table, entries in names.items() for key, value in entries.items()
+    }
     lines, table = [], None
     for line in text.splitlines():
         if line.startswith("["):
             table = line.strip("[] ")
         elif (found := re.match(r'(\w+) = ("[^"]*"|\d+)', line)) and (table, found[1]) in left:
-            line = f"{found[1]} = {json.dumps(left.pop((table, found[1])))}{line[found.end():]}"
+            line = f"{found[1]} = {json.dumps(left.pop((table, found[1])))}{line[found.end() :]}"
         lines.append(line)
     if left:
         raise KeyError(".".join(next(iter(left))))
@@ -46,10 +59,21 @@ def main(tests):
         for name in (".venv", ".venv-nbdime"):
             (copy / name).symlink_to(ROOT / name)
         (copy / ".triton/apps").mkdir(parents=True)
-        for name in ("wheels", "hub"):      # these do not depend on the facts
+        for name in ("wheels", "hub"):  # these do not depend on the facts
             (copy / ".triton" / name).symlink_to(ROOT / ".triton" / name)
-        for command in ([sys.executable, "tools/cluster/cluster.py", "apps", ".triton"],
-                        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *[f"tests/{name}" for name in tests or TESTS]]):
+        for command in (
+            [sys.executable, "tools/cluster/cluster.py", "apps", ".triton"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-n",
+                "2",
+                "--dist",
+                "loadfile",
+                *[f"tests/{name}" for name in tests or TESTS],
+            ],
+        ):
             if status := subprocess.run(command, cwd=copy).returncode:
                 return status
     return 0

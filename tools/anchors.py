@@ -1,9 +1,12 @@
-"""Add the addresses of today's sections to tests/data/anchors.txt, the list of all that readers may have bookmarked; it never shrinks.
+"""Add the addresses of today's sections to tests/data/anchors.txt, the list of all that readers may
+have bookmarked; it never shrinks.
 
-    make anchors
+make anchors
 """
+
 import re
 from pathlib import Path
+
 from tools.files import ROOT
 
 LIST = ROOT / "tests/data/anchors.txt"
@@ -16,10 +19,14 @@ def anchors(site):
     for path in site.rglob("*.html"):
         page = path.relative_to(site).as_posix()
         for first, others in SECTION.findall(path.read_text(encoding="utf-8")):
-            found |= {f"{page}#{anchor}" for anchor in (first, *re.findall(r'id="([^"]+)"', others))}
+            found |= {
+                f"{page}#{anchor}" for anchor in (first, *re.findall(r'id="([^"]+)"', others))
+            }
     return found
 
 
 if __name__ == "__main__":
     published = set(LIST.read_text(encoding="utf-8").split()) if LIST.exists() else set()
-    LIST.write_text("\n".join(sorted(published | anchors(ROOT / "_build/html"))) + "\n", encoding="utf-8")
+    LIST.write_text(
+        "\n".join(sorted(published | anchors(ROOT / "_build/html"))) + "\n", encoding="utf-8"
+    )

@@ -1,4 +1,5 @@
 """The checkout: where it is, and a copy of what git tracks in it."""
+
 import os
 import shutil
 import subprocess
@@ -8,9 +9,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def copy_source(target):
-    """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return `target`."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                           cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return
+    `target`.
+    """
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
     for name in map(os.fsdecode, filter(None, names)):
         if (ROOT / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,24 @@
 """Git, called for the repository of a folder, also from a hook."""
+
 import os
 import subprocess
 
-# Git hands these to its hooks. They name the repository that is being committed to, whatever folder git is then called in.
+# Git hands these to its hooks. They name the repository that is being committed to, whatever folder
+# git is then called in.
 CHOOSE_A_REPOSITORY = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_QUARANTINE_PATH", "GIT_NAMESPACE", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_IMPLICIT_WORK_TREE",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_PREFIX",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_QUARANTINE_PATH",
+    "GIT_NAMESPACE",
+    "GIT_GRAFT_FILE",
+    "GIT_SHALLOW_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_IMPLICIT_WORK_TREE",
 )
 
 
@@ -15,5 +28,13 @@ def environment() -> dict[str, str]:
 
 
 def run(*arguments, cwd, **options) -> subprocess.CompletedProcess:
-    """The finished `git ARGUMENTS`, called in the folder `cwd`; its output is kept, as bytes unless `options` say otherwise."""
-    return subprocess.run(["git", *arguments], cwd=cwd, env=options.pop("env", None) or environment(), capture_output=True, **options)
+    """The finished `git ARGUMENTS`, called in the folder `cwd`; its output is kept, as bytes unless
+    `options` say otherwise.
+    """
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=cwd,
+        env=options.pop("env", None) or environment(),
+        capture_output=True,
+        **options,
+    )

@@ -3,12 +3,15 @@
 
     python -m tools.mutate [-n N] [--seed SEED] [--page FILE]
 
-A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit in an output. Those that
-cannot be taken for each other are put into one copy of the checkout, where the tests that read their pages are run; one is
-caught if a failure names its page and line. What is not is judged again, and at last alone. The same seed makes the same
-mutations, and a larger N goes on where a smaller one ended. External addresses are not touched: only the internet could
-tell. Exit status 1 if a mutation survived, or failed a test that does not name its page; 2 if nothing could be judged.
+A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit
+in an output. Those that cannot be taken for each other are put into one copy of the checkout, where
+the tests that read their pages are run; one is caught if a failure names its page and line. What is
+not is judged again, and at last alone. The same seed makes the same mutations, and a larger N goes
+on where a smaller one ended. External addresses are not touched: only the internet could tell. Exit
+status 1 if a mutation survived, or failed a test that does not name its page; 2 if nothing could be
+judged.
 """
+
 import argparse
 import ctypes
 import json
@@ -34,20 +37,45 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = "triton/facts.toml"
 # What is run, in this order: first what is cheap. A file that is not there is left out.
-TESTS = ["guide/test_facts.py", "guide/test_seed.py", "guide/test_proof.py", "guide/test_amounts.py", "guide/test_literals.py", "guide/test_console_blocks.py", "guide/test_faq.py", "guide/test_claims.py", "site/test_site.py"]
-CONSOLE = "guide/test_console_blocks.py"     # of use only if what is typed changes: in a console block, a shown file, or a fact
-NAMES = {"guide/test_faq.py": ["tests/guide/test_faq.py", "tools/proof/faq.py"], "guide/test_claims.py": ["tests/guide/test_claims.py"]}     # they read the facts, and the pages that are named there
-MACHINERY = {"tmp_path", "copy"}       # a test with a folder of its own is about our programs, and cannot see the guide
-LIMIT = 600                            # seconds for the tests of one mutation; three times as long for several together
+TESTS = [
+    "guide/test_facts.py",
+    "guide/test_seed.py",
+    "guide/test_proof.py",
+    "guide/test_amounts.py",
+    "guide/test_literals.py",
+    "guide/test_console_blocks.py",
+    "guide/test_faq.py",
+    "guide/test_claims.py",
+    "site/test_site.py",
+]
+# of use only if what is typed changes: in a console block, a shown file, or a fact
+CONSOLE = "guide/test_console_blocks.py"
+NAMES = {
+    "guide/test_faq.py": ["tests/guide/test_faq.py", "tools/proof/faq.py"],
+    "guide/test_claims.py": ["tests/guide/test_claims.py"],
+}  # they read the facts, and the pages that are named there
+MACHINERY = {
+    "tmp_path",
+    "copy",
+}  # a test with a folder of its own is about our programs, and cannot see the guide
+LIMIT = 600  # seconds for the tests of one mutation; three times as long for several together
 
-# A failure that does not say where counts as none: it sends nobody to the mistake, and may be of something else.
-GRADES = {"line": "caught, line named", "page": "caught, page named", "unnamed": "NO PAGE NAMED", "survived": "SURVIVED"}
+# A failure that does not say where counts as none: it sends nobody to the mistake, and may be of
+# something else.
+GRADES = {
+    "line": "caught, line named",
+    "page": "caught, page named",
+    "unnamed": "NO PAGE NAMED",
+    "survived": "SURVIVED",
+}
 CAUGHT = ("line", "page")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """`before` is the line as it stands; `after` is what stands there instead: a line, none ("") or the line twice."""
+    """`before` is the line as it stands; `after` is what stands there instead: a line, none ("") or
+    the line twice.
+    """
 
     kind: str
     page: str
@@ -60,13 +88,15 @@ class Mutation:
         lines = text.split("\n")
         if lines[self.line - 1] != self.before:
             raise ValueError(f"{self.page}:{self.line} is not {self.before!r}")
-        lines[self.line - 1:self.line] = self.after.split("\n") if self.after else []
+        lines[self.line - 1 : self.line] = self.after.split("\n") if self.after else []
         return "\n".join(lines)
 
 
 @dataclass
 class Verdict:
-    """What the tests said of a mutation: the grade, the tests that failed, and the first lines of what they printed."""
+    """What the tests said of a mutation: the grade, the tests that failed, and the first lines of
+    what they printed.
+    """
 
     grade: str
     seconds: float
@@ -77,14 +107,27 @@ class Verdict:
 # The guide's text.
 
 PLACEHOLDER = re.compile(r"\{\{ *(\w+)\.(\w+) *\}\}")
-PROMPT = re.compile(r"(?P<indent> *)(?P<user>username)@(?P<host>\w+|\{\{.*?\}\}):(?P<folder>\S*|\{\{.*?\}\}\S*)\$ ?(?P<command>.*)$")
+PROMPT = re.compile(
+    r"(?P<indent> "
+    r"*)(?P<user>username)@(?P<host>\w+|\{\{.*?\}\}):(?P<folder>\S*|\{\{.*?\}\}\S*)\$ "
+    r"?(?P<command>.*)$"
+)
 DIRECTIVE = re.compile(r"( *)\.\. ([\w-]+)::(?: (.*))?$")
 TOKEN = re.compile(r"(?:\{\{.*?\}\}|[^\s{]|\{(?!\{))+")
 LITERAL = re.compile(r"(?<![\w`\\])``(?=\S)((?:(?!\n *\n).)+?)(?<=\S)``(?![\w`])", re.DOTALL)
 BLOCKS = ("code-block", "rendered-file", "facts-table", "toctree", "contents")
 ROLE = re.compile(r":(doc|ref):`(?:[^`<]*<)?([^`<>\n]+)>?`")
-FILE_NAME = re.compile(r"\.?[\w-]+\.(sh|out|py|json|ipynb|md|txt|pac|patch|pub|csv|toml|log|ini|Rprofile)|\.[a-z]\w+|\w+_config")
-KIND_OF_TABLE = {"hosts": "host", "modules": "module", "paths": "path", "partitions": "partition", "logs": "file name", "proxy": "port"}
+FILE_NAME = re.compile(
+    r"\.?[\w-]+\.(sh|out|py|json|ipynb|md|txt|pac|patch|pub|csv|toml|log|ini|Rprofile)|\.[a-z]\w+|\w+_config"
+)
+KIND_OF_TABLE = {
+    "hosts": "host",
+    "modules": "module",
+    "paths": "path",
+    "partitions": "partition",
+    "logs": "file name",
+    "proxy": "port",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +150,11 @@ class Guide:
 
     @cached_property
     def pages(self):
-        found = [path.relative_to(self.root).as_posix() for top in ("triton", "scicomp", "notebooks") for path in (self.root / top).rglob("*.rst")]
+        found = [
+            path.relative_to(self.root).as_posix()
+            for top in ("triton", "scicomp", "notebooks")
+            for path in (self.root / top).rglob("*.rst")
+        ]
         return sorted(found + [name for name in ("index.rst",) if (self.root / name).exists()])
 
     @cached_property
@@ -117,7 +164,9 @@ class Guide:
         for page in self.pages:
             for number, line in enumerate(self.lines(page), 1):
                 if (match := DIRECTIVE.match(line)) and match[2] == "rendered-file":
-                    found.setdefault((Path(page).parent / match[3].strip()).as_posix(), []).append((page, number))
+                    found.setdefault((Path(page).parent / match[3].strip()).as_posix(), []).append(
+                        (page, number)
+                    )
         return found
 
     @cached_property
@@ -126,7 +175,11 @@ class Guide:
 
     @property
     def files(self):
-        return [*self.pages, *sorted(name for name in self.published if (self.root / name).exists()), FACTS]
+        return [
+            *self.pages,
+            *sorted(name for name in self.published if (self.root / name).exists()),
+            FACTS,
+        ]
 
     def text(self, name):
         return (self.root / name).read_text(encoding="utf-8")
@@ -136,38 +189,61 @@ class Guide:
 
     def filled(self, text):
         """`text` with the facts filled in, as far as they exist."""
-        return PLACEHOLDER.sub(lambda match: str(self.facts.get(match[1], {}).get(match[2], match[0])), text)
+        return PLACEHOLDER.sub(
+            lambda match: str(self.facts.get(match[1], {}).get(match[2], match[0])), text
+        )
 
     def block(self, page, line):
-        """First line, last line and name of the directive that `line` is in, if it is one whose body is no prose; or None."""
+        """First line, last line and name of the directive that `line` is in, if it is one whose
+        body is no prose; or None.
+        """
         for first, last, name, _ in _directives(self.lines(page)):
             if name in BLOCKS and first <= line <= last:
                 return first, last, name
         return None
 
     def extent(self, name, line):
-        """The first and last line of the code block, list item, table cell or paragraph in which `line` stands."""
+        """The first and last line of the code block, list item, table cell or paragraph in which
+        `line` stands.
+        """
         if name.endswith(".rst") and (block := self.block(name, line)):
             return block[:2]
         lines = self.lines(name)
         first = last = min(line, len(lines))
         item = re.compile(r" *(\* - |\* |- |#\. |:[\w ]+: )")
-        while first > 1 and lines[first - 2].strip() and not (name.endswith(".rst") and item.match(lines[first - 1])):
+        while (
+            first > 1
+            and lines[first - 2].strip()
+            and not (name.endswith(".rst") and item.match(lines[first - 1]))
+        ):
             first -= 1
-        while last < len(lines) and lines[last].strip() and not (name.endswith(".rst") and item.match(lines[last])):
+        while (
+            last < len(lines)
+            and lines[last].strip()
+            and not (name.endswith(".rst") and item.match(lines[last]))
+        ):
             last += 1
         return first, last
 
     def shown_in(self, mutation):
-        """Where a reader meets what `mutation` changes, as (file, first line, last line); the file itself comes first."""
+        """Where a reader meets what `mutation` changes, as (file, first line, last line); the file
+        itself comes first.
+        """
         found = [(mutation.page, *self.extent(mutation.page, mutation.line))]
         names = {mutation.page: None}
         if mutation.page == FACTS:
-            names = {name: line for name in self.files for line in [self._uses(name, mutation.line)] if line and name != FACTS}
+            names = {
+                name: line
+                for name in self.files
+                for line in [self._uses(name, mutation.line)]
+                if line and name != FACTS
+            }
             for name, numbers in names.items():
                 found += [(name, *self.extent(name, number)) for number in numbers]
         for name in names:
-            found += [(page, *self.extent(page, number)) for page, number in self.published.get(name, ())]
+            found += [
+                (page, *self.extent(page, number)) for page, number in self.published.get(name, ())
+            ]
         return list(dict.fromkeys(found))
 
     def _uses(self, name, line):
@@ -179,13 +255,22 @@ class Guide:
         columns = re.compile(rf"(:columns:)? *{key} = ")
         found = [number for number, text in enumerate(self.lines(name), 1) if wanted.search(text)]
         if name.endswith(".rst"):
-            found += [first for first, last, directive, argument in _directives(self.lines(name)) if (directive, argument) == ("facts-table", table)
-                      and any(columns.fullmatch(text.strip().partition("= ")[0] + "= ") for text in self.lines(name)[first:last])]
+            found += [
+                first
+                for first, last, directive, argument in _directives(self.lines(name))
+                if (directive, argument) == ("facts-table", table)
+                and any(
+                    columns.fullmatch(text.strip().partition("= ")[0] + "= ")
+                    for text in self.lines(name)[first:last]
+                )
+            ]
         return found
 
 
 def _directives(lines):
-    """The directives with all that is indented below them, as (first line, last line, name, argument)."""
+    """The directives with all that is indented below them, as (first line, last line, name,
+    argument).
+    """
     for number, text in enumerate(lines, 1):
         if match := DIRECTIVE.match(text):
             last, indent = number, len(match[1])
@@ -199,19 +284,28 @@ def _directives(lines):
 
 # Where the guide can be mutated.
 
+
 def sites(guide, only=None):
     """All sites of the guide, or of the file `only`, as a dict from their kind to a list."""
     found = {}
     for name in guide.files:
         if only in (None, name):
-            scan = _facts_sites if name == FACTS else _page_sites if name.endswith(".rst") else _published_sites
+            scan = (
+                _facts_sites
+                if name == FACTS
+                else _page_sites
+                if name.endswith(".rst")
+                else _published_sites
+            )
             for site in scan(guide, name):
                 found.setdefault(site.kind, []).append(site)
     return found
 
 
 def kind_of(token):
-    """What a word in a command or a literal is, from its looks; None for one that could be anything."""
+    """What a word in a command or a literal is, from its looks; None for one that could be
+    anything.
+    """
     if re.match(r"-{1,2}[A-Za-z]", token):
         return "option"
     if "kernel" in token and ("/" in token or "{{" in token):
@@ -244,7 +338,7 @@ def _command_sites(page, number, line, start):
             yield Site(kind, page, number, begin, begin + len(name), "option")
             if whole:
                 yield Site(kind, page, number, begin, end, "drop")
-            value = token[len(name) + 1:]
+            value = token[len(name) + 1 :]
             if value and kind_of(value) and whole:
                 yield Site(kind_of(value), page, number, begin + len(name) + 1, end, "value")
         elif kind and (whole or PLACEHOLDER.search(token)):
@@ -255,8 +349,8 @@ def _command_sites(page, number, line, start):
 
 def _page_sites(guide, page):
     lines = guide.lines(page)
-    prose = list(lines)         # what is left when directives' bodies and titles are taken away
-    tables = {}                 # the heading of the first column, by line
+    prose = list(lines)  # what is left when directives' bodies and titles are taken away
+    tables = {}  # the heading of the first column, by line
     for first, last, name, argument in _directives(lines):
         if name == "list-table":
             headings = [line.partition("* - ")[2] for line in lines[first:last] if "* - " in line]
@@ -278,9 +372,17 @@ def _page_sites(guide, page):
         if name == "code-block":
             yield from _block_sites(page, lines, first, last, argument)
     for number, line in enumerate(lines, 1):
-        below, above = (lines[index] if 0 <= index < len(lines) else "" for index in (number, number - 2))
+        below, above = (
+            lines[index] if 0 <= index < len(lines) else "" for index in (number, number - 2)
+        )
         ruler = re.compile(r"([=\-~^])\1{2,}$")
-        if ruler.match(line) or ruler.match(below) or ruler.match(above) and ruler.match(below) or line.startswith(".. "):
+        if (
+            ruler.match(line)
+            or ruler.match(below)
+            or ruler.match(above)
+            and ruler.match(below)
+            or line.startswith(".. ")
+        ):
             prose[number - 1] = " " * len(line)
         if re.match(r" *:[a-z-]+:( |$)", line):
             prose[number - 1] = " " * len(line)
@@ -306,7 +408,9 @@ def _block_sites(page, lines, first, last, language):
                 yield from _command_sites(page, number, line, prompt.start("command"))
         else:
             for word in re.finditer(r"\{\{.*?\}\}|\w{2,}|\d", line):
-                yield Site("output", page, number, *word.span(), "value" if word[0][0] == "{" else "spell")
+                yield Site(
+                    "output", page, number, *word.span(), "value" if word[0][0] == "{" else "spell"
+                )
 
 
 def _prose_sites(page, prose, tables):
@@ -330,22 +434,37 @@ def _prose_sites(page, prose, tables):
     for literal in LITERAL.finditer(text):
         number = text.count("\n", 0, literal.start(1)) + 1
         words = [match for match in TOKEN.finditer(text, *literal.span(1))]
-        message = fields[number - 1] == "You see" or tables.get(number) == "You see" or re.match(r"[A-Z][a-z]+ \w+ \w", literal[1])
-        one_line, fallback = "\n" not in literal[1], "table value" if number in tables else "literal"
+        message = (
+            fields[number - 1] == "You see"
+            or tables.get(number) == "You see"
+            or re.match(r"[A-Z][a-z]+ \w+ \w", literal[1])
+        )
+        one_line, fallback = (
+            "\n" not in literal[1],
+            "table value" if number in tables else "literal",
+        )
         if len(words) == 1 and one_line and not message:
             kind = kind_of(literal[1]) or fallback
-            yield Site(kind, page, *place(*literal.span(1)), "option" if kind == "option" else "value")
+            yield Site(
+                kind, page, *place(*literal.span(1)), "option" if kind == "option" else "value"
+            )
             continue
         for index, word in enumerate(words):
-            if re.search(r"[A-Za-z0-9]{2}", PLACEHOLDER.sub("", word[0])) or PLACEHOLDER.search(word[0]):
-                kind = kind_of(word[0]) or ("command" if index == 0 and re.fullmatch("[a-z-]+", word[0]) else fallback)
+            if re.search(r"[A-Za-z0-9]{2}", PLACEHOLDER.sub("", word[0])) or PLACEHOLDER.search(
+                word[0]
+            ):
+                kind = kind_of(word[0]) or (
+                    "command" if index == 0 and re.fullmatch("[a-z-]+", word[0]) else fallback
+                )
                 way = "spell" if message else "option" if kind == "option" else "value"
                 yield Site("message" if message else kind, page, *place(*word.span()), way)
     rest = LITERAL.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     for role in ROLE.finditer(rest):
         yield Site("reference", page, *place(*role.span(2)), f"{role[1]} target")
     for match in PLACEHOLDER.finditer(rest):
-        if kind := kind_of(match[0]) or ("fact in prose" if match[1] in ("quota", "site") else None):
+        if kind := kind_of(match[0]) or (
+            "fact in prose" if match[1] in ("quota", "site") else None
+        ):
             yield Site(kind, page, *place(*match.span()), "value")
 
 
@@ -355,7 +474,13 @@ def _published_sites(guide, name):
             continue
         for match in re.finditer(r"\{\{.*?\}\}|[A-Za-z_]{3,}", line):
             if match[0] != "username":
-                yield Site("published file", name, number, *match.span(), "value" if match[0][0] == "{" else "spell")
+                yield Site(
+                    "published file",
+                    name,
+                    number,
+                    *match.span(),
+                    "value" if match[0][0] == "{" else "spell",
+                )
 
 
 def _facts_sites(guide, name):
@@ -364,37 +489,60 @@ def _facts_sites(guide, name):
         if line.startswith("["):
             table = line.strip("[] ")
         elif match := re.match(r'(\w+) = "?([^"#]*[^"# ])', line):
-            yield Site("profile" if table == "profiles" else "fact", name, number, *match.span(2), "fact")
+            yield Site(
+                "profile" if table == "profiles" else "fact", name, number, *match.span(2), "fact"
+            )
 
 
 # How a site is mutated: each way returns the new text of the piece, or None.
 
+
 def spell(text, rng):
-    """`text` with a character dropped, doubled, swapped with its neighbour, or another digit; not inside a placeholder."""
-    held = {index for match in re.finditer(r"\{\{.*?\}\}|\.\.\.|username", text) for index in range(*match.span())}
-    letters = [index for index, character in enumerate(text) if character.isalnum() and index not in held]
+    """`text` with a character dropped, doubled, swapped with its neighbour, or another digit; not
+    inside a placeholder.
+    """
+    held = {
+        index
+        for match in re.finditer(r"\{\{.*?\}\}|\.\.\.|username", text)
+        for index in range(*match.span())
+    }
+    letters = [
+        index for index, character in enumerate(text) if character.isalnum() and index not in held
+    ]
     if not letters:
         return None
     at = rng.choice(letters)
     if text[at].isdigit():
-        return text[:at] + rng.choice([digit for digit in "0123456789" if digit != text[at]]) + text[at + 1:]
+        return (
+            text[:at]
+            + rng.choice([digit for digit in "0123456789" if digit != text[at]])
+            + text[at + 1 :]
+        )
     match rng.choice(("drop", "double", "swap")):
         case "drop":
-            return text[:at] + text[at + 1:] if len(letters) > 1 else text + text[at]
+            return text[:at] + text[at + 1 :] if len(letters) > 1 else text + text[at]
         case "double":
             return text[:at] + text[at] + text[at:]
         case "swap":
             other = at + 1 if at + 1 in letters else at - 1
             low, high = sorted((at, other))
-            return text[:low] + text[high] + text[low] + text[high + 1:] if other in letters else None
+            return (
+                text[:low] + text[high] + text[low] + text[high + 1 :] if other in letters else None
+            )
 
 
 def _option(text, rng):
     if re.fullmatch(r"-[A-Za-z]", text):
-        return "-" + rng.choice([letter for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != text[1]])
+        return "-" + rng.choice(
+            [
+                letter
+                for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                if letter != text[1]
+            ]
+        )
     new = spell(text, rng)
     if new and (text.startswith(new) or text[1] != "-" and set(text) == set(new)):
-        return None     # many programs take --sil for --silent, and -hs for -sh
+        return None  # many programs take --sil for --silent, and -hs for -sh
     return new
 
 
@@ -403,14 +551,20 @@ class Mutator:
 
     def __init__(self, guide, only=None):
         self.guide, self.sites = guide, sites(guide, only)
-        self.pool = {}       # by kind: the whole pieces that stand somewhere in the guide
+        self.pool = {}  # by kind: the whole pieces that stand somewhere in the guide
         for kind, found in sites(guide).items():
             for site in found:
-                if site.way in ("value", "folder of a prompt", "host of a prompt", "doc target", "ref target"):
+                if site.way in (
+                    "value",
+                    "folder of a prompt",
+                    "host of a prompt",
+                    "doc target",
+                    "ref target",
+                ):
                     self.pool.setdefault((kind, site.way), set()).add(self._piece(site))
 
     def _piece(self, site):
-        return self.guide.lines(site.page)[site.line - 1][site.start:site.end]
+        return self.guide.lines(site.page)[site.line - 1][site.start : site.end]
 
     def draw(self, number, seed):
         """`number` mutations, none twice, the kinds in turn; fewer if there are no more."""
@@ -434,12 +588,12 @@ class Mutator:
         elif site.way == "drop line":
             after = ""
         elif site.way == "drop":
-            after = line[:site.start].rstrip() + line[site.end:]
+            after = line[: site.start].rstrip() + line[site.end :]
         else:
             new = self._new(site, piece, rng)
             if not new or new != new.strip():
                 return None
-            after = line[:site.start] + new + line[site.end:]
+            after = line[: site.start] + new + line[site.end :]
         mutation = Mutation(site.kind, site.page, site.line, line, after)
         return mutation if self._noticeable(mutation) else None
 
@@ -458,11 +612,15 @@ class Mutator:
             case "fact":
                 if site.kind == "profile" and rng.random() < 0.5:
                     key = self.guide.lines(FACTS)[site.line - 1].split(" =")[0]
-                    others = sorted({str(row[key]) for row in self.guide.facts["profiles"]} - {piece})
+                    others = sorted(
+                        {str(row[key]) for row in self.guide.facts["profiles"]} - {piece}
+                    )
                     return rng.choice(others) if others else None
                 return spell(piece, rng)
         placeholder = PLACEHOLDER.search(piece)
-        way = rng.choice(("other", "spell", *(["another fact", "wrong value"] * 2 if placeholder else ["spell"])))
+        way = rng.choice(
+            ("other", "spell", *(["another fact", "wrong value"] * 2 if placeholder else ["spell"]))
+        )
         if way == "other":
             return self._other(site, piece, rng)
         if placeholder and way != "spell":
@@ -471,14 +629,19 @@ class Mutator:
                 new = rng.choice(others) if others else None
             else:
                 new = spell(self.guide.filled(placeholder[0]), rng)
-            return new and piece[:placeholder.start()] + new + piece[placeholder.end():]
+            return new and piece[: placeholder.start()] + new + piece[placeholder.end() :]
         return spell(piece, rng)
 
     def _facts_like(self, placeholder):
         """The other facts of the same kind; where they have none, of the same table."""
         kind = kind_of(placeholder[0])
-        names = [f"{{{{ {table}.{key} }}}}" for table, values in self.guide.facts.items() if isinstance(values, dict)
-                 for key in values if kind or table == placeholder[1]]
+        names = [
+            f"{{{{ {table}.{key} }}}}"
+            for table, values in self.guide.facts.items()
+            if isinstance(values, dict)
+            for key in values
+            if kind or table == placeholder[1]
+        ]
         return sorted(name for name in names if kind_of(name) == kind and name != placeholder[0])
 
     def _other(self, site, piece, rng):
@@ -486,14 +649,19 @@ class Mutator:
         return rng.choice(others) if others else None
 
     def _noticeable(self, mutation):
-        """Whether a reader sees a difference: more than spaces, more than another way to write the same fact, in a page."""
+        """Whether a reader sees a difference: more than spaces, more than another way to write the
+        same fact, in a page.
+        """
         if mutation.page == FACTS and len(self.guide.shown_in(mutation)) == 1:
             return False
-        before, after = (" ".join(self.guide.filled(text).split()) for text in (mutation.before, mutation.after))
+        before, after = (
+            " ".join(self.guide.filled(text).split()) for text in (mutation.before, mutation.after)
+        )
         return before.replace(" ", "") != after.replace(" ", "")
 
 
 # Judging.
+
 
 def pages_named(text, files):
     """Those of `files` that `text` names, whole."""
@@ -503,8 +671,9 @@ def pages_named(text, files):
 def grade(said, shown):
     """How well the failure output `said` names what is wrong: line, page or unnamed.
 
-    shown: places as (file, first line, last line), one of which has to be named. A file's name without its folders counts for
-    the line if the whole name stands in the output too; a page also counts without its ending, as in triton/tut/serial#title.
+    shown: places as (file, first line, last line), one of which has to be named. A file's name
+    without its folders counts for the line if the whole name stands in the output too; a page also
+    counts without its ending, as in triton/tut/serial#title.
     """
     best = "unnamed"
     for name, first, last in shown:
@@ -512,8 +681,12 @@ def grade(said, shown):
         if not re.search(rf"(?<![\w./-]){stem}(\.rst|\.html)?(?![\w/-])", said):
             continue
         best = "page"
-        for match in re.finditer(rf"(?<![\w-])({re.escape(name)}|(?<!/){re.escape(Path(name).name)}):(\d+)", said):
-            if first <= int(match[2]) <= last and not re.search(r"[\w.-]/$", said[max(0, match.start() - 2):match.start()]):
+        for match in re.finditer(
+            rf"(?<![\w-])({re.escape(name)}|(?<!/){re.escape(Path(name).name)}):(\d+)", said
+        ):
+            if first <= int(match[2]) <= last and not re.search(
+                r"[\w.-]/$", said[max(0, match.start() - 2) : match.start()]
+            ):
                 return "line"
     return best
 
@@ -525,13 +698,21 @@ class Copy:
         self.root, self.folder = Path(root), Path(folder) / "checkout"
         self.temporary = Path(folder) / "tmp"
         self.process, self.ended = None, False
-        names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=root,
+            capture_output=True,
+            check=True,
+        )
         for name in filter(None, names.stdout.decode().split("\0")):
             if (self.root / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.root / name, self.folder / name)
-        for command in (["clone", "-q", "--bare", self.root, self.folder / ".git"], ["-C", self.folder, "config", "core.bare", "false"],
-                        ["-C", self.folder, "reset", "-q"]):     # with its history: pages show when they were changed
+        for command in (
+            ["clone", "-q", "--bare", self.root, self.folder / ".git"],
+            ["-C", self.folder, "config", "core.bare", "false"],
+            ["-C", self.folder, "reset", "-q"],
+        ):  # with its history: pages show when they were changed
             subprocess.run(["git", *command], check=True, capture_output=True)
         for name in (".venv", ".venv-nbdime", ".triton"):
             if (self.root / name).exists():
@@ -540,9 +721,11 @@ class Copy:
         self.tests = [name for name in TESTS if (self.folder / "tests" / name).exists()]
 
     def judge(self, *mutations):
-        """Put `mutations` into the copy, run the tests that read their pages, take them out again; return the Verdict of each.
+        """Put `mutations` into the copy, run the tests that read their pages, take them out again;
+        return the Verdict of each.
 
-        Of several, one whose line no failure names is "survived" here: the tests may not have come to it because of another.
+        Of several, one whose line no failure names is "survived" here: the tests may not have come
+        to it because of another.
         """
         began, files = time.monotonic(), {mutation.page for mutation in mutations}
         originals = {name: (self.folder / name).read_bytes() for name in files}
@@ -562,13 +745,27 @@ class Copy:
         if status in (0, 5):
             return [Verdict("survived", seconds)] * len(mutations)
         if status is None or status < 0:
-            why = "the tests did not end in time" if status is None else f"signal {-status} ended the tests"
+            why = (
+                "the tests did not end in time"
+                if status is None
+                else f"signal {-status} ended the tests"
+            )
             return [Verdict("survived", seconds, said=why)] * len(mutations)
         grades = [grade(said, places) for places in shown]
-        return [Verdict(found if found == "line" or len(mutations) == 1 else "survived", seconds, _failed(said), said[-6000:]) for found in grades]
+        return [
+            Verdict(
+                found if found == "line" or len(mutations) == 1 else "survived",
+                seconds,
+                _failed(said),
+                said[-6000:],
+            )
+            for found in grades
+        ]
 
     def settle(self, mutations):
-        """Judge `mutations` together, those that were not caught again, and at last each alone; yield (mutation, verdict)."""
+        """Judge `mutations` together, those that were not caught again, and at last each alone;
+        yield (mutation, verdict).
+        """
         while len(mutations) > 1 and not self.ended:
             judged = list(zip(mutations, self.judge(*mutations)))
             yield from (one for one in judged if one[1].grade == "line")
@@ -583,17 +780,44 @@ class Copy:
 
     def needed(self, mutations):
         """The tests that can see any of `mutations`."""
-        return [name for name in self.tests if any(name in _needed(self.guide, mutation, self.tests) for mutation in mutations)]
+        return [
+            name
+            for name in self.tests
+            if any(name in _needed(self.guide, mutation, self.tests) for mutation in mutations)
+        ]
 
     def run(self, shown, tests):
-        """Run those of `tests` that read the places `shown`, a list for each mutation in the copy; return what pytest printed, and
-        its exit status, None if it took too long."""
-        environment = {key: value for key, value in os.environ.items() if key not in ("SMALL_TRITON", "CI", "PYTEST_ADDOPTS")}
+        """Run those of `tests` that read the places `shown`, a list for each mutation in the copy;
+        return what pytest printed, and its exit status, None if it took too long.
+        """
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("SMALL_TRITON", "CI", "PYTEST_ADDOPTS")
+        }
         environment |= {"MUTATE": json.dumps({"files": self.guide.files, "shown": shown})}
-        command = [sys.executable, "-m", "pytest", "-p", "tools.mutate", "-q", f"--basetemp={self.temporary}",
-                   *(f"tests/{name}" for name in tests)]
-        self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True, preexec_fn=_prepare_child)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tools.mutate",
+            "-q",
+            f"--basetemp={self.temporary}",
+            *(f"tests/{name}" for name in tests),
+        ]
+        self.process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_prepare_child,
+        )
         try:
             if self.ended:
                 self.end()
@@ -609,7 +833,9 @@ class Copy:
         self._stop()
 
     def _stop(self):
-        process = self.process      # on SIGINT pytest ends its cluster, unless somebody is still typing there
+        process = (
+            self.process
+        )  # on SIGINT pytest ends its cluster, unless somebody is still typing there
         if process and process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
@@ -618,13 +844,19 @@ class Copy:
                 process.kill()
                 process.wait()
         for state in self.temporary.glob("*/state"):
-            subprocess.run([sys.executable, "tools/cluster/cluster.py", "down"], cwd=self.folder, env=os.environ | {"SMALL_TRITON": str(state)})
+            subprocess.run(
+                [sys.executable, "tools/cluster/cluster.py", "down"],
+                cwd=self.folder,
+                env=os.environ | {"SMALL_TRITON": str(state)},
+            )
 
     def _tidy(self, said):
         return said.replace(f"{self.folder}/", "").replace(f"{self.folder.resolve()}/", "")
 
     def _remake_apps(self):
-        """What the cluster has as /share/apps is made from the facts: make it from the mutated ones, as `make .triton` would."""
+        """What the cluster has as /share/apps is made from the facts: make it from the mutated
+        ones, as `make .triton` would.
+        """
         link = self.folder / ".triton"
         if not link.is_symlink() or not (self.folder / "tools/cluster/cluster.py").exists():
             return "", 0
@@ -632,8 +864,13 @@ class Copy:
         (link / "apps").mkdir(parents=True)
         for name in ("wheels", "hub"):
             (link / name).symlink_to(self.root / ".triton" / name)
-        made = subprocess.run(["/usr/bin/python3", "tools/cluster/cluster.py", "apps", link],
-                              cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        made = subprocess.run(
+            ["/usr/bin/python3", "tools/cluster/cluster.py", "apps", link],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
         return self._tidy(made.stdout + made.stderr), made.returncode
 
     def _usual_apps(self):
@@ -644,32 +881,54 @@ class Copy:
 
 
 def _moved(places, mutations):
-    """`places` as they are numbered when all `mutations` are made, some of which take a line away, or add one."""
-    def grown(name, last):
-        return sum(len(mutation.after.split("\n")) - 1 if mutation.after else -1 for mutation in mutations if mutation.page == name and mutation.line <= last)
+    """`places` as they are numbered when all `mutations` are made, some of which take a line away,
+    or add one.
+    """
 
-    return [(name, first + grown(name, first - 1), max(first + grown(name, first - 1), last + grown(name, last))) for name, first, last in places]
+    def grown(name, last):
+        return sum(
+            len(mutation.after.split("\n")) - 1 if mutation.after else -1
+            for mutation in mutations
+            if mutation.page == name and mutation.line <= last
+        )
+
+    return [
+        (
+            name,
+            first + grown(name, first - 1),
+            max(first + grown(name, first - 1), last + grown(name, last)),
+        )
+        for name, first, last in places
+    ]
 
 
 def _typed(guide, mutation):
     """Whether `mutation` changes what is typed: a console block, a published file, or a fact."""
-    return not mutation.page.endswith(".rst") or bool((block := guide.block(mutation.page, mutation.line)) and block[2] in ("code-block", "rendered-file"))
+    return not mutation.page.endswith(".rst") or bool(
+        (block := guide.block(mutation.page, mutation.line))
+        and block[2] in ("code-block", "rendered-file")
+    )
 
 
 def together(guide, mutations):
     """`mutations` in lists of such as can be judged in one run, the longest first.
 
-    No two stand in the same paragraph or block, and only one on a page changes what is typed there: a reader whose command fails
-    types no more. A fact is on many pages, and is judged alone.
+    No two stand in the same paragraph or block, and only one on a page changes what is typed there:
+    a reader whose command fails types no more. A fact is on many pages, and is judged alone.
     """
-    found = []      # (mutations, the places where they are shown, the pages on which one of them is typed)
+    # (mutations, the places where they are shown, the pages on which one of them is typed)
+    found = []
     for mutation in mutations:
         if mutation.page == FACTS:
             continue
         places = guide.shown_in(mutation)
         pages = {name for name, *_ in places} if _typed(guide, mutation) else set()
         for others, taken, typed in found:
-            if not pages & typed and not any(name == other and first <= end and begin <= last for name, first, last in places for other, begin, end in taken):
+            if not pages & typed and not any(
+                name == other and first <= end and begin <= last
+                for name, first, last in places
+                for other, begin, end in taken
+            ):
                 break
         else:
             others, taken, typed = [], [], set()
@@ -677,11 +936,15 @@ def together(guide, mutations):
         others.append(mutation)
         taken += places
         typed |= pages
-    return sorted((others for others, *_ in found), key=len, reverse=True) + [[mutation] for mutation in mutations if mutation.page == FACTS]
+    return sorted((others for others, *_ in found), key=len, reverse=True) + [
+        [mutation] for mutation in mutations if mutation.page == FACTS
+    ]
 
 
 def _needed(guide, mutation, tests):
-    """Those of `tests` that can see `mutation`: the console blocks are typed only if one of them has changed."""
+    """Those of `tests` that can see `mutation`: the console blocks are typed only if one of them
+    has changed.
+    """
     shown = {name for name, *_ in guide.shown_in(mutation)}
 
     def reads(test):
@@ -697,11 +960,14 @@ def _failed(said):
 
 
 def _prepare_child():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # whatever ends this program ends the tests
-    signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell's background job ignores it, and so would its children
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # whatever ends this program ends the tests
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a shell's background job ignores it, and so would its children
 
 
 # This file is also the pytest plugin with which the tests of a mutation are run.
+
 
 def pytest_collection_modifyitems(session, config, items):
     """Leave out tests that name other pages in their parameters, and those of our programs."""
@@ -718,15 +984,18 @@ def pytest_collection_modifyitems(session, config, items):
 
 def pytest_sessionstart(session):
     global _session, _named
-    _session, _named = session, set()       # and how well the failures so far name what is wrong
+    _session, _named = session, set()  # and how well the failures so far name what is wrong
 
 
 def pytest_runtest_logreport(report):
-    """Of one mutation, stop at the first failure that names the line, for no other test can say more; and after the file of one
-    that names the page."""
+    """Of one mutation, stop at the first failure that names the line, for no other test can say
+    more; and after the file of one that names the page.
+    """
     shown = json.loads(os.environ["MUTATE"])["shown"]
     if report.failed and len(shown) == 1:
-        found = grade(f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown[0])
+        found = grade(
+            f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown[0]
+        )
         _named.add(found)
         if found == "line":
             _session.shouldfail = "page and line are named"
@@ -742,14 +1011,20 @@ def pytest_runtest_protocol(item, nextitem):
 
 # The command.
 
+
 def run(mutations, root, workers=2, say=print):
-    """Judge `mutations` of the checkout `root`; yield (mutation, verdict) for each as soon as it is known.
+    """Judge `mutations` of the checkout `root`; yield (mutation, verdict) for each as soon as it is
+    known.
 
     Raises SystemExit with one sentence if the tests do not pass without a mutation.
     """
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         groups = together(Guide(root), mutations)
-        copies, free, known = [Copy(root, Path(folder) / str(number)) for number in range(workers)], queue.SimpleQueue(), queue.SimpleQueue()
+        copies, free, known = (
+            [Copy(root, Path(folder) / str(number)) for number in range(workers)],
+            queue.SimpleQueue(),
+            queue.SimpleQueue(),
+        )
         for copy in copies:
             free.put(copy)
 
@@ -778,8 +1053,11 @@ def run(mutations, root, workers=2, say=print):
                 if isinstance(found := known.get(), Exception):
                     raise found
                 mutation, verdict = found
-                say(f"{number:3}/{len(mutations)} {verdict.seconds:5.1f} s  {GRADES[verdict.grade]:20}"
-                    f"{mutation.kind:16}{mutation.page}:{mutation.line}")
+                say(
+                    f"{number:3}/{len(mutations)} {verdict.seconds:5.1f} s  "
+                    f"{GRADES[verdict.grade]:20}"
+                    f"{mutation.kind:16}{mutation.page}:{mutation.line}"
+                )
                 yield found
         finally:
             for copy in copies:
@@ -788,14 +1066,19 @@ def run(mutations, root, workers=2, say=print):
 
 
 def _check_unmutated(copy, mutations):
-    """The sentence that says how long the tests take without a mutation; SystemExit if they fail then."""
+    """The sentence that says how long the tests take without a mutation; SystemExit if they fail
+    then.
+    """
     began = time.monotonic()
     tests = copy.needed(mutations)
     said, status = copy.run([copy.guide.shown_in(mutation) for mutation in mutations], tests)
     if status != 0:
         failed = _failed(said)
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        raise SystemExit(f"The tests do not pass without any mutation, so none can be judged: {'; '.join(failed[:5]) + more}\n{said[-4000:]}")
+        raise SystemExit(
+            "The tests do not pass without any mutation, so none can be judged: "
+            f"{'; '.join(failed[:5]) + more}\n{said[-4000:]}"
+        )
     return f"{', '.join(tests)} pass on the pages as they are, in {time.monotonic() - began:.0f} s"
 
 
@@ -805,46 +1088,76 @@ def report(results):
     for mutation, verdict in results:
         if verdict.grade != "line":
             why = f" ({verdict.said})" if verdict.grade == "survived" and verdict.said else ""
-            lines += ["", f"{GRADES[verdict.grade]}: {mutation.kind}, {mutation.page}:{mutation.line}{why}",
-                      f"  - {mutation.before.strip()}", *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line)]
+            lines += [
+                "",
+                f"{GRADES[verdict.grade]}: {mutation.kind}, {mutation.page}:{mutation.line}{why}",
+                f"  - {mutation.before.strip()}",
+                *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line),
+            ]
             lines += [f"  by {name}" for name in verdict.failed[:3]]
     counts = Counter((mutation.kind, verdict.grade) for mutation, verdict in results)
     lines += ["", f"{'':18}" + "".join(f"{name:>22}" for name in GRADES.values())]
     for kind in sorted({mutation.kind for mutation, _ in results}):
         lines.append(f"{kind:18}" + "".join(f"{counts[kind, name] or '':>22}" for name in GRADES))
-    lines.append(f"{'all':18}" + "".join(f"{sum(verdict.grade == name for _, verdict in results):>22}" for name in GRADES))
+    lines.append(
+        f"{'all':18}"
+        + "".join(f"{sum(verdict.grade == name for _, verdict in results):>22}" for name in GRADES)
+    )
     return lines
 
 
 def save(results, path):
     path.parent.mkdir(exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps([asdict(mutation) | asdict(verdict) for mutation, verdict in results], indent=1) + "\n", encoding="utf-8")
+    new.write_text(
+        json.dumps([asdict(mutation) | asdict(verdict) for mutation, verdict in results], indent=1)
+        + "\n",
+        encoding="utf-8",
+    )
     new.rename(path)
 
 
 def _obstacle():
-    """Why the tests of this checkout cannot run here, or None. Skipped ones would let every mutation survive."""
+    """Why the tests of this checkout cannot run here, or None.
+
+    Skipped ones would let every mutation survive.
+    """
     program = ROOT / "tools/cluster/cluster.py"
-    return program.exists() and subprocess.run([sys.executable, program, "obstacle"], capture_output=True, text=True).stdout or None
+    return (
+        program.exists()
+        and subprocess.run(
+            [sys.executable, program, "obstacle"], capture_output=True, text=True
+        ).stdout
+        or None
+    )
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-n", type=int, default=20, metavar="N", help="how many mutations (20)")
     parser.add_argument("--seed", type=int, default=1, help="(1)")
-    parser.add_argument("--page", metavar="FILE", help="mutate this page, published file or triton/facts.toml only")
+    parser.add_argument(
+        "--page", metavar="FILE", help="mutate this page, published file or triton/facts.toml only"
+    )
     parser.add_argument("--list", action="store_true", help="print the mutations and judge none")
     options = parser.parse_args(arguments)
     guide = Guide(ROOT)
     if options.page and options.page not in guide.files:
-        print(f"{options.page} is no file of the guide; there are: {', '.join(guide.files)}", file=sys.stderr)
+        print(
+            f"{options.page} is no file of the guide; there are: {', '.join(guide.files)}",
+            file=sys.stderr,
+        )
         return 2
     mutations = Mutator(guide, options.page).draw(options.n, options.seed)
     if options.list:
         for mutation in mutations:
-            print(f"{mutation.kind:16}{mutation.page}:{mutation.line}\n  - {mutation.before.strip()}",
-                  *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line), sep="\n")
+            print(
+                f"{mutation.kind:16}{mutation.page}:{mutation.line}\n  - {mutation.before.strip()}",
+                *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line),
+                sep="\n",
+            )
         return 0
     if why := _obstacle():
         print(f"No mutation can be judged: {why}", file=sys.stderr)
@@ -865,8 +1178,11 @@ def main(arguments=None):
     save(results, ROOT / "_build/mutations.json")
     print(*report(results), sep="\n")
     caught = sum(verdict.grade in CAUGHT for _, verdict in results)
-    print(f"\n{caught} caught of {len(results)} mutations, seed {options.seed}, in {time.monotonic() - began:.0f} s; "
-          "what the tests said is in _build/mutations.json")
+    print(
+        f"\n{caught} caught of {len(results)} mutations, seed {options.seed}, in "
+        f"{time.monotonic() - began:.0f} s; "
+        "what the tests said is in _build/mutations.json"
+    )
     return status or any(verdict.grade not in CAUGHT for _, verdict in results)
 
 

@@ -1,4 +1,5 @@
 """The commands of the page about a small cluster on your desk do what it says."""
+
 import contextlib
 import os
 import re
@@ -7,25 +8,36 @@ import subprocess
 import time
 
 import pytest
-from tools.files import ROOT
+
 from tools import pages
 from tools.cluster import cluster
+from tools.files import ROOT
 
 PAGE = "about/triton-on-your-desk.rst"
 COMMANDS = re.findall(r"^   (sudo .*)$", pages.read(PAGE), re.MULTILINE)
-[BROWSER] = re.findall(r"^   chromium --proxy-server=socks5://(\S+) (\S+)$", pages.read(PAGE), re.MULTILINE)
+[BROWSER] = re.findall(
+    r"^   chromium --proxy-server=socks5://(\S+) (\S+)$", pages.read(PAGE), re.MULTILINE
+)
 
 
 @contextlib.contextmanager
 def left_open(command, environment, folder):
     """`command`, an ssh, in a terminal of its own: yes to the host key, and the password."""
     answer = folder / "answer"
-    answer.write_text(f"#!/bin/sh\ncase $1 in *yes/no*) echo yes ;; *) echo {cluster.password('alice')} ;; esac\n")
+    answer.write_text(
+        f"#!/bin/sh\ncase $1 in *yes/no*) echo yes ;; *) echo {cluster.password('alice')} ;; esac\n"
+    )
     answer.chmod(0o755)
     words = shlex.split(command)
     words[1:1] = ["-o", f"UserKnownHostsFile={folder}/known_hosts"]
-    process = subprocess.Popen(words, cwd=ROOT, env=environment | {"SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force"},
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=environment | {"SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:
@@ -36,8 +48,22 @@ def left_open(command, environment, folder):
 def opens(proxy, address, seconds=60):
     """Whether `address` shows the login of the hub through the `proxy`."""
     until = time.monotonic() + seconds
-    look = ["curl", "--silent", "--insecure", "--location", "--cookie", "/dev/null", "--max-time", "10", "--socks5-hostname", proxy, address]
-    while (found := "Username" in subprocess.run(look, capture_output=True, text=True).stdout) is False and time.monotonic() < until:
+    look = [
+        "curl",
+        "--silent",
+        "--insecure",
+        "--location",
+        "--cookie",
+        "/dev/null",
+        "--max-time",
+        "10",
+        "--socks5-hostname",
+        proxy,
+        address,
+    ]
+    while (
+        found := "Username" in subprocess.run(look, capture_output=True, text=True).stdout
+    ) is False and time.monotonic() < until:
         time.sleep(0.5)
     return found
 
@@ -47,7 +73,9 @@ def test_the_commands_work_in_page_order(tmp_path):
     if why := cluster.obstacle():
         pytest.skip(why)
     state = tmp_path / "desk"
-    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | {"SMALL_TRITON": str(state)}
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | {
+        "SMALL_TRITON": str(state)
+    }
     printed = {}
     try:
         for command in COMMANDS:
@@ -56,31 +84,60 @@ def test_the_commands_work_in_page_order(tmp_path):
             if typed.startswith("ssh "):
                 with left_open(typed, environment, tmp_path):
                     assert opens(*BROWSER), f"{command} does not lead to {BROWSER[1]}"
-                    refused = subprocess.run(["curl", "--silent", "--max-time", "10", "--socks5-hostname", *BROWSER], capture_output=True)
+                    refused = subprocess.run(
+                        ["curl", "--silent", "--max-time", "10", "--socks5-hostname", *BROWSER],
+                        capture_output=True,
+                    )
                     assert refused.returncode == 60, "no browser knows who signed the certificate"
                 continue
-            done = subprocess.run(typed, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+            done = subprocess.run(
+                typed,
+                shell=True,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=300,
+            )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
             printed[command] = done.stdout
     finally:
         cluster.down(state)
     texts = list(printed.values())
-    assert "4 nodes idle" in texts[0] and f"4.{cluster.facts()['hosts']['domain']}" in next(text for command, text in printed.items() if "srun" in command)
-    assert "16 nodes idle" in next(text for command, text in printed.items() if "polling" in command)
+    assert "4 nodes idle" in texts[0] and f"4.{cluster.facts()['hosts']['domain']}" in next(
+        text for command, text in printed.items() if "srun" in command
+    )
+    assert "16 nodes idle" in next(
+        text for command, text in printed.items() if "polling" in command
+    )
     assert "MB of memory" in next(text for command, text in printed.items() if "status" in command)
     assert not state.exists()
 
 
 def test_the_table_names_the_hosts_that_there_are():
-    named = set(re.findall(r"^   \* - (\w+)(?: and three more)?$", pages.read(PAGE), re.MULTILINE)) - {"Host"}
+    named = set(
+        re.findall(r"^   \* - (\w+)(?: and three more)?$", pages.read(PAGE), re.MULTILINE)
+    ) - {"Host"}
     assert named == {host.name for host in cluster.plan(1)}
 
 
-@pytest.mark.claims("Users are alice, bob, whose home is nearly full, and student01 to student199. The password is the name and \"-secret\".",
-                    "All disks together are one file of 6 GB.")
+@pytest.mark.claims(
+    "Users are alice, bob, whose home is nearly full, and student01 to student199. The "
+    'password is the name and "-secret".',
+    "All disks together are one file of 6 GB.",
+)
 def test_users_and_sizes_are_those_of_the_cluster():
     text = " ".join(pages.read(PAGE).split())
-    [(first, second, begin, end)] = re.findall(r"Users are (\w+), (\w+), whose home is nearly full, and (\w+) to (\w+)\. The password is the name and \"-secret\"\.", text)
-    assert [first, second, begin, end] == [*cluster.USERS[:2], cluster.USERS[2], cluster.USERS[-1]] and second == cluster.FULL_USER
+    [(first, second, begin, end)] = re.findall(
+        r"Users are (\w+), (\w+), whose home is nearly full, and (\w+) to (\w+)\. The "
+        r"password is the name and \"-secret\"\.",
+        text,
+    )
+    assert [first, second, begin, end] == [
+        *cluster.USERS[:2],
+        cluster.USERS[2],
+        cluster.USERS[-1],
+    ] and second == cluster.FULL_USER
     assert cluster.password(first) == f"{first}-secret"
     assert f"one file of {cluster.IMAGE_SIZE.removesuffix('G')} GB" in text

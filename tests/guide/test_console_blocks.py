@@ -1,20 +1,26 @@
-"""Every command that the guide prints is typed on the small cluster, and prints what the guide says."""
+"""Every command that the guide prints is typed on the small cluster, and prints what the guide
+says.
+"""
+
 import re
 import tomllib
 
 import pytest
+
 from _ext.facts import substitute
 from tools import pages
+from tools.cluster import cluster
 from tools.files import ROOT
 from tools.proof.literals import simple_commands
 from tools.proof.reader import Reader
-from tools.cluster import cluster
 
 LIST = ROOT / "tools/proof/console_blocks.toml"
 NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
-LOGIN, NODE = (f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node"))     # as prompts say it
+LOGIN, NODE = (
+    f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node")
+)  # as prompts say it
 PARTITION = re.compile(r"(?:-p|--partition)[ =](\S+?)(?:`|\s|$)")
-MOST_NOT_RUN = 0.03   # of the console blocks
+MOST_NOT_RUN = 0.03  # of the console blocks
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
 RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(block.page, {})]
 
@@ -22,10 +28,20 @@ RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(bl
 @pytest.fixture(scope="module")
 def readers(triton, request):
     """A reader for each page that this run asks about, all at work at once."""
-    wanted = [item.callspec.params["block"] for item in request.session.items if item.module is request.module and hasattr(item, "callspec")
-              and "block" in item.callspec.params]
+    wanted = [
+        item.callspec.params["block"]
+        for item in request.session.items
+        if item.module is request.module
+        and hasattr(item, "callspec")
+        and "block" in item.callspec.params
+    ]
     last = {block.page: block.line for block in wanted}
-    found = {page: Reader(triton, page, [block for block in RUN if block.page == page and block.line <= line]) for page, line in last.items()}
+    found = {
+        page: Reader(
+            triton, page, [block for block in RUN if block.page == page and block.line <= line]
+        )
+        for page, line in last.items()
+    }
     triton.settle()
     for reader in found.values():
         reader.start()
@@ -39,37 +55,78 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
     wrong = []
     for block in BLOCKS:
         explained = PARTITION.findall(" ".join(re.findall("``[^`]+``", pages.read(block.page))))
-        asked = [(command.line, name) for command in block.commands if re.match("srun|salloc|sbatch|sjupyter", command.text) for name in PARTITION.findall(command.text)]
-        wrong += [f"{block.page}:{line}: the page explains no ``-p {name}``" for line, name in asked if name not in explained]
+        asked = [
+            (command.line, name)
+            for command in block.commands
+            if re.match("srun|salloc|sbatch|sjupyter", command.text)
+            for name in PARTITION.findall(command.text)
+        ]
+        wrong += [
+            f"{block.page}:{line}: the page explains no ``-p {name}``"
+            for line, name in asked
+            if name not in explained
+        ]
     assert wrong == []
 
 
 def test_who_goes_over_the_gateway_is_outside():
     gateway = cluster.facts()["hosts"]["gateway"]
-    assert [f"{block.page}:{command.line}: it is typed on {command.host}" for block in BLOCKS for command in block.commands
-            if gateway in command.text and command.host != "outside"] == []
+    assert [
+        f"{block.page}:{command.line}: it is typed on {command.host}"
+        for block in BLOCKS
+        for command in block.commands
+        if gateway in command.text and command.host != "outside"
+    ] == []
 
 
 def test_who_goes_to_the_login_node_is_not_there_yet():
     """From there it works as well, and teaches something else."""
     hosts = cluster.facts()["hosts"]
-    assert [f"{block.page}:{command.line}: it is typed on {command.host}" for block in BLOCKS for command in block.commands
-            if hosts["login"] in command.text and command.host in (hosts["short"], hosts["node"])] == []
+    assert [
+        f"{block.page}:{command.line}: it is typed on {command.host}"
+        for block in BLOCKS
+        for command in block.commands
+        if hosts["login"] in command.text and command.host in (hosts["short"], hosts["node"])
+    ] == []
 
 
-LOAD, SHOWS = re.compile("module load"), re.compile(r"module (?!load)|env\b|echo \$|printenv")     # what shows the variables is compared
-LOADS = [block for block in RUN if any(LOAD.match(command.text) for command in block.commands[:-1]) and not any(SHOWS.match(command.text) for command in block.commands)]
+LOAD, SHOWS = (
+    re.compile("module load"),
+    re.compile(r"module (?!load)|env\b|echo \$|printenv"),
+)  # what shows the variables is compared
+LOADS = [
+    block
+    for block in RUN
+    if any(LOAD.match(command.text) for command in block.commands[:-1])
+    and not any(SHOWS.match(command.text) for command in block.commands)
+]
 
 
 @pytest.mark.parametrize("block", LOADS, ids=lambda block: block.name)
 def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
-    """A program that the block runs next: another module would do as well, and teach something else."""
-    place = next(number for number, command in enumerate(block.commands) if LOAD.match(command.text))
+    """A program that the block runs next: another module would do as well, and teach something
+    else.
+    """
+    place = next(
+        number for number, command in enumerate(block.commands) if LOAD.match(command.text)
+    )
     load = block.commands[place]
-    rest = [command for command in block.commands[place + 1:] if command.host == load.host]
-    programs = {words[0] for command in rest for words in simple_commands(command.text) if re.fullmatch(r"[\w-]+", words[0])}
-    look = f"before=:$PATH:; {load.text}; for one in {' '.join(sorted(programs))}; do found=$(type -P $one) && case $before in *:${{found%/*}}:*) ;; *) echo $one;; esac; done"
-    assert triton.run("login", look, triton.account()).stdout.split(), f"{block.page}:{load.line}: no program that follows on that host is of that module: {', '.join(sorted(programs))}"
+    rest = [command for command in block.commands[place + 1 :] if command.host == load.host]
+    programs = {
+        words[0]
+        for command in rest
+        for words in simple_commands(command.text)
+        if re.fullmatch(r"[\w-]+", words[0])
+    }
+    look = (
+        f"before=:$PATH:; {load.text}; for one in {' '.join(sorted(programs))}; do "
+        f"found=$(type -P $one) && case $before in *:${{found%/*}}:*) ;; *) echo $one;; esac; "
+        "done"
+    )
+    assert triton.run("login", look, triton.account()).stdout.split(), (
+        f"{block.page}:{load.line}: no program that follows on that host is of that "
+        f"module: {', '.join(sorted(programs))}"
+    )
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
@@ -80,8 +137,11 @@ def test_the_block_does_what_the_page_shows(block, readers, record_property):
         pytest.fail(fault, pytrace=False)
 
 
-@pytest.mark.claims("A command that cannot run on the small cluster stands in ``tools/proof/console_blocks.toml``, with a reason that a reader "
-                    "accepts.")
+@pytest.mark.claims(
+    "A command that cannot run on the small cluster stands in "
+    "``tools/proof/console_blocks.toml``, with a reason that a reader "
+    "accepts."
+)
 def test_what_is_not_run_is_little_and_has_a_reason():
     code = {(block.page, block.commands[0].text) for block in BLOCKS}
     code |= {(page, lines) for page in pages.sources() for _, _, lines in pages.other_code(page)}
@@ -97,21 +157,30 @@ def test_what_is_not_run_is_little_and_has_a_reason():
 def test_other_code_is_a_file_that_a_test_uses_or_has_a_reason(page):
     for line, language, lines in pages.other_code(page):
         assert lines in NOT_RUN.get(page, {}), (
-            f"{page}:{line}: {language} is not executed: make it a console block, or a rendered-file, or say why not in {LIST.name}: {lines}")
+            f"{page}:{line}: {language} is not executed: make it a console block, or a "
+            f"rendered-file, or say why not in {LIST.name}: {lines}"
+        )
 
 
 @pytest.mark.parametrize("page", pages.sources())
 def test_what_a_tab_calls_inside_or_outside_is_typed_there(page):
     text = pages.read(page)
-    for tab in re.finditer(r"tab-item:: (Inside|Outside)\n(?:(?!tab-item).)*?username@(\w+):", text, re.DOTALL):
+    for tab in re.finditer(
+        r"tab-item:: (Inside|Outside)\n(?:(?!tab-item).)*?username@(\w+):", text, re.DOTALL
+    ):
         line = text.count("\n", 0, tab.start()) + 1
-        assert tab[2] == {"Inside": "laptop", "Outside": "outside"}[tab[1]], f"{page}:{line}: {tab[1]} is another computer"
+        assert tab[2] == {"Inside": "laptop", "Outside": "outside"}[tab[1]], (
+            f"{page}:{line}: {tab[1]} is another computer"
+        )
 
 
 WRONG = {
     "a wrong option": (f"{LOGIN}:~$ squeue --mee\n...", "it ended with status 1"),
     "a command that is not there": (f"{LOGIN}:~$ squeeu", "it printed something else"),
-    "a command of the cluster on a laptop": ("username@laptop:~$ squeue --me\n...", "it ended with status 127"),
+    "a command of the cluster on a laptop": (
+        "username@laptop:~$ squeue --me\n...",
+        "it ended with status 127",
+    ),
     "another output": (f"{LOGIN}:~$ echo one\ntwo", "it printed something else"),
     "an output that does not come": (f"{LOGIN}:~$ true\n...", "it printed something else"),
     "an output that is not shown": (f"{LOGIN}:~$ echo one", "it printed something else"),
@@ -119,18 +188,34 @@ WRONG = {
     "a failure behind a pipe": (f"{LOGIN}:~$ cat nothing | sort\n...", "it ended with status 1"),
     "another folder": (f"{LOGIN}:~/work$ pwd\n...", "the prompt shows the folder ~/work"),
     "no such host": ("username@trion:~$ hostname\n...", "there is no host 'trion'"),
-    "a node without a job": (f"{NODE}:~$ hostname\n...", f"no terminal of the reader is on {cluster.facts()['hosts']['node']}"),
-    "a wrong host": ("username@laptop:~$ ssh -o ConnectTimeout=3 nowhere.example.org hostname\n...", "it ended with status 255"),
-    "a command that does not end": (f"{LOGIN}:~$ sleep 60", "the prompt did not come back in 5 seconds"),
+    "a node without a job": (
+        f"{NODE}:~$ hostname\n...",
+        f"no terminal of the reader is on {cluster.facts()['hosts']['node']}",
+    ),
+    "a wrong host": (
+        "username@laptop:~$ ssh -o ConnectTimeout=3 nowhere.example.org hostname\n...",
+        "it ended with status 255",
+    ),
+    "a command that does not end": (
+        f"{LOGIN}:~$ sleep 60",
+        "the prompt did not come back in 5 seconds",
+    ),
 }
 
 
-@pytest.mark.claims("Each block with a prompt runs in page order, in a terminal of the computer that its prompt names:",
-                    "types each command where the prompt says.",
-                    "What is printed must be what is shown; nothing shown means that nothing is printed. An exit status other than 0 is an "
-                    "error, unless the page shows a message.")
+@pytest.mark.claims(
+    "Each block with a prompt runs in page order, in a terminal of the computer that its "
+    "prompt names:",
+    "types each command where the prompt says.",
+    "What is printed must be what is shown; nothing shown means that nothing is printed. "
+    "An exit status other than 0 is an "
+    "error, unless the page shows a message.",
+)
 def test_the_reader_notices_what_is_wrong(triton):
-    readers = {name: Reader(triton, name, pages.blocks(name, _page(text)), patience=5) for name, (text, _) in WRONG.items()}
+    readers = {
+        name: Reader(triton, name, pages.blocks(name, _page(text)), patience=5)
+        for name, (text, _) in WRONG.items()
+    }
     for reader in readers.values():
         reader.start()
     for name, (_, message) in WRONG.items():
@@ -145,8 +230,12 @@ def _page(text):
 @pytest.mark.claims("``username`` stands for its name.")
 def test_the_reader_goes_through_right_blocks(triton):
     hosts, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
-    text = f"username@laptop:~$ ssh -D {port} username@{hosts['login']}\nusername@laptop:~$ cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n" \
-           f"{LOGIN}:~$ hostname\n{hosts['short']}...\n{LOGIN}:~$ ls nothing\nls: cannot access 'nothing'..."
+    text = (
+        f"username@laptop:~$ ssh -D {port} username@{hosts['login']}\nusername@laptop:~$ "
+        "cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n"
+        f"{LOGIN}:~$ hostname\n{hosts['short']}...\n{LOGIN}:~$ ls nothing\nls: cannot "
+        "access 'nothing'..."
+    )
     reader = Reader(triton, "right", pages.blocks("right", _page(text)), patience=20)
     reader.start()
     assert reader.outcomes[1].result(timeout=60) == ""
@@ -164,12 +253,31 @@ def test_a_block_without_a_prompt_is_no_console_block():
         pages.blocks("page.rst", _page("squeue --me"))
 
 
-@pytest.mark.parametrize(("shown", "printed", "same"), [
-    ("a", "a", True), ("a", "b", False), ("a", "", False), ("", "", True), ("", "a", False), ("a  ", "a", True),
-    ("...", "a\nb", True), ("...", "", False), ("a\n...", "a", True), ("a\n...", "a\nb", True), ("...\nb", "b", True),
-    ("...\nb", "ab", False), ("a...c", "abc", True), ("a...c", "a\nc", True), ("...b", "ab", True), ("a.c", "abc", False),
-    ("a\n...\nc", "a\nc", True), ("a\n...\nc", "a\nb\nd", False),
-])
-@pytest.mark.claims("What is printed has to be what the page shows; three dots stand for what varies.")
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a", "a", True),
+        ("a", "b", False),
+        ("a", "", False),
+        ("", "", True),
+        ("", "a", False),
+        ("a  ", "a", True),
+        ("...", "a\nb", True),
+        ("...", "", False),
+        ("a\n...", "a", True),
+        ("a\n...", "a\nb", True),
+        ("...\nb", "b", True),
+        ("...\nb", "ab", False),
+        ("a...c", "abc", True),
+        ("a...c", "a\nc", True),
+        ("...b", "ab", True),
+        ("a.c", "abc", False),
+        ("a\n...\nc", "a\nc", True),
+        ("a\n...\nc", "a\nb\nd", False),
+    ],
+)
+@pytest.mark.claims(
+    "What is printed has to be what the page shows; three dots stand for what varies."
+)
 def test_three_dots_stand_for_what_varies(shown, printed, same):
     assert pages.matches(shown.splitlines(), printed.splitlines()) == same

@@ -1,14 +1,18 @@
-"""A fact of the cluster stands in triton/facts.toml and nowhere else, and a page that asks for another does not build."""
+"""A fact of the cluster stands in triton/facts.toml and nowhere else, and a page that asks for
+another does not build.
+"""
+
 import re
 import subprocess
 import sys
 
-from triton.lib import clusterfacts
-from _ext import facts
 import pytest
+
+from _ext import facts
+from tools import pages
 from tools.files import ROOT, copy_source
 from tools.site import build_site
-from tools import pages
+from triton.lib import clusterfacts
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
 SOURCES = [ROOT / name for name in pages.sources() + pages.shown_files()]
@@ -28,83 +32,167 @@ def raw(path):
         yield number, facts.PLACEHOLDER.sub("", line)
 
 
-# What looks like a fact of the cluster whatever its value: a host of the university, a port, a path that only the cluster has.
+# What looks like a fact of the cluster whatever its value: a host of the university, a port, a path
+# that only the cluster has.
 LOOKS_LIKE_A_FACT = {
-    "host name": re.compile(rf"\b[\w.-]+\.{re.escape('.'.join(FACTS['hosts']['login'].split('.')[-2:]))}\b"),
-    "port": re.compile(r"(?<=localhost:)\d+|(?<=127\.0\.0\.1:)\d+|(?<=-D )\d+|(?<=-L )\d+|(?i:(?<=port )\d+)|(?i:(?<=port ``)\d+)"),
-    "absolute path": re.compile(r"(?<![\w.~/})>-])/(?:home|scratch|share|m|l|work|opt|apps|project|archive)\b[\w./-]*"),
+    "host name": re.compile(
+        rf"\b[\w.-]+\.{re.escape('.'.join(FACTS['hosts']['login'].split('.')[-2:]))}\b"
+    ),
+    "port": re.compile(
+        r"(?<=localhost:)\d+|(?<=127\.0\.0\.1:)\d+|(?<=-D )\d+|(?<=-L )\d+|(?i:(?<=port "
+        r")\d+)|(?i:(?<=port ``)\d+)"
+    ),
+    "absolute path": re.compile(
+        r"(?<![\w.~/})>-])/(?:home|scratch|share|m|l|work|opt|apps|project|archive)\b[\w./-]*"
+    ),
 }
 
 
-@pytest.mark.claims("A fact of the cluster stands once, in ``triton/facts.toml``: hosts, ports, paths, modules, partitions. A test finds those "
-                    "that you typed.")
+@pytest.mark.claims(
+    "A fact of the cluster stands once, in ``triton/facts.toml``: hosts, ports, paths, "
+    "modules, partitions. A test finds those "
+    "that you typed."
+)
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
-    own = {name: value for name, value in values() if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"}
+    own = {
+        name: value
+        for name, value in values()
+        if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"
+    }
     found = []
     for number, line in raw(path):
-        found += [f"{path.name}:{number}: {match[0]!r} looks like a {kind}: write it as {{{{ a fact }}}}"
-                  for kind, pattern in LOOKS_LIKE_A_FACT.items() for match in pattern.finditer(line)]
-        found += [f"{path.name}:{number}: {value!r} is the fact {name}: write {{{{ {name} }}}}"
-                  for name, value in own.items() if re.search(rf"(?<![\w.]){re.escape(value)}(?![\w])", line)]
+        found += [
+            f"{path.name}:{number}: {match[0]!r} looks like a {kind}: write it as {{{{ a fact }}}}"
+            for kind, pattern in LOOKS_LIKE_A_FACT.items()
+            for match in pattern.finditer(line)
+        ]
+        found += [
+            f"{path.name}:{number}: {value!r} is the fact {name}: write {{{{ {name} }}}}"
+            for name, value in own.items()
+            if re.search(rf"(?<![\w.]){re.escape(value)}(?![\w])", line)
+        ]
     assert not found, "\n".join(found)
 
 
 def test_every_fact_is_used():
-    text = "".join(path.read_text(encoding="utf-8") for path in SOURCES) + (ROOT / "conf.py").read_text()
-    text += (ROOT / "triton/jupyterhub/jupyterhub_config.py").read_text().replace("'", '"').replace('hosts["', '["hosts"]["')
-    unused = [name for name, _ in values() if f"{{{{ {name} }}}}" not in text and "[\"{}\"][\"{}\"]".format(*name.split(".")) not in text]
-    assert not unused, "\n".join(f"triton/facts.toml:{clusterfacts.line_of(FILE.read_text(), name)}: neither a page nor the hub uses {name}" for name in unused)
+    text = (
+        "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+        + (ROOT / "conf.py").read_text()
+    )
+    text += (
+        (ROOT / "triton/jupyterhub/jupyterhub_config.py")
+        .read_text()
+        .replace("'", '"')
+        .replace('hosts["', '["hosts"]["')
+    )
+    unused = [
+        name
+        for name, _ in values()
+        if f"{{{{ {name} }}}}" not in text and '["{}"]["{}"]'.format(*name.split(".")) not in text
+    ]
+    assert not unused, "\n".join(
+        f"triton/facts.toml:{clusterfacts.line_of(FILE.read_text(), name)}: neither a "
+        f"page nor the hub uses {name}"
+        for name in unused
+    )
 
 
 @pytest.mark.parametrize("page", pages.sources())
 def test_the_address_that_the_prose_opens_is_the_hubs(page):
     """No other host of the cluster has pages; links to the internet have a text."""
-    prose = re.sub(r"``[^`\n]*``", "", pages.read(page))        # a message may name another
-    opened = [(number, address) for number, line in enumerate(prose.split("\n"), 1) for address in re.findall(r"(?<![<`\w])https://[^\s,`>]*[^\s,`>.]", line)]
+    prose = re.sub(r"``[^`\n]*``", "", pages.read(page))  # a message may name another
+    opened = [
+        (number, address)
+        for number, line in enumerate(prose.split("\n"), 1)
+        for address in re.findall(r"(?<![<`\w])https://[^\s,`>]*[^\s,`>.]", line)
+    ]
     ours = f"https://{FACTS['hosts']['hub']}"
-    assert [f"{page}:{number}: {address}" for number, address in opened if address != ours and not address.startswith(FACTS['site']['url'])] == []
+    assert [
+        f"{page}:{number}: {address}"
+        for number, address in opened
+        if address != ours and not address.startswith(FACTS["site"]["url"])
+    ] == []
 
 
 @pytest.mark.parametrize("page", pages.sources())
 def test_a_link_leads_to_an_address(page):
     text = pages.read(page)
-    wrong = [f"{page}:{text.count(chr(10), 0, found.start(1)) + 1}: <{found[1]}> is no address of the internet: write :doc: or :ref: for a page of ours"
-             for found in re.finditer(r"(?<!:)`[^`<]+\s<([^`>]+)>`_", text) if not re.match(r"https?://|mailto:|[./\w]+\.zip$", found[1])]
+    wrong = [
+        f"{page}:{text.count(chr(10), 0, found.start(1)) + 1}: <{found[1]}> is no address "
+        "of the internet: write :doc: or :ref: for a page of ours"
+        for found in re.finditer(r"(?<!:)`[^`<]+\s<([^`>]+)>`_", text)
+        if not re.match(r"https?://|mailto:|[./\w]+\.zip$", found[1])
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 FILE = ROOT / "triton/facts.toml"
-# What is put in place of what, with what the sentence about it says. Each is a value that nothing could use.
+# What is put in place of what, with what the sentence about it says. Each is a value that nothing
+# could use.
 WRONG = {
-    "logs.keep": ('"one week"', '"three moons"', 'write a duration, as "60 minutes", "10 hours", "5 days" or "two weeks"'),
-    "logs.pattern": ('"~/jupyterhub_slurmspawner_*.log"', '"/var/log/*.log"', "write ~/ and a file name with one *"),
-    "profiles.most": ('"8 GB"', '"2.5 Gb"', 'write a size, as "500 MB" or "2.5 GB", or "the whole node"'),
-    "profiles.idle": ('"stopped after 60 minutes"', '"stopped sometimes"', 'write "never stopped", or "stopped after 60 minutes"'),
+    "logs.keep": (
+        '"one week"',
+        '"three moons"',
+        'write a duration, as "60 minutes", "10 hours", "5 days" or "two weeks"',
+    ),
+    "logs.pattern": (
+        '"~/jupyterhub_slurmspawner_*.log"',
+        '"/var/log/*.log"',
+        "write ~/ and a file name with one *",
+    ),
+    "profiles.most": (
+        '"8 GB"',
+        '"2.5 Gb"',
+        'write a size, as "500 MB" or "2.5 GB", or "the whole node"',
+    ),
+    "profiles.idle": (
+        '"stopped after 60 minutes"',
+        '"stopped sometimes"',
+        'write "never stopped", or "stopped after 60 minutes"',
+    ),
     "profiles.time": ('"5 days"', '"6 days"', "slurm_time '5-00:00:00': they say one thing"),
     "profiles.slurm_time": ('"5-00:00:00"', '"5d"', "write a time as Slurm writes it"),
     "profiles.memory": ('memory = "2 GB"', "memory = 2", "write it in quotation marks"),
     "profiles.name": ('"More memory"', '"Long and small"', "as that of another profile"),
-    "course.profile": ("profile = \"A day's work\"", 'profile = "A day"', "no profile is called so"),
-    "course.solutions": ('solutions = "all"', 'solutions = "some"', '"all", "none", or a list of notebooks'),
-    "site.repository": ('"https://github.com/AaltoSciComp/triton-jupyter-guide"', '"github.com/x"', "write the address of a repository"),
+    "course.profile": ('profile = "A day\'s work"', 'profile = "A day"', "no profile is called so"),
+    "course.solutions": (
+        'solutions = "all"',
+        'solutions = "some"',
+        '"all", "none", or a list of notebooks',
+    ),
+    "site.repository": (
+        '"https://github.com/AaltoSciComp/triton-jupyter-guide"',
+        '"github.com/x"',
+        "write the address of a repository",
+    ),
     "hosts.login": ('"triton.aalto.fi"', '"user@triton"', "write the name of a host"),
     "hosts.short": ('short = "triton"', 'short = "tri"', "it is the first part of hosts.login"),
     "hosts.node": ('node = "c1"', 'node = "c"', "write the name of a node"),
     "proxy.port": ("8123", '"8123"', "write a port, a number from 1024 to 65535"),
     "proxy.pattern": ('"*int.triton.aalto.fi*"', '"*.example.org"', "fits no node"),
-    "paths.work": ('"/scratch/work"', '"/work dir"', "write a path that begins with / and has no spaces"),
+    "paths.work": (
+        '"/scratch/work"',
+        '"/work dir"',
+        "write a path that begins with / and has no spaces",
+    ),
     "paths.jupyter_env": ('jupyter_env = "/share', 'jupyter_env = "/opt', "it lies in paths.apps"),
     "modules.python": ('"anaconda3/latest"', '"anaconda3 latest"', "write a name without spaces"),
-    "hosts.logn": ("[hosts]\n", '[hosts]\nlogn = "x"\n', "is no fact that anything reads: is login meant?"),
+    "hosts.logn": (
+        "[hosts]\n",
+        '[hosts]\nlogn = "x"\n',
+        "is no fact that anything reads: is login meant?",
+    ),
     "quota.home": ('home = "10 GB"', "", "is missing"),
 }
 
 
-@pytest.mark.claims("Each value is checked, and a wrong one is told with its line.",
-                    "``short`` is the first part of ``login``, as the prompt shows it.",
-                    "``work`` lies in ``scratch``, and ``jupyter_env`` in ``apps``.",
-                    "What the hub offers, in words and for Slurm. The two must agree; a test looks.")
+@pytest.mark.claims(
+    "Each value is checked, and a wrong one is told with its line.",
+    "``short`` is the first part of ``login``, as the prompt shows it.",
+    "``work`` lies in ``scratch``, and ``jupyter_env`` in ``apps``.",
+    "What the hub offers, in words and for Slurm. The two must agree; a test looks.",
+)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     """One sentence: where, which fact, what to write."""
@@ -118,56 +206,120 @@ def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     said = str(error.value)
     line = int(re.match(rf"{re.escape(str(path))}:(\d+): {name} ", said)[1])
     assert says in said and "\n" not in said
-    assert new and new.splitlines()[-1] in path.read_text().splitlines()[line - 1] or path.read_text().splitlines()[line - 1] == "[quota]"
+    assert (
+        new
+        and new.splitlines()[-1] in path.read_text().splitlines()[line - 1]
+        or path.read_text().splitlines()[line - 1] == "[quota]"
+    )
 
 
-@pytest.mark.parametrize(("data", "says"), [(b"[hosts", ":1: "), (b"\xff\xfe[\x00", "is not written in UTF-8"), (b"", "cluster is missing")])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"[hosts", ":1: "),
+        (b"\xff\xfe[\x00", "is not written in UTF-8"),
+        (b"", "cluster is missing"),
+    ],
+)
 def test_a_file_that_holds_no_facts_is_told(tmp_path, data, says):
     (tmp_path / "facts.toml").write_bytes(data)
     with pytest.raises(clusterfacts.FactsError, match=re.escape(says)):
         clusterfacts.load(tmp_path / "facts.toml")
 
 
-@pytest.mark.parametrize(("read", "text", "value"), [
-    (clusterfacts.seconds, "10 days", 864000), (clusterfacts.seconds, "two weeks", 1209600), (clusterfacts.idle, "stopped after 2 hours", 7200),
-    (clusterfacts.idle, "never stopped", 0), (clusterfacts.most, "the whole node", 0), (clusterfacts.size, "2.5 GB", 2684354560),
-    (clusterfacts.slurm_memory, 2684354560, "2560M"), (clusterfacts.slurm_memory, 8 * 2**30, "8G"), (clusterfacts.slurm_memory, 0, "0"),
-    (clusterfacts.slurm_seconds, "5-00:00:00", 432000), (clusterfacts.slurm_seconds, "10:00", 600),
-])
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (clusterfacts.seconds, "10 days", 864000),
+        (clusterfacts.seconds, "two weeks", 1209600),
+        (clusterfacts.idle, "stopped after 2 hours", 7200),
+        (clusterfacts.idle, "never stopped", 0),
+        (clusterfacts.most, "the whole node", 0),
+        (clusterfacts.size, "2.5 GB", 2684354560),
+        (clusterfacts.slurm_memory, 2684354560, "2560M"),
+        (clusterfacts.slurm_memory, 8 * 2**30, "8G"),
+        (clusterfacts.slurm_memory, 0, "0"),
+        (clusterfacts.slurm_seconds, "5-00:00:00", 432000),
+        (clusterfacts.slurm_seconds, "10:00", 600),
+    ],
+)
 def test_a_fact_in_words_is_one_number(read, text, value):
     assert read(text) == value
 
 
 def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
-    """The build of the site, the small Triton, sjupyter, class-check and the hub say the same sentence, without a traceback."""
+    """The build of the site, the small Triton, sjupyter, class-check and the hub say the same
+    sentence, without a traceback.
+    """
     says = "logs.keep is 'three moons': write a duration"
     broken = FILE.read_text(encoding="utf-8").replace('"one week"', '"three moons"')
     guide = copy_source(tmp_path / "guide")
     (guide / "triton/facts.toml").write_text(broken, encoding="utf-8")
-    make = subprocess.run(["make", "--silent", "--old-file=.venv", "html"], cwd=guide, capture_output=True, text=True)
-    cluster = subprocess.run([sys.executable, guide / "tools/cluster/cluster.py", "up"], capture_output=True, text=True)
+    make = subprocess.run(
+        ["make", "--silent", "--old-file=.venv", "html"], cwd=guide, capture_output=True, text=True
+    )
+    cluster = subprocess.run(
+        [sys.executable, guide / "tools/cluster/cluster.py", "up"], capture_output=True, text=True
+    )
     apps, user = FACTS["paths"]["apps"], triton.account()
     triton.run("login", f"cp -r {apps}/triton broken; cat > broken/facts.toml", user, input=broken)
-    triton.run("hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken)
-    said = [make, cluster, *(triton.run("login", f"~/broken/bin/{command}", user, check=False) for command in ("sjupyter --dry-run", "class-check")),
-            triton.run("hub", "cd /tmp; PATH=/opt/jupyterhub/bin:$PATH jupyterhub --config=/tmp/broken/jupyterhub_config.py --show-config", check=False)]
+    triton.run(
+        "hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken
+    )
+    said = [
+        make,
+        cluster,
+        *(
+            triton.run("login", f"~/broken/bin/{command}", user, check=False)
+            for command in ("sjupyter --dry-run", "class-check")
+        ),
+        triton.run(
+            "hub",
+            "cd /tmp; PATH=/opt/jupyterhub/bin:$PATH jupyterhub "
+            "--config=/tmp/broken/jupyterhub_config.py --show-config",
+            check=False,
+        ),
+    ]
     for done in said:
-        assert done.returncode in (1, 2) and says in done.stderr and "Traceback" not in done.stderr, done
+        assert (
+            done.returncode in (1, 2) and says in done.stderr and "Traceback" not in done.stderr
+        ), done
 
 
 def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():
-    hours = [int(days or 0) * 24 + int(hours) for days, hours in (re.match(r"(?:(\d+)-)?(\d+)", profile["slurm_time"]).groups() for profile in FACTS["profiles"])]
+    hours = [
+        int(days or 0) * 24 + int(hours)
+        for days, hours in (
+            re.match(r"(?:(\d+)-)?(\d+)", profile["slurm_time"]).groups()
+            for profile in FACTS["profiles"]
+        )
+    ]
     memory = [int(profile["memory"].split()[0]) for profile in FACTS["profiles"]]
-    assert hours == sorted(hours, reverse=True) and memory == sorted(memory), "triton/facts.toml: the longer a profile runs, the less memory it has"
-    for page, says in (("triton/apps/jupyter.rst", "a long run time with little memory, or more memory for a short time"),
-                       ("triton/apps/jupyter/hub.rst", "Long times come with little memory, much memory with short times")):
-        assert says in " ".join((ROOT / page).read_text(encoding="utf-8").split()), f"{page} no longer says: {says}"
-
+    assert hours == sorted(hours, reverse=True) and memory == sorted(memory), (
+        "triton/facts.toml: the longer a profile runs, the less memory it has"
+    )
+    for page, says in (
+        (
+            "triton/apps/jupyter.rst",
+            "a long run time with little memory, or more memory for a short time",
+        ),
+        (
+            "triton/apps/jupyter/hub.rst",
+            "Long times come with little memory, much memory with short times",
+        ),
+    ):
+        assert says in " ".join((ROOT / page).read_text(encoding="utf-8").split()), (
+            f"{page} no longer says: {says}"
+        )
 
 
 def small_guide(folder, text):
-    (folder / "facts.toml").write_text('[hosts]\nlogin = "login.example.org"\n[[rows]]\nname = "A"\n')
-    (folder / "conf.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nextensions = ['_ext.facts']\n")
+    (folder / "facts.toml").write_text(
+        '[hosts]\nlogin = "login.example.org"\n[[rows]]\nname = "A"\n'
+    )
+    (folder / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nextensions = ['_ext.facts']\n"
+    )
     (folder / "page.pac").write_text("// {{ hosts.login }}\n")
     (folder / "more.txt").write_text("Included {{ hosts.login }}.\n")
     (folder / "index.rst").write_text(text)
@@ -180,21 +332,42 @@ def guide(tmp_path):
 
 
 def test_a_fact_is_filled_in_everywhere(guide):
-    built, html = guide("Title {{ hosts.login }}\n=======================\n\nProse {{hosts.login}}, ``lit {{ hosts.login }}``.\n\n"
-                        ".. code-block:: console\n\n   x@y:~$ ssh {{ hosts.login }}\n\n.. include:: more.txt\n\n.. rendered-file:: page.pac\n\n"
-                        ".. facts-table:: rows\n   :columns: name = Heading\n")
+    built, html = guide(
+        "Title {{ hosts.login }}\n=======================\n\nProse {{hosts.login}}, "
+        "``lit {{ hosts.login }}``.\n\n"
+        ".. code-block:: console\n\n   x@y:~$ ssh {{ hosts.login }}\n\n.. include:: "
+        "more.txt\n\n.. rendered-file:: page.pac\n\n"
+        ".. facts-table:: rows\n   :columns: name = Heading\n"
+    )
     assert built.returncode == 0, built.stderr
     page = (html / "index.html").read_text()
     text = re.sub("<[^>]+>", "", page)
-    for expected in ("Title login.example.org", "Prose login.example.org", "lit login.example.org", "ssh login.example.org", "Included login.example.org",
-                     "// login.example.org", "Heading"):
+    for expected in (
+        "Title login.example.org",
+        "Prose login.example.org",
+        "lit login.example.org",
+        "ssh login.example.org",
+        "Included login.example.org",
+        "// login.example.org",
+        "Heading",
+    ):
         assert expected in text
     assert "{{" not in text
     assert (html / "page.pac").read_text() == "// login.example.org\n"
     assert 'href="page.pac"' in page
 
 
-@pytest.mark.parametrize("line", ["{{ hosts.logn }}", "``{{ host.login }}``", "{{ hosts }}", "{{ rows }}", "{{ hosts.login.x }}", "{{ }}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{{ hosts.logn }}",
+        "``{{ host.login }}``",
+        "{{ hosts }}",
+        "{{ rows }}",
+        "{{ hosts.login.x }}",
+        "{{ }}",
+    ],
+)
 def test_a_fact_that_does_not_exist_stops_the_build_with_file_and_line(guide, line):
     built, _ = guide(f"Title\n=====\n\nFirst.\n{line}\n")
     assert built.returncode == 1
@@ -202,12 +375,17 @@ def test_a_fact_that_does_not_exist_stops_the_build_with_file_and_line(guide, li
     assert "Traceback" not in built.stderr
 
 
-@pytest.mark.parametrize("directive, says", [
-    (".. facts-table:: columns\n   :columns: name = Heading", "there is no list 'columns'"),
-    (".. facts-table:: rows\n   :columns: nam = Heading", "'nam'"),
-    (".. rendered-file:: missing.pac", "cannot read missing.pac"),
-])
-def test_a_directive_that_asks_for_what_is_not_there_stops_the_build_with_file_and_line(guide, directive, says):
+@pytest.mark.parametrize(
+    "directive, says",
+    [
+        (".. facts-table:: columns\n   :columns: name = Heading", "there is no list 'columns'"),
+        (".. facts-table:: rows\n   :columns: nam = Heading", "'nam'"),
+        (".. rendered-file:: missing.pac", "cannot read missing.pac"),
+    ],
+)
+def test_a_directive_that_asks_for_what_is_not_there_stops_the_build_with_file_and_line(
+    guide, directive, says
+):
     built, _ = guide(f"Title\n=====\n\n{directive}\n")
     assert built.returncode == 1
     assert "index.rst:4:" in built.stderr and says in built.stderr

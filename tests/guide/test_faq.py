@@ -1,20 +1,34 @@
-"""Each answer of the FAQ: the fault is brought about, shows the message that the page prints, and is cured by what the page says."""
+"""Each answer of the FAQ: the fault is brought about, shows the message that the page prints, and
+is cured by what the page says.
+"""
+
 import functools
 import json
 import re
 import shlex
 
-from tools.browser import needs_chromium
-from tools.cluster import jupyter_server
 import pytest
+
+from tools import pages
+from tools.browser import needs_chromium
+from tools.cluster import cluster, jupyter_server
+from tools.cluster.hub import Reader
+from tools.cluster.jupyter_server import (
+    PATIENCE,
+    Server,
+    Ssh,
+    ended,
+    let_in,
+    listens,
+    literals,
+    proxy,
+    proxy_answers,
+    rows,
+)
+from tools.cluster.small_triton import PROMPTS
+from tools.cluster.terminal import Terminal
 from tools.proof import faq
 from tools.proof.faq import FAQ, LABELS, NOT_YET, UNSEEN, Entry, visible
-from tools import pages
-from tools.cluster.terminal import Terminal
-from tools.cluster.hub import Reader
-from tools.cluster.jupyter_server import PATIENCE, Server, Ssh, ended, let_in, listens, literals, proxy, proxy_answers, rows
-from tools.cluster import cluster
-from tools.cluster.small_triton import PROMPTS
 
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
@@ -28,11 +42,24 @@ def section(page, label):
     """The commands of the console blocks of `page` below `label`, up to the next label."""
     lines = pages.read(page).splitlines()
     first = lines.index(f".. _{label}:") + 1
-    last = next((number for number, line in enumerate(lines[first:], start=first) if line.startswith(".. _")), len(lines))
-    return [command for block in pages.blocks(page) if first < block.line <= last for command in block.commands]
+    last = next(
+        (
+            number
+            for number, line in enumerate(lines[first:], start=first)
+            if line.startswith(".. _")
+        ),
+        len(lines),
+    )
+    return [
+        command
+        for block in pages.blocks(page)
+        if first < block.line <= last
+        for command in block.commands
+    ]
 
 
 # ---------------------------------------------------------------- who does it
+
 
 @pytest.fixture(scope="module")
 def user(triton):
@@ -61,8 +88,12 @@ def playwright():
 @pytest.fixture(scope="module")
 def chromium(playwright, triton, user, short, tmp_path_factory):
     """The browser on the laptop, with the guide's proxy file."""
-    with jupyter_server.proxy_file(triton, user) as address, \
-            jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser"), pac=address) as found:
+    with (
+        jupyter_server.proxy_file(triton, user) as address,
+        jupyter_server.browser(
+            playwright, triton, tmp_path_factory.mktemp("browser"), pac=address
+        ) as found,
+    ):
         yield found
 
 
@@ -86,31 +117,55 @@ def server(triton, user):
         yield found
 
 
-# ---------------------------------------------------------------- the connection; before the proxy of the other tests
+# ---------------------------------------------------------------- the connection; before the proxy
+# of the other tests
+
 
 def forwards(reader, options=""):
-    return Ssh(reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS['login']}")
+    return Ssh(
+        reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS['login']}"
+    )
 
 
-@pytest.mark.claims("- An earlier ``ssh -D`` still has the port. You are logged in all the same, without a proxy of this window. If the "
-                    "earlier one works, use it; if it hangs, close its window, or find it with ``lsof -i :{{ proxy.port }}``,",
-                    "``ERR_PROXY_CONNECTION_FAILED`` in Chrome, ``The proxy server is refusing connections`` in Firefox, ``curl: (7)`` - No "
-                    "proxy runs on your computer: start it.",
-                    "``open failed: connect failed: Connection refused`` in the window of ``ssh``, ``ERR_SOCKS_CONNECTION_FAILED`` in "
-                    "Chrome - The proxy works. Nothing listens at that address: the server has ended, or the port is mistyped.",
-                    "``open failed: connect failed: Temporary failure in name resolution`` - The proxy works. There is no node of that name.",
-                    "``Could not resolve host``, ``ERR_NAME_NOT_RESOLVED`` - The address did not go through the proxy: look at the pattern, "
-                    "and at DNS through the proxy.")
-@pytest.mark.claims("In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of ``ssh``: the proxy works and your server has "
-                    "ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port.")
+@pytest.mark.claims(
+    "- An earlier ``ssh -D`` still has the port. You are logged in all the same, without "
+    "a proxy of this window. If the "
+    "earlier one works, use it; if it hangs, close its window, or find it with ``lsof -i "
+    ":{{ proxy.port }}``,",
+    "``ERR_PROXY_CONNECTION_FAILED`` in Chrome, ``The proxy server is refusing "
+    "connections`` in Firefox, ``curl: (7)`` - No "
+    "proxy runs on your computer: start it.",
+    "``open failed: connect failed: Connection refused`` in the window of ``ssh``, "
+    "``ERR_SOCKS_CONNECTION_FAILED`` in "
+    "Chrome - The proxy works. Nothing listens at that address: the server has ended, or "
+    "the port is mistyped.",
+    "``open failed: connect failed: Temporary failure in name resolution`` - The proxy "
+    "works. There is no node of that name.",
+    "``Could not resolve host``, ``ERR_NAME_NOT_RESOLVED`` - The address did not go "
+    "through the proxy: look at the pattern, "
+    "and at DNS through the proxy.",
+)
+@pytest.mark.claims(
+    "In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of "
+    "``ssh``: the proxy works and your server has "
+    "ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port."
+)
 @pytest.mark.proves("faq-tunnel")
-def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, server, playwright, tmp_path):
+def test_each_message_of_the_tunnel_means_what_the_page_says(
+    reader, entry, server, playwright, tmp_path
+):
     table = rows(CONNECTING, "proxy-in-use")
     said = [literals(messages) for messages, _ in table]
-    dead = server.url.rpartition(":")[0] + ":34"    # nothing listens there
+    dead = server.url.rpartition(":")[0] + ":34"  # nothing listens there
 
     def curl(url):
-        done = reader.triton.run("laptop", f"curl --silent --show-error --max-time 10 --socks5-hostname localhost:{PORT} {url}/api", reader.user, check=False)
+        done = reader.triton.run(
+            "laptop",
+            f"curl --silent --show-error --max-time 10 --socks5-hostname localhost:{PORT} "
+            f"{url}/api",
+            reader.user,
+            check=False,
+        )
         return done.stdout + done.stderr
 
     # No proxy runs: start it.
@@ -138,7 +193,9 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
             second.waits_for(r"\$ ")
             entry.shows(second.said(), entry.messages.index(bind))
             find = literals(table[0][1])[1]
-            found = reader.triton.run("laptop", f"{find} -t -sTCP:LISTEN", reader.user).stdout.split()
+            found = reader.triton.run(
+                "laptop", f"{find} -t -sTCP:LISTEN", reader.user
+            ).stdout.split()
             assert "version" in curl(server.url), "the earlier one works: use it"
         reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
         first.process.wait(timeout=30)
@@ -147,36 +204,53 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(reader, entry, serv
         assert reader.fails(server.url) == ""
     # The address did not go through the proxy.
     by_curl, in_chrome = said[4]
-    direct = reader.triton.run("laptop", f"curl --silent --show-error {server.url}", reader.user, check=False)
+    direct = reader.triton.run(
+        "laptop", f"curl --silent --show-error {server.url}", reader.user, check=False
+    )
     assert by_curl in direct.stderr
     with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
         assert in_chrome in Reader(reader.triton, reader.user, without).fails(server.url)
 
 
-@pytest.mark.claims("in {{ cluster.network }} - open https://{{ hosts.hub }}",
-                    "or {{ end }}start the proxy, and open the same address",
-                    "{{ if cluster.vpn }}The VPN is easier: it needs no settings in the browser. {{ end }}",
-                    "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
-                    "The hub then needs the proxy, also where you could reach it without: switch the file off",
-                    "and JupyterHub too if you sent it that way,",
-                    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
-                    "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
-                    "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first <jupyter/connecting>`.")
-@pytest.mark.claims("You are in another network{{ if cluster.guests }}, ``{{ cluster.guests }}`` for example{{ end }}, or the browser still "
-                    "sends the hub through a proxy that does not run.",
-                    "Start the proxy, or switch it off in the browser.")
+@pytest.mark.claims(
+    "in {{ cluster.network }} - open https://{{ hosts.hub }}",
+    "or {{ end }}start the proxy, and open the same address",
+    "{{ if cluster.vpn }}The VPN is easier: it needs no settings in the browser. {{ end }}",
+    "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
+    "The hub then needs the proxy, also where you could reach it without: switch the file off",
+    "and JupyterHub too if you sent it that way,",
+    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
+    "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
+    "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first "
+    "<jupyter/connecting>`.",
+)
+@pytest.mark.claims(
+    "You are in another network{{ if cluster.guests }}, ``{{ cluster.guests }}`` for "
+    "example{{ end }}, or the browser still "
+    "sends the hub through a proxy that does not run.",
+    "Start the proxy, or switch it off in the browser.",
+)
 @pytest.mark.proves("faq-hub-unreachable")
-def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry, playwright, tmp_path):
+def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(
+    reader, entry, playwright, tmp_path
+):
     port = FACTS["proxy"]["example"]
     url = f"http://{HOSTS['hub']}:{port}/"
-    answers = reader.triton.start("hub", f"echo $$ > /run/answers; cd /run/lock; exec python3 -m http.server {port} >/dev/null 2>&1")
+    answers = reader.triton.start(
+        "hub",
+        f"echo $$ > /run/answers; cd /run/lock; exec python3 -m http.server {port} >/dev/null 2>&1",
+    )
     try:
         listens(reader.triton, "hub", port)
         # another network: aalto open, say
         with jupyter_server.browser(playwright, reader.triton, tmp_path, "outside") as outside:
             assert Reader(reader.triton, reader.user, outside).fails(url)
         with proxy(reader.triton, reader.user, "outside", f"-J {reader.user}@{HOSTS['gateway']}"):
-            reader.triton.run("outside", f"curl --silent --fail --socks5-hostname localhost:{PORT} {url}", reader.user)
+            reader.triton.run(
+                "outside",
+                f"curl --silent --fail --socks5-hostname localhost:{PORT} {url}",
+                reader.user,
+            )
         # a proxy that does not run
         assert "PROXY" in reader.fails(url)
         # start it
@@ -191,21 +265,41 @@ def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(reader, entry
         answers.wait(timeout=30)
 
 
-@pytest.mark.claims("Give it the address with ``localhost`` and the token.",
-                    "Its remote server runs where ``ssh`` leads, on the login node, which everyone shares. No compute node lets you in without a "
-                    "job.")
+@pytest.mark.claims(
+    "Give it the address with ``localhost`` and the token.",
+    "Its remote server runs where ``ssh`` leads, on the login node, which everyone "
+    "shares. No compute node lets you in without a "
+    "job.",
+)
 @pytest.mark.proves("faq-vscode")
-def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, server, playwright, tmp_path):
+def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
+    reader, entry, server, playwright, tmp_path
+):
     [command] = section(CONNECTING, "ssh-forward")
     node, port = re.match(r"http://(.*):(\d+)", server.url).groups()
     words = reader.own(command.text).split()
     here = FACTS["proxy"]["example"]
     assert words[:3] == ["ssh", "-L", f"{here}:{NODE}:{here}"]
-    with Ssh(reader.triton, "laptop", reader.user, shlex.join(["-N", "-L", f"{here}:{node}:{port}", *words[3:]])):
+    with Ssh(
+        reader.triton,
+        "laptop",
+        reader.user,
+        shlex.join(["-N", "-L", f"{here}:{node}:{port}", *words[3:]]),
+    ):
         listens(reader.triton, "laptop", here)
-        assert reader.triton.run("laptop", f"ssh {reader.user}@{HOSTS['login']} hostname", reader.user).stdout.strip() == HOSTS["login"]
+        assert (
+            reader.triton.run(
+                "laptop", f"ssh {reader.user}@{HOSTS['login']} hostname", reader.user
+            ).stdout.strip()
+            == HOSTS["login"]
+        )
         stranger = reader.triton.account()
-        assert reader.triton.run("login", f"ssh -o BatchMode=yes {NODE} hostname", stranger, check=False).returncode == 255, "no job, no way in"
+        assert (
+            reader.triton.run(
+                "login", f"ssh -o BatchMode=yes {NODE} hostname", stranger, check=False
+            ).returncode
+            == 255
+        ), "no job, no way in"
         reader.write("here.ipynb", ["import socket; print(socket.gethostname())"])
         with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
             editor = Reader(reader.triton, reader.user, without)
@@ -217,6 +311,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(reader, entry, s
 
 # ---------------------------------------------------------------- the server
 
+
 @pytest.mark.claims("JupyterLab shows ``Kernel Restarting`` when it was a kernel,")
 @pytest.mark.claims("It was: start again with a bigger profile,")
 @pytest.mark.proves("faq-died", [0, 1])
@@ -226,7 +321,9 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
         lab = reader.lab(small, "analysis.ipynb")
         lab.run_cell()
         said = lab.dialog()
-        if reader.triton.memory == "cgroup":    # the kernel died; where Slurm measures memory by itself, the whole server has
+        if (
+            reader.triton.memory == "cgroup"
+        ):  # the kernel died; where Slurm measures memory by itself, the whole server has
             entry.shows(said, 0)
             lab.press("Ok")
             small.end()
@@ -244,13 +341,24 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
         assert lab.output().strip() == "900000000"
 
 
-@pytest.mark.claims("It does go on: what computes runs until its time is up.",
-                    "But it is the page in your browser that puts outputs into the notebook. What is printed while no page is open may be lost.",
-                    "A cell with ``[*]`` that never ends, or one without its output, when you come back.",
-                    "The variables are there: look at them.")
+@pytest.mark.claims(
+    "It does go on: what computes runs until its time is up.",
+    "But it is the page in your browser that puts outputs into the notebook. What is "
+    "printed while no page is open may be lost.",
+    "A cell with ``[*]`` that never ends, or one without its output, when you come back.",
+    "The variables are there: look at them.",
+)
 @pytest.mark.proves("faq-close")
 def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, entry, tunnel, server):
-    reader.write("long.ipynb", ["import pathlib, time\npathlib.Path('began').touch()\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = 42", "x"])
+    reader.write(
+        "long.ipynb",
+        [
+            "import pathlib, time\npathlib.Path('began').touch()\nwhile not "
+            "pathlib.Path('go-on').exists():\n    time.sleep(0.1)\nprint('printed')\nx = "
+            "42",
+            "x",
+        ],
+    )
     reader.run("rm -f began go-on")
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell()
@@ -263,25 +371,49 @@ def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, ent
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell(1)
     assert lab.output(1).strip() == "42"
-    assert not lab.cell(0).locator(".jp-OutputArea-output").count(), "the cell is without its output"
+    assert not lab.cell(0).locator(".jp-OutputArea-output").count(), (
+        "the cell is without its output"
+    )
 
 
-@pytest.mark.claims("``sbatch`` hands its environment on. What Slurm has set for the job that you are in, ``srun`` in the new one takes for options.",
-                    "In a batch script, or in a shell in a job, begin with this command:")
+@pytest.mark.claims(
+    "``sbatch`` hands its environment on. What Slurm has set for the job that you are "
+    "in, ``srun`` in the new one takes for options.",
+    "In a batch script, or in a shell in a job, begin with this command:",
+)
 @pytest.mark.proves("faq-nested")
 def test_a_job_is_submitted_from_a_job(triton, user, entry):
-    """It fails, and is cured by what the page says. In the guide's own servers there is nothing to cure: other tests look."""
-    inner = "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='echo $HANDED_ON; srun printenv SLURMD_NODENAME'"
+    """It fails, and is cured by what the page says.
+
+    In the guide's own servers there is nothing to cure: other tests look.
+    """
+    inner = (
+        "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='echo $HANDED_ON; srun "
+        "printenv SLURMD_NODENAME'"
+    )
     [cure] = entry.commands()
 
     def outer(first):
-        triton.write("login", "~/outer.sh", f"#!/bin/bash\n{first}\nexport HANDED_ON=\"handed on $SLURM_MEM_PER_NODE\"\n{inner}\n", user)
-        triton.run("login", "rm -f inner.txt; sbatch --wait --mem=200M --output=/dev/null outer.sh", user, check=False, timeout=120)
+        triton.write(
+            "login",
+            "~/outer.sh",
+            f'#!/bin/bash\n{first}\nexport HANDED_ON="handed on $SLURM_MEM_PER_NODE"\n{inner}\n',
+            user,
+        )
+        triton.run(
+            "login",
+            "rm -f inner.txt; sbatch --wait --mem=200M --output=/dev/null outer.sh",
+            user,
+            check=False,
+            timeout=120,
+        )
         return triton.run("login", "cat inner.txt", user).stdout
 
     said = outer("")
     entry.shows(said)
-    assert said.startswith("handed on 200\n"), "the environment of the job, and what Slurm has set there"
+    assert said.startswith("handed on 200\n"), (
+        "the environment of the job, and what Slurm has set there"
+    )
     assert outer(cure).split()[2:] in [[node] for node in triton.nodes]
     triton.run("login", "rm inner.txt; srun --mem=200M bash", user, input=f"{cure}\n{inner}\n")
     assert triton.run("login", "cat inner.txt", user).stdout.strip() in triton.nodes
@@ -297,26 +429,42 @@ def test_there_is_no_gpu_in_a_server(entry, server):
 
 # ---------------------------------------------------------------- kernels and modules
 
+
 @functools.cache
 def named(page, label):
     """The name that the commands below `label` give to their kernel."""
-    return next(re.search(r"--name[ =](\S+)", command.text)[1] for command in section(page, label) if "--name" in command.text)
+    return next(
+        re.search(r"--name[ =](\S+)", command.text)[1]
+        for command in section(page, label)
+        if "--name" in command.text
+    )
 
 
 def environment_of_ones_own(reader, register):
-    """Type the page's commands that make an environment, and if asked for, those that make it a kernel."""
+    """Type the page's commands that make an environment, and if asked for, those that make it a
+    kernel.
+    """
     commands = [reader.own(command.text) for command in section(KERNELS, "own-kernel")]
     last = next(number for number, command in enumerate(commands) if "ipykernel install" in command)
-    chosen = commands[last:last + 1] if register else commands[:last]
+    chosen = commands[last : last + 1] if register else commands[:last]
     reader.run("; ".join(chosen), timeout=120)
-    return next(re.search(r"\S+/python(?= -m ipykernel)", command)[0] for command in commands if "ipykernel install" in command)
+    return next(
+        re.search(r"\S+/python(?= -m ipykernel)", command)[0]
+        for command in commands
+        if "ipykernel install" in command
+    )
 
 
-@pytest.mark.claims("Reload the page, and the launcher has it. ``--name`` is the kernel's name for programs, ``--display-name`` the one "
-                    "that you read.")
-@pytest.mark.claims("Jupyter lists kernels that are registered, not environments.",
-                    ":ref:`Make a kernel of it <own-kernel>`, then reload the page.",
-                    "Choose the kernel of your environment at the top right of the notebook,")
+@pytest.mark.claims(
+    "Reload the page, and the launcher has it. ``--name`` is the kernel's name for "
+    "programs, ``--display-name`` the one "
+    "that you read."
+)
+@pytest.mark.claims(
+    "Jupyter lists kernels that are registered, not environments.",
+    ":ref:`Make a kernel of it <own-kernel>`, then reload the page.",
+    "Choose the kernel of your environment at the top right of the notebook,",
+)
 @pytest.mark.proves("faq-kernel-list")
 def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunnel, server):
     environment_of_ones_own(reader, register=False)
@@ -326,8 +474,14 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     reader.write("which.ipynb", ["1"])
     lab = reader.lab(server, "which.ipynb")
     lab.idle()
-    choose, notebook = (lab.page.locator(where).first.bounding_box() for where in (".jp-Toolbar-kernelName", ".jp-NotebookPanel"))
-    assert choose["x"] > notebook["x"] + notebook["width"] / 2 and choose["y"] < notebook["y"] + notebook["height"] / 4, "at the top right"
+    choose, notebook = (
+        lab.page.locator(where).first.bounding_box()
+        for where in (".jp-Toolbar-kernelName", ".jp-NotebookPanel")
+    )
+    assert (
+        choose["x"] > notebook["x"] + notebook["width"] / 2
+        and choose["y"] < notebook["y"] + notebook["height"] / 4
+    ), "at the top right"
     environment_of_ones_own(reader, register=True)
     assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
     shown = server.kernelspecs()[name]["spec"]["display_name"]
@@ -342,13 +496,21 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     reader.run(f"rm -r {PATHS['user_kernels']}/{name} which.ipynb")
 
 
-@pytest.mark.claims("The notebook's kernel is another Python than the terminal's. ``import sys; sys.executable`` in a cell says which one it is.")
+@pytest.mark.claims(
+    "The notebook's kernel is another Python than the terminal's. ``import sys; "
+    "sys.executable`` in a cell says which one it is."
+)
 @pytest.mark.proves("faq-import")
-def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_environment(reader, entry, server):
+def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_environment(
+    reader, entry, server
+):
     package = re.search("'(.+)'", entry.messages[0])[1]
     environment_of_ones_own(reader, register=False)
     python = environment_of_ones_own(reader, register=True)
-    reader.run(f"echo 'here = True' > $({python} -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/{package}.py")
+    reader.run(
+        f"echo 'here = True' > $({python} -c 'import sysconfig; "
+        f'print(sysconfig.get_path("purelib"))\')/{package}.py'
+    )
     in_terminal = reader.run(f"{python} -c 'import {package}, sys; print(sys.executable)'").strip()
     notebook = server.kernel()
     entry.shows(notebook.execute(f"import {package}")["error"])
@@ -360,8 +522,10 @@ def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_en
     reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'own-kernel')}")
 
 
-@pytest.mark.claims("``module: command not found``, or no message, and the module is not there.",
-                    "Take :ref:`a kernel that loads the module <module-kernel>`,")
+@pytest.mark.claims(
+    "``module: command not found``, or no message, and the module is not there.",
+    "Take :ref:`a kernel that loads the module <module-kernel>`,",
+)
 @pytest.mark.proves("faq-module")
 def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, entry, server):
     [line] = literals(entry.title)
@@ -369,20 +533,31 @@ def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, en
     greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
     kernel = server.kernel()
     said = kernel.execute(line)
-    assert (said["status"], said["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", "no message, and the module is not there"
-    with Server(reader.triton, reader.user, "--mem=500M --time=5", before="unset -f module ml; unset BASH_ENV") as bare:
+    assert (said["status"], said["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", (
+        "no message, and the module is not there"
+    )
+    with Server(
+        reader.triton,
+        reader.user,
+        "--mem=500M --time=5",
+        before="unset -f module ml; unset BASH_ENV",
+    ) as bare:
         kernel = bare.kernel()
         entry.shows(kernel.execute(line)["stdout"])
         assert kernel.prints(greeting) == "None"
     make = [command.text for command in section(KERNELS, "module-kernel")]
     last = next(number for number, command in enumerate(make) if command.startswith("envkernel"))
-    reader.run("; ".join(make[:last + 1]))
+    reader.run("; ".join(make[: last + 1]))
     assert server.kernel(named(KERNELS, "module-kernel")).prints(greeting).startswith("Hello")
     reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'module-kernel')}")
 
 
-@pytest.mark.claims("A kernel is started by Jupyter, not by a shell. It has the variables of the server, and those of its ``kernel.json``.",
-                    "Put them into the :ref:`env block <kernel-env>` of a kernel of your own, or set them in the first cell:")
+@pytest.mark.claims(
+    "A kernel is started by Jupyter, not by a shell. It has the variables of the server, "
+    "and those of its ``kernel.json``.",
+    "Put them into the :ref:`env block <kernel-env>` of a kernel of your own, or set "
+    "them in the first cell:",
+)
 @pytest.mark.proves("faq-bashrc")
 def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader, entry):
     name = re.search("'(.+)'", entry.messages[0])[1]
@@ -397,34 +572,57 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
             entry.seen.add(entry.messages.index(in_terminal))
         finally:
             terminal.close()
-        with Server(reader.triton, reader.user, "--mem=500M --time=5", before="export OF_THE_SERVER=1") as server:
+        with Server(
+            reader.triton, reader.user, "--mem=500M --time=5", before="export OF_THE_SERVER=1"
+        ) as server:
             kernel, show = server.kernel(), f"import os; print(os.environ['{name}'])"
-            parent = "import os; print(open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))[1], os.environ['OF_THE_SERVER'])"
+            parent = (
+                "import os; "
+                "print(open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))[1], "
+                "os.environ['OF_THE_SERVER'])"
+            )
             assert re.fullmatch(r"\S*/jupyter-lab 1", kernel.prints(parent))
             entry.shows(kernel.execute(show)["error"])
             assert kernel.execute(set_in_cell)["status"] == "ok" and kernel.prints(show) == value
             spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
             spec["env"][name] = value
             reader.run(f"mkdir -p {PATHS['user_kernels']}/with-variable")
-            reader.triton.write("login", f"{PATHS['user_kernels']}/with-variable/kernel.json", json.dumps(spec), reader.user)
+            reader.triton.write(
+                "login",
+                f"{PATHS['user_kernels']}/with-variable/kernel.json",
+                json.dumps(spec),
+                reader.user,
+            )
             assert server.kernel("with-variable").prints(show) == value
     finally:
         reader.run(f"mv bashrc-kept .bashrc; rm -rf {PATHS['user_kernels']}/with-variable")
 
 
-@pytest.mark.claims("``Disconnected``, beside the name of the kernel, before you have run anything.",
-                    "R: your own settings reach into the kernel's R. ``~/.Renviron`` or ``~/.Rprofile`` names a library folder with packages of "
-                    "another R.",
-                    "See which folders R takes packages from; one in your home directory is the suspect:",
-                    "Move the two files and that folder aside, and try again.")
+@pytest.mark.claims(
+    "``Disconnected``, beside the name of the kernel, before you have run anything.",
+    "R: your own settings reach into the kernel's R. ``~/.Renviron`` or ``~/.Rprofile`` "
+    "names a library folder with packages of "
+    "another R.",
+    "See which folders R takes packages from; one in your home directory is the suspect:",
+    "Move the two files and that folder aside, and try again.",
+)
 @pytest.mark.proves("faq-r")
-def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_aside(reader, entry, tunnel, server):
-    # A library with a package that was built for another R: what its machine code is, this R cannot load.
-    reader.run("mkdir -p R/other; cp -r /usr/lib/R/site-library/jsonlite R/other; echo 'built for another R' > R/other/jsonlite/libs/jsonlite.so; "
-               "echo \"R_LIBS_USER=$HOME/R/other\" > .Renviron; echo '.libPaths(c(\"~/R/other\", .libPaths()))' > .Rprofile")
+def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_aside(
+    reader, entry, tunnel, server
+):
+    # A library with a package that was built for another R: what its machine code is, this R cannot
+    # load.
+    reader.run(
+        "mkdir -p R/other; cp -r /usr/lib/R/site-library/jsonlite R/other; echo 'built "
+        "for another R' > R/other/jsonlite/libs/jsonlite.so; "
+        'echo "R_LIBS_USER=$HOME/R/other" > .Renviron; echo \'.libPaths(c("~/R/other", '
+        ".libPaths()))' > .Rprofile"
+    )
     try:
         reader.write("r.ipynb", ["cat('hello')"], "ir", "R")
-        for _ in range(5):      # a slow browser connects when the kernel is gone already, and has seen nothing die
+        for _ in range(
+            5
+        ):  # a slow browser connects when the kernel is gone already, and has seen nothing die
             said = reader.lab(server, "r.ipynb").states("disconnected", 30)
             if entry.messages[0] in said:
                 break
@@ -441,21 +639,30 @@ def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_
         reader.run("rm -rf aside R .Renviron .Rprofile")
 
 
-@pytest.mark.claims("The notebook names a kernel that is not here;",
-                    "Choose one of the same language. The notebook remembers it when you save.")
+@pytest.mark.claims(
+    "The notebook names a kernel that is not here;",
+    "Choose one of the same language. The notebook remembers it when you save.",
+)
 @pytest.mark.claims("Where no kernel has that name, Jupyter asks you to choose another.")
 @pytest.mark.proves("faq-select-kernel")
-def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reader, entry, tunnel, server):
+def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(
+    reader, entry, tunnel, server
+):
     question = re.search('"(.+?)"', entry.title)[1]
     reader.write("elsewhere.ipynb", ["print('hello')"], "a-kernel-of-another-computer")
     lab = reader.lab(server, "elsewhere.ipynb")
     assert question in lab.dialog()
-    lab.page.locator(".jp-Dialog select").first.select_option(label=server.kernelspecs()["python3"]["spec"]["display_name"])
+    lab.page.locator(".jp-Dialog select").first.select_option(
+        label=server.kernelspecs()["python3"]["spec"]["display_name"]
+    )
     lab.press("Select")
     lab.run_cell()
     assert lab.output().strip() == "hello"
     lab.save()
-    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q '\"name\": \"python3\"' elsewhere.ipynb && exit; sleep 0.1; done; exit 1")
+    reader.run(
+        f'for i in $(seq {PATIENCE * 5}); do grep -q \'"name": "python3"\' '
+        "elsewhere.ipynb && exit; sleep 0.1; done; exit 1"
+    )
     reader.close()
     lab = reader.lab(server, "elsewhere.ipynb")
     lab.run_cell()
@@ -464,11 +671,16 @@ def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(reade
 
 # ---------------------------------------------------------------- files
 
-@pytest.mark.claims("The file browser does not go above the folder where it began.",
-                    "or put a link into your home directory once:")
+
+@pytest.mark.claims(
+    "The file browser does not go above the folder where it began.",
+    "or put a link into your home directory once:",
+)
 @pytest.mark.proves("faq-scratch")
 def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server):
-    link = next(command for command in entry.commands() if command.startswith("ln")).rpartition("/")[2]
+    link = next(command for command in entry.commands() if command.startswith("ln")).rpartition(
+        "/"
+    )[2]
     reader.run("touch $WRKDIR/data-of-mine")
     try:
         lab = reader.lab(server)
@@ -485,13 +697,19 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
         reader.run(f"rm -f {link} $WRKDIR/data-of-mine")
 
 
-@pytest.mark.claims("The convenience directory is read-only.",
-                    "Open ``home`` or ``scratch`` in it first.")
+@pytest.mark.claims(
+    "The convenience directory is read-only.", "Open ``home`` or ``scratch`` in it first."
+)
 @pytest.mark.proves("faq-readonly")
 def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, entry, tunnel):
-    reader.run("mkdir convenience; ln -s ~ convenience/home; ln -s /scratch convenience/scratch; chmod 555 convenience")
+    reader.run(
+        "mkdir convenience; ln -s ~ convenience/home; ln -s /scratch "
+        "convenience/scratch; chmod 555 convenience"
+    )
     try:
-        with Server(reader.triton, reader.user, "--mem=500M --time=5", folder="~/convenience") as server:
+        with Server(
+            reader.triton, reader.user, "--mem=500M --time=5", folder="~/convenience"
+        ) as server:
             lab = reader.lab(server)
             lab.page.locator(".jp-LauncherCard", has_text="Python 3").first.click()
             entry.shows(lab.dialog())
@@ -510,8 +728,12 @@ def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, 
 @pytest.mark.proves("faq-quota")
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
     full = Reader(triton, cluster.FULL_USER, chromium)
-    space = triton.run("login", f"stat --file-system --format='%b %S' {PATHS['home']}/{full.user}").stdout.split()
-    assert int(space[0]) * int(space[1]) < 2 * cluster.FULL_HOME_MB * 2**20, "that home is a small disk of its own"
+    space = triton.run(
+        "login", f"stat --file-system --format='%b %S' {PATHS['home']}/{full.user}"
+    ).stdout.split()
+    assert int(space[0]) * int(space[1]) < 2 * cluster.FULL_HOME_MB * 2**20, (
+        "that home is a small disk of its own"
+    )
     full.write("results.ipynb", ["print('x' * 1_500_000)"])
     try:
         with Server(triton, full.user, "--mem=1G --time=10") as server:
@@ -525,57 +747,88 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             assert int(full.run("stat --format=%s results.ipynb")) < 10_000
             lab.page.keyboard.press("Escape")
             # The page stays open. What is big?
-            look = [command.text for command in section("triton/tut/storage.rst", "storage-full") if command.text.startswith("du")]
+            look = [
+                command.text
+                for command in section("triton/tut/storage.rst", "storage-full")
+                if command.text.startswith("du")
+            ]
             shown = full.run(look[-1])
             assert "old-results.dat" in shown, f"{look[-1]} does not show what is big: {shown}"
             full.run("mv old-results.dat $WRKDIR")
             lab.save()
-            full.run(f"for i in $(seq {PATIENCE * 5}); do [ $(stat --format=%s results.ipynb) -gt 1500000 ] && exit; sleep 0.1; done; exit 1")
+            full.run(
+                f"for i in $(seq {PATIENCE * 5}); do [ $(stat --format=%s results.ipynb) "
+                "-gt 1500000 ] && exit; sleep 0.1; done; exit 1"
+            )
     finally:
         full.close()
-        full.run("rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true")
+        full.run(
+            "rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache "
+            "server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true"
+        )
 
 
-@pytest.mark.claims("The notebook is open twice, or a program or ``git`` wrote to it.",
-                    "Two browser windows, or two people, with one notebook write over each other's changes. JupyterLab may notice, and asks "
-                    "under ``File Changed`` which version to keep; the other is lost.")
+@pytest.mark.claims(
+    "The notebook is open twice, or a program or ``git`` wrote to it.",
+    "Two browser windows, or two people, with one notebook write over each other's "
+    "changes. JupyterLab may notice, and asks "
+    "under ``File Changed`` which version to keep; the other is lost.",
+)
 @pytest.mark.claims("Before you answer that question, cancel,")
 @pytest.mark.proves("faq-twice")
-def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(reader, entry, tunnel, server):
+def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(
+    reader, entry, tunnel, server
+):
     title = re.search('"(.+?)"', entry.title)[1]
     reader.write("twice.ipynb", ["mine = 1"])
     lab = reader.lab(server, "twice.ipynb")
     lab.run_cell()
-    reader.run("sleep 1.5")     # a date of its own
+    reader.run("sleep 1.5")  # a date of its own
     reader.write("twice.ipynb", ["theirs = 2"])
     lab.save()
     said = lab.dialog()
     assert title in said
     entry.shows(said)
     lab.press("Cancel")
-    assert "theirs" in reader.run("cat twice.ipynb") and lab.cell(0).locator(".cm-content").inner_text() == "mine = 1", "both are there"
+    assert (
+        "theirs" in reader.run("cat twice.ipynb")
+        and lab.cell(0).locator(".cm-content").inner_text() == "mine = 1"
+    ), "both are there"
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; done; exit 1")
+    reader.run(
+        f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; "
+        "done; exit 1"
+    )
     assert "theirs" not in reader.run("cat twice.ipynb"), "the other is lost"
     # a second window
     other = reader.lab(server, "twice.ipynb")
     other.write("; second = 3")
     other.save()
-    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q second twice.ipynb && exit; sleep 0.1; done; exit 1")
+    reader.run(
+        f"for i in $(seq {PATIENCE * 5}); do grep -q second twice.ipynb && exit; sleep "
+        "0.1; done; exit 1"
+    )
     lab.write("; first = 4")
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    reader.run(f"for i in $(seq {PATIENCE * 5}); do grep -q first twice.ipynb && exit; sleep 0.1; done; exit 1")
+    reader.run(
+        f"for i in $(seq {PATIENCE * 5}); do grep -q first twice.ipynb && exit; sleep "
+        "0.1; done; exit 1"
+    )
     assert "second" not in reader.run("cat twice.ipynb")
 
 
 # ---------------------------------------------------------------- last, since it takes a minute
 
-@pytest.mark.claims("Every profile has a longest time. At its end the job is killed, variables and all. Files that were saved stay.",
-                    "Start a new server and run the notebook again.")
+
+@pytest.mark.claims(
+    "Every profile has a longest time. At its end the job is killed, variables and all. "
+    "Files that were saved stay.",
+    "Start a new server and run the notebook again.",
+)
 @pytest.mark.proves("faq-time", [1])
 def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry, short, server):
     ended(reader.triton, reader.user, short.job, seconds=150)
@@ -583,21 +836,30 @@ def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry,
         entry.shows(short.said(), index)
     reader.run("ls analysis.ipynb")
     assert all(profile["slurm_time"] for profile in FACTS["profiles"])
-    assert not reader.run("squeue --noheader --name=server --states=RUNNING --format=%i | grep -w " + short.job + " || true")
+    assert not reader.run(
+        "squeue --noheader --name=server --states=RUNNING --format=%i | grep -w "
+        + short.job
+        + " || true"
+    )
     assert server.kernel().prints("print('again')") == "again"
 
 
 # ---------------------------------------------------------------- the page and the tests
 
-@pytest.mark.claims("Run a cell: click into it and press Shift-Enter.",
-                    "Enter is a new line, Shift-Enter runs.",
-                    "A name lives on after its cell has run, and every later cell can use it.",
-                    "says when it ran: as the fourth. It counts runs, not places on the page:",
-                    "(click into the margin left of it, and press D twice)",
-                    "**Edit, Undo Cell Operation**, as often as it takes. A new cell is an operation, too, and is undone first.",
-                    "It works at first: the cell has gone from the page, but the name `town` is still in the kernel. After the restart it has "
-                    "gone from there too, and the cell fails.",
-                    "It forgets everything and runs from the top.")
+
+@pytest.mark.claims(
+    "Run a cell: click into it and press Shift-Enter.",
+    "Enter is a new line, Shift-Enter runs.",
+    "A name lives on after its cell has run, and every later cell can use it.",
+    "says when it ran: as the fourth. It counts runs, not places on the page:",
+    "(click into the margin left of it, and press D twice)",
+    "**Edit, Undo Cell Operation**, as often as it takes. A new cell is an operation, "
+    "too, and is undone first.",
+    "It works at first: the cell has gone from the page, but the name `town` is still in "
+    "the kernel. After the restart it has "
+    "gone from there too, and the cell fails.",
+    "It forgets everything and runs from the top.",
+)
 @pytest.mark.claims("since they think that it deletes their text. It does not touch the page.")
 @pytest.mark.claims("So the notebook works today, and tomorrow, after a restart, it does not.")
 def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
@@ -611,7 +873,10 @@ def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
     lab.cell(0).locator(".cm-content").click()
     lab.page.keyboard.press("End")
     lab.page.keyboard.press("Enter")
-    assert lab.cell(0).locator(".cm-line").count() == 2 and lab.cell(0).locator(".jp-InputPrompt").inner_text().strip(": ") == "[ ]"
+    assert (
+        lab.cell(0).locator(".cm-line").count() == 2
+        and lab.cell(0).locator(".jp-InputPrompt").inner_text().strip(": ") == "[ ]"
+    )
     lab.page.keyboard.press("Backspace")
     for number, times in ((0, 1), (1, 2), (1, 3), (0, 4)):
         lab.cell(number).locator(".cm-content").click()
@@ -632,13 +897,15 @@ def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
     runs(0, 1)
     assert "NameError" in lab.output(0), "after a restart"
     lab.cell(0).locator(".jp-InputPrompt").click()
-    lab.page.keyboard.press("b")        # a new cell
+    lab.page.keyboard.press("b")  # a new cell
     lab.cell(there - 1).wait_for()
     lab.menu("Edit", "Undo Cell Operation")
     lab.cell(there - 1).wait_for(state="detached")
     assert "NameError" in lab.output(0), "the new cell is undone first"
     lab.menu("Edit", "Undo Cell Operation")
-    lab.page.locator(".jp-Notebook .jp-CodeCell .cm-content", has_text="town = 'Utsjoki'").wait_for()
+    lab.page.locator(
+        ".jp-Notebook .jp-CodeCell .cm-content", has_text="town = 'Utsjoki'"
+    ).wait_for()
 
 
 @pytest.mark.claims("For something small in Jupyter, drag it into the list of files on the left.")
@@ -655,9 +922,13 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
 
 
 @pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
-def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(reader, tunnel, server, place, bar, entry):
+def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(
+    reader, tunnel, server, place, bar, entry
+):
     reader.write("menus.ipynb", ["1"])
-    assert reader.lab(server, "menus.ipynb").offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
+    assert reader.lab(server, "menus.ipynb").offers(bar, entry), (
+        f"{place}: the menu {bar} has no {entry!r}"
+    )
 
 
 @pytest.mark.claims("``sjupyter --stop``, or :menuselection:`File --> Shut Down`.")
@@ -670,8 +941,13 @@ def test_shut_down_in_the_menu_ends_a_server_and_its_job(reader, tunnel):
         ended(reader.triton, reader.user, own.job)
 
 
-@pytest.mark.claims("Each fault of the :doc:`FAQ </triton/apps/jupyter/faq>` is brought about; the message is seen, and the remedy works.")
-@pytest.mark.claims("An entry of the FAQ says what you see, why, and what to do; and a test brings the fault about.")
+@pytest.mark.claims(
+    "Each fault of the :doc:`FAQ </triton/apps/jupyter/faq>` is brought about; the "
+    "message is seen, and the remedy works."
+)
+@pytest.mark.claims(
+    "An entry of the FAQ says what you see, why, and what to do; and a test brings the fault about."
+)
 def test_every_entry_has_a_test_or_a_reason(record_property):
     declared = faq.declared()
     assert len(LABELS) > 15 and len(set(LABELS)) == len(LABELS)
@@ -681,10 +957,14 @@ def test_every_entry_has_a_test_or_a_reason(record_property):
     assert not set(declared) & set(NOT_YET), "an entry that has a test needs no reason"
     for label, tests in declared.items():
         all_here = visible(label, Entry(label).messages)
-        assert {index for seen in tests.values() for index in (all_here if seen is None else seen)} == set(all_here), label
+        assert {
+            index for seen in tests.values() for index in (all_here if seen is None else seen)
+        } == set(all_here), label
     for label, reason in NOT_YET.items():
         assert len(reason.split()) > 4
         record_property("not_covered", f"{FAQ}, {label}: {reason}")
     for label, reasons in UNSEEN.items():
         for index, reason in reasons.items():
-            record_property("not_covered", f"{FAQ}, {label}: {Entry(label).messages[index]}: {reason}")
+            record_property(
+                "not_covered", f"{FAQ}, {label}: {Entry(label).messages[index]}: {reason}"
+            )

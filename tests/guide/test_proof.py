@@ -1,4 +1,5 @@
 """A claim with a mark has a test, and a page says no more than the last run has shown."""
+
 import ast
 import difflib
 import json
@@ -7,23 +8,27 @@ import re
 import subprocess
 import sys
 
-from _ext import facts
-from _ext import proof
-from tools.proof import recorder as proof_recorder
 import pytest
 from bs4 import BeautifulSoup
-from tools.files import ROOT, copy_source
-from tools.site import build_site, html_pages
+
+from _ext import facts, proof
 from tools import pages
+from tools.files import ROOT, copy_source
+from tools.proof import recorder as proof_recorder
+from tools.site import build_site, html_pages
 
 TEST = "def test_it_holds():\n    assert {}\n"
 
 
-@pytest.mark.claims("A sentence that a test proves is marked with the role ``:tested:`` and the test's name,")
+@pytest.mark.claims(
+    "A sentence that a test proves is marked with the role ``:tested:`` and the test's name,"
+)
 def test_every_mark_names_a_test_that_is_there():
     marks = list(proof_recorder.claims())
     assert len(marks) > 10
-    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    files = {
+        path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")
+    }
     for page, line, test in marks:
         file, _, name = test.partition("::")
         assert f"\ndef {name}(" in files.get(file, ""), f"{page}:{line}: {test}"
@@ -34,25 +39,45 @@ def claimed():
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for test in ast.parse(path.read_text(encoding="utf-8")).body:
             for marker in getattr(test, "decorator_list", []):
-                if isinstance(marker, ast.Call) and ast.unparse(marker.func) == "pytest.mark.claims":
-                    yield from ((f"{path.name}::{test.name}", ast.literal_eval(words)) for words in marker.args)
+                if (
+                    isinstance(marker, ast.Call)
+                    and ast.unparse(marker.func) == "pytest.mark.claims"
+                ):
+                    yield from (
+                        (f"{path.name}::{test.name}", ast.literal_eval(words))
+                        for words in marker.args
+                    )
 
 
 @pytest.fixture(scope="module")
 def prose():
-    """(page, line, text) of each paragraph, list item and row of a table, and of the comments of the shown files.
+    """(page, line, text) of each paragraph, list item and row of a table, and of the comments of
+    the shown files.
 
     Marks and the signs of comments are left out, spaces are single; " - " is between cells.
     """
     found, folders = [], [ROOT / folder for folder in ("about", "triton", "scicomp", "notebooks")]
-    texts = [ROOT / "index.rst", *(path for folder in folders for kind in ("rst", "md") for path in folder.rglob(f"*.{kind}"))]
+    texts = [
+        ROOT / "index.rst",
+        *(
+            path
+            for folder in folders
+            for kind in ("rst", "md")
+            for path in folder.rglob(f"*.{kind}")
+        ),
+    ]
     for path in sorted({*texts, *(ROOT / name for name in pages.shown_files())}):
         text = path.read_text(encoding="utf-8")
         if path.suffix not in (".rst", ".md"):
             text = re.sub(r"^( *)(?://|#) ", r"\1", text, flags=re.MULTILINE)
         for part in re.finditer(r"(?:(?!\n[ \t]*\n|\n *(?:\*|#\.) +).)+", text, re.DOTALL):
-            words, begins = " ".join(proof_recorder.MARK.sub("", part[0]).split()), part.end() - len(part[0].lstrip())
-            found.append((path.relative_to(ROOT).as_posix(), text.count("\n", 0, begins) + 1, words))
+            words, begins = (
+                " ".join(proof_recorder.MARK.sub("", part[0]).split()),
+                part.end() - len(part[0].lstrip()),
+            )
+            found.append(
+                (path.relative_to(ROOT).as_posix(), text.count("\n", 0, begins) + 1, words)
+            )
     return found
 
 
@@ -61,10 +86,24 @@ def test_the_guide_says_what_a_test_shows(prose, test, words):
     """Once: words that stand in two places would hold neither."""
     places = [f"{page}:{line}" for page, line, text in prose for _ in range(text.count(words))]
     if len(places) > 1:
-        pytest.fail(f"{test} claims {words!r}, which stands in {', '.join(places)}: give more of its words", pytrace=False)
+        pytest.fail(
+            f"{test} claims {words!r}, which stands in {', '.join(places)}: give more of its words",
+            pytrace=False,
+        )
     if not places:
-        near = max(prose, key=lambda part: difflib.SequenceMatcher(None, part[2], words, autojunk=False).find_longest_match().size)
-        pytest.fail(f"{near[0]}:{near[1]}: it does not say {words!r}, which {test} shows; it says {near[2]!r}", pytrace=False)
+        near = max(
+            prose,
+            key=lambda part: (
+                difflib.SequenceMatcher(None, part[2], words, autojunk=False)
+                .find_longest_match()
+                .size
+            ),
+        )
+        pytest.fail(
+            f"{near[0]}:{near[1]}: it does not say {words!r}, which {test} shows; it says "
+            f"{near[2]!r}",
+            pytrace=False,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -78,70 +117,156 @@ def test_a_mark_without_a_test_stops_the_build(source, tmp_path):
     page.write_text(text + "\nTrue. :tested:`test_claims.py::test_of_nothing`\n", encoding="utf-8")
     built = build_site(source, tmp_path)
     page.write_text(text, encoding="utf-8")
-    assert built.returncode and f"storage.rst:{len(text.splitlines()) + 2}" in built.stderr and "test_of_nothing" in built.stderr
+    assert (
+        built.returncode
+        and f"storage.rst:{len(text.splitlines()) + 2}" in built.stderr
+        and "test_of_nothing" in built.stderr
+    )
 
 
 def marks(page):
     """(what is seen of a mark, what a screen reader says) for each mark of a built page."""
-    return [(mark.text, mark["aria-label"]) for mark in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("a.tested")]
+    return [
+        (mark.text, mark["aria-label"])
+        for mark in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select(
+            "a.tested"
+        )
+    ]
 
 
 def test_a_mark_is_named_by_its_claim(site):
-    """In a list of links nine marks are nine claims; a claim with two tests has two marks of one name."""
+    """In a list of links nine marks are nine claims; a claim with two tests has two marks of one
+    name.
+    """
     names = [marks(path) for path in html_pages(site)]
     whole = [mark for page in names for mark in page]
-    assert len(whole) > 50 and all(name.startswith(f"{text}: ") and len(name.split()) >= len(text.split()) + 2 for text, name in whole)
+    assert len(whole) > 50 and all(
+        name.startswith(f"{text}: ") and len(name.split()) >= len(text.split()) + 2
+        for text, name in whole
+    )
     assert len({name for _, name in whole}) > 0.9 * len(whole)
     storage = [name for _, name in marks(site / "triton/tut/storage.html")]
-    assert any(name.endswith(": All but /tmp are the same on the login node, on every compute node and in Jupyter.") for name in storage), storage
+    assert any(
+        name.endswith(
+            ": All but /tmp are the same on the login node, on every compute node and in Jupyter."
+        )
+        for name in storage
+    ), storage
 
 
-@pytest.mark.claims("the few that were not run stand :ref:`below, not run <not-run>`, with the reason.")
+@pytest.mark.claims(
+    "the few that were not run stand :ref:`below, not run <not-run>`, with the reason."
+)
 def test_what_is_not_run_is_told_with_its_reasons(site):
-    """The page lists what the tests leave out, from their own files: code, names, and programs with a stand-in."""
-    text = " ".join(BeautifulSoup((site / "about/how-tested.html").read_text(encoding="utf-8"), "html.parser").main.text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
+    """The page lists what the tests leave out, from their own files: code, names, and programs with
+    a stand-in.
+    """
+    text = " ".join(
+        BeautifulSoup((site / "about/how-tested.html").read_text(encoding="utf-8"), "html.parser")
+        .main.text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+        .split()
+    )
     values = facts.load(ROOT / "triton/facts.toml")
-    lists = [ROOT / "tools/proof/console_blocks.toml", ROOT / "tools/proof/literals.toml", ROOT / "tools/cluster/stand-ins.toml"]
+    lists = [
+        ROOT / "tools/proof/console_blocks.toml",
+        ROOT / "tools/proof/literals.toml",
+        ROOT / "tools/cluster/stand-ins.toml",
+    ]
     for path in lists:
         told = proof.exceptions(path, values)
-        assert told and not [entry for entry in told if " ".join(entry[1].strip("`").split()) not in text or " ".join(entry[2].split()) not in text], path
+        assert told and not [
+            entry
+            for entry in told
+            if " ".join(entry[1].strip("`").split()) not in text
+            or " ".join(entry[2].split()) not in text
+        ], path
 
 
-@pytest.mark.claims("The mark leads to it, below.",
-                    "The numbers come from the run before this page was built.")
+@pytest.mark.claims(
+    "The mark leads to it, below.", "The numbers come from the run before this page was built."
+)
 def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, tmp_path):
     assert build_site(source, tmp_path / "one").returncode == 0
     page = (tmp_path / "one/html/about/how-tested.html").read_text(encoding="utf-8")
     assert "Not proven in this build" in page
-    assert {text for text, _ in marks(tmp_path / "one/html/triton/tut/storage.html")} == {"not proven in this build"}
-    tests = {test: "passed" for name, _, test in proof_recorder.claims() if name == "triton/tut/storage.rst"}
+    assert {text for text, _ in marks(tmp_path / "one/html/triton/tut/storage.html")} == {
+        "not proven in this build"
+    }
+    tests = {
+        test: "passed"
+        for name, _, test in proof_recorder.claims()
+        if name == "triton/tut/storage.rst"
+    }
     (source / "_build").mkdir(exist_ok=True)
-    (source / "_build/proof.json").write_text(json.dumps({
-        "date": "2031-05-06 07:08 UTC", "commit": "abc1234", "changed": False, "seconds": 60, "versions": {"Slurm": "99.1"},
-        "files": {"test_claims.py": [7, 0, 1]}, "pages": {}, "tests": tests, "not_covered": ["a page that nobody reads"],
-        "measured": ["a start takes 7 s"]}))
+    (source / "_build/proof.json").write_text(
+        json.dumps(
+            {
+                "date": "2031-05-06 07:08 UTC",
+                "commit": "abc1234",
+                "changed": False,
+                "seconds": 60,
+                "versions": {"Slurm": "99.1"},
+                "files": {"test_claims.py": [7, 0, 1]},
+                "pages": {},
+                "tests": tests,
+                "not_covered": ["a page that nobody reads"],
+                "measured": ["a start takes 7 s"],
+            }
+        )
+    )
     assert build_site(source, tmp_path / "two").returncode == 0
     page = (tmp_path / "two/html/about/how-tested.html").read_text(encoding="utf-8")
-    for word in ("2031-05-06", "abc1234", "Slurm 99.1", "a page that nobody reads", "a start takes 7 s", ": passed."):
+    for word in (
+        "2031-05-06",
+        "abc1234",
+        "Slurm 99.1",
+        "a page that nobody reads",
+        "a start takes 7 s",
+        ": passed.",
+    ):
         assert word in page
     marked = (tmp_path / "two/html/triton/tut/storage.html").read_text(encoding="utf-8")
     assert {text for text, _ in marks(tmp_path / "two/html/triton/tut/storage.html")} == {"tested"}
-    assert {text for text, _ in marks(tmp_path / "two/html/triton/apps/jupyter/hub.html")} == {"not proven in this build"}, "that run has not shown them"
+    assert {text for text, _ in marks(tmp_path / "two/html/triton/apps/jupyter/hub.html")} == {
+        "not proven in this build"
+    }, "that run has not shown them"
     address = marked.split('class="tested reference internal" href="../../')[1].split('"')[0]
-    assert address.startswith("about/how-tested.html#") and f'id="{address.partition("#")[2]}"' in page
+    assert (
+        address.startswith("about/how-tested.html#") and f'id="{address.partition("#")[2]}"' in page
+    )
 
 
 def run(folder, *arguments, ci="true"):
     """Run pytest with the plugin over `folder`, a guide of the test's own; return the process."""
-    return subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments, folder / "tests"], cwd=folder, capture_output=True, text=True,
-                          env=os.environ | {"CI": ci, "PYTHONPATH": f"{folder}:{ROOT}", "PYTEST_PLUGINS": "tools.proof.recorder"})
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            *arguments,
+            folder / "tests",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {"CI": ci, "PYTHONPATH": f"{folder}:{ROOT}", "PYTEST_PLUGINS": "tools.proof.recorder"},
+    )
 
 
 @pytest.fixture
 def guide(tmp_path):
     """A guide with one claim, and the plugin."""
     (tmp_path / "tests").mkdir()
-    for name in ("tools/__init__.py", "tools/files.py", "tools/proof/__init__.py", "tools/proof/recorder.py"):
+    for name in (
+        "tools/__init__.py",
+        "tools/files.py",
+        "tools/proof/__init__.py",
+        "tools/proof/recorder.py",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "index.rst").write_text("It holds. :tested:`test_it.py::test_it_holds`\n")
@@ -152,7 +277,9 @@ def guide(tmp_path):
 def test_a_whole_run_writes_what_it_has_shown(guide):
     assert run(guide).returncode == 0
     report = json.loads((guide / "_build/proof.json").read_text())
-    assert report["files"] == {"test_it.py": [1, 0, 0]} and report["tests"] == {"test_it.py::test_it_holds": "passed"}
+    assert report["files"] == {"test_it.py": [1, 0, 0]} and report["tests"] == {
+        "test_it.py::test_it_holds": "passed"
+    }
 
 
 def test_a_run_of_a_part_writes_nothing(guide):
@@ -164,4 +291,7 @@ def test_a_run_of_a_part_writes_nothing(guide):
 def test_a_claim_that_was_not_shown_turns_ci_red_and_is_named(guide, body):
     (guide / "tests/test_it.py").write_text(TEST.format(body))
     done = run(guide)
-    assert done.returncode == 1 and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it" in done.stdout, done.stdout
+    assert (
+        done.returncode == 1
+        and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it" in done.stdout
+    ), done.stdout

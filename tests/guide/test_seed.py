@@ -1,25 +1,41 @@
 """Nothing of the page that this guide grew from is lost.
 
-tests/data/seed.toml is the witness: for each of its sections, the page and the anchor that carry it now, and the words and
-links that must stand there. It repeats the facts on purpose, so that a wrong one in triton/facts.toml is noticed.
+tests/data/seed.toml is the witness: for each of its sections, the page and the anchor that carry it
+now, and the words and links that must stand there. It repeats the facts on purpose, so that a wrong
+one in triton/facts.toml is noticed.
 """
+
 import difflib
 import functools
 import tomllib
 from html.parser import HTMLParser
 
-from triton.lib import clusterfacts
-from _ext import facts
 import pytest
-from tools.files import ROOT
+
+from _ext import facts
 from tools import pages
+from tools.files import ROOT
+from triton.lib import clusterfacts
 
 SEED = tomllib.loads((ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))
-line_of = functools.partial(clusterfacts.line_of, (ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
+line_of = functools.partial(
+    clusterfacts.line_of, (ROOT / "triton/facts.toml").read_text(encoding="utf-8")
+)
 TITLES = [
-    "Jupyter", "How Jupyter notebooks work", "Limitations", "JupyterHub", "Connecting and starting", "Usage", "Problems? Requests?",
-    "Your own notebooks via sjupyter", "Set up the proxy", "Starting sjupyter", "Software and kernels", "Git integration",
-    "FAQ/common problems", "See also",
+    "Jupyter",
+    "How Jupyter notebooks work",
+    "Limitations",
+    "JupyterHub",
+    "Connecting and starting",
+    "Usage",
+    "Problems? Requests?",
+    "Your own notebooks via sjupyter",
+    "Set up the proxy",
+    "Starting sjupyter",
+    "Software and kernels",
+    "Git integration",
+    "FAQ/common problems",
+    "See also",
 ]
 
 
@@ -64,14 +80,38 @@ def sections(site):
 
 
 def nearest(page, words):
-    """FILE:LINE, where the page, a file that it shows, or a profile in triton/facts.toml is likest to `words` without saying them."""
-    profiles, keys = facts.load(ROOT / "triton/facts.toml")["profiles"], ["time", "memory", "most", *(["idle"] if "minutes" in words else [])]
-    wrong = min(([(key, index) for key in keys if profile[key] not in words] for index, profile in enumerate(profiles)), key=len)
+    """FILE:LINE, where the page, a file that it shows, or a profile in triton/facts.toml is likest
+    to `words` without saying them.
+    """
+    profiles, keys = (
+        facts.load(ROOT / "triton/facts.toml")["profiles"],
+        ["time", "memory", "most", *(["idle"] if "minutes" in words else [])],
+    )
+    wrong = min(
+        (
+            [(key, index) for key in keys if profile[key] not in words]
+            for index, profile in enumerate(profiles)
+        ),
+        key=len,
+    )
     if 0 < len(wrong) < len(keys) - 1:
-        return " or ".join(f"triton/facts.toml:{line_of(f'profiles.{key}', index)}" for key, index in wrong)
-    shown = [file for file in pages.shown_files() if f":: {file.rsplit('/')[-1]}\n" in pages.read(f"{page}.rst")]
-    places = [(f"{name}:{number}", line) for name in (f"{page}.rst", *shown) for number, line in enumerate(pages.read(name).splitlines(), 1) if words not in line]
-    scored = sorted(((_likeness(words, line), place) for place, line in places), key=lambda pair: -pair[0])
+        return " or ".join(
+            f"triton/facts.toml:{line_of(f'profiles.{key}', index)}" for key, index in wrong
+        )
+    shown = [
+        file
+        for file in pages.shown_files()
+        if f":: {file.rsplit('/')[-1]}\n" in pages.read(f"{page}.rst")
+    ]
+    places = [
+        (f"{name}:{number}", line)
+        for name in (f"{page}.rst", *shown)
+        for number, line in enumerate(pages.read(name).splitlines(), 1)
+        if words not in line
+    ]
+    scored = sorted(
+        ((_likeness(words, line), place) for place, line in places), key=lambda pair: -pair[0]
+    )
     return " or ".join(place for likeness, place in scored[:3] if likeness > 0.6 * scored[0][0])
 
 
@@ -79,18 +119,37 @@ def _likeness(words, line):
     """The part of both that is the same, from 0 to 1; of the page's line what follows a prompt."""
     line = line.partition("$ ")[2] if pages.PROMPT.match(line.strip()) else line.strip()
     blocks = difflib.SequenceMatcher(None, words, line, autojunk=False).get_matching_blocks()
-    return 2 * sum(block.size for block in blocks if block.size > 2) / (len(words) + min(len(line), 2 * len(words)))
+    return (
+        2
+        * sum(block.size for block in blocks if block.size > 2)
+        / (len(words) + min(len(line), 2 * len(words)))
+    )
 
 
 @pytest.mark.claims("``tests/data/seed.toml`` holds what an older page said,")
-@pytest.mark.parametrize("entry", SEED["section"], ids=lambda entry: f"{entry['title']} -> {entry['page']}#{entry['anchor']}")
-def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_links(entry, sections):
-    assert entry["anchor"] in sections(entry["page"]), f"{entry['page']} has no anchor {entry['anchor']}"
+@pytest.mark.parametrize(
+    "entry",
+    SEED["section"],
+    ids=lambda entry: f"{entry['title']} -> {entry['page']}#{entry['anchor']}",
+)
+def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_links(
+    entry, sections
+):
+    assert entry["anchor"] in sections(entry["page"]), (
+        f"{entry['page']} has no anchor {entry['anchor']}"
+    )
     section = sections(entry["page"])[entry["anchor"]]
     text = " ".join("".join(section["text"]).replace("’", "'").split())
-    missing = [f"{nearest(entry['page'], words)}: the section {entry['anchor']} no longer says {words!r}" for words in entry["says"] if words not in text]
-    missing += [f"{nearest(entry['page'], link)}: the section {entry['anchor']} no longer links to {link}" for link in entry.get("links", [])
-                if link not in section["links"]]
+    missing = [
+        f"{nearest(entry['page'], words)}: the section {entry['anchor']} no longer says {words!r}"
+        for words in entry["says"]
+        if words not in text
+    ]
+    missing += [
+        f"{nearest(entry['page'], link)}: the section {entry['anchor']} no longer links to {link}"
+        for link in entry.get("links", [])
+        if link not in section["links"]
+    ]
     if missing:
         pytest.fail("\n".join(missing), pytrace=False)
 
@@ -99,12 +158,20 @@ def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_li
 def test_a_fact_that_the_old_page_does_not_say_is_still_so(name):
     table, key = name.split(".")
     known = facts.load(ROOT / "triton/facts.toml")[table].get(key)
-    assert known == SEED["facts"][name], f"triton/facts.toml:{line_of(name)}: {name} is {known!r}, and tests/data/seed.toml has {SEED['facts'][name]!r}"
+    assert known == SEED["facts"][name], (
+        f"triton/facts.toml:{line_of(name)}: {name} is {known!r}, and "
+        f"tests/data/seed.toml has {SEED['facts'][name]!r}"
+    )
 
 
-@pytest.mark.parametrize("page, anchor", [(entry["page"], anchor) for entry in SEED["anchor"] for anchor in entry["anchors"]])
+@pytest.mark.parametrize(
+    "page, anchor",
+    [(entry["page"], anchor) for entry in SEED["anchor"] for anchor in entry["anchors"]],
+)
 def test_an_address_that_readers_have_bookmarked_still_leads_there(page, anchor, sections):
-    assert anchor in sections(page), f"{nearest(page, f'.. _{anchor}:')}: readers have bookmarked {page}#{anchor}"
+    assert anchor in sections(page), (
+        f"{nearest(page, f'.. _{anchor}:')}: readers have bookmarked {page}#{anchor}"
+    )
 
 
 def test_the_table_has_every_section_of_the_seed():
@@ -112,9 +179,15 @@ def test_the_table_has_every_section_of_the_seed():
     assert all(entry["says"] for entry in SEED["section"])
 
 
-@pytest.mark.parametrize("entry", [entry for entry in SEED["section"] if "shown" not in entry], ids=lambda entry: f"{entry['page']}#{entry['anchor']}")
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in SEED["section"] if "shown" not in entry],
+    ids=lambda entry: f"{entry['page']}#{entry['anchor']}",
+)
 def test_what_no_test_shows_of_the_seed_has_a_reason(entry, record_property):
-    assert len(entry["not_shown"].split()) > 4, f"{entry['page']}#{entry['anchor']}: a reason that a reader accepts, please"
+    assert len(entry["not_shown"].split()) > 4, (
+        f"{entry['page']}#{entry['anchor']}: a reason that a reader accepts, please"
+    )
     record_property("not_covered", f"{entry['page']}, {entry['anchor']}: {entry['not_shown']}")
 
 

@@ -1,24 +1,50 @@
-"""Another centre makes the guide its own by editing triton/facts.toml: its site shows nothing of the first cluster but its history."""
+"""Another centre makes the guide its own by editing triton/facts.toml: its site shows nothing of
+the first cluster but its history.
+"""
+
 import json
 import re
 import tomllib
 import zipfile
 
-from tools import adopted
 import pytest
+
+from tools import adopted
 from tools.files import ROOT, copy_source
 from tools.site import build_site
 
 FACTS = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
 
-# A trace is the first cluster's name, its university's or its gateway's, or a fact of it that cannot be a plain word.
-NAMES = [FACTS["cluster"]["name"], FACTS["cluster"]["university"].split()[0], FACTS["hosts"]["gateway"].split(".")[0]]
-OTHER = [str(FACTS[table][key]) for table, entries in adopted.INVENTED.items() for key in entries if re.search(r"[\d./]", str(FACTS[table][key]))
-         and len(str(FACTS[table][key])) > 3 and " " not in str(FACTS[table][key])]
-TRACE = re.compile("|".join([*NAMES, *(rf"(?<![\w.]){re.escape(value)}(?!\w)" for value in OTHER), rf"\b{FACTS['hosts']['node']}[.:]"]), re.IGNORECASE)
-# No trace is an address of this guide, which keeps its folder triton/ and its anchors so that what changes here can be merged there,
-# and what the page on the history says.
-ADDRESS = re.compile(r"(?<![\w.-])triton/(?:(?:apps|tut|facts|bin|jupyterhub)\b[\w./-]*)?|triton-on-your-desk|\b(?:a|jupyter-on|connecting-to)-triton\b[\w-]*")
+# A trace is the first cluster's name, its university's or its gateway's, or a fact of it that
+# cannot be a plain word.
+NAMES = [
+    FACTS["cluster"]["name"],
+    FACTS["cluster"]["university"].split()[0],
+    FACTS["hosts"]["gateway"].split(".")[0],
+]
+OTHER = [
+    str(FACTS[table][key])
+    for table, entries in adopted.INVENTED.items()
+    for key in entries
+    if re.search(r"[\d./]", str(FACTS[table][key]))
+    and len(str(FACTS[table][key])) > 3
+    and " " not in str(FACTS[table][key])
+]
+TRACE = re.compile(
+    "|".join(
+        [
+            *NAMES,
+            *(rf"(?<![\w.]){re.escape(value)}(?!\w)" for value in OTHER),
+            rf"\b{FACTS['hosts']['node']}[.:]",
+        ]
+    ),
+    re.IGNORECASE,
+)
+# No trace is an address of this guide, which keeps its folder triton/ and its anchors so that what
+# changes here can be merged there, and what the page on the history says.
+ADDRESS = re.compile(
+    r"(?<![\w.-])triton/(?:(?:apps|tut|facts|bin|jupyterhub)\b[\w./-]*)?|triton-on-your-desk|\b(?:a|jupyter-on|connecting-to)-triton\b[\w-]*"
+)
 HISTORY = re.compile(r"(?:about/)?history\.html")
 # Pictures show the cluster on which they were taken: make pictures.
 PICTURES = {".png", ".svg", ".webp", ".avif", ".gif"}
@@ -26,8 +52,21 @@ PICTURES = {".png", ".svg", ".webp", ".avif", ".gif"}
 
 def build(folder):
     """The folder of the HTML of the guide in `folder`, of which all tests have passed."""
-    names = {path.name: [1, 0, 0] for path in sorted((folder / "tests").rglob("test_*.py"))}     # the report of a run names all test files
-    report = {"date": "2026-01-01", "commit": "abc", "changed": False, "seconds": 60, "versions": {}, "files": names, "pages": {}, "tests": {}, "measured": [], "not_covered": []}
+    names = {
+        path.name: [1, 0, 0] for path in sorted((folder / "tests").rglob("test_*.py"))
+    }  # the report of a run names all test files
+    report = {
+        "date": "2026-01-01",
+        "commit": "abc",
+        "changed": False,
+        "seconds": 60,
+        "versions": {},
+        "files": names,
+        "pages": {},
+        "tests": {},
+        "measured": [],
+        "not_covered": [],
+    }
     (folder / "_build").mkdir()
     (folder / "_build/proof.json").write_text(json.dumps(report))
     built = build_site(folder, folder / "_build")
@@ -43,53 +82,104 @@ def site(tmp_path_factory):
 def texts(site):
     """(name, text) of each file of the site that somebody can read, those in archives too."""
     for path in sorted(site.rglob("*")):
-        if not path.is_file() or path.suffix in PICTURES or "pagefind" in path.parts or path.name == "objects.inv":
+        if (
+            not path.is_file()
+            or path.suffix in PICTURES
+            or "pagefind" in path.parts
+            or path.name == "objects.inv"
+        ):
             continue
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                yield from ((f"{path.name}/{name}", archive.read(name).decode("utf-8", "replace")) for name in archive.namelist())
+                yield from (
+                    (f"{path.name}/{name}", archive.read(name).decode("utf-8", "replace"))
+                    for name in archive.namelist()
+                )
         else:
-            yield path.relative_to(site).as_posix(), path.read_text(encoding="utf-8", errors="replace")
+            yield (
+                path.relative_to(site).as_posix(),
+                path.read_text(encoding="utf-8", errors="replace"),
+            )
 
 
-@pytest.mark.claims("A smaller test builds the site each time, and finds no name of the first cluster in it, but on the page :doc:`history`.")
+@pytest.mark.claims(
+    "A smaller test builds the site each time, and finds no name of the first cluster in "
+    "it, but on the page :doc:`history`."
+)
 def test_no_trace_of_the_first_cluster_is_left_but_in_the_history(site):
     found = []
     for name, text in texts(site):
         lines = [] if HISTORY.match(name) else ADDRESS.sub("", text).splitlines()
-        found += [f"{name}: {line.strip()[:160]}" for line in lines if TRACE.search(line) and not HISTORY.search(line)]
+        found += [
+            f"{name}: {line.strip()[:160]}"
+            for line in lines
+            if TRACE.search(line) and not HISTORY.search(line)
+        ]
     assert found == [], "\n".join(found[:40])
 
 
-@pytest.mark.claims("``sudo make adopted`` makes this the guide of a cluster that does not exist, with other hosts, ports, paths, modules and "
-                    "partitions.")
+@pytest.mark.claims(
+    "``sudo make adopted`` makes this the guide of a cluster that does not exist, with "
+    "other hosts, ports, paths, modules and "
+    "partitions."
+)
 def test_the_new_names_are_everywhere(site):
     pages = "".join(text for _, text in texts(site))
     assert {"hosts", "proxy", "paths", "modules", "partitions"} <= set(adopted.INVENTED)
-    assert not [value for entries in adopted.INVENTED.values() for value in entries.values() if str(value).split("{")[0] not in pages]
+    assert not [
+        value
+        for entries in adopted.INVENTED.values()
+        for value in entries.values()
+        if str(value).split("{")[0] not in pages
+    ]
     assert (site / "triton/apps/jupyter/ssh_config").read_text().startswith("# ssh boreas:")
 
 
 def test_a_name_that_the_facts_do_not_have_is_an_error():
     with pytest.raises(KeyError, match="hosts.logn"):
         adopted.rename('[hosts]\nlogin = "a"  # ssh\n', {"hosts": {"logn": "b"}})
-    assert adopted.rename('[hosts]\nlogin = "a"  # ssh\nport = 1\n', {"hosts": {"login": "b", "port": 2}}) == '[hosts]\nlogin = "b"  # ssh\nport = 2\n'
+    assert (
+        adopted.rename(
+            '[hosts]\nlogin = "a"  # ssh\nport = 1\n', {"hosts": {"login": "b", "port": 2}}
+        )
+        == '[hosts]\nlogin = "b"  # ssh\nport = 2\n'
+    )
 
 
-@pytest.mark.claims("What you do not have, leave out: ``cluster.guests``, ``cluster.vpn``, ``hosts.gateway``, ``modules.matlab``, "
-                    "``modules.julia``. The sentences about it go too.")
+@pytest.mark.claims(
+    "What you do not have, leave out: ``cluster.guests``, ``cluster.vpn``, "
+    "``hosts.gateway``, ``modules.matlab``, "
+    "``modules.julia``. The sentences about it go too."
+)
 def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
-    """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of GitLab; a login host with a hyphen."""
+    """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of
+    GitLab; a login host with a hyphen.
+    """
     guide = copy_source(tmp_path / "guide")
     path = guide / "triton/facts.toml"
-    text = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not re.match("(guests|vpn|gateway|matlab|julia) = ", line))
-    for old, new in (('"triton.aalto.fi"', '"login-1.example.org"'), ('short = "triton"', 'short = "login-1"'),
-                     ("https://github.com/AaltoSciComp/triton-jupyter-guide", "https://gitlab.example.org/hpc/docs/guide")):
+    text = "".join(
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not re.match("(guests|vpn|gateway|matlab|julia) = ", line)
+    )
+    for old, new in (
+        ('"triton.aalto.fi"', '"login-1.example.org"'),
+        ('short = "triton"', 'short = "login-1"'),
+        (
+            "https://github.com/AaltoSciComp/triton-jupyter-guide",
+            "https://gitlab.example.org/hpc/docs/guide",
+        ),
+    ):
         text = text.replace(old, new)
     path.write_text(text, encoding="utf-8")
-    pages = {path.name: path.read_text(encoding="utf-8") for path in (build(guide) / "triton").rglob("*.html")}
+    pages = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (build(guide) / "triton").rglob("*.html")
+    }
     assert len(pages) > 10
     for name, page in pages.items():
-        main = re.sub("<[^>]+>", "", page.partition("<main")[2].partition("</main>")[0])     # a redirect has none
+        main = re.sub(
+            "<[^>]+>", "", page.partition("<main")[2].partition("</main>")[0]
+        )  # a redirect has none
         assert not re.search(r"VPN|gateway|guests|MATLAB|Julia\b|outside:~|\{\{", main), name
     assert "username@login-1:" in pages["sjupyter.html"]

@@ -1,4 +1,7 @@
-"""The files that a hosting service reads are valid by that service's own schema, and run what a reader runs."""
+"""The files that a hosting service reads are valid by that service's own schema, and run what a
+reader runs.
+"""
+
 import os
 import re
 import subprocess
@@ -6,42 +9,81 @@ import sys
 import tomllib
 
 import pytest
+
 from tools.files import ROOT
 
 
-@pytest.mark.parametrize("schema, path", [("github-workflows", ".github/workflows/ci.yml"), ("readthedocs", ".readthedocs.yaml")])
+@pytest.mark.parametrize(
+    "schema, path",
+    [("github-workflows", ".github/workflows/ci.yml"), ("readthedocs", ".readthedocs.yaml")],
+)
 def test_it_follows_its_schema(schema, path):
-    check = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", ROOT / path], capture_output=True, text=True)
+    check = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            f"vendor.{schema}",
+            ROOT / path,
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert check.returncode == 0, check.stdout
 
 
 def test_ci_runs_the_command_of_the_readme_and_is_executable():
-    [command] = re.findall(r"^make test\b(?=.*check everything)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    assert re.findall(r"^make .*$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE) == [command] and os.access(ROOT / ".ci/run", os.X_OK)
+    [command] = re.findall(
+        r"^make test\b(?=.*check everything)", (ROOT / "README.md").read_text(), flags=re.MULTILINE
+    )
+    assert re.findall(r"^make .*$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE) == [
+        command
+    ] and os.access(ROOT / ".ci/run", os.X_OK)
     assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
-    assert "make lite html" in (ROOT / ".readthedocs.yaml").read_text(), "a published site has the button Run in the browser"
+    assert "make lite html" in (ROOT / ".readthedocs.yaml").read_text(), (
+        "a published site has the button Run in the browser"
+    )
     assert "(MAKE) --no-print-directory lite" in (ROOT / "Makefile").read_text(), "and it is tested"
 
 
 def test_every_make_command_that_a_text_names_exists():
     tasks = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    texts = [ROOT / "README.md", *ROOT.glob("about/*.rst"), *ROOT.glob("notebooks/*.md"), *ROOT.glob("tools/**/*.py")]
+    texts = [
+        ROOT / "README.md",
+        *ROOT.glob("about/*.rst"),
+        *ROOT.glob("notebooks/*.md"),
+        *ROOT.glob("tools/**/*.py"),
+    ]
     for path in texts:
         for task in re.findall(r"`make ([a-z-]+)", path.read_text(encoding="utf-8")):
             assert task in tasks, f"{path.name} names make {task}"
 
 
 def test_the_requirements_are_pinned_with_hashes_and_follow_their_sources():
-    for name in ("requirements", "tools/requirements-nbdime", "tools/cluster/requirements", "triton/jupyterhub/requirements", "tools/lite/requirements", "tools/lite/wheels"):
+    for name in (
+        "requirements",
+        "tools/requirements-nbdime",
+        "tools/cluster/requirements",
+        "triton/jupyterhub/requirements",
+        "tools/lite/requirements",
+        "tools/lite/wheels",
+    ):
         pinned = (ROOT / f"{name}.txt").read_text()
-        packages = re.findall(r"^([a-z0-9.-]+)==(\S+)(.*(?:\n {4}--hash=.*)*)", pinned, flags=re.MULTILINE)
+        packages = re.findall(
+            r"^([a-z0-9.-]+)==(\S+)(.*(?:\n {4}--hash=.*)*)", pinned, flags=re.MULTILINE
+        )
         assert packages and all("--hash=sha256:" in hashes for _, _, hashes in packages)
         versions = {package: version for package, version, _ in packages}
         for line in (ROOT / f"{name}.in").read_text().splitlines():
             wanted = line.split("#")[0].strip()
             if wanted:
-                package, _, version = re.sub(r"\[.*?\]", "", wanted.lower().replace("_", "-")).partition("==")
-                assert package in versions and version in ("", versions[package]), f"{name}.in asks for {wanted}: make requirements"
+                package, _, version = re.sub(
+                    r"\[.*?\]", "", wanted.lower().replace("_", "-")
+                ).partition("==")
+                assert package in versions and version in ("", versions[package]), (
+                    f"{name}.in asks for {wanted}: make requirements"
+                )
 
 
 def test_the_facts_are_one_toml_file():

@@ -1,15 +1,24 @@
-"""Setting up fails with one clear sentence, leaves nothing half-made, and mends itself the next time."""
+"""Setting up fails with one clear sentence, leaves nothing half-made, and mends itself the next
+time.
+"""
+
 import os
 import shutil
 import subprocess
 
 import pytest
+
 from tools.files import ROOT
 
 
 def make(folder, *arguments):
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True,
-                          env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")})
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+    )
 
 
 @pytest.fixture
@@ -17,7 +26,12 @@ def folder(tmp_path):
     """What `make` needs, in a folder with a space in its name."""
     folder = tmp_path / "the guide"
     (folder / "tools").mkdir(parents=True)
-    for name in ("Makefile", "requirements.txt", "tools/make-venv", "tools/requirements-nbdime.txt"):
+    for name in (
+        "Makefile",
+        "requirements.txt",
+        "tools/make-venv",
+        "tools/requirements-nbdime.txt",
+    ):
         shutil.copy2(ROOT / name, folder / name)
     return folder
 
@@ -35,7 +49,10 @@ def test_a_python_that_is_too_old_or_missing_is_named_with_the_remedy(folder):
     for python in ("/bin/false", "python2-is-gone"):
         failed = make(folder, "html", f"PYTHON={python}")
         assert failed.returncode == 2
-        assert f"{python} is no Python 3.11 or newer. Name one that is: make html PYTHON=" in failed.stderr
+        assert (
+            f"{python} is no Python 3.11 or newer. Name one that is: make html PYTHON="
+            in failed.stderr
+        )
         assert "Traceback" not in failed.stderr and not (folder / ".venv").exists()
 
 
@@ -53,7 +70,9 @@ def test_an_environment_that_is_whole_is_not_made_again(folder):
     assert "make-venv" not in make(folder, "-n", "html").stdout
 
 
-@pytest.mark.parametrize("made", [None, "/somewhere/else"], ids=["killed in the middle", "moved here"])
+@pytest.mark.parametrize(
+    "made", [None, "/somewhere/else"], ids=["killed in the middle", "moved here"]
+)
 def test_an_environment_that_is_not_whole_is_made_again(folder, made):
     environment(folder, made)
     assert "make-venv" in make(folder, "-n", "html").stdout
@@ -67,7 +86,18 @@ def test_new_requirements_make_the_environment_again(folder):
 
 def test_help_names_every_task():
     tasks = {line.split()[0] for line in make(ROOT, "help").stdout.splitlines()}
-    assert tasks >= {"html", "test", "serve", "notebooks", "sync", "refresh", "bench", "linkcheck", "clean", "help"}
+    assert tasks >= {
+        "html",
+        "test",
+        "serve",
+        "notebooks",
+        "sync",
+        "refresh",
+        "bench",
+        "linkcheck",
+        "clean",
+        "help",
+    }
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
@@ -75,28 +105,49 @@ def test_bisect_without_a_name_says_what_to_name(folder):
     environment(folder, folder)
     shutil.copytree(folder / ".venv", folder / ".venv-nbdime", symlinks=True)
     failed = make(folder, "bisect")
-    assert failed.returncode == 2 and "Which notebook? make bisect NB=01-first-notebook" in failed.stderr
+    assert (
+        failed.returncode == 2
+        and "Which notebook? make bisect NB=01-first-notebook" in failed.stderr
+    )
 
 
-# What `make test` does first: tools/install-packages, with stand-ins for the programs that would change this machine.
+# What `make test` does first: tools/install-packages, with stand-ins for the programs that would
+# change this machine.
 
 PACKAGES = ["chromium", "slurm-wlm", "acl"]
 
 
 def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit 0"):
-    """Run a copy of tools/install-packages for three packages; return the finished process and what apt-get was asked."""
+    """Run a copy of tools/install-packages for three packages; return the finished process and what
+    apt-get was asked.
+    """
     (tmp_path / "tools").mkdir(exist_ok=True)
     shutil.copy2(ROOT / "tools/install-packages", tmp_path / "tools")
-    (tmp_path / "tools/apt.txt").write_text("# What is needed.\n" + "".join(f"{name}   # why\n" for name in PACKAGES))
+    (tmp_path / "tools/apt.txt").write_text(
+        "# What is needed.\n" + "".join(f"{name}   # why\n" for name in PACKAGES)
+    )
     (tmp_path / "os-release").write_text(f'ID=debian\nVERSION_ID="{version}"\n')
     programs = tmp_path / "programs"
     programs.mkdir(exist_ok=True)
-    for name, text in {"id": f"echo {0 if root else 1000}", "apt-get": f"echo $* >> {tmp_path}/asked; test -x {tmp_path}/policy; {apt}",
-                       "dpkg-query": f"case ' {' '.join(installed)} ' in *\" $4 \"*) echo installed;; *) exit 1;; esac"}.items():
+    for name, text in {
+        "id": f"echo {0 if root else 1000}",
+        "apt-get": f"echo $* >> {tmp_path}/asked; test -x {tmp_path}/policy; {apt}",
+        "dpkg-query": f"case ' {' '.join(installed)} ' in *\" $4 \"*) echo installed;; *) exit "
+        "1;; esac",
+    }.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    done = subprocess.run([tmp_path / "tools/install-packages", *options], capture_output=True, text=True, cwd="/", env={
-        "PATH": f"{programs}:{os.environ['PATH']}", "RELEASE": f"{tmp_path}/os-release", "POLICY": f"{tmp_path}/policy"})
+    done = subprocess.run(
+        [tmp_path / "tools/install-packages", *options],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "RELEASE": f"{tmp_path}/os-release",
+            "POLICY": f"{tmp_path}/policy",
+        },
+    )
     asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
     assert not (tmp_path / "policy").exists(), "what keeps apt from starting services is gone again"
     return done, asked
@@ -104,11 +155,17 @@ def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit
 
 def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
     done, asked = install(tmp_path, "--if-possible", installed=["acl"])
-    assert done.returncode == 0 and done.stdout == "Installing Debian packages: chromium slurm-wlm\n"
+    assert (
+        done.returncode == 0 and done.stdout == "Installing Debian packages: chromium slurm-wlm\n"
+    )
     assert "update" in asked and asked.endswith("chromium slurm-wlm\n")
 
 
-@pytest.mark.parametrize("how", [{"installed": PACKAGES}, {"root": False}, {"version": "13"}], ids=["there", "not root", "Debian 13"])
+@pytest.mark.parametrize(
+    "how",
+    [{"installed": PACKAGES}, {"root": False}, {"version": "13"}],
+    ids=["there", "not root", "Debian 13"],
+)
 def test_where_nothing_can_or_need_be_installed_nothing_is_said(how, tmp_path):
     done, asked = install(tmp_path, "--if-possible", **how)
     assert (done.returncode, done.stdout, done.stderr, asked) == (0, "", "", "")
@@ -119,13 +176,20 @@ def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
     """The rest is tested all the same; `make system`, which is asked for nothing else, fails."""
     done, _ = install(tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100")
     assert done.returncode == status
-    assert done.stderr == ("They could not be installed (Could not resolve deb.example). What needs them is not tested. "
-                           "Is the network there? Then: make system\n")
+    assert done.stderr == (
+        "They could not be installed (Could not resolve deb.example). What needs them is "
+        "not tested. "
+        "Is the network there? Then: make system\n"
+    )
 
 
 def test_make_system_says_that_it_needs_root(tmp_path):
     done, asked = install(tmp_path, root=False)
-    assert (done.returncode, done.stderr, asked) == (1, "The packages of tools/apt.txt are installed by root: sudo make system\n", "")
+    assert (done.returncode, done.stderr, asked) == (
+        1,
+        "The packages of tools/apt.txt are installed by root: sudo make system\n",
+        "",
+    )
 
 
 def test_make_test_installs_before_it_looks_what_can_be_tested():

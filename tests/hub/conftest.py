@@ -1,4 +1,5 @@
 """The hub, running, and windows of its users."""
+
 import pytest
 
 from tools.cluster import hub, jupyter_server
@@ -14,7 +15,10 @@ def services(triton):
 def chromium(triton, services, tmp_path_factory):
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright, jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as found:
+    with (
+        sync_playwright() as playwright,
+        jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as found,
+    ):
         yield found
 
 

@@ -1,14 +1,17 @@
-"""How a server of JupyterHub ends, what the user is told then, and what ends none: driven from a reader's browser."""
+"""How a server of JupyterHub ends, what the user is told then, and what ends none: driven from a
+reader's browser.
+"""
+
 import re
 import time
 from urllib.parse import urlsplit
 
-from tools.browser import needs_chromium
-from tools.cluster import hub
 import pytest
+
+from tools.browser import needs_chromium
+from tools.cluster import cluster, hub
 from tools.cluster.hub import LOGS, PROFILES, TINY, HubServer, Lab, Visit
 from tools.cluster.jupyter_server import PATIENCE, ended
-from tools.cluster import cluster
 
 FACTS = hub.FACTS
 HANGS = "import time; time.sleep(1000)"
@@ -26,12 +29,21 @@ def type_into_terminal(window, command):
 
 @pytest.fixture(scope="module", autouse=True)
 def begun(triton, chromium):
-    """Windows in which things take their minutes while the other tests run: a server that does not answer, one whose time is short,
-    one that is not used and never stopped, and four of a profile that stops what is not used: nobody uses one; of one a page shows
-    a notebook and a terminal, and a second notebook is shown by none; of one a page is open that nobody sees; one computes while its owner is away."""
-    hanging, short, kept, unused, used, unseen, away = windows = [Visit(triton, triton.account(), chromium) for _ in range(7)]
-    unseen.context.add_init_script("Object.defineProperty(document, 'hidden', {get: () => true})")       # a tab behind others
-    triton.run("login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user)
+    """Windows in which things take their minutes while the other tests run: a server that does not
+    answer, one whose time is short, one that is not used and never stopped, and four of a profile
+    that stops what is not used: nobody uses one; of one a page shows a notebook and a terminal, and
+    a second notebook is shown by none; of one a page is open that nobody sees; one computes while
+    its owner is away.
+    """
+    hanging, short, kept, unused, used, unseen, away = windows = [
+        Visit(triton, triton.account(), chromium) for _ in range(7)
+    ]
+    unseen.context.add_init_script(
+        "Object.defineProperty(document, 'hidden', {get: () => true})"
+    )  # a tab behind others
+    triton.run(
+        "login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user
+    )
     for window, profile in zip(windows, (TINY, "Two minutes", TINY, *["Not for long"] * 4)):
         window.log_in()
         window.choose(profile)
@@ -39,8 +51,19 @@ def begun(triton, chromium):
     used.arrive()
     used.lab.go_into("home")
     used.lab.new_notebook("Python 3")
-    used.shown = {kernel["id"] for kernel in used.ask("GET", "/api/kernels").json()} | {type_into_terminal(used, "echo begun")}
-    used.ask("POST", "/api/sessions", {"name": "closed.ipynb", "path": "home/closed.ipynb", "type": "notebook", "kernel": {"name": "python3"}})
+    used.shown = {kernel["id"] for kernel in used.ask("GET", "/api/kernels").json()} | {
+        type_into_terminal(used, "echo begun")
+    }
+    used.ask(
+        "POST",
+        "/api/sessions",
+        {
+            "name": "closed.ipynb",
+            "path": "home/closed.ipynb",
+            "type": "notebook",
+            "kernel": {"name": "python3"},
+        },
+    )
     used.ask("POST", "/api/terminals")
     unseen.arrive()
     away.arrive()
@@ -48,7 +71,9 @@ def begun(triton, chromium):
     away.lab.new_notebook("Python 3")
     away.lab.write("import time; time.sleep(1000)")
     away.lab.run_cell()
-    away.left = {kernel["id"] for kernel in away.ask("GET", "/api/kernels").json()} | {type_into_terminal(away, "sleep 1000")}
+    away.left = {kernel["id"] for kernel in away.ask("GET", "/api/kernels").json()} | {
+        type_into_terminal(away, "sleep 1000")
+    }
     for window in (kept, unused):
         window.arrive()
     for window in (kept, unused, away):
@@ -56,7 +81,15 @@ def begun(triton, chromium):
         tab, window.page = window.page, window.context.new_page()
         tab.close()
     away.since, unused.left = time.monotonic(), time.time()
-    yield {"hanging": hanging, "short": short, "kept": kept, "unused": unused, "used": used, "unseen": unseen, "away": away}
+    yield {
+        "hanging": hanging,
+        "short": short,
+        "kept": kept,
+        "unused": unused,
+        "used": used,
+        "unseen": unseen,
+        "away": away,
+    }
     for window in windows:
         triton.run("login", "scancel --me", window.user)
         window.close()
@@ -69,7 +102,9 @@ def kernel(staying):
     server.close()
 
 
-# ---------------------------------------------------------------- what does not start, and what ends
+# ---------------------------------------------------------------- what does not start, and what
+# ends
+
 
 @pytest.mark.claims("Jupyter does not start then,")
 @pytest.mark.proves("faq-spawn", [2])
@@ -81,26 +116,45 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     window.press_start()
     said = window.waits_for("is full")
     entry.shows(said.replace(window.user, "username"), 2)
-    assert f"the quota of a home is {FACTS['quota']['home']}" in said and "du -sh" in said and FACTS["paths"]["work"] in said
+    assert (
+        f"the quota of a home is {FACTS['quota']['home']}" in said
+        and "du -sh" in said
+        and FACTS["paths"]["work"] in said
+    )
     free, total = re.search(r"is full: ([\d.]+) MB of (\d+) MB are free", said).groups()
     assert float(free) <= 1 < int(total) <= cluster.FULL_HOME_MB
-    assert triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
+    assert (
+        triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
+    )
 
 
-@pytest.mark.claims("Most often a setting of yours holds it up or ends it,",
-                    "The end of the newest log says what Jupyter did:")
+@pytest.mark.claims(
+    "Most often a setting of yours holds it up or ends it,",
+    "The end of the newest log says what Jupyter did:",
+)
 @pytest.mark.proves("faq-spawn", [1])
 def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, entry):
     window = visit()
-    triton.run("login", "mkdir .jupyter; echo 'raise SystemExit(\"it is my own\")' > .jupyter/jupyter_server_config.py", window.user)
-    triton.run("ctl", "accounts=$(cat /run/slurmdbd.pid); kill $accounts; while kill -0 $accounts 2> /dev/null; do sleep 0.1; done")      # so the accounts cannot say how it ended
+    triton.run(
+        "login",
+        "mkdir .jupyter; echo 'raise SystemExit(\"it is my own\")' > "
+        ".jupyter/jupyter_server_config.py",
+        window.user,
+    )
+    triton.run(
+        "ctl",
+        "accounts=$(cat /run/slurmdbd.pid); kill $accounts; while kill -0 $accounts 2> "
+        "/dev/null; do sleep 0.1; done",
+    )  # so the accounts cannot say how it ended
     try:
         window.log_in()
         window.choose(TINY)
         window.press_start()
         said = window.waits_for("Spawn failed", 40)
     finally:
-        triton.run("ctl", "slurmdbd; until sacct > /dev/null 2>&1; do sleep 0.1; done", timeout=PATIENCE)
+        triton.run(
+            "ctl", "slurmdbd; until sacct > /dev/null 2>&1; do sleep 0.1; done", timeout=PATIENCE
+        )
     entry.shows(said, 1)
     assert "it ended with an error; Slurm says FAILED" in said
     log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", said)[0]
@@ -108,13 +162,18 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
     assert not window.job()
 
 
-@pytest.mark.claims(":menuselection:`File --> Log Out` - your login; server and kernels run on",
-                    ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, the job",
-                    "log out, go home: the server runs on",
-                    "What it held is free for others then.",
-                    "You do this - This ends")
-@pytest.mark.claims("Logging out ends your login, and nothing else.",
-                    "You have logged out, and ``squeue --me`` still has your server.")
+@pytest.mark.claims(
+    ":menuselection:`File --> Log Out` - your login; server and kernels run on",
+    ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its "
+    "kernels, the job",
+    "log out, go home: the server runs on",
+    "What it held is free for others then.",
+    "You do this - This ends",
+)
+@pytest.mark.claims(
+    "Logging out ends your login, and nothing else.",
+    "You have logged out, and ``squeue --me`` still has your server.",
+)
 @pytest.mark.proves("faq-stop")
 def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, entry):
     look = next(text for text in entry.messages if text.startswith("squeue"))
@@ -124,7 +183,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     job, kernel = window.job(), window.ask("POST", "/api/kernels", {"name": "python3"}).json()["id"]
     Lab(window.page).menu("File", "Log Out")
     until = time.monotonic() + PATIENCE
-    while not any("/hub/login" in page.url for page in window.context.pages):     # it may be a new tab
+    while not any("/hub/login" in page.url for page in window.context.pages):  # it may be a new tab
         assert time.monotonic() < until, [page.url for page in window.context.pages]
         window.page.wait_for_timeout(100)
     assert job in triton.run("login", look, window.user).stdout
@@ -140,10 +199,13 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert "ended" not in window.said(), "no page complains of what the user wanted"
 
 
-@pytest.mark.claims("``Server unavailable or unreachable`` when it was the whole server.",
-                    "The start page then tells the reason, and the profile to choose next time: ``Your last server (job ...) ended: it took "
-                    "more memory than its profile allows, ...`` The log says so:",
-                    "and where Slurm ends it.")
+@pytest.mark.claims(
+    "``Server unavailable or unreachable`` when it was the whole server.",
+    "The start page then tells the reason, and the profile to choose next time: ``Your "
+    "last server (job ...) ended: it took "
+    "more memory than its profile allows, ...`` The log says so:",
+    "and where Slurm ends it.",
+)
 @pytest.mark.proves("faq-died", [2])
 def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(visit, triton, entry):
     window = visit()
@@ -154,25 +216,38 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
     ended(triton, window.user, job)
     entry.shows(Lab(window.page).dialog(about="unavailable"), 2)
     said = window.says_of_the_end()
-    assert f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so Slurm killed it. Choose “{PROFILES[0]}” next time" in said
+    assert (
+        f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so "
+        f"Slurm killed it. Choose “{PROFILES[0]}” next time" in said
+    )
     for page in (f"/user/{window.user}/lab", "/hub/spawn"):
         window.open(page)
         assert f"(job {job}) ended: it took more memory" in window.said(), page
     [look] = entry.commands()
     assert "kill" in triton.run("login", look, window.user).stdout.lower()
     told = triton.run("login", f"cat {LOGS.replace('*', job)}", window.user).stdout
-    assert f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time" in told or "exceeded memory limit" in told, told[-1500:]
+    assert (
+        f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time"
+        in told
+        or "exceeded memory limit" in told
+    ), told[-1500:]
 
 
-@pytest.mark.claims("Your job runs, and Jupyter in it does not answer.",
-                    "settings in ``~/.jupyter``. Move them aside and try again.",
-                    "Or ``scancel`` with the number that ``squeue --me`` shows.")
+@pytest.mark.claims(
+    "Your job runs, and Jupyter in it does not answer.",
+    "settings in ``~/.jupyter``. Move them aside and try again.",
+    "Or ``scancel`` with the number that ``squeue --me`` shows.",
+)
 @pytest.mark.claims("On the hub, click the folder symbol at the top, then the link ``scratch``.")
 @pytest.mark.proves("faq-spawn", [0])
-def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(begun, triton, entry):
+def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(
+    begun, triton, entry
+):
     window = begun["hanging"]
     entry.shows(window.waits_for("Spawn failed", 90))
-    ran = triton.run("login", "sacct --noheader --allocations --format=State,ElapsedRaw", window.user).stdout.split()
+    ran = triton.run(
+        "login", "sacct --noheader --allocations --format=State,ElapsedRaw", window.user
+    ).stdout.split()
     assert ran[0].rstrip("+") in ("RUNNING", "COMPLETING", "CANCELLED") and int(ran[-1]) >= 50, ran
     look, _ = entry.commands()
     assert triton.run("login", look, window.user).returncode == 0
@@ -190,49 +265,89 @@ def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without
     ended(triton, window.user, job)
 
 
-@pytest.mark.claims("Ten minutes before, JupyterLab warns.",
-                    "wait - everything, when the time of the profile is up,",
-                    "Each server writes one, ``{{ logs.pattern }}``, with its messages and Slurm's last words.")
+@pytest.mark.claims(
+    "Ten minutes before, JupyterLab warns.",
+    "wait - everything, when the time of the profile is up,",
+    "Each server writes one, ``{{ logs.pattern }}``, with its messages and Slurm's last words.",
+)
 @pytest.mark.proves("faq-time", [0])
 def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry, record_property):
     window, long = begun["short"], begun["used"]
     window.page.get_by_text("its time is up then. Save your files.").wait_for()
     minutes = re.findall(r"in (\d+) min: its time is up then", long.said())
-    assert [6 <= int(number) <= 10 for number in minutes] == [True], f"{minutes}: once, ten minutes before, all of which this one had"
+    assert [6 <= int(number) <= 10 for number in minutes] == [True], (
+        f"{minutes}: once, ten minutes before, all of which this one had"
+    )
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
     assert "the time of its profile, two minutes, was up" in window.says_of_the_end()
-    record_property("measured", f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab noticed, the hub's page says why it ended")
+    record_property(
+        "measured",
+        f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab "
+        "noticed, the hub's page says why it ended",
+    )
     log = triton.run("login", f"cat {LOGS}", window.user).stdout
     assert "ServerApp]" in log and "DUE TO TIME LIMIT" in log, log[-1500:]
 
 
 def kernels_and_terminals(window):
-    return {found.get("id") or found["name"] for found in window.ask("GET", "/api/kernels").json() + window.ask("GET", "/api/terminals").json()}
+    return {
+        found.get("id") or found["name"]
+        for found in window.ask("GET", "/api/kernels").json()
+        + window.ask("GET", "/api/terminals").json()
+    }
 
 
-@pytest.mark.claims("Close the tab, log out,",
-                    "the server runs on until its time is up, unless its profile stops what is unused.",
-                    "Unused is a kernel that computes nothing and that no page shows: it is stopped after that time, and its variables are gone.",
-                    "A kernel is used while a page shows it, whether you run a cell or read a plot; so is a terminal, and one in which a "
-                    "program runs. A server that has none of them is stopped after that time too, unless a browser has it open. The time "
-                    "begins anew when you close the page.",
-                    "close the tab, or the browser - nothing at once; what is unused then, after the time in the table above",
-                    "or sooner where the table above says so")
+@pytest.mark.claims(
+    "Close the tab, log out,",
+    "the server runs on until its time is up, unless its profile stops what is unused.",
+    "Unused is a kernel that computes nothing and that no page shows: it is stopped "
+    "after that time, and its variables are gone.",
+    "A kernel is used while a page shows it, whether you run a cell or read a plot; so "
+    "is a terminal, and one in which a "
+    "program runs. A server that has none of them is stopped after that time too, unless "
+    "a browser has it open. The time "
+    "begins anew when you close the page.",
+    "close the tab, or the browser - nothing at once; what is unused then, after the "
+    "time in the table above",
+    "or sooner where the table above says so",
+)
 @pytest.mark.claims("stop a kernel that computes nothing and that no page shows.")
-def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun, triton, record_property):
-    """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute, live; those that no page shows are stopped."""
+def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(
+    begun, triton, record_property
+):
+    """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute,
+    live; those that no page shows are stopped.
+    """
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
     gone = time.monotonic()
-    while f"Removing route /{urlsplit(hub.own(window.user)).netloc}/user/{window.user}\n" not in hub.log(triton, "proxy"):
+    while (
+        f"Removing route /{urlsplit(hub.own(window.user)).netloc}/user/{window.user}\n"
+        not in hub.log(triton, "proxy")
+    ):
         assert time.monotonic() < gone + 15, "the route of a server goes with its job"
         time.sleep(0.5)
-    record_property("measured", f"a server has ended: {time.monotonic() - gone:.0f} s later the proxy has no route to its port any more")
-    assert "it stopped by itself, as its profile says: stopped after 1 minute" in window.says_of_the_end()
-    ask = f"for i in $(seq 100); do sacct --noheader --allocations --jobs={window.job_then} --format=Start,End | grep -v Unknown && break; sleep 0.2; done"
-    start, end = (time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S")) for text in triton.run("login", ask, window.user).stdout.split())
-    assert start + 10 < window.left and end > window.left + 58, "the time counts from when the page was closed"
+    record_property(
+        "measured",
+        f"a server has ended: {time.monotonic() - gone:.0f} s later the proxy has no "
+        "route to its port any more",
+    )
+    assert (
+        "it stopped by itself, as its profile says: stopped after 1 minute"
+        in window.says_of_the_end()
+    )
+    ask = (
+        f"for i in $(seq 100); do sacct --noheader --allocations --jobs={window.job_then} "
+        "--format=Start,End | grep -v Unknown && break; sleep 0.2; done"
+    )
+    start, end = (
+        time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+        for text in triton.run("login", ask, window.user).stdout.split()
+    )
+    assert start + 10 < window.left and end > window.left + 58, (
+        "the time counts from when the page was closed"
+    )
     used, until = begun["used"], time.monotonic() + 70
     while left := kernels_and_terminals(used) - used.shown:
         assert time.monotonic() < until, left
@@ -249,10 +364,13 @@ def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(begun,
 def test_a_kernel_that_no_page_shows_is_warned_of(begun):
     """In JupyterLab, before it is stopped; one that is shown is not."""
     said = begun["used"].waits_for("its variables are gone", 60)
-    assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", said) == ["closed.ipynb"], said
+    assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", said) == [
+        "closed.ipynb"
+    ], said
 
 
-# Runs in a kernel of another user: takes a port, and writes down what it is sent by those who accept its certificate.
+# Runs in a kernel of another user: takes a port, and writes down what it is sent by those who
+# accept its certificate.
 TAKES = """
 import os, socket, ssl, threading
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -274,9 +392,14 @@ threading.Thread(target=take, daemon=True).start()
 
 
 @pytest.mark.claims("Other people's jobs run beside yours.")
-@pytest.mark.claims("Who takes the port of a server that has gone, on the same node and with a valid certificate of their own, gets nothing.")
+@pytest.mark.claims(
+    "Who takes the port of a server that has gone, on the same node and with a valid "
+    "certificate of their own, gets nothing."
+)
 def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, triton):
-    """A server has gone, another user's process with a certificate of its own listens at its port, and the proxy still has the route."""
+    """A server has gone, another user's process with a certificate of its own listens at its port,
+    and the proxy still has the route.
+    """
     node = kernel.prints("import os; print(os.environ['SLURMD_NODENAME'])")
     others = ",".join(other for other in triton.nodes if other != node)
     triton.run("ctl", f"scontrol update nodename={others} state=drain reason=test")
@@ -285,47 +408,81 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
         window.start(TINY)
     finally:
         triton.run("ctl", f"scontrol update nodename={others} state=resume")
-    host, port = re.findall(rf"Route added /\S*/user/{window.user} -> https://([\w.]+):(\d+)", hub.log(triton, "proxy"))[-1]
+    host, port = re.findall(
+        rf"Route added /\S*/user/{window.user} -> https://([\w.]+):(\d+)", hub.log(triton, "proxy")
+    )[-1]
     assert host.split(".")[0] == node
     page = window.page_of(hub.own(window.user))
-    triton.run("hub", "hub-services stop hub")      # so the route stays
+    triton.run("hub", "hub-services stop hub")  # so the route stays
     try:
         job = window.job()
         triton.run("login", f"scancel --full --signal=KILL {job}; scancel {job}", window.user)
         ended(triton, window.user, job)
         kernel.prints(TAKES.format(port=port))
-        assert page.evaluate(hub.FETCH, ["GET", f"/user/{window.user}/api/contents?secret", "", None])["status"] == 503
+        assert (
+            page.evaluate(hub.FETCH, ["GET", f"/user/{window.user}/api/contents?secret", "", None])[
+                "status"
+            ]
+            == 503
+        )
         events = f"{hub.own(window.user).replace('https', 'wss')}/user/{window.user}/api/events/subscribe"
-        page.evaluate("address => new Promise(done => {new WebSocket(address).onclose = done})", events)
+        page.evaluate(
+            "address => new Promise(done => {new WebSocket(address).onclose = done})", events
+        )
         assert int(kernel.prints("print(len(came))")) >= 2, "the proxy was there, twice"
         triton.run("login", f"curl --silent --insecure https://{host}:{port}/anybody", check=False)
-        assert kernel.prints("print(got)") == "[b'/anybody']", "who looks at no certificate is taken in"
+        assert kernel.prints("print(got)") == "[b'/anybody']", (
+            "who looks at no certificate is taken in"
+        )
     finally:
         triton.run("hub", "HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
-    triton.run("hub", "for i in $(seq 100); do grep -q 'Removing route /[^ ]*/user/" + window.user + "$' /var/log/jupyterhub-proxy.log && exit; sleep 0.2; done; exit 1")
+    triton.run(
+        "hub",
+        "for i in $(seq 100); do grep -q 'Removing route /[^ ]*/user/"
+        + window.user
+        + "$' /var/log/jupyterhub-proxy.log && exit; sleep 0.2; done; exit 1",
+    )
 
 
-# ---------------------------------------------------------------- restarts, after all that a restart would disturb
+# ---------------------------------------------------------------- restarts, after all that a
+# restart would disturb
+
 
 @pytest.mark.claims("servers survive a restart of the service.")
 @pytest.mark.parametrize(("verb", "service"), [("stop", "hub"), ("kill", "hub"), ("stop", "proxy")])
-def test_a_restart_leaves_servers_and_the_variables_of_kernels(staying, kernel, triton, verb, service, record_property):
+def test_a_restart_leaves_servers_and_the_variables_of_kernels(
+    staying, kernel, triton, verb, service, record_property
+):
     job, value = staying.job(), f"{verb} {service}"
     kernel.prints(f"kept = {value!r}")
     number = f"cat /run/jupyterhub-{service}.pid"
     before = triton.run("hub", number).stdout
     began = time.monotonic()
-    triton.run("hub", f"hub-services {verb} {service}; HUB_OPTIONS={'--debug' if service == 'hub' else ''} hub-services start {service}")
+    triton.run(
+        "hub",
+        f"hub-services {verb} {service}; "
+        f"HUB_OPTIONS={'--debug' if service == 'hub' else ''} hub-services start {service}",
+    )
     hub.answers(triton)
-    assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, "it is a new one, and it runs"
+    assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, (
+        "it is a new one, and it runs"
+    )
     until = time.monotonic() + 20
-    while '"started"' not in staying.ask("GET", "/api/status").text:      # the hub's own page for a server it has no route to is a 200 too
+    while (
+        '"started"' not in staying.ask("GET", "/api/status").text
+    ):  # the hub's own page for a server it has no route to is a 200 too
         assert time.monotonic() < until, "the server is not found again"
         time.sleep(0.2)
-    record_property("measured", f"the {service} {'killed (-9)' if verb == 'kill' else 'stopped'} and started: its server answers again after {time.monotonic() - began:.0f} s")
+    record_property(
+        "measured",
+        f"the {service} {'killed (-9)' if verb == 'kill' else 'stopped'} and started: its "
+        f"server answers again after {time.monotonic() - began:.0f} s",
+    )
     assert kernel.prints("print(kept)") == value
     assert staying.job() == job
-    assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, "nobody has to log in again"
+    assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
+        "nobody has to log in again"
+    )
     staying.open(f"/user/{staying.user}/lab?reset")
     staying.page.locator(".jp-LauncherCard").first.wait_for()

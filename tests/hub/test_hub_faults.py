@@ -1,13 +1,17 @@
-"""What goes wrong around JupyterHub ends no server, leaves no job behind, and is told to the user; nor do many people at once."""
+"""What goes wrong around JupyterHub ends no server, leaves no job behind, and is told to the user;
+nor do many people at once.
+"""
+
 import concurrent.futures
 import re
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tools.browser import needs_chromium
 from tools.cluster import hub
-import pytest
 from tools.cluster.hub import TINY
 from tools.cluster.jupyter_server import PATIENCE, ended
 
@@ -19,12 +23,17 @@ PATIENT = "--ProfileSpawner.http_timeout=240"
 
 def jobs(triton, users):
     """(user, number) of the jobs that Slurm has of these users."""
-    lines = triton.run("login", f"squeue --noheader --format='%u %i' --user={','.join(users)}").stdout.splitlines()
+    lines = triton.run(
+        "login", f"squeue --noheader --format='%u %i' --user={','.join(users)}"
+    ).stdout.splitlines()
     return sorted(tuple(line.split()) for line in lines)
 
 
 def queries(triton):
-    """How many times the hub has asked Slurm for its queue: each squeue is two messages. The controller knows no name for the hub's number."""
+    """How many times the hub has asked Slurm for its queue: each squeue is two messages.
+
+    The controller knows no name for the hub's number.
+    """
     number = triton.run("hub", "id -u jupyterhub").stdout.strip()
     said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
     found = re.search(rf"^\s+\S+\s+\(\s*{number}\)\s+count:(\d+)", said, re.MULTILINE)
@@ -33,13 +42,17 @@ def queries(triton):
 
 @pytest.fixture(scope="module", autouse=True)
 def services(triton):
-    """The hub, patient: the nodes are one machine, on which JupyterLab may take more than a minute to start."""
+    """The hub, patient: the nodes are one machine, on which JupyterLab may take more than a minute
+    to start.
+    """
     hub.running(triton, PATIENT)
 
 
 @pytest.fixture
 def stand_ins(triton):
-    """A small server in the place of JupyterLab: sixty of those on one machine would measure the machine."""
+    """A small server in the place of JupyterLab: sixty of those on one machine would measure the
+    machine.
+    """
     hub.put_stand_in(triton)
     hub.running(triton, f"{PATIENT} {hub.WITH_STAND_INS}")
     yield
@@ -47,7 +60,9 @@ def stand_ins(triton):
 
 
 @pytest.mark.claims("Sixty people who log in within ten seconds all get their servers.")
-def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(triton, stand_ins, record_property):
+def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(
+    triton, stand_ins, record_property
+):
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
     try:
@@ -66,13 +81,19 @@ def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(trit
     assert 0 < asked <= took + 5, f"{asked} questions in {took:.0f} s"
     assert 0 < quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
     slowest = max(answer["seconds"] for answer in got.values())
-    record_property("measured", f"{PEOPLE} people who log in within 10 s all have their server (a small one in the place of JupyterLab) after {slowest:.0f} s; the hub then has "
-                                f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; then {quiet} times in 15 s")
+    record_property(
+        "measured",
+        f"{PEOPLE} people who log in within 10 s all have their server (a small one in "
+        f"the place of JupyterLab) after {slowest:.0f} s; the hub then has "
+        f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; "
+        f"then {quiet} times in 15 s",
+    )
 
 
 @pytest.fixture
 def closed(triton):
     """The partition starts no job; calling it opens it again."""
+
     def state(word):
         triton.run("ctl", f"scontrol update partitionname={PARTITION} state={word}")
 
@@ -97,8 +118,13 @@ def lives(window):
     return window.ask("GET", "/api/status").status == 200
 
 
-@pytest.mark.claims("While Slurm itself is down, the page says that it does not answer, and your start waits for it.")
-def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(staying, visit, closed, triton, record_property):
+@pytest.mark.claims(
+    "While Slurm itself is down, the page says that it does not answer, and your start "
+    "waits for it."
+)
+def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(
+    staying, visit, closed, triton, record_property
+):
     window = visit()
     waits_in_queue(window)
     controller(triton, "stop")
@@ -112,7 +138,11 @@ def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(stayin
     closed()
     window.arrive()
     assert lives(staying)
-    record_property("measured", "30 s without Slurm's controller: of one server that ran and one that waited, none was lost")
+    record_property(
+        "measured",
+        "30 s without Slurm's controller: of one server that ran and one that waited, "
+        "none was lost",
+    )
     triton.run("login", "scancel --me", window.user)
 
 
@@ -122,21 +152,30 @@ def test_a_start_that_is_cancelled_says_so(visit, closed, triton, record_propert
     began = time.monotonic()
     triton.run("login", "scancel --me", window.user)
     window.waits_for("Your server ended before it answered: it was cancelled with scancel.", 30)
-    record_property("measured", f"scancel in the middle of a start: the page says so after {time.monotonic() - began:.0f} s")
+    record_property(
+        "measured",
+        "scancel in the middle of a start: the page says so after "
+        f"{time.monotonic() - began:.0f} s",
+    )
 
 
 def node_of(triton, window):
     return triton.run("login", "squeue --me --noheader --format=%B", window.user).stdout.strip()
 
 
-def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(staying, visit, triton, record_property):
+def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(
+    staying, visit, triton, record_property
+):
     node = node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
     try:
         window = visit()
         window.start(TINY)
         assert node_of(triton, window) != node and lives(staying)
-        record_property("measured", "a node drained: its server was not lost, and the next one started on another node")
+        record_property(
+            "measured",
+            "a node drained: its server was not lost, and the next one started on another node",
+        )
     finally:
         triton.run("ctl", f"scontrol update nodename={node} state=resume")
         triton.run("login", "scancel --me", window.user)
@@ -147,32 +186,49 @@ def test_a_server_lives_though_slurmd_is_killed(staying, triton, record_property
     triton.run(node, "kill -9 $(cat /run/slurmd.pid)")
     try:
         assert lives(staying)
-        time.sleep(16)     # longer than the hub goes without a look
+        time.sleep(16)  # longer than the hub goes without a look
         assert lives(staying) and staying.job()
     finally:
         triton.run(node, "slurmd")
     time.sleep(5)
     assert lives(staying) and staying.job()
-    record_property("measured", "16 s without the slurmd of its node, which was killed: the server was not lost")
+    record_property(
+        "measured", "16 s without the slurmd of its node, which was killed: the server was not lost"
+    )
 
 
-def test_a_locked_database_delays_a_start_and_breaks_nothing(staying, visit, triton, record_property):
+def test_a_locked_database_delays_a_start_and_breaks_nothing(
+    staying, visit, triton, record_property
+):
     window = visit()
     window.log_in()
     window.choose(TINY)
-    lock = "import sqlite3, time; base = sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite'); base.execute('BEGIN EXCLUSIVE'); print(1, flush=True); time.sleep(10)"
-    locked = triton.start("hub", f"setpriv --reuid jupyterhub --regid jupyterhub --init-groups /usr/bin/python3 -c \"{lock}\"", stdout=subprocess.PIPE)
+    lock = (
+        "import sqlite3, time; base = "
+        "sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite'); base.execute('BEGIN "
+        "EXCLUSIVE'); print(1, flush=True); time.sleep(10)"
+    )
+    locked = triton.start(
+        "hub",
+        f'setpriv --reuid jupyterhub --regid jupyterhub --init-groups /usr/bin/python3 -c "{lock}"',
+        stdout=subprocess.PIPE,
+    )
     assert locked.stdout.readline(), "it is locked"
     window.press_start()
     window.arrive()
     assert locked.wait(timeout=PATIENCE) == 0
     locked.stdout.close()
     assert lives(staying)
-    record_property("measured", "the hub's database locked for 10 s in the middle of a start: the server started")
+    record_property(
+        "measured",
+        "the hub's database locked for 10 s in the middle of a start: the server started",
+    )
     triton.run("login", "scancel --me", window.user)
 
 
-def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, staying, closed, triton, record_property):
+def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(
+    visit, staying, closed, triton, record_property
+):
     users = [triton.account() for _ in range(10)]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         crowd = pool.submit(hub.crowd, triton, users, TINY, 2)
@@ -187,8 +243,12 @@ def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(visit, st
     while jobs(triton, users):
         assert time.monotonic() < began + PATIENCE, jobs(triton, users)
         time.sleep(0.5)
-    record_property("measured", f"the hub killed (-9) while {len(users)} servers started: {time.monotonic() - began:.0f} s after it was back, no job of theirs was "
-                                "left, and the server that ran was not lost")
+    record_property(
+        "measured",
+        f"the hub killed (-9) while {len(users)} servers started: "
+        f"{time.monotonic() - began:.0f} s after it was back, no job of theirs was "
+        "left, and the server that ran was not lost",
+    )
     window = visit(users[0])
     window.log_in()
     window.waits_for("the hub was restarted while it started. Start it again.")
@@ -211,19 +271,32 @@ def test_the_failure_of_a_node_is_told(staying, triton):
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
         staying.open()
-        assert f"(job {job}) ended: its node failed." in staying.said(), "a hub that comes after knows it too"
+        assert f"(job {job}) ended: its node failed." in staying.said(), (
+            "a hub that comes after knows it too"
+        )
     finally:
-        triton.run("ctl", f"scontrol update nodename={node} state=resume", check=False)      # it may be back by itself
+        triton.run(
+            "ctl", f"scontrol update nodename={node} state=resume", check=False
+        )  # it may be back by itself
 
 
-# ---------------------------------------------------------------- another hub: without its check of the home, and on PostgreSQL
+# ---------------------------------------------------------------- another hub: without its check of
+# the home, and on PostgreSQL
 
-@pytest.mark.claims("or the quota of your home directory is exceeded: Jupyter cannot write the files that it needs to start.")
+
+@pytest.mark.claims(
+    "or the quota of your home directory is exceeded: Jupyter cannot write the files "
+    "that it needs to start."
+)
 def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
-    """Without the check before the start, the job finds room for what it writes, or the page says that the home is full."""
+    """Without the check before the start, the job finds room for what it writes, or the page says
+    that the home is full.
+    """
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
     window = visit(hub.cluster.FULL_USER)
-    triton.run("login", "head -c 2M /dev/zero > rest", window.user, check=False)     # its disk has 1 MB left
+    triton.run(
+        "login", "head -c 2M /dev/zero > rest", window.user, check=False
+    )  # its disk has 1 MB left
     window.log_in()
     window.choose(TINY)
     window.press_start()
@@ -233,7 +306,10 @@ def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
         window.page.wait_for_timeout(200)
         said = window.said()
     triton.run("login", "rm rest; scancel --me", window.user)
-    assert "/user/" in window.page.url or "Your server ended before it answered: your home directory is full" in said
+    assert (
+        "/user/" in window.page.url
+        or "Your server ended before it answered: your home directory is full" in said
+    )
     assert "Spawner failed to start" not in said + hub.log(triton)
 
 
@@ -241,24 +317,42 @@ def test_a_home_without_room_for_files_is_told_before_a_job_is_submitted(visit, 
     """However small they are: the disk has bytes left, and no inodes."""
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
     window = visit(hub.cluster.FULL_USER)
-    triton.run("login", "mkdir many; i=0; while : > many/$i; do i=$((i+1)); [ $i -lt 20000 ] || exit 1; done 2> /dev/null", window.user, check=False)
+    triton.run(
+        "login",
+        "mkdir many; i=0; while : > many/$i; do i=$((i+1)); [ $i -lt 20000 ] || exit 1; "
+        "done 2> /dev/null",
+        window.user,
+        check=False,
+    )
     try:
-        assert triton.run("login", "df --output=iavail ~ | tail -1", window.user).stdout.split() == ["0"], "the small disk has no inode left"
+        assert triton.run(
+            "login", "df --output=iavail ~ | tail -1", window.user
+        ).stdout.split() == ["0"], "the small disk has no inode left"
         window.log_in()
         window.choose(TINY)
         window.press_start()
         said = window.waits_for("more files")
     finally:
         triton.run("login", "rm -r many", window.user)
-    assert re.search(r"Your home directory \S+ has room for 0 more files, and Jupyter needs 20 to start, whatever their size\. .*\bdu\b", said), said
+    assert re.search(
+        r"Your home directory \S+ has room for 0 more files, and Jupyter needs 20 to "
+        r"start, whatever their size\. .*\bdu\b",
+        said,
+    ), said
     assert not window.job()
 
 
 @pytest.mark.claims("So it does where users have no names of their own.")
 def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
-    """Where there is no wildcard name, all servers share one origin: the cookie of the login goes to the hub's paths, to no server's."""
+    """Where there is no wildcard name, all servers share one origin: the cookie of the login goes
+    to the hub's paths, to no server's.
+    """
     facts = "/etc/jupyterhub/facts.toml"
-    triton.run("hub", f"sed --in-place=.names 's/^servers = .*/servers = \"{hub.FACTS['hosts']['hub']}\"/' {facts}")
+    triton.run(
+        "hub",
+        "sed --in-place=.names 's/^servers = .*/servers = "
+        f'"{hub.FACTS["hosts"]["hub"]}"/\' {facts}',
+    )
     try:
         hub.running(triton, PATIENT)
         window = visit()
@@ -267,7 +361,9 @@ def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
         cookies = {cookie["name"]: cookie["path"] for cookie in window.context.cookies()}
         assert cookies["jupyterhub-hub-login"] == "/hub/", cookies
         sent = window.context.cookies(f"{hub.HUB}/user/another/lab")
-        assert [cookie["name"] for cookie in sent] == ["jupyterhub-session-id"], "and that is no login"
+        assert [cookie["name"] for cookie in sent] == ["jupyterhub-session-id"], (
+            "and that is no login"
+        )
     finally:
         triton.run("hub", f"mv {facts}.names {facts}")
         hub.running(triton, PATIENT)
@@ -288,15 +384,28 @@ sed --in-place=.sqlite --regexp-extended 's|^(c.JupyterHub.db_url = ).*# Postgre
 """
 
 
-@pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="no PostgreSQL here: make system installs it")
-def test_postgresql_takes_the_place_of_sqlite_by_the_line_that_the_configuration_shows(visit, triton):
+@pytest.mark.skipif(
+    not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+    reason="no PostgreSQL here: make system installs it",
+)
+def test_postgresql_takes_the_place_of_sqlite_by_the_line_that_the_configuration_shows(
+    visit, triton
+):
     triton.run("hub", POSTGRES)
     window = visit()
     try:
         hub.running(triton, PATIENT)
         window.start(TINY)
-        asked = "psql --host=/run/postgresql --tuples-only --command='select name from users' jupyterhub"
-        assert window.user in triton.run("hub", f"cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups {asked}").stdout
+        asked = (
+            "psql --host=/run/postgresql --tuples-only --command='select name from users' "
+            "jupyterhub"
+        )
+        assert (
+            window.user
+            in triton.run(
+                "hub", f"cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups {asked}"
+            ).stdout
+        )
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
         window.open()
@@ -304,5 +413,9 @@ def test_postgresql_takes_the_place_of_sqlite_by_the_line_that_the_configuration
         assert lives(window)
     finally:
         triton.run("login", f"scancel --user={window.user}")
-        triton.run("hub", "hub-services stop; mv /etc/jupyterhub/jupyterhub_config.py.sqlite /etc/jupyterhub/jupyterhub_config.py; "
-                          "kill $(head -1 /var/lib/hub-postgres/postmaster.pid)")
+        triton.run(
+            "hub",
+            "hub-services stop; mv /etc/jupyterhub/jupyterhub_config.py.sqlite "
+            "/etc/jupyterhub/jupyterhub_config.py; "
+            "kill $(head -1 /var/lib/hub-postgres/postmaster.pid)",
+        )

@@ -1,12 +1,15 @@
-"""The hub forgets no job, ends none that lives, and says why none came: people who ask it by its interface, with a small server in JupyterLab's place."""
+"""The hub forgets no job, ends none that lives, and says why none came: people who ask it by its
+interface, with a small server in JupyterLab's place.
+"""
+
 import json
 import re
 import statistics
 import time
 
-from tools.cluster import hub
-from tools.cluster import hub_faults
 import pytest
+
+from tools.cluster import hub, hub_faults
 from tools.cluster.hub import FACTS, TINY, Refused
 from tools.cluster.hub_faults import OPTIONS, alive, within
 
@@ -60,32 +63,66 @@ def started(triton, people):
 
 # ---------------------------------------------------------------- no job is forgotten
 
-@pytest.mark.claims("Whatever breaks in the middle of a start, no job is left of which the service does not know.")
+
+@pytest.mark.claims(
+    "Whatever breaks in the middle of a start, no job is left of which the service does not know."
+)
 def test_faults_in_the_middle_of_starts_leave_no_orphan(triton, people, record_property):
-    """Twelve faults, each in the middle of a start, at a moment that a seed chooses; `make bench ONLY=hub-faults` takes 200."""
+    """Twelve faults, each in the middle of a start, at a moment that a seed chooses; `make bench
+    ONLY=hub-faults` takes 200.
+    """
     outcomes = hub_faults.trials(triton, people, 12, seed=18)
     assert [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome.lost] == []
     ready = sum(outcome.ready for outcome in outcomes.values())
     assert ready >= 4, outcomes
-    record_property("measured", f"{len(outcomes)} faults of Slurm, hub and user, each in the middle of a start: no job was left over and no server lost; {ready} servers "
-                                "came in spite of it, and of the others the user was told")
+    record_property(
+        "measured",
+        f"{len(outcomes)} faults of Slurm, hub and user, each in the middle of a start: "
+        f"no job was left over and no server lost; {ready} servers "
+        "came in spite of it, and of the others the user was told",
+    )
 
 
 def database(triton, statement):
     """What the hub's database answers."""
-    look = f"import sqlite3; base = sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite', timeout=30); print(base.execute('''{statement}''').fetchall()); base.commit()"
-    return triton.run("hub", ["setpriv", "--reuid", "jupyterhub", "--regid", "jupyterhub", "--clear-groups", "/usr/bin/python3", "-c", look]).stdout
+    look = (
+        "import sqlite3; base = sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite', "
+        f"timeout=30); print(base.execute('''{statement}''').fetchall()); base.commit()"
+    )
+    return triton.run(
+        "hub",
+        [
+            "setpriv",
+            "--reuid",
+            "jupyterhub",
+            "--regid",
+            "jupyterhub",
+            "--clear-groups",
+            "/usr/bin/python3",
+            "-c",
+            look,
+        ],
+    ).stdout
 
 
 @pytest.mark.claims("after its database is lost,")
 def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
-    """The list of starts and the number in the database are lost, as from a backup: the hub that comes after ends the job, and no other's."""
+    """The list of starts and the number in the database are lost, as from a backup: the hub that
+    comes after ends the job, and no other's.
+    """
     user, staying = started(), started()
     [job] = alive(triton, user)
-    others = "sbatch --parsable --job-name=jupyterhub --comment=other:8081/0123 --output=/dev/null --wrap='sleep 100'"
+    others = (
+        "sbatch --parsable --job-name=jupyterhub --comment=other:8081/0123 "
+        "--output=/dev/null --wrap='sleep 100'"
+    )
     other = triton.run("login", others, user).stdout.strip()
     triton.run("hub", "hub-services kill hub; rm /var/lib/jupyterhub/jobs.json")
-    database(triton, f'update spawners set state = "{{}}", server_id = null where user_id in (select id from users where name = "{user}")')
+    database(
+        triton,
+        f'update spawners set state = "{{}}", server_id = null where user_id in (select '
+        f'id from users where name = "{user}")',
+    )
     triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
     hub.answers(triton)
     assert within(40, lambda: job not in alive(triton, user)), hub.log(triton)[-3000:]
@@ -99,40 +136,56 @@ def test_stop_while_the_controller_is_away_ends_the_job_later(triton, people, st
     mend = hub_faults.Faults(triton, people).controller_stopped(user)
     try:
         people.ask(user, "stop")
-        assert within(40, lambda: not people.ask(user, "known")["servers"]), "the page does not wait for Slurm"
-        triton.run("hub", "hub-services kill hub")       # and not even this hub has to live
+        assert within(40, lambda: not people.ask(user, "known")["servers"]), (
+            "the page does not wait for Slurm"
+        )
+        triton.run("hub", "hub-services kill hub")  # and not even this hub has to live
     finally:
         mend()
         triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
     hub.answers(triton)
     assert within(60, lambda: not alive(triton, user)), hub.log(triton)[-3000:]
-    assert within(30, lambda: json.loads(triton.run("hub", "cat /var/lib/jupyterhub/jobs.json").stdout) == {}), "what Slurm confirmed is struck out"
+    assert within(
+        30, lambda: json.loads(triton.run("hub", "cat /var/lib/jupyterhub/jobs.json").stdout) == {}
+    ), "what Slurm confirmed is struck out"
 
 
 @pytest.fixture
 def private(triton):
     """Slurm shows a user's jobs to their owner only."""
-    triton.run("ctl", "cp /etc/slurm/slurm.conf /tmp/slurm.conf; echo PrivateData=jobs >> /etc/slurm/slurm.conf; scontrol reconfigure")
+    triton.run(
+        "ctl",
+        "cp /etc/slurm/slurm.conf /tmp/slurm.conf; echo PrivateData=jobs >> "
+        "/etc/slurm/slurm.conf; scontrol reconfigure",
+    )
     yield
     triton.run("ctl", "cp /tmp/slurm.conf /etc/slurm/slurm.conf; scontrol reconfigure")
 
 
 @pytest.mark.claims("and where Slurm shows jobs to their owners only.")
 def test_private_jobs_are_known_and_none_is_lost(triton, people, started, private):
-    """The hub's own squeue shows it nothing: it asks as the owner before it believes that a job is over."""
+    """The hub's own squeue shows it nothing: it asks as the owner before it believes that a job is
+    over.
+    """
     user = started()
-    assert not triton.run("hub", "setpriv --reuid jupyterhub --regid jupyterhub --clear-groups squeue --noheader").stdout
-    time.sleep(12)      # longer than the hub goes without a look
+    assert not triton.run(
+        "hub", "setpriv --reuid jupyterhub --regid jupyterhub --clear-groups squeue --noheader"
+    ).stdout
+    time.sleep(12)  # longer than the hub goes without a look
     assert is_ready(people, user) and people.ask(user, "whose")["user"] == user
     assert "squeue hides from the hub what it shows to users" in hub.log(triton)
     people.ask(user, "stop")
     assert within(40, lambda: not alive(triton, user))
     assert not begin(people, user)
     assert within(30, lambda: alive(triton, user))
-    triton.run("hub", f"hub-services kill hub; HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
+    triton.run(
+        "hub", f"hub-services kill hub; HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub"
+    )
     hub.answers(triton)
     ready = within(20, lambda: is_ready(people, user))
-    assert within(60, lambda: len(alive(triton, user)) == ready), "it was ready, or its job is ended"
+    assert within(60, lambda: len(alive(triton, user)) == ready), (
+        "it was ready, or its job is ended"
+    )
 
 
 @pytest.mark.claims("A server ends when Slurm says so: not while Slurm has suspended it")
@@ -151,9 +204,13 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     assert people.ask(user, "whose") == {"user": user, "prefix": f"/user/{user}/", "job": job}
 
 
-@pytest.mark.claims("A server that the service has forgotten ends itself; while the service is away, none does.")
+@pytest.mark.claims(
+    "A server that the service has forgotten ends itself; while the service is away, none does."
+)
 def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, started):
-    """While the hub is away nothing ends; once it is there, and does not know the server's token, the server ends itself."""
+    """While the hub is away nothing ends; once it is there, and does not know the server's token,
+    the server ends itself.
+    """
     hub.running(triton, f"{OPTIONS} --ProfileSpawner.refused_seconds=4")
     user, staying = started(), started()
     triton.run("hub", "hub-services stop hub")
@@ -161,28 +218,44 @@ def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, starte
     triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
     hub.answers(triton)
     assert is_ready(people, user) and is_ready(people, staying)
-    database(triton, f'delete from api_tokens where note like "Server at%" and user_id in (select id from users where name = "{user}")')
+    database(
+        triton,
+        'delete from api_tokens where note like "Server at%" and user_id in (select id '
+        f'from users where name = "{user}")',
+    )
     assert within(30, lambda: not alive(triton, user))
     assert alive(triton, staying) and people.ask(staying, "whose")["user"] == staying
 
 
 # ---------------------------------------------------------------- why none came
 
+
 @pytest.fixture
 def small_tmp(triton):
-    """small_tmp(option) puts a disk that is full, or has no inodes, over /tmp and /var/tmp of all nodes."""
+    """small_tmp(option) puts a disk that is full, or has no inodes, over /tmp and /var/tmp of all
+    nodes.
+    """
     folders = ("/tmp", "/var/tmp")
 
     def put(option):
         for node in triton.nodes:
             for folder in folders:
-                triton.run(node, f"mount -t tmpfs -o mode=1777,{option} small {folder} && findmnt --target {folder} --source small && head -c 9000 /dev/zero > {folder}/x",
-                           check=False)
+                triton.run(
+                    node,
+                    f"mount -t tmpfs -o mode=1777,{option} small {folder} && findmnt "
+                    f"--target {folder} --source small && head -c 9000 /dev/zero > "
+                    f"{folder}/x",
+                    check=False,
+                )
 
     yield put
     for node in triton.nodes:
         for folder in folders:
-            triton.run(node, f"while findmnt --source small --target {folder}; do umount {folder}; done", check=False)
+            triton.run(
+                node,
+                f"while findmnt --source small --target {folder}; do umount {folder}; done",
+                check=False,
+            )
 
 
 @pytest.mark.claims("A node without room for a start is named, and no secret goes into a log.")
@@ -192,18 +265,26 @@ def test_a_node_without_room_is_named_and_logs_no_secret(triton, people, small_t
     small_tmp(option)
     user = triton.account()
     said = why_none(people, user)
-    node = re.search(r"its node (\w+) has no room for the few files that a start needs, neither in /tmp nor in /var/tmp", said)[1]
+    node = re.search(
+        r"its node (\w+) has no room for the few files that a start needs, neither in "
+        r"/tmp nor in /var/tmp",
+        said,
+    )[1]
     assert node in triton.nodes
     log = triton.run("login", f"cat {hub.LOGS}", user).stdout
     assert f"The node {node} has no room" in log and "xsrf" not in log and "token" not in log
     assert not alive(triton, user)
 
 
-HOMES = {   # what is done to a home (by root, on the login node): what the page says
-    "mv {home} {home}.away": "Your home directory {home} is not there. Log in to the cluster with ssh once",
+HOMES = {  # what is done to a home (by root, on the login node): what the page says
+    "mv {home} {home}.away": "Your home directory {home} is not there. Log in "
+    "to the cluster with ssh once",
     "chmod 500 {home}": "You may not write into your own home directory {home}",
-    "chown root: {home}; chmod 711 {home}": "could not write its log into your home directory {home}",
-    "install -d -o root -m 700 {home}/.local": "it may not write into a folder of your home directory, which the end of its log names.",
+    "chown root: {home}; chmod 711 {home}": "could not write its log into your "
+    "home directory {home}",
+    "install -d -o root -m 700 {home}/.local": "it may not write into a folder of your home "
+    "directory, which the end of its log "
+    "names.",
 }
 
 
@@ -219,8 +300,11 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
 
 # ---------------------------------------------------------------- many
 
+
 def nothing_is_lost(measured, record_property):
-    """No server and no job, and others get their page; `make bench ONLY=hub-numbers` measures the same, and one user who starts and stops."""
+    """No server and no job, and others get their page; `make bench ONLY=hub-numbers` measures the
+    same, and one user who starts and stops.
+    """
     lost, looks, said = measured
     assert not lost
     assert looks.median < 2, looks
@@ -238,21 +322,28 @@ def test_two_hundred_windows_that_watch_a_start_hold_up_nobody(triton, people, r
     nothing_is_lost(hub_faults.many_streams(triton, people), record_property)
 
 
-@pytest.mark.claims("A restart of the proxy, the hub or a daemon of Slurm, while servers start, loses none.")
+@pytest.mark.claims(
+    "A restart of the proxy, the hub or a daemon of Slurm, while servers start, loses none."
+)
 def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people, record_property):
     nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
 
-SLOW_HOMES = 66     # more than are looked at at once
+SLOW_HOMES = 66  # more than are looked at at once
 
 
 @pytest.fixture
 def slow_homes(triton):
-    """slow_homes(users): who looks at the homes of these users gets no answer, as of a file server that is away."""
+    """slow_homes(users): who looks at the homes of these users gets no answer, as of a file server
+    that is away.
+    """
     config = "/etc/jupyterhub/jupyterhub_config.py"
 
     def put(users):
-        hangs = f"import shutil, time\nc.ProfileSpawner.home_room = lambda home: time.sleep(1000) if home.rpartition('/')[2] in {users!r} else shutil.disk_usage(home)[2::-2]\n"
+        hangs = (
+            "import shutil, time\nc.ProfileSpawner.home_room = lambda home: time.sleep(1000) "
+            f"if home.rpartition('/')[2] in {users!r} else shutil.disk_usage(home)[2::-2]\n"
+        )
         triton.run("hub", f"cp {config} {config}.kept; cat >> {config}", input=hangs)
         hub.running(triton, OPTIONS)
 
@@ -262,7 +353,9 @@ def slow_homes(triton):
 
 
 @pytest.mark.claims("Home directories that do not answer hold up nobody else.")
-def test_homes_that_do_not_answer_hold_up_nobody_else(triton, people, slow_homes, started, record_property):
+def test_homes_that_do_not_answer_hold_up_nobody_else(
+    triton, people, slow_homes, started, record_property
+):
     users = [triton.account() for _ in range(SLOW_HOMES)]
     slow_homes(users)
     user = started()
@@ -274,9 +367,13 @@ def test_homes_that_do_not_answer_hold_up_nobody_else(triton, people, slow_homes
         looks.append(people.ask(user, "look", "/hub/home"))
     for click in clicks:
         looks.append(people.ask(user, "look", "/hub/home"))
-        people.answer(click)        # no answer means start
+        people.answer(click)  # no answer means start
     assert statistics.median(looks) < 2, looks
     assert within(90, lambda: all(is_ready(people, person) for person in (*users[:3], users[-1])))
-    record_property("measured", f"{SLOW_HOMES} people start whose homes do not answer: the hub's page comes to others after {statistics.median(looks):.1f} s in the median, "
-                                f"{max(looks):.1f} s at most, and the {SLOW_HOMES} get their servers")
+    record_property(
+        "measured",
+        f"{SLOW_HOMES} people start whose homes do not answer: the hub's page comes to "
+        f"others after {statistics.median(looks):.1f} s in the median, "
+        f"{max(looks):.1f} s at most, and the {SLOW_HOMES} get their servers",
+    )
     triton.run("login", f"for user in {' '.join(users)}; do scancel --user=$user; done")

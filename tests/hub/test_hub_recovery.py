@@ -1,15 +1,18 @@
-"""The hub's logs stay short, no stranger takes its time or memory or a server's, and it recovers from a broken database and a full disk while servers run on."""
+"""The hub's logs stay short, no stranger takes its time or memory or a server's, and it recovers
+from a broken database and a full disk while servers run on.
+"""
+
 import json
 import re
 import subprocess
 import time
 
-from tools.browser import needs_chromium
-from tools.cluster import hub
 import pytest
+
+from tools.browser import needs_chromium
+from tools.cluster import cluster, hub
 from tools.cluster.hub import FACTS, LOGS, PROFILES, TINY, HubServer
 from tools.cluster.jupyter_server import PATIENCE
-from tools.cluster import cluster
 
 pytestmark = [needs_chromium, pytest.mark.usefixtures("services")]
 STATE, DATABASE = "/var/lib/jupyterhub", "/var/lib/jupyterhub/jupyterhub.sqlite"
@@ -30,29 +33,54 @@ def size(triton, host, path, user=None):
 
 @pytest.mark.claims("No stranger fills a log, with long addresses")
 def test_no_stranger_fills_a_log(staying, triton):
-    """Long addresses, asked for without a login, at the server, at the hub and at a server that is none; and some that the proxy cannot read."""
+    """Long addresses, asked for without a login, at the server, at the hub and at a server that is
+    none; and some that the proxy cannot read.
+    """
     log = LOGS.replace("*", staying.job())
-    places = {f"/var/log/jupyterhub-{name}.log": ("hub", None) for name in ("hub", "proxy")} | {log: ("login", staying.user)}
+    places = {f"/var/log/jupyterhub-{name}.log": ("hub", None) for name in ("hub", "proxy")} | {
+        log: ("login", staying.user)
+    }
     before = {path: size(triton, host, path, user) for path, (host, user) in places.items()}
-    for base in (hub.own(staying.user) + f"/user/{staying.user}/api/status", f"{hub.HUB}/hub/api/users", f"{hub.HUB}/user/{staying.user}/"):
-        triton.run("laptop", f"path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --output /dev/null \"{base}?[1-40]$path\"")
+    for base in (
+        hub.own(staying.user) + f"/user/{staying.user}/api/status",
+        f"{hub.HUB}/hub/api/users",
+        f"{hub.HUB}/user/{staying.user}/",
+    ):
+        triton.run(
+            "laptop",
+            "path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --output "
+            f'/dev/null "{base}?[1-40]$path"',
+        )
     for upgrade in ("", "--header 'Connection: Upgrade' --header 'Upgrade: websocket'"):
-        triton.run("laptop", f"path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --parallel --parallel-immediate --max-time 5 --output /dev/null {upgrade} \"{hub.HUB}/%ff[1-20]$path\"", check=False)
+        triton.run(
+            "laptop",
+            "path=$(head -c 15000 /dev/zero | tr '\\0' x); curl --silent --parallel "
+            f"--parallel-immediate --max-time 5 --output /dev/null {upgrade} "
+            f'"{hub.HUB}/%ff[1-20]$path"',
+            check=False,
+        )
     for path, (host, user) in places.items():
         assert size(triton, host, path, user) - before[path] < 40 * 4 * 2500, path
-    assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, "a message is cut there"
+    assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, (
+        "a message is cut there"
+    )
 
 
 @pytest.mark.claims("and no log grows without end.")
 def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
     """What the server and its kernels print is kept up to 4 MB, in place; the rest goes."""
     log = LOGS.replace("*", staying.job())
-    kernel.prints("import os; log = open(f'/proc/{os.getppid()}/fd/2', 'ab'); log.write(b'printed again and again\\n' * 500_000 + b'the last\\n'); log.close(); print(1)")
+    kernel.prints(
+        "import os; log = open(f'/proc/{os.getppid()}/fd/2', 'ab'); log.write(b'printed "
+        "again and again\\n' * 500_000 + b'the last\\n'); log.close(); print(1)"
+    )
     until = time.monotonic() + 20
     while size(triton, "login", log, staying.user) > 4_100_000:
         assert time.monotonic() < until
         time.sleep(0.5)
-    said = triton.run("login", f"head -n 1 {log}; grep -c . {log}; tail -n 5 {log}", staying.user).stdout
+    said = triton.run(
+        "login", f"head -n 1 {log}; grep -c . {log}; tail -n 5 {log}", staying.user
+    ).stdout
     assert "what came before was too much to keep" in said and "the last" in said
     assert kernel.prints("print(6 * 7)") == "42"
 
@@ -60,30 +88,49 @@ def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
 def test_the_logs_of_both_services_are_rotated(triton):
     """By the file that install has put in place; the services write on into new ones."""
     logs = [f"/var/log/jupyterhub-{name}.log" for name in ("hub", "proxy")]
-    triton.run("hub", f"for log in {' '.join(logs)}; do echo before the rotation >> $log; done; logrotate --force --state /root/rotated /etc/logrotate.d/jupyterhub")
+    triton.run(
+        "hub",
+        f"for log in {' '.join(logs)}; do echo before the rotation >> $log; done; "
+        "logrotate --force --state /root/rotated /etc/logrotate.d/jupyterhub",
+    )
     triton.run("laptop", f"curl --silent --output /dev/null {hub.HUB}/hub/login?after")
     for log in logs:
-        assert "before the rotation" in triton.run("hub", f"zcat {log}.1.gz").stdout and "before the rotation" not in triton.run("hub", f"cat {log}").stdout
+        assert (
+            "before the rotation" in triton.run("hub", f"zcat {log}.1.gz").stdout
+            and "before the rotation" not in triton.run("hub", f"cat {log}").stdout
+        )
     assert "/hub/login?after" in hub.log(triton) and "\0" not in hub.log(triton)
 
 
 @pytest.mark.claims("The proxy and what reads its output end together.")
 @pytest.mark.parametrize("killed", ["start-proxy", "configurable-http-proxy"])
 def test_the_proxy_and_what_reads_its_output_end_together(triton, killed):
-    """A proxy without a log would take all the time of the host to say so; a service manager starts one that has ended."""
+    """A proxy without a log would take all the time of the host to say so; a service manager starts
+    one that has ended.
+    """
     look = "pgrep --uid jupyterhub --full '[/]{}'"
     triton.run("hub", f"kill -KILL $({look.format(killed)})")
     try:
-        triton.run("hub", f"for i in $(seq 50); do {look.format('(start-|configurable-http-)proxy')} || exit 0; sleep 0.1; done; exit 1")
+        triton.run(
+            "hub",
+            f"for i in $(seq 50); do {look.format('(start-|configurable-http-)proxy')} || "
+            "exit 0; sleep 0.1; done; exit 1",
+        )
     finally:
-        triton.run("hub", f"kill -KILL $({look.format('(start-|configurable-http-)proxy')}); hub-services start proxy", check=False)
+        triton.run(
+            "hub",
+            f"kill -KILL $({look.format('(start-|configurable-http-)proxy')}); "
+            "hub-services start proxy",
+            check=False,
+        )
         hub.answers(triton)
 
 
 # ---------------------------------------------------------------- what a stranger sends
 
-# Arguments: the address, how many connections, how many bytes each says that it sends, how many of them it sends, as JSON, and for how many
-# seconds all stay open. Prints the longest wait of another for the page of the login.
+# Arguments: the address, how many connections, how many bytes each says that it sends, how many of
+# them it sends, as JSON, and for how many seconds all stay open. Prints the longest wait of another
+# for the page of the login.
 STRANGER = r"""
 import socket, ssl, sys, threading, time, urllib.parse, urllib.request
 base, address, many, says, sends, seconds = sys.argv[1], urllib.parse.urlsplit(sys.argv[2]), *map(int, sys.argv[3:7])
@@ -136,18 +183,34 @@ print(max(waits))
 def stranger(triton, address, many, says, sends, seconds=3):
     """The longest wait of another for the page of the login, in seconds."""
     triton.write("laptop", "/tmp/stranger.py", STRANGER)
-    return float(triton.run("laptop", ["/usr/bin/python3", "/tmp/stranger.py", hub.HUB, address, *map(str, (many, says, sends, seconds))], timeout=300).stdout)
+    return float(
+        triton.run(
+            "laptop",
+            [
+                "/usr/bin/python3",
+                "/tmp/stranger.py",
+                hub.HUB,
+                address,
+                *map(str, (many, says, sends, seconds)),
+            ],
+            timeout=300,
+        ).stdout
+    )
 
 
 def memory(triton, host, pid):
     """The most bytes of memory that the process has had since the last call."""
-    said = triton.run(host, f"grep VmHWM /proc/{pid}/status; echo 5 > /proc/{pid}/clear_refs").stdout
+    said = triton.run(
+        host, f"grep VmHWM /proc/{pid}/status; echo 5 > /proc/{pid}/clear_refs"
+    ).stdout
     return int(said.split()[1]) * 1024
 
 
 @pytest.mark.parametrize(("many", "size", "sent"), [(1, 65, 65), (4, 90, 89)])
 def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
-    """Neither the hub's time nor its memory goes to what somebody sends without a login: all of it, or half."""
+    """Neither the hub's time nor its memory goes to what somebody sends without a login: all of it,
+    or half.
+    """
     pid = triton.run("hub", "cat /run/jupyterhub-hub.pid").stdout.strip()
     before = memory(triton, "hub", pid)
     name = "api/users/nobody/tokens" if size == sent else "login"
@@ -156,10 +219,21 @@ def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
 
 
 def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
-    """Through the proxy, with half of a request each, and from a node to the hub itself, with nothing: systemd would allow 1024 open files."""
+    """Through the proxy, with half of a request each, and from a node to the hub itself, with
+    nothing: systemd would allow 1024 open files.
+    """
     before = len(hub.log(triton))
-    node = triton.start(triton.nodes[0], ["/usr/bin/python3", "-c", f"import socket, time; lines = [socket.create_connection(({FACTS['hosts']['inside']!r}, 8081)) "
-                                          "for _ in range(1100)]; print(len(lines), flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+    node = triton.start(
+        triton.nodes[0],
+        [
+            "/usr/bin/python3",
+            "-c",
+            "import socket, time; lines = "
+            f"[socket.create_connection(({FACTS['hosts']['inside']!r}, 8081)) "
+            "for _ in range(1100)]; print(len(lines), flush=True); time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+    )
     try:
         assert node.stdout.readline() == "1100\n"
         assert stranger(triton, f"{hub.HUB}/hub/login", 1300, 100, 50, seconds=5) < 20
@@ -170,7 +244,8 @@ def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
         node.stdout.close()
 
 
-# The hub with its configuration, of which loggers say the same again and again, with and without a traceback, and one last of all something else.
+# The hub with its configuration, of which loggers say the same again and again, with and without a
+# traceback, and one last of all something else.
 AGAIN = """
 import logging
 from jupyterhub.app import JupyterHub
@@ -189,21 +264,46 @@ logging.getLogger("JupyterHub").warning("said once")
 
 
 def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
-    """What any logger of the hub says again and again hides nothing else; and what the proxy prints is bounded."""
-    said = triton.run("hub", ["env", "-C", "/", "/opt/jupyterhub/bin/python", "-B", "-c", AGAIN]).stderr
-    assert "any, again" in said and "an error, again" in said and "FileNotFoundError" in said and len(said) < 1_000_000, said[:1000]
-    assert re.search(r"said once \(\d+ lines before this one were too many to keep\)$", said), said[-1000:]
-    lines, python = "yes 'what a stranger makes the proxy print' | head -c 20000000", "/opt/jupyterhub/bin/python -B -c"
-    printed = triton.run("hub", f"{lines} | {python} \"import sys; sys.path.insert(0, '/etc/jupyterhub'); import log_lines; log_lines.copy(0, 1)\"").stdout
+    """What any logger of the hub says again and again hides nothing else; and what the proxy prints
+    is bounded.
+    """
+    said = triton.run(
+        "hub", ["env", "-C", "/", "/opt/jupyterhub/bin/python", "-B", "-c", AGAIN]
+    ).stderr
+    assert (
+        "any, again" in said
+        and "an error, again" in said
+        and "FileNotFoundError" in said
+        and len(said) < 1_000_000
+    ), said[:1000]
+    assert re.search(r"said once \(\d+ lines before this one were too many to keep\)$", said), said[
+        -1000:
+    ]
+    lines, python = (
+        "yes 'what a stranger makes the proxy print' | head -c 20000000",
+        "/opt/jupyterhub/bin/python -B -c",
+    )
+    printed = triton.run(
+        "hub",
+        f"{lines} | {python} \"import sys; sys.path.insert(0, '/etc/jupyterhub'); import "
+        'log_lines; log_lines.copy(0, 1)"',
+    ).stdout
     assert "a stranger" in printed and len(printed) < 1_000_000, printed[:1000]
 
 
 def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
-    """A server is a job with so much memory, which is its owner's: of a request without a login it reads a little, and of few at a time."""
+    """A server is a job with so much memory, which is its owner's: of a request without a login it
+    reads a little, and of few at a time.
+    """
     job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
     node = triton.run("login", f"squeue --noheader --jobs={job} --format=%N").stdout.strip()
     before = memory(triton, node, pid)
-    for many, size, sent in ((1, 480_000_000, 420_000_000), (20, 480_000_000, 20_000_000), (20, 9_000_000, 8_000_000), (1500, 16_000, 15_000)):
+    for many, size, sent in (
+        (1, 480_000_000, 420_000_000),
+        (20, 480_000_000, 20_000_000),
+        (20, 9_000_000, 8_000_000),
+        (1500, 16_000, 15_000),
+    ):
         stranger(triton, f"{hub.own(staying.user)}/user/{staying.user}/login", many, size, sent)
     assert staying.job() == job and memory(triton, node, pid) - before < 30 * 2**20
     assert kernel.prints("print(6 * 7)") == "42"
@@ -225,18 +325,33 @@ for name, own in headers.items():
 
 
 def test_the_owner_uploads_a_big_file(visit, triton):
-    """A hundred megabytes in one request: from a browser, whose login is a cookie, and with a token. A page of another user has the cookie alone."""
+    """A hundred megabytes in one request: from a browser, whose login is a cookie, and with a
+    token. A page of another user has the cookie alone.
+    """
     window = visit()
     window.start(PROFILES[0])
     base = f"{hub.own(window.user)}/user/{window.user}"
     cookies = {cookie["name"]: cookie["value"] for cookie in window.context.cookies(f"{base}/")}
     [xsrf] = [value for name, value in cookies.items() if name.endswith("_xsrf")]
     server = HubServer(window)
-    headers = {"cookie": {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "X-XSRFToken": xsrf}, "token": {"Authorization": f"token {server.token}"}}
+    headers = {
+        "cookie": {
+            "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
+            "X-XSRFToken": xsrf,
+        },
+        "token": {"Authorization": f"token {server.token}"},
+    }
     headers["page"] = {"Cookie": headers["cookie"]["Cookie"]}
     triton.write("laptop", "/tmp/upload.py", UPLOAD)
-    assert triton.run("laptop", ["/usr/bin/python3", "/tmp/upload.py", base], input=json.dumps(headers)).stdout.split() == ["201", "201", "closed"]
-    assert triton.run("login", "stat --format=%s cookie token; rm cookie token", window.user).stdout.split() == ["100000000"] * 2
+    assert triton.run(
+        "laptop", ["/usr/bin/python3", "/tmp/upload.py", base], input=json.dumps(headers)
+    ).stdout.split() == ["201", "201", "closed"]
+    assert (
+        triton.run(
+            "login", "stat --format=%s cookie token; rm cookie token", window.user
+        ).stdout.split()
+        == ["100000000"] * 2
+    )
     triton.run("login", "scancel --me", window.user)
 
 
@@ -244,22 +359,56 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
     window = visit()
     window.log_in()
     window.waits_for("Choose the least memory")
-    assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 100_000}, base="/hub/api").status == 201
-    assert window.ask("POST", f"/users/{window.user}/tokens", {"note": "x" * 1_000_000}, base="/hub/api").status in (0, 400, 503)
-    assert max(len(token["note"]) for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()["api_tokens"]) <= 1000
+    assert (
+        window.ask(
+            "POST", f"/users/{window.user}/tokens", {"note": "x" * 100_000}, base="/hub/api"
+        ).status
+        == 201
+    )
+    assert window.ask(
+        "POST", f"/users/{window.user}/tokens", {"note": "x" * 1_000_000}, base="/hub/api"
+    ).status in (0, 400, 503)
+    assert (
+        max(
+            len(token["note"])
+            for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()[
+                "api_tokens"
+            ]
+        )
+        <= 1000
+    )
 
 
 def test_cookies_that_another_page_of_the_domain_has_set_lock_nobody_out(staying, triton):
     """A dozen of the longest, for all names below that of the hub."""
     cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
     for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
-        said = triton.run("laptop", ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--header", f"Cookie: {cookies}", address]).stdout
+        said = triton.run(
+            "laptop",
+            [
+                "curl",
+                "--silent",
+                "--output",
+                "/dev/null",
+                "--write-out",
+                "%{http_code}",
+                "--header",
+                f"Cookie: {cookies}",
+                address,
+            ],
+        ).stdout
         assert said == "200", address
 
 
 def test_a_secret_in_an_address_that_is_part_of_another_is_in_no_log(triton):
-    for address in ("%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET", "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET", "%2F%3Fnext%3D%252Flab%253Ftoken%253DSE-CRET"):
-        triton.run("laptop", f"curl --silent --output /dev/null '{hub.HUB}/hub/error/503?url={address}'")
+    for address in (
+        "%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET",
+        "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET",
+        "%2F%3Fnext%3D%252Flab%253Ftoken%253DSE-CRET",
+    ):
+        triton.run(
+            "laptop", f"curl --silent --output /dev/null '{hub.HUB}/hub/error/503?url={address}'"
+        )
     said = hub.log(triton)
     assert "[secret]" in said and "SE-CRET" not in said
 
@@ -270,7 +419,10 @@ def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
     window.waits_for("Choose the least memory")
     for page in ("login", "", "spawn"):
         for end in ("%0d%0aX:%20y", "%0bx", "%7f"):
-            assert window.page.goto(f"{hub.HUB}/hub/{page}?next=/hub/home{end}").status == 200, (page, end)
+            assert window.page.goto(f"{hub.HUB}/hub/{page}?next=/hub/home{end}").status == 200, (
+                page,
+                end,
+            )
 
 
 # ---------------------------------------------------------------- when something breaks
@@ -282,41 +434,77 @@ def commands(heading):
 
 
 @pytest.mark.claims("A broken database of the hub is recovered,")
-def test_a_broken_database_is_recovered_and_no_server_is_lost(staying, kernel, triton, record_property):
-    """By the README's commands, from the backup that it tells to make: servers of that time run on, and nobody logs in again."""
+def test_a_broken_database_is_recovered_and_no_server_is_lost(
+    staying, kernel, triton, record_property
+):
+    """By the README's commands, from the backup that it tells to make: servers of that time run on,
+    and nobody logs in again.
+    """
     kernel.prints("kept = 'since before'")
     job = staying.job()
     triton.run("hub", f"{AS_HUB} /etc/jupyterhub/backup")
-    triton.run("hub", f"hub-services kill hub; dd if=/dev/zero of={DATABASE} bs=100 count=1 conv=notrunc status=none")
+    triton.run(
+        "hub",
+        f"hub-services kill hub; dd if=/dev/zero of={DATABASE} bs=100 count=1 "
+        "conv=notrunc status=none",
+    )
     refused = triton.run("hub", f"{AS_HUB} /etc/jupyterhub/backup", check=False)
-    assert refused.returncode == 1 and refused.stderr.startswith(f"backup: {DATABASE} is not copied: "), refused
-    triton.run("hub", "HUB_OPTIONS=--debug hub-services start hub; for i in $(seq 300); do kill -0 $(cat /run/jupyterhub-hub.pid) 2>/dev/null || exit 0; sleep 0.2; done; exit 1")
+    assert refused.returncode == 1 and refused.stderr.startswith(
+        f"backup: {DATABASE} is not copied: "
+    ), refused
+    triton.run(
+        "hub",
+        "HUB_OPTIONS=--debug hub-services start hub; for i in $(seq 300); do kill -0 "
+        "$(cat /run/jupyterhub-hub.pid) 2>/dev/null || exit 0; sleep 0.2; done; exit 1",
+    )
     assert "file is not a database" in hub.log(triton)
     began = time.monotonic()
-    triton.run("hub", commands("A broken database").replace("systemctl stop jupyterhub", "true").replace("systemctl start jupyterhub", "HUB_OPTIONS=--debug hub-services start hub"))
+    triton.run(
+        "hub",
+        commands("A broken database")
+        .replace("systemctl stop jupyterhub", "true")
+        .replace("systemctl start jupyterhub", "HUB_OPTIONS=--debug hub-services start hub"),
+    )
     hub.answers(triton)
     until = time.monotonic() + PATIENCE
     while '"started"' not in staying.ask("GET", "/api/status").text:
         assert time.monotonic() < until
         time.sleep(0.5)
-    record_property("measured", f"the hub's database broken, and restored from its backup: the server answers again after {time.monotonic() - began:.0f} s")
+    record_property(
+        "measured",
+        "the hub's database broken, and restored from its backup: the server answers "
+        f"again after {time.monotonic() - began:.0f} s",
+    )
     assert staying.job() == job and kernel.prints("print(kept)") == "since before"
-    assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, "nobody has to log in again"
+    assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
+        "nobody has to log in again"
+    )
 
 
 def fill(triton):
     """Fill the hub's state, which must be the small disk; at most 4 MB are written."""
-    kind, blocks = triton.run("hub", f"mountpoint --quiet {STATE}; stat --file-system --format='%T %b' {STATE}").stdout.split()
+    kind, blocks = triton.run(
+        "hub", f"mountpoint --quiet {STATE}; stat --file-system --format='%T %b' {STATE}"
+    ).stdout.split()
     assert kind == "tmpfs" and int(blocks) * 4096 <= 4 * 2**20
-    assert triton.run("hub", f"head -c {4 * 2**20} /dev/zero > {STATE}/rest", check=False).returncode, "it is full"
+    assert triton.run(
+        "hub", f"head -c {4 * 2**20} /dev/zero > {STATE}/rest", check=False
+    ).returncode, "it is full"
 
 
 @pytest.mark.claims("without the loss of a server.")
 @pytest.mark.claims("and a full disk emptied,")
 def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
-    """Its state is on a small disk here. While that is full a login may fail; afterwards all goes on, without a restart."""
-    triton.run("hub", f"hub-services stop hub; cp -a {STATE} /root/state; mount -t tmpfs -o size=4M,mode=700,uid=jupyterhub,gid=jupyterhub state {STATE}; "
-               f"cp -a /root/state/. {STATE}; HUB_OPTIONS=--debug hub-services start hub")
+    """Its state is on a small disk here.
+
+    While that is full a login may fail; afterwards all goes on, without a restart.
+    """
+    triton.run(
+        "hub",
+        f"hub-services stop hub; cp -a {STATE} /root/state; mount -t tmpfs -o "
+        f"size=4M,mode=700,uid=jupyterhub,gid=jupyterhub state {STATE}; "
+        f"cp -a /root/state/. {STATE}; HUB_OPTIONS=--debug hub-services start hub",
+    )
     try:
         hub.answers(triton)
         window, late = visit(), visit()
@@ -334,4 +522,7 @@ def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
     finally:
         for window in (window, late):
             triton.run("login", "scancel --me", window.user)
-        triton.run("hub", f"hub-services stop hub; umount {STATE}; HUB_OPTIONS=--debug hub-services start hub")
+        triton.run(
+            "hub",
+            f"hub-services stop hub; umount {STATE}; HUB_OPTIONS=--debug hub-services start hub",
+        )

@@ -1,11 +1,20 @@
-"""triton/jupyterhub/install: what it makes, what it leaves alone, and what it refuses. Each test has /etc and /var/lib of the hub's host for itself."""
+"""triton/jupyterhub/install: what it makes, what it leaves alone, and what it refuses.
+
+Each test has /etc and /var/lib of the hub's host for itself.
+"""
+
 import re
 import shlex
 
 import pytest
+
 from tools.cluster import cluster
 
-INSTALL, STATE, KEY = "/etc/jupyterhub/install", "/var/lib/jupyterhub", "/etc/jupyterhub/tls/key.pem"
+INSTALL, STATE, KEY = (
+    "/etc/jupyterhub/install",
+    "/var/lib/jupyterhub",
+    "/etc/jupyterhub/tls/key.pem",
+)
 STAGE = """set -e
 mount -t tmpfs stage /mnt
 for folder in etc var/lib; do
@@ -25,9 +34,14 @@ print("lets alice in")
 
 @pytest.fixture
 def stage(triton):
-    """stage(script, ...) runs the lines as root on the hub's host before its first install; all that they write in /etc and /var/lib goes afterwards."""
+    """stage(script, ...) runs the lines as root on the hub's host before its first install; all
+    that they write in /etc and /var/lib goes afterwards.
+    """
+
     def run(*script):
-        return triton.run("hub", ["unshare", "--mount", "bash", "-c", STAGE + "\n".join(script)], check=False)
+        return triton.run(
+            "hub", ["unshare", "--mount", "bash", "-c", STAGE + "\n".join(script)], check=False
+        )
 
     return run
 
@@ -41,58 +55,116 @@ def refused(done, *words):
 
 @pytest.mark.claims("Its ``install`` can be run again: it changes nothing then,")
 def test_a_second_run_changes_nothing(stage):
-    every = f"find /etc {STATE} -path /etc/jupyterhub/tls/key.pem -prune -o -printf '%p %i %T@ %m %u %g %l\\n' | sort"
-    done = stage(INSTALL, f"{every} > /mnt/first", "sleep 0.1", INSTALL, f"{every} | diff /mnt/first - && stat --format='%U %a' {KEY}")
+    every = (
+        f"find /etc {STATE} -path /etc/jupyterhub/tls/key.pem -prune -o -printf '%p %i %T@ %m "
+        "%u %g %l\\n' | sort"
+    )
+    done = stage(
+        INSTALL,
+        f"{every} > /mnt/first",
+        "sleep 0.1",
+        INSTALL,
+        f"{every} | diff /mnt/first - && stat --format='%U %a' {KEY}",
+    )
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "jupyterhub 400", done
 
 
 @pytest.mark.claims("and root writes through nothing that the hub's user has planted.")
-@pytest.mark.parametrize("plant", ["ln -s /etc/new {}", "ln -s /etc/motd {}", "ln old {}", "mkfifo {}", "mkdir {}", "touch {}"])
+@pytest.mark.parametrize(
+    "plant",
+    ["ln -s /etc/new {}", "ln -s /etc/motd {}", "ln old {}", "mkfifo {}", "mkdir {}", "touch {}"],
+)
 def test_what_the_hubs_user_planted_is_refused(stage, plant):
-    """A link, to what is there or not, another name of a file, what is no file, an empty one: root writes through none of them."""
+    """A link, to what is there or not, another name of a file, what is no file, an empty one: root
+    writes through none of them.
+    """
     planted = plant.format("proxy_token")
-    done = stage(f"{INSTALL} >/dev/null", "touch -d yesterday /etc/motd", f"{AS_HUB} sh -c 'cd {STATE} && mv proxy_token old && {planted}'", "touch /mnt/then",
-                 f"timeout 10 {INSTALL} || status=$?", "find /etc -newer /mnt/then ! -type d >&2; stat --format=%U /etc/motd; exit $status")
+    done = stage(
+        f"{INSTALL} >/dev/null",
+        "touch -d yesterday /etc/motd",
+        f"{AS_HUB} sh -c 'cd {STATE} && mv proxy_token old && {planted}'",
+        "touch /mnt/then",
+        f"timeout 10 {INSTALL} || status=$?",
+        "find /etc -newer /mnt/then ! -type d >&2; stat --format=%U /etc/motd; exit $status",
+    )
     refused(done, f"{STATE}/proxy_token", "empty" if plant.startswith("touch") else "remove it")
     assert done.stdout.splitlines()[-1] == "root"
 
 
 @pytest.mark.parametrize("made", ["mkdir /var/lib/other; ln -s other {}", "mkdir {}", "touch {}"])
 def test_a_state_folder_that_is_not_its_own_is_refused(stage, made):
-    done = stage(made.format(STATE), f"{INSTALL} || status=$?", f"stat -L --format=%U {STATE}; exit $status")
+    done = stage(
+        made.format(STATE), f"{INSTALL} || status=$?", f"stat -L --format=%U {STATE}; exit $status"
+    )
     refused(done, STATE, "no folder of the user jupyterhub")
     assert done.stdout.splitlines()[-1] == "root", "it has not become the hub's"
 
 
-@pytest.mark.parametrize("made", ["mv {0} /etc/elsewhere; ln -s /etc/elsewhere {0}", "ln {} /etc/elsewhere", "mv {} /etc/elsewhere"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        "mv {0} /etc/elsewhere; ln -s /etc/elsewhere {0}",
+        "ln {} /etc/elsewhere",
+        "mv {} /etc/elsewhere",
+    ],
+)
 def test_a_key_that_is_a_link_or_missing_is_refused(stage, made):
-    done = stage(f"chown root: {KEY}", made.format(KEY), f"{INSTALL} || status=$?", "stat --format=%U /etc/elsewhere; exit $status")
+    done = stage(
+        f"chown root: {KEY}",
+        made.format(KEY),
+        f"{INSTALL} || status=$?",
+        "stat --format=%U /etc/elsewhere; exit $status",
+    )
     refused(done, KEY, "copy the file itself there")
     assert done.stdout.splitlines()[-1] == "root"
 
 
-@pytest.mark.parametrize("change", ["chown nobody sudoers", "chmod g+w templates/home.html", "chmod o+w ."])
+@pytest.mark.parametrize(
+    "change", ["chown nobody sudoers", "chmod g+w templates/home.html", "chmod o+w ."]
+)
 def test_a_folder_that_others_can_change_is_refused(stage, change):
     done = stage("cd /etc/jupyterhub", change, INSTALL)
-    refused(done, "can be changed by others than root", "chown -R root: /etc/jupyterhub; chmod -R go-w /etc/jupyterhub")
+    refused(
+        done,
+        "can be changed by others than root",
+        "chown -R root: /etc/jupyterhub; chmod -R go-w /etc/jupyterhub",
+    )
 
 
 def test_secrets_are_made_by_the_hubs_own_user(stage):
-    done = stage(INSTALL, f"cd {STATE}; stat --format='%U %a %h %s' . proxy_token | cut -d' ' -f1,2")
+    done = stage(
+        INSTALL, f"cd {STATE}; stat --format='%U %a %h %s' . proxy_token | cut -d' ' -f1,2"
+    )
     assert done.stdout.splitlines()[-2:] == ["jupyterhub 700", "jupyterhub 600"], done
 
 
 # ---------------------------------------------------------------- the user
 
-@pytest.mark.parametrize(("before", "setting", "number"), [("true", "", 640), ("true", "JUPYTERHUB_UID=641", 641), ("useradd --system --uid 642 jupyterhub", "", 642)])
+
+@pytest.mark.parametrize(
+    ("before", "setting", "number"),
+    [
+        ("true", "", 640),
+        ("true", "JUPYTERHUB_UID=641", 641),
+        ("useradd --system --uid 642 jupyterhub", "", 642),
+    ],
+)
 def test_its_number_is_fixed_and_one_that_is_there_stays(stage, before, setting, number):
     done = stage(before, f"{setting} {INSTALL}", "id -u jupyterhub")
-    assert done.stdout.splitlines()[-1] == str(number) and f"the number {number}. On the hosts of slurmctld and slurmdbd" in done.stdout, done
+    assert (
+        done.stdout.splitlines()[-1] == str(number)
+        and f"the number {number}. On the hosts of slurmctld and slurmdbd" in done.stdout
+    ), done
 
 
 def test_a_number_of_somebody_else_is_refused(stage):
-    refused(stage("useradd --system --uid 640 other", INSTALL), "640 belongs to other", "JUPYTERHUB_UID")
-    refused(stage("useradd --system --uid 642 jupyterhub", f"JUPYTERHUB_UID=640 {INSTALL}"), "has the number 642 here, not 640")
+    refused(
+        stage("useradd --system --uid 640 other", INSTALL), "640 belongs to other", "JUPYTERHUB_UID"
+    )
+    refused(
+        stage("useradd --system --uid 642 jupyterhub", f"JUPYTERHUB_UID=640 {INSTALL}"),
+        "has the number 642 here, not 640",
+    )
     refused(stage(f"{INSTALL} users"), "install, or install user")
 
 
@@ -100,33 +172,84 @@ def test_the_same_user_elsewhere_is_an_operator_of_slurm(stage, triton):
     """PrivateData=jobs, as the README says: the hub sees the jobs of others, and nobody else does."""
     text = triton.run("hub", f"cat {INSTALL}").stdout
     triton.write("ctl", "/root/install", text, mode="755")
-    triton.run("ctl", "id jupyterhub && userdel -f jupyterhub; /root/install user; cp /etc/slurm/slurm.conf /root/; echo PrivateData=jobs >> /etc/slurm/slurm.conf", check=False)
-    job = triton.run("login", "sbatch --parsable --output=/dev/null --wrap='sleep 60'", "alice").stdout.strip()
+    triton.run(
+        "ctl",
+        "id jupyterhub && userdel -f jupyterhub; /root/install user; cp "
+        "/etc/slurm/slurm.conf /root/; echo PrivateData=jobs >> /etc/slurm/slurm.conf",
+        check=False,
+    )
+    job = triton.run(
+        "login", "sbatch --parsable --output=/dev/null --wrap='sleep 60'", "alice"
+    ).stdout.strip()
     look = f"squeue --noheader --jobs={job} --format=%i"
     try:
-        triton.run("ctl", "scontrol reconfigure; sacctmgr --immediate add account hub; sacctmgr --immediate add user jupyterhub account=hub adminlevel=operator")
-        seen = triton.run("hub", f"for i in $(seq 50); do {AS_HUB} {look} | grep . && break; sleep 0.2; done").stdout.strip()
+        triton.run(
+            "ctl",
+            "scontrol reconfigure; sacctmgr --immediate add account hub; sacctmgr "
+            "--immediate add user jupyterhub account=hub adminlevel=operator",
+        )
+        seen = triton.run(
+            "hub", f"for i in $(seq 50); do {AS_HUB} {look} | grep . && break; sleep 0.2; done"
+        ).stdout.strip()
         assert seen == job and not triton.run("login", look, "bob", check=False).stdout.strip()
     finally:
-        triton.run("ctl", "mv /root/slurm.conf /etc/slurm/; scontrol reconfigure; sacctmgr --immediate delete user jupyterhub; sacctmgr --immediate delete account hub")
+        triton.run(
+            "ctl",
+            "mv /root/slurm.conf /etc/slurm/; scontrol reconfigure; sacctmgr --immediate "
+            "delete user jupyterhub; sacctmgr --immediate delete account hub",
+        )
         triton.run("login", f"scancel {job}")
 
 
-# ---------------------------------------------------------------- passwords, sudo, and other systems
+# ---------------------------------------------------------------- passwords, sudo, and other
+# systems
 
-@pytest.mark.parametrize(("name", "rule", "setting", "is_member"), [
-    ("common", "", "", True), ("common", "auth sufficient pam_sss.so", "", False), ("common", "#auth sufficient pam_sss.so", "", True),
-    ("common", "auth sufficient pam_sss.so", "SHADOW=yes", True), ("password", "", "", True), ("system", "", "", True)])
+
+@pytest.mark.parametrize(
+    ("name", "rule", "setting", "is_member"),
+    [
+        ("common", "", "", True),
+        ("common", "auth sufficient pam_sss.so", "", False),
+        ("common", "#auth sufficient pam_sss.so", "", True),
+        ("common", "auth sufficient pam_sss.so", "SHADOW=yes", True),
+        ("password", "", "", True),
+        ("system", "", "", True),
+    ],
+)
 @pytest.mark.claims("The hub can read ``/etc/shadow`` only where passwords stand in it.")
-def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(stage, name, rule, setting, is_member):
-    """It was a member before. PAM's common rules have Debian's name, RHEL's, or that of others; who is a member lets people in by them."""
-    rename = [f"mv /etc/pam.d/common-{kind} /etc/pam.d/{name}-{kind}" for kind in ("auth", "account")] if name != "common" else []
+def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
+    stage, name, rule, setting, is_member
+):
+    """It was a member before.
+
+    PAM's common rules have Debian's name, RHEL's, or that of others; who is a member lets people in
+    by them.
+    """
+    rename = (
+        [f"mv /etc/pam.d/common-{kind} /etc/pam.d/{name}-{kind}" for kind in ("auth", "account")]
+        if name != "common"
+        else []
+    )
     rename += ["printf '%s\\trequired\\tpam_deny.so\\n' auth account > /etc/pam.d/other"]
-    done = stage("useradd --system --groups shadow jupyterhub", *rename, f"echo '{rule}' >> /etc/pam.d/{name}-auth",
-                 f"{setting} {INSTALL}", "cat /etc/pam.d/jupyterhub; id -nG jupyterhub",
-                 f"{AS_HUB} /opt/jupyterhub/bin/python -c {shlex.quote(LOGIN)}" if is_member else "")
-    assert done.returncode == 0 and f"include  {name}-auth" in done.stdout and f"include  {name}-account" in done.stdout, done
-    assert ("jupyterhub shadow" in done.stdout) == ("lets alice in" in done.stdout) == ("The hub can read /etc/shadow" in done.stdout) == is_member, done
+    done = stage(
+        "useradd --system --groups shadow jupyterhub",
+        *rename,
+        f"echo '{rule}' >> /etc/pam.d/{name}-auth",
+        f"{setting} {INSTALL}",
+        "cat /etc/pam.d/jupyterhub; id -nG jupyterhub",
+        f"{AS_HUB} /opt/jupyterhub/bin/python -c {shlex.quote(LOGIN)}" if is_member else "",
+    )
+    assert (
+        done.returncode == 0
+        and f"include  {name}-auth" in done.stdout
+        and f"include  {name}-account" in done.stdout
+    ), done
+    assert (
+        ("jupyterhub shadow" in done.stdout)
+        == ("lets alice in" in done.stdout)
+        == ("The hub can read /etc/shadow" in done.stdout)
+        == is_member
+    ), done
 
 
 def test_without_a_group_shadow_it_says_who_can_log_in(stage):
@@ -137,16 +260,39 @@ def test_without_a_group_shadow_it_says_who_can_log_in(stage):
 
 @pytest.mark.parametrize("version", ["1.9.5p2", "1.9.10"])
 def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
-    """/opt/slurm/bin, as OpenHPC has it, and RHEL's sudo, which knows no pattern: the hub may do the same there."""
-    said = f"mkdir -p /mnt/bin; printf '#!/bin/sh\\necho Sudo version {version}\\n' > /mnt/bin/sudo; chmod +x /mnt/bin/sudo"
+    """/opt/slurm/bin, as OpenHPC has it, and RHEL's sudo, which knows no pattern: the hub may do
+    the same there.
+    """
+    said = (
+        f"mkdir -p /mnt/bin; printf '#!/bin/sh\\necho Sudo version {version}\\n' > "
+        "/mnt/bin/sudo; chmod +x /mnt/bin/sudo"
+    )
     slurm = "mkdir -p /mnt/slurm/bin; ln -s /usr/bin/{sbatch,scancel} /mnt/slurm/bin"
-    attempts = ["scancel 1", "scancel 1234567890", "scancel 1 2", "scancel --user=root", "scancel 1a", "scancel"]
-    done = stage(said, slurm, "sed -i 's|:/usr/bin:|:/mnt/slurm/bin:|' /etc/jupyterhub/start-hub", f"PATH=/mnt/bin:$PATH {INSTALL} >/dev/null",
-                 *(f"{AS_HUB} sudo --non-interactive --user=alice --list {attempt} && echo may" for attempt in attempts))
+    attempts = [
+        "scancel 1",
+        "scancel 1234567890",
+        "scancel 1 2",
+        "scancel --user=root",
+        "scancel 1a",
+        "scancel",
+    ]
+    done = stage(
+        said,
+        slurm,
+        "sed -i 's|:/usr/bin:|:/mnt/slurm/bin:|' /etc/jupyterhub/start-hub",
+        f"PATH=/mnt/bin:$PATH {INSTALL} >/dev/null",
+        *(
+            f"{AS_HUB} sudo --non-interactive --user=alice --list {attempt} && echo may"
+            for attempt in attempts
+        ),
+    )
     # --list prints the command that may be run, and nothing for one that may not
     allowed = [line for line in done.stdout.splitlines() if line.startswith("/")]
     assert allowed == [f"/mnt/slurm/bin/{attempt}" for attempt in attempts[:2]], done
 
 
 def test_without_slurm_it_says_where_to_name_its_folder(stage):
-    refused(stage("sed -i 's|^export PATH=.*|export PATH=/mnt|' /etc/jupyterhub/start-hub", INSTALL), "no sbatch in the PATH of /etc/jupyterhub/start-hub")
+    refused(
+        stage("sed -i 's|^export PATH=.*|export PATH=/mnt|' /etc/jupyterhub/start-hub", INSTALL),
+        "no sbatch in the PATH of /etc/jupyterhub/start-hub",
+    )

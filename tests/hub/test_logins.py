@@ -1,14 +1,20 @@
-"""Who guesses passwords at the hub has to wait, and holds up nobody else. Driven by the requests that a browser sends."""
+"""Who guesses passwords at the hub has to wait, and holds up nobody else.
+
+Driven by the requests that a browser sends.
+"""
+
 import json
 import time
 
-from tools.cluster import hub
 import pytest
+
+from tools.cluster import hub
 from tools.cluster.hub import HUB, SERVERS, TINY, Refused
 from tools.cluster.hub_faults import OPTIONS, alive, within
 
-# Runs on a reader's computer: posts all forms of standard input at once, [[name, password, headers], ...]; prints for each [status, seconds, page].
-LOGINS = r'''
+# Runs on a reader's computer: posts all forms of standard input at once, [[name, password,
+# headers], ...]; prints for each [status, seconds, page].
+LOGINS = r"""
 import concurrent.futures, html, json, re, sys, time, urllib.error, urllib.parse, urllib.request
 hub, forms = sys.argv[1], json.load(sys.stdin)
 
@@ -38,18 +44,26 @@ def post(form):
 
 with concurrent.futures.ThreadPoolExecutor(len(forms)) as pool:
     print(json.dumps(list(pool.map(post, forms))))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def logins(triton):
-    """logins(host, (name, password, headers), ...) tries all at once: [(status, seconds, what the page says, seconds to wait)]."""
+    """logins(host, (name, password, headers), ...) tries all at once: [(status, seconds, what the
+    page says, seconds to wait)].
+    """
     hub.running(triton)
 
     def attempt(host, *forms):
         triton.write(host, "/tmp/logins.py", LOGINS)
-        forms = json.dumps([[name, password, *(headers or [{}])] for name, password, *headers in forms])
-        return json.loads(triton.run(host, ["/usr/bin/python3", "/tmp/logins.py", HUB], input=forms, timeout=200).stdout)
+        forms = json.dumps(
+            [[name, password, *(headers or [{}])] for name, password, *headers in forms]
+        )
+        return json.loads(
+            triton.run(
+                host, ["/usr/bin/python3", "/tmp/logins.py", HUB], input=forms, timeout=200
+            ).stdout
+        )
 
     return attempt
 
@@ -61,19 +75,32 @@ def right(triton, user):
 @pytest.mark.claims("nobody else is held up,")
 @pytest.mark.parametrize(("names", "host"), [(1, "laptop"), (40, "gateway")])
 def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, host, record_property):
-    """A right one of another person is let in meanwhile, from the same address. For one name ten reach PAM; the page says when to try again."""
+    """A right one of another person is let in meanwhile, from the same address.
+
+    For one name ten reach PAM; the page says when to try again.
+    """
     guessed, other = triton.account(), triton.account()
-    guesses = [(f"{guessed}{number}" if number < names - 1 else guessed, "wrong") for number in range(40)]
+    guesses = [
+        (f"{guessed}{number}" if number < names - 1 else guessed, "wrong") for number in range(40)
+    ]
     *wrong, late = logins(host, *guesses, right(triton, other))
     assert late[0] == 302 and late[1] < 10, late
     told = sorted((status, text) for status, _, text, _ in wrong)
     heard = 10 if names == 1 else 40
-    assert told == [(403, "Invalid username or password")] * heard + [(429, "Too many wrong passwords. Try again in 5 minutes.")] * (40 - heard)
-    record_property("measured", f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of somebody else was let in after {late[1]:.1f} s")
+    assert told == [(403, "Invalid username or password")] * heard + [
+        (429, "Too many wrong passwords. Try again in 5 minutes.")
+    ] * (40 - heard)
+    record_property(
+        "measured",
+        f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of "
+        f"somebody else was let in after {late[1]:.1f} s",
+    )
 
 
 @pytest.mark.claims("and whose name it is can log in elsewhere.")
-@pytest.mark.claims("After ten wrong passwords in five minutes you have to wait; the page says how long.")
+@pytest.mark.claims(
+    "After ten wrong passwords in five minutes you have to wait; the page says how long."
+)
 def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
     """Not even the right password is heard from that address for a while; from another it is."""
     user = triton.account()
@@ -87,38 +114,76 @@ def test_an_address_that_guesses_for_many_names_waits(triton, logins):
     """Who has logged in from there does not: an address may be that of many people."""
     known, new = triton.account(), triton.account()
     assert logins("c3", right(triton, known))[0][0] == 302
-    statuses = [status for status, *_ in logins("c3", *[(f"nobody{number}", "wrong") for number in range(70)])]
+    statuses = [
+        status
+        for status, *_ in logins("c3", *[(f"nobody{number}", "wrong") for number in range(70)])
+    ]
     assert sorted(statuses) == [403] * 60 + [429] * 10
-    assert [answer[0] for answer in logins("c3", right(triton, known), right(triton, new))] == [302, 429]
+    assert [answer[0] for answer in logins("c3", right(triton, known), right(triton, new))] == [
+        302,
+        429,
+    ]
     assert logins("c4", right(triton, new))[0][0] == 302
 
 
 @pytest.mark.claims("Who guesses passwords has to wait, in whatever way;")
 def browser_of(triton, host, user):
     """What a browser there keeps when `user` has logged in: the Cookie header of a later form."""
-    log_in = (f"rm -f jar; curl='curl --silent --output /dev/null --cookie-jar jar --cookie jar'; $curl {HUB}/hub/login; token=$(awk '/_xsrf/ {{print $7}}' jar); "
-              f"$curl --data _xsrf=$token --data username={user} --data password={triton.password(user)} {HUB}/hub/login; awk '/-known/ {{print $6 \"=\" $7}}' jar")
+    log_in = (
+        "rm -f jar; curl='curl --silent --output /dev/null --cookie-jar jar --cookie "
+        f"jar'; $curl {HUB}/hub/login; token=$(awk '/_xsrf/ {{print $7}}' jar); "
+        f"$curl --data _xsrf=$token --data username={user} --data "
+        f"password={triton.password(user)} {HUB}/hub/login; awk '/-known/ {{print $6 "
+        f'"=" $7}}\' jar'
+    )
     return {"Cookie": triton.run(host, log_in).stdout.strip()}
 
 
 def test_who_guesses_at_the_login_node_holds_up_nobody_who_was_there_before(triton, logins):
-    """All who are outside come through it, with one address: who waits there is let in soon, and a browser with a login before at once."""
+    """All who are outside come through it, with one address: who waits there is let in soon, and a
+    browser with a login before at once.
+    """
     user, new = triton.account(), triton.account()
     known = browser_of(triton, "login", user)
-    statuses = [status for status, *_ in logins("login", *[(user, "wrong")] * 11, *[(f"nobody{number}", "wrong") for number in range(60)])]
+    statuses = [
+        status
+        for status, *_ in logins(
+            "login",
+            *[(user, "wrong")] * 11,
+            *[(f"nobody{number}", "wrong") for number in range(60)],
+        )
+    ]
     assert statuses.count(403) == 70 and statuses.count(429) == 1
-    late, held, wrong, other = logins("login", (*right(triton, user), known), right(triton, new), (user, "wrong", known), (new, "wrong", known))
+    late, held, wrong, other = logins(
+        "login",
+        (*right(triton, user), known),
+        right(triton, new),
+        (user, "wrong", known),
+        (new, "wrong", known),
+    )
     assert (late[0], wrong[0]) == (302, 403)
     assert held[0] == other[0] == 429 and int(held[3]) <= 30, (held, other)
-    assert [status for status, *_ in logins("login", *[(user, "wrong", known)] * 11)].count(429) >= 1, "and a browser has a limit too"
+    assert [status for status, *_ in logins("login", *[(user, "wrong", known)] * 11)].count(
+        429
+    ) >= 1, "and a browser has a limit too"
 
 
 @pytest.mark.parametrize("way", ["{}", "token of {}", "{} with a header"])
 def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
-    """Another spelling of the name, the API for tokens, an invented address: they count as the same."""
+    """Another spelling of the name, the API for tokens, an invented address: they count as the
+    same.
+    """
     user = triton.account()
-    names = [way.removesuffix(" with a header").format(name) for name in (user, user.upper(), user.title()) * 7]
-    headers = [{"X-Forwarded-For": f"10.1.1.{number}", "X-Real-Ip": f"10.1.2.{number}"} if "header" in way else {} for number in range(21)]
+    names = [
+        way.removesuffix(" with a header").format(name)
+        for name in (user, user.upper(), user.title()) * 7
+    ]
+    headers = [
+        {"X-Forwarded-For": f"10.1.1.{number}", "X-Real-Ip": f"10.1.2.{number}"}
+        if "header" in way
+        else {}
+        for number in range(21)
+    ]
     logins("c1", *[(name, "wrong", header) for name, header in zip(names, headers, strict=True)])
     assert logins("c1", right(triton, user))[0][0] == 429
 
@@ -127,38 +192,81 @@ def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
 def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     """Though PAM would let them in; and at once, so PAM was not asked."""
     empty = triton.account()
-    triton.run("hub", f"cp -p /etc/shadow /root/; echo 'root:right\nslurm:right' | chpasswd; passwd --quiet --delete {empty}")
+    triton.run(
+        "hub",
+        "cp -p /etc/shadow /root/; echo 'root:right\nslurm:right' | chpasswd; passwd "
+        f"--quiet --delete {empty}",
+    )
     try:
-        answers = logins("c2", ("root", "right"), ("slurm", "right"), ("ROOT", "right"), (empty, ""), ("x" * 1000, "wrong"), (empty, "x" * 100_000),
-                         (empty, "any"), (f"token of {empty}", "any"), (f"token of {empty}", "\0"))
-        asked = triton.run("hub", "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups /opt/jupyterhub/bin/python -c "
-                           f"'import pamela; pamela.authenticate(\"root\", \"right\", service=\"jupyterhub\"); pamela.authenticate(\"{empty}\", \"\", service=\"jupyterhub\")'",
-                           check=False)
+        answers = logins(
+            "c2",
+            ("root", "right"),
+            ("slurm", "right"),
+            ("ROOT", "right"),
+            (empty, ""),
+            ("x" * 1000, "wrong"),
+            (empty, "x" * 100_000),
+            (empty, "any"),
+            (f"token of {empty}", "any"),
+            (f"token of {empty}", "\0"),
+        )
+        asked = triton.run(
+            "hub",
+            "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups "
+            "/opt/jupyterhub/bin/python -c "
+            '\'import pamela; pamela.authenticate("root", "right", '
+            f'service="jupyterhub"); pamela.authenticate("{empty}", "", '
+            'service="jupyterhub")\'',
+            check=False,
+        )
     finally:
         triton.run("hub", "mv /root/shadow /etc/shadow")
     assert asked.returncode == 0, "that PAM does let them in"
     assert {status for status, *_ in answers} == {403}
-    assert max(seconds for _, seconds, *_ in answers[:2]) < 2, "PAM, which was not asked, holds each for so long"
+    assert max(seconds for _, seconds, *_ in answers[:2]) < 2, (
+        "PAM, which was not asked, holds each for so long"
+    )
 
 
 def test_what_can_be_no_name_and_no_password_is_refused_and_pam_is_not_asked(triton, logins):
-    """A library of C ends a text at its first zero, and a directory may skip a space: one account would have names without end."""
+    """A library of C ends a text at its first zero, and a directory may skip a space: one account
+    would have names without end.
+    """
     user = triton.account()
     right = triton.password(user)
     names = [f"{user}\0x", "root\0x", f"{user} ", f"{user}\xad", f"{user}\n", "\uff53" + user[1:]]
-    forms = [(name, password) for name in names for password in (right, "wrong")] + [(user, f"{right}\0x"), (user, "\0wrong")]
-    triton.run("hub", "cp -p /etc/pam.d/jupyterhub /root/; sed -i '1i auth required pam_exec.so /usr/bin/touch /tmp/asked' /etc/pam.d/jupyterhub")
+    forms = [(name, password) for name in names for password in (right, "wrong")] + [
+        (user, f"{right}\0x"),
+        (user, "\0wrong"),
+    ]
+    triton.run(
+        "hub",
+        "cp -p /etc/pam.d/jupyterhub /root/; sed -i '1i auth required pam_exec.so "
+        "/usr/bin/touch /tmp/asked' /etc/pam.d/jupyterhub",
+    )
     try:
-        assert {status for status, *_ in logins("c2", *((f"token of {name}", password) for name, password in forms))} == {403}
+        assert {
+            status
+            for status, *_ in logins(
+                "c2", *((f"token of {name}", password) for name, password in forms)
+            )
+        } == {403}
         assert triton.run("hub", "ls /tmp/asked", check=False).returncode
-        assert logins("c2", (user, right))[0][0] == 302 and triton.run("hub", "ls /tmp/asked").stdout, "that is how it would be seen"
+        assert (
+            logins("c2", (user, right))[0][0] == 302 and triton.run("hub", "ls /tmp/asked").stdout
+        ), "that is how it would be seen"
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/; rm -f /tmp/asked")
 
 
 def test_a_form_without_its_fields_gets_one_sentence(triton, logins):
-    said = triton.run("laptop", f"curl --silent --cookie-jar /tmp/jar --output /dev/null {HUB}/hub/login; token=$(awk '/_xsrf/ {{print $7}}' /tmp/jar); "
-                      f"curl --silent --write-out '%{{http_code}}' --cookie /tmp/jar --data _xsrf=$token {HUB}/hub/login").stdout
+    said = triton.run(
+        "laptop",
+        f"curl --silent --cookie-jar /tmp/jar --output /dev/null {HUB}/hub/login; "
+        f"token=$(awk '/_xsrf/ {{print $7}}' /tmp/jar); "
+        f"curl --silent --write-out '%{{http_code}}' --cookie /tmp/jar --data "
+        f"_xsrf=$token {HUB}/hub/login",
+    ).stdout
     assert said.endswith("400") and "A user name and a password are needed." in said
 
 
@@ -166,10 +274,19 @@ def test_an_account_that_another_differs_from_in_case_only_is_nobody_elses(trito
     """The hub writes names in small letters: it would give the one the servers of the other."""
     user = triton.account()
     twin = user.title()
-    triton.run("hub", f"cp -p /etc/passwd /etc/shadow /root/; echo '{twin}:x:30000:30000::/:/bin/sh' >> /etc/passwd; echo '{twin}:!:20000::::::' >> /etc/shadow; "
-               f"echo '{twin}:its-own' | chpasswd")
+    triton.run(
+        "hub",
+        f"cp -p /etc/passwd /etc/shadow /root/; echo '{twin}:x:30000:30000::/:/bin/sh' >> "
+        f"/etc/passwd; echo '{twin}:!:20000::::::' >> /etc/shadow; "
+        f"echo '{twin}:its-own' | chpasswd",
+    )
     try:
-        assert [status for status, *_ in logins("c2", (twin, "its-own"), right(triton, user), (user.upper(), triton.password(user)))] == [403, 302, 403]
+        assert [
+            status
+            for status, *_ in logins(
+                "c2", (twin, "its-own"), right(triton, user), (user.upper(), triton.password(user))
+            )
+        ] == [403, 302, 403]
     finally:
         triton.run("hub", "mv /root/passwd /root/shadow /etc/")
 
@@ -178,15 +295,36 @@ def test_a_page_that_is_not_the_hubs_logs_nobody_in(triton, logins):
     """With the password of its owner, in whose files the reader would write then."""
     user = triton.account()
     theirs = {"Origin": SERVERS.replace("*", user)}
-    others = [theirs, {"Origin": "null"}, theirs | {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}]
+    others = [
+        theirs,
+        {"Origin": "null"},
+        theirs | {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ]
     own = [{"Origin": HUB}, {"Origin": HUB, "Sec-Fetch-Site": "same-origin"}]
     answers = logins("laptop", *((*right(triton, user), headers) for headers in others + own))
-    assert [(status, text) for status, _, text, _ in answers] == [(403, "Another page has sent this form. Log in with this one.")] * 4 + [(302, "")] * 2
+    assert [(status, text) for status, _, text, _ in answers] == [
+        (403, "Another page has sent this form. Log in with this one.")
+    ] * 4 + [(302, "")] * 2
 
 
 def api(triton, token, path, *options):
-    """The status with which the hub answers a program that has this token, what it says, and after how many seconds."""
-    said = triton.run("laptop", ["curl", "--silent", "--header", f"Authorization: token {token}", "--write-out", "\n%{http_code} %{time_total}", *options, f"{HUB}/hub/api{path}"])
+    """The status with which the hub answers a program that has this token, what it says, and after
+    how many seconds.
+    """
+    said = triton.run(
+        "laptop",
+        [
+            "curl",
+            "--silent",
+            "--header",
+            f"Authorization: token {token}",
+            "--write-out",
+            "\n%{http_code} %{time_total}",
+            *options,
+            f"{HUB}/hub/api{path}",
+        ],
+    )
     body, _, numbers = said.stdout.rpartition("\n")
     status, seconds = numbers.split()
     return int(status), json.loads(body or "null"), float(seconds)
@@ -197,14 +335,18 @@ CAREFUL = f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refuse
 
 @pytest.fixture
 def with_a_server(triton):
-    """(user, token, people): the server of this user runs, and the hub asks after each second whether the account is still open."""
+    """(user, token, people): the server of this user runs, and the hub asks after each second
+    whether the account is still open.
+    """
     hub.put_stand_in(triton)
     hub.running(triton, CAREFUL)
     people, user = hub.People(triton), triton.account()
     try:
         people.ask(user, "log_in")
         people.ask(user, "start", TINY)
-        assert within(60, lambda: people.ask(user, "known")["servers"].get("", {}).get("ready")), hub.log(triton)[-3000:]
+        assert within(60, lambda: people.ask(user, "known")["servers"].get("", {}).get("ready")), (
+            hub.log(triton)[-3000:]
+        )
         asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
         status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
         assert status == 201 and told["expires_at"], told
@@ -216,22 +358,39 @@ def with_a_server(triton):
 
 
 def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(triton, with_a_server):
-    """Its server runs on, since it is a job like others: whoever closes an account ends those. Open again, all is as before."""
+    """Its server runs on, since it is a job like others: whoever closes an account ends those.
+
+    Open again, all is as before.
+    """
     user, token, people = with_a_server
     [job] = alive(triton, user)
     start = ("--request", "POST", "--data", json.dumps({"profile": TINY}))
-    asks = {"note": f"Server at /user/{user}/", "scopes": [f"users:activity!user={user}", f"access:servers!user={user}"]}
+    asks = {
+        "note": f"Server at /user/{user}/",
+        "scopes": [f"users:activity!user={user}", f"access:servers!user={user}"],
+    }
     status, made, _ = api(triton, token, f"/users/{user}/tokens", "--data", json.dumps(asks))
-    assert status == 201 and api(triton, made["token"], "/user")[0] == 200, "a token that may do what that of a server may"
+    assert status == 201 and api(triton, made["token"], "/user")[0] == 200, (
+        "a token that may do what that of a server may"
+    )
     triton.run("hub", f"usermod --expiredate 1 {user}")
     time.sleep(1.1)
     assert api(triton, made["token"], "/user")[0] == 403
-    assert [api(triton, token, path, *options)[0] for path, *options in (("/user",), (f"/users/{user}/servers/another", *start), (f"/users/{user}/tokens", *start))] == [403] * 3
+    assert [
+        api(triton, token, path, *options)[0]
+        for path, *options in (
+            ("/user",),
+            (f"/users/{user}/servers/another", *start),
+            (f"/users/{user}/tokens", *start),
+        )
+    ] == [403] * 3
     with pytest.raises(Refused, match="403"):
         people.ask(user, "known")
     hub.running(triton, CAREFUL)
     time.sleep(10)
-    assert alive(triton, user) == [job], "the hub has not refused the server's own token, nor has the one that came after it"
+    assert alive(triton, user) == [job], (
+        "the hub has not refused the server's own token, nor has the one that came after it"
+    )
     triton.run("hub", f"usermod --expiredate '' {user}; chage --lastday 0 {user}")
     assert api(triton, token, "/user")[0] == 200, "a password that is too old is no end"
     assert people.ask(user, "known")["servers"][""]["ready"]
@@ -239,16 +398,30 @@ def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(trito
 
 def test_a_pam_that_does_not_answer_ends_nothing_and_holds_up_nobody(triton, with_a_server):
     user, token, _ = with_a_server
-    triton.run("hub", "cp -p /etc/pam.d/jupyterhub /root/; sed -i '1i account required pam_exec.so /usr/bin/sleep 30' /etc/pam.d/jupyterhub")
+    triton.run(
+        "hub",
+        "cp -p /etc/pam.d/jupyterhub /root/; sed -i '1i account required pam_exec.so "
+        "/usr/bin/sleep 30' /etc/pam.d/jupyterhub",
+    )
     try:
-        asks = [triton.start("laptop", f"curl --silent --output /dev/null --write-out '%{{http_code}} %{{time_total}}' --header 'Authorization: token {token}' {HUB}/hub/api/user",
-                             stdout=-1) for _ in range(5)]
+        asks = [
+            triton.start(
+                "laptop",
+                f"curl --silent --output /dev/null --write-out '%{{http_code}} "
+                f"%{{time_total}}' --header 'Authorization: token {token}' "
+                f"{HUB}/hub/api/user",
+                stdout=-1,
+            )
+            for _ in range(5)
+        ]
         time.sleep(1)
         assert api(triton, "none", "/")[2] < 2, "others are answered"
         said = [ask.communicate(timeout=60)[0].split() for ask in asks]
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/")
-    assert [status for status, _ in said] == ["200"] * 5 and max(float(seconds) for _, seconds in said) < 9, said
+    assert [status for status, _ in said] == ["200"] * 5 and max(
+        float(seconds) for _, seconds in said
+    ) < 9, said
 
 
 COUNTS = """import time, authenticator
@@ -264,5 +437,7 @@ print(len(attempts._times), authenticator.network("2001:db8::1:2"), authenticato
 
 def test_a_wait_ends_and_the_counts_take_little_memory(triton):
     """However many names are tried; and who has many addresses of IPv6 has one."""
-    said = triton.run("hub", ["env", "-C", "/etc/jupyterhub", "/opt/jupyterhub/bin/python", "-B", "-c", COUNTS]).stdout
+    said = triton.run(
+        "hub", ["env", "-C", "/etc/jupyterhub", "/opt/jupyterhub/bin/python", "-B", "-c", COUNTS]
+    ).stdout
     assert said.split() == ["1", "0", "0", "10000", "2001:db8::/64", "10.1.2.3"]

@@ -1,16 +1,20 @@
-"""The guide as EPUB and as PDF is whole: it opens, its links lead on, and its code, tabs, solutions and plots are there without a click."""
+"""The guide as EPUB and as PDF is whole: it opens, its links lead on, and its code, tabs, solutions
+and plots are there without a click.
+"""
+
 import posixpath
 import re
 import zipfile
 from urllib.parse import unquote, urldefrag
 from xml.etree import ElementTree
 
+import pytest
+from pypdf import PdfReader
+
+from _ext import facts
 from tools import books
 from tools.browser import needs_chromium
-from _ext import facts
-import pytest
 from tools.files import ROOT
-from pypdf import PdfReader
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
 pytestmark = needs_chromium
@@ -27,7 +31,11 @@ def made(tmp_path_factory):
 def chapters(made):
     """{path in the EPUB: its parsed XHTML}, and the names of all files in it."""
     with zipfile.ZipFile(made[".epub"]) as book:
-        return {name: ElementTree.fromstring(book.read(name)) for name in book.namelist() if name.endswith(".xhtml")}, set(book.namelist())
+        return {
+            name: ElementTree.fromstring(book.read(name))
+            for name in book.namelist()
+            if name.endswith(".xhtml")
+        }, set(book.namelist())
 
 
 @pytest.fixture(scope="module")
@@ -47,37 +55,92 @@ def test_every_link_and_picture_of_the_epub_is_in_it_or_on_the_web(chapters):
             if not link or re.match(r"https?:", link):
                 continue
             path, fragment = urldefrag(link)
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(path))) if path else name
+            target = (
+                posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(path)))
+                if path
+                else name
+            )
             if target not in names or fragment and fragment not in ids[target]:
                 broken.append(f"{name}: {link}")
     assert len(pages) > 25 and broken == []
 
 
 def test_the_epub_has_what_every_reader_of_epub_knows(made, chapters):
-    """What EPUBCheck 4.2 found wrong once: pictures in WebP, selectors of CSS 4, two names for one book."""
+    """What EPUBCheck 4.2 found wrong once: pictures in WebP, selectors of CSS 4, two names for one
+    book.
+    """
     _, names = chapters
-    assert {posixpath.splitext(name)[1] for name in names} <= {"", ".xhtml", ".css", ".js", ".png", ".svg", ".gif", ".ncx", ".opf", ".xml"}
+    assert {posixpath.splitext(name)[1] for name in names} <= {
+        "",
+        ".xhtml",
+        ".css",
+        ".js",
+        ".png",
+        ".svg",
+        ".gif",
+        ".ncx",
+        ".opf",
+        ".xml",
+    }
     with zipfile.ZipFile(made[".epub"]) as book:
-        assert not [name for name in names if name.endswith(".css") and re.search(r":(is|where|not|has)\([^)]*,", book.read(name).decode())]
-        index, contents = (ElementTree.fromstring(book.read(next(name for name in names if name.endswith(end)))) for end in (".ncx", ".opf"))
-    uid = next(element.get("content") for element in index.iter() if element.get("name") == "dtb:uid")
-    assert uid == next(element.text for element in contents.iter() if element.tag.endswith("}identifier") and element.get("id") == contents.get("unique-identifier"))
+        assert not [
+            name
+            for name in names
+            if name.endswith(".css")
+            and re.search(r":(is|where|not|has)\([^)]*,", book.read(name).decode())
+        ]
+        index, contents = (
+            ElementTree.fromstring(book.read(next(name for name in names if name.endswith(end))))
+            for end in (".ncx", ".opf")
+        )
+    uid = next(
+        element.get("content") for element in index.iter() if element.get("name") == "dtb:uid"
+    )
+    assert uid == next(
+        element.text
+        for element in contents.iter()
+        if element.tag.endswith("}identifier")
+        and element.get("id") == contents.get("unique-identifier")
+    )
 
 
 def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
     pages, _ = chapters
-    details = [element for page in pages.values() for element in page.iter() if element.tag.endswith("}details")]
+    details = [
+        element
+        for page in pages.values()
+        for element in page.iter()
+        if element.tag.endswith("}details")
+    ]
     assert len(details) > 10 and all(element.get("open") for element in details)
-    assert not [element for page in pages.values() for element in page.iter() if element.tag.endswith(("}input", "}script", "}button"))]
-    for said in (f"ssh -D {FACTS['proxy']['port']} -J", "System Settings, Network", "%USERPROFILE%"):       # of three tabs
+    assert not [
+        element
+        for page in pages.values()
+        for element in page.iter()
+        if element.tag.endswith(("}input", "}script", "}button"))
+    ]
+    for said in (
+        f"ssh -D {FACTS['proxy']['port']} -J",
+        "System Settings, Network",
+        "%USERPROFILE%",
+    ):  # of three tabs
         assert said in text[1], said
 
 
 def test_the_pdf_has_bookmarks_and_its_links_lead_to_its_own_pages(text):
     pdf, said = text
-    titles = [item.title for item in pdf.outline if not isinstance(item, list)] + [item.title for part in pdf.outline if isinstance(part, list) for item in part
-                                                                                if not isinstance(item, list)]
-    assert any("Jupyter" in title for title in titles) and len(pdf.pages) > 40 and FACTS["hosts"]["login"] in said
+    titles = [item.title for item in pdf.outline if not isinstance(item, list)] + [
+        item.title
+        for part in pdf.outline
+        if isinstance(part, list)
+        for item in part
+        if not isinstance(item, list)
+    ]
+    assert (
+        any("Jupyter" in title for title in titles)
+        and len(pdf.pages) > 40
+        and FACTS["hosts"]["login"] in said
+    )
     links = [note.get_object() for page in pdf.pages for note in page.get("/Annots", [])]
     inside = [link["/Dest"] for link in links if "/Dest" in link]
     assert len(inside) > 100 and all(dest in pdf.named_destinations for dest in inside)
@@ -87,6 +150,18 @@ def test_the_pdf_has_bookmarks_and_its_links_lead_to_its_own_pages(text):
 
 def test_the_plots_of_the_course_are_in_both(chapters, text):
     pages, _ = chapters
-    plots = {element.get("src") for page in pages.values() for element in page.iter() if element.tag.endswith("}img")}
+    plots = {
+        element.get("src")
+        for page in pages.values()
+        for element in page.iter()
+        if element.tag.endswith("}img")
+    }
     assert len([plot for plot in plots if plot.endswith(".png")]) >= 5
-    assert sum(kind["/Subtype"] == "/Image" for page in text[0].pages for kind in page["/Resources"].get("/XObject", {}).values()) >= 5
+    assert (
+        sum(
+            kind["/Subtype"] == "/Image"
+            for page in text[0].pages
+            for kind in page["/Resources"].get("/XObject", {}).values()
+        )
+        >= 5
+    )

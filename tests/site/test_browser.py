@@ -1,4 +1,5 @@
 """A reader copies a command in a browser and gets what belongs into the terminal."""
+
 import re
 
 from tools.browser import needs_chromium
@@ -15,10 +16,16 @@ def test_a_copy_button_copies_the_commands_and_leaves_prompts_and_outputs(page):
         if not block.locator("button.copybtn").count() or not block.is_visible():
             continue
         lines = block.locator("pre").inner_text().splitlines()
-        commands = [line.split("$ ", 1)[1] for line in lines if line.startswith("username@") and "$ " in line]
+        commands = [
+            line.split("$ ", 1)[1]
+            for line in lines
+            if line.startswith("username@") and "$ " in line
+        ]
         block.hover()
         block.locator("button.copybtn").click()
         text = opened.evaluate("navigator.clipboard.readText()")
-        assert text.splitlines()[:1] == commands[:1] and not re.search(r"^username@[\w-]+:", text, re.MULTILINE)
+        assert text.splitlines()[:1] == commands[:1] and not re.search(
+            r"^username@[\w-]+:", text, re.MULTILINE
+        )
         copied += 1
     assert copied >= 3 and not opened.faults

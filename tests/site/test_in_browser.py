@@ -1,4 +1,7 @@
-"""A notebook runs in the reader's browser: without an account, without another host, and only if it can; which ones is read off their code."""
+"""A notebook runs in the reader's browser: without an account, without another host, and only if it
+can; which ones is read off their code.
+"""
+
 import _imp
 import importlib.util
 import json
@@ -8,11 +11,11 @@ import sys
 import time
 import zipfile
 
+import pytest
+
+from _ext import facts, in_browser
 from tools.browser import needs_chromium
 from tools.course import editions
-from _ext import facts
-from _ext import in_browser
-import pytest
 from tools.files import ROOT
 
 APP = ROOT / ".lite/app"
@@ -23,32 +26,51 @@ HAVE = in_browser.packages(APP)
 FACTS = facts.load(ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
 COURSE = editions.load()
-MEGABYTES, SECONDS = 40, 120        # to the first output; this machine may have others at work
+MEGABYTES, SECONDS = 40, 120  # to the first output; this machine may have others at work
 
 
 # ---------------------------------------------------------------- which ones
 
+
 def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
-    """A notebook with a title and cells of these codes; those with a number in `drawn` drew a picture, and have `tags`."""
-    cells = [{"cell_type": "code", "id": f"c{number}", "metadata": {"tags": list(tags) if number in drawn else []}, "source": code,
-              "outputs": [{"data": {"image/png": "iVBO\n"}}] if number in drawn else []} for number, code in enumerate(codes)]
-    return {"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# Title"}, *cells],
-            "metadata": {"course": {"needs": list(needs)}, "kernelspec": {"display_name": "Bash", "language": language}}}
+    """A notebook with a title and cells of these codes; those with a number in `drawn` drew a
+    picture, and have `tags`.
+    """
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"c{number}",
+            "metadata": {"tags": list(tags) if number in drawn else []},
+            "source": code,
+            "outputs": [{"data": {"image/png": "iVBO\n"}}] if number in drawn else [],
+        }
+        for number, code in enumerate(codes)
+    ]
+    return {
+        "cells": [{"cell_type": "markdown", "metadata": {}, "source": "# Title"}, *cells],
+        "metadata": {
+            "course": {"needs": list(needs)},
+            "kernelspec": {"display_name": "Bash", "language": language},
+        },
+    }
 
 
-@pytest.mark.parametrize("codes, lacks", [
-    (["import csv, json\nfrom os import path"], set()),
-    (["def plot():\n    import matplotlib.pyplot as plt"], {"matplotlib"}),
-    (["from numpy.linalg import norm"], {"numpy"}),
-    (["import subprocess"], {"subprocess"}),
-    (["import IPython, traitlets"], set()),
-    (["%%writefile mine.py\nx = 1", "import mine"], set()),
-    (["%load_ext autoreload\nimport numpy"], {"numpy"}),
-    (["for one in range(3):\n    !ls"], {"a shell"}),
-    (["%%bash\nls"], {"a shell"}),
-    (["text = '!important'\nprint(text != '')"], set()),
-    (["this is no Python"], set()),
-])
+@pytest.mark.parametrize(
+    "codes, lacks",
+    [
+        (["import csv, json\nfrom os import path"], set()),
+        (["def plot():\n    import matplotlib.pyplot as plt"], {"matplotlib"}),
+        (["from numpy.linalg import norm"], {"numpy"}),
+        (["import subprocess"], {"subprocess"}),
+        (["import IPython, traitlets"], set()),
+        (["%%writefile mine.py\nx = 1", "import mine"], set()),
+        (["%load_ext autoreload\nimport numpy"], {"numpy"}),
+        (["for one in range(3):\n    !ls"], {"a shell"}),
+        (["%%bash\nls"], {"a shell"}),
+        (["text = '!important'\nprint(text != '')"], set()),
+        (["this is no Python"], set()),
+    ],
+)
 @pytest.mark.claims("A package in pure Python runs, if the guide brings it.")
 def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
     assert in_browser.edition(notebook(*codes), SITE, {"IPython", "traitlets"}).lacks == lacks
@@ -56,20 +78,42 @@ def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
 
 def test_what_a_notebook_declares_and_another_language_keep_it_out_too():
     assert in_browser.edition(notebook("1", needs=["slurm"]), SITE, set()).lacks == {"slurm"}
-    assert in_browser.edition(notebook("echo 1", language="bash"), SITE, set()).lacks == {"the kernel Bash"}
+    assert in_browser.edition(notebook("echo 1", language="bash"), SITE, set()).lacks == {
+        "the kernel Bash"
+    }
 
 
-@pytest.mark.parametrize("later, tags, lacks", [("print(1)", [], set()), ("for x in [1]:\n    print(x)", [], set()), ("print(x)", [], {"numpy"}), ("print(1)", ["check"], {"numpy"})])
+@pytest.mark.parametrize(
+    "later, tags, lacks",
+    [
+        ("print(1)", [], set()),
+        ("for x in [1]:\n    print(x)", [], set()),
+        ("print(x)", [], {"numpy"}),
+        ("print(1)", ["check"], {"numpy"}),
+    ],
+)
 def test_a_cell_becomes_the_picture_that_it_drew_if_nothing_later_needs_it(later, tags, lacks):
-    found = in_browser.edition(notebook("import numpy\nx = numpy.pi", later, drawn=[0], tags=tags), SITE, set())
+    found = in_browser.edition(
+        notebook("import numpy\nx = numpy.pi", later, drawn=[0], tags=tags), SITE, set()
+    )
     assert found.lacks == lacks and found.pictured == {"numpy"} - lacks
-    assert any("data:image/png;base64,iVBO)" in editions.source(cell) for cell in found.notebook["cells"]) is not bool(lacks)
+    assert any(
+        "data:image/png;base64,iVBO)" in editions.source(cell) for cell in found.notebook["cells"]
+    ) is not bool(lacks)
 
 
 # ---------------------------------------------------------------- that they do
 
-made = pytest.mark.skipif(HAVE is None, reason="what runs notebooks in the browser is not here: make lite")
-EDITIONS = {name: found for name, found in ((name, in_browser.edition(one, SITE, set(HAVE or ()))) for name, one in COURSE.items()) if not found.lacks}
+made = pytest.mark.skipif(
+    HAVE is None, reason="what runs notebooks in the browser is not here: make lite"
+)
+EDITIONS = {
+    name: found
+    for name, found in (
+        (name, in_browser.edition(one, SITE, set(HAVE or ()))) for name, one in COURSE.items()
+    )
+    if not found.lacks
+}
 CALM = """
 import sys, traceback
 sys.modules |= dict.fromkeys(sys.argv[1].split())
@@ -82,15 +126,34 @@ for code, fails in CELLS:
 """
 
 
-@pytest.mark.claims("Python's standard library is there, but no other program can be started, which is what subprocess is for: no shell, no git, "
-                    "no Slurm.")
+@pytest.mark.claims(
+    "Python's standard library is there, but no other program can be started, which is "
+    "what subprocess is for: no shell, no git, "
+    "no Slurm."
+)
 @pytest.mark.parametrize("name", EDITIONS)
 def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
     """In a Python without packages, and without what a browser lacks of the library."""
     solved = editions.student(EDITIONS[name].notebook, SITE, editions.exercises(COURSE[name]))
-    cells = [(editions.source(cell), "raises-exception" in editions.tags(cell)) for cell in solved["cells"] if cell["cell_type"] == "code"]
+    cells = [
+        (editions.source(cell), "raises-exception" in editions.tags(cell))
+        for cell in solved["cells"]
+        if cell["cell_type"] == "code"
+    ]
     editions.write(tmp_path, editions.data_files())
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"CELLS = {cells!r}{CALM}", " ".join(in_browser.NOT_THERE)], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"CELLS = {cells!r}{CALM}",
+            " ".join(in_browser.NOT_THERE),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Right.") == editions.exercises(COURSE[name])
 
@@ -99,41 +162,67 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
 def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_beside_it():
     compiled = 0
     for archive in (APP / "static/pyodide").iterdir():
-        for name in zipfile.ZipFile(archive).namelist() if archive.suffix in (".zip", ".whl") else ():
+        for name in (
+            zipfile.ZipFile(archive).namelist() if archive.suffix in (".zip", ".whl") else ()
+        ):
             if name.endswith(".pyc"):
-                pyc, source = (zipfile.ZipFile(archive).read(each) for each in (name, make.source(name)))
-                magic, flags, found = int.from_bytes(pyc[:4], "little"), int.from_bytes(pyc[4:8], "little"), pyc[8:16]
-                assert flags == 1 and found == _imp.source_hash(magic, source), f"{archive.name}: {name} is compiled of another source, or looks for it"
+                pyc, source = (
+                    zipfile.ZipFile(archive).read(each) for each in (name, make.source(name))
+                )
+                magic, flags, found = (
+                    int.from_bytes(pyc[:4], "little"),
+                    int.from_bytes(pyc[4:8], "little"),
+                    pyc[8:16],
+                )
+                assert flags == 1 and found == _imp.source_hash(magic, source), (
+                    f"{archive.name}: {name} is compiled of another source, or looks for it"
+                )
                 compiled += 1
     assert compiled > 300
 
 
-@pytest.mark.claims("You can try notebooks :doc:`online, with nothing installed </notebooks/in-the-browser>`; what you write stays in your "
-                    "browser.")
-@pytest.mark.claims("You need no account and nothing installed, and nothing is sent anywhere: Python itself runs in your browser.",
-                    "Two clicks, and you have a notebook: choose one below, then press Shift-Enter in its first cell.",
-                    "What you write stays in this browser, on this computer: clear its data and it has gone.",
-                    "The first start loads about 30 MB,")
+@pytest.mark.claims(
+    "You can try notebooks :doc:`online, with nothing installed "
+    "</notebooks/in-the-browser>`; what you write stays in your "
+    "browser."
+)
+@pytest.mark.claims(
+    "You need no account and nothing installed, and nothing is sent anywhere: Python "
+    "itself runs in your browser.",
+    "Two clicks, and you have a notebook: choose one below, then press Shift-Enter in "
+    "its first cell.",
+    "What you write stays in this browser, on this computer: clear its data and it has gone.",
+    "The first start loads about 30 MB,",
+)
 @made
 @needs_chromium
-def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(browser, address, record_property):  # noqa: F811
+def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(
+    browser, address, record_property
+):
     """The first one: the newcomer's. What a cell prints is what the page of the guide shows."""
     name = next(iter(EDITIONS))
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     others, failed, finished = [], [], []
-    context.route(lambda url: not url.startswith((f"{address}/", "data:", "blob:")), lambda route: (others.append(route.request.url), route.abort()))
+    context.route(
+        lambda url: not url.startswith((f"{address}/", "data:", "blob:")),
+        lambda route: (others.append(route.request.url), route.abort()),
+    )
     context.on("requestfinished", lambda request: finished.append(request))
-    context.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+    context.on(
+        "response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None
+    )
     opened = context.new_page()
     opened.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
-    assert not [request.url for request in finished if f"/{in_browser.FOLDER}/" in request.url], "nothing of it is loaded before the click"
+    assert not [request.url for request in finished if f"/{in_browser.FOLDER}/" in request.url], (
+        "nothing of it is loaded before the click"
+    )
     opened.get_by_role("link", name="Run in the browser").click()
     printed, clicked = [], time.monotonic()
     code = [cell for cell in EDITIONS[name].notebook["cells"] if cell["cell_type"] == "code"]
     reads = next(number for number, cell in enumerate(code) if "open(" in editions.source(cell))
     for number in range(reads + 1):
         cell = opened.locator(".jp-CodeCell").nth(number)
-        for _ in range(SECONDS // 2):   # a kernel that is not ready yet takes no cell
+        for _ in range(SECONDS // 2):  # a kernel that is not ready yet takes no cell
             cell.locator(".cm-content").click(timeout=SECONDS * 1000)
             opened.keyboard.press("Shift+Enter" if number == 0 else "Control+Enter")
             opened.wait_for_timeout(2000 if number == 0 else 200)
@@ -142,21 +231,38 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
         if code[number]["outputs"]:
             cell.locator(".jp-OutputArea-output").first.wait_for(timeout=SECONDS * 1000)
             if not printed:
-                record_property("measured", f"Run in the browser: from the click to the first output of a cell {time.monotonic() - clicked:.0f} s, among other tests.")
-            cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for(timeout=SECONDS * 1000)     # it has ended, and printed all
-            printed.append((code[number], "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())))
-    size = sum(request.sizes()["responseBodySize"] for request in finished if f"/{in_browser.FOLDER}/" in request.url)
+                record_property(
+                    "measured",
+                    "Run in the browser: from the click to the first output of a cell "
+                    f"{time.monotonic() - clicked:.0f} s, among other tests.",
+                )
+            cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for(
+                timeout=SECONDS * 1000
+            )  # it has ended, and printed all
+            printed.append(
+                (code[number], "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()))
+            )
+    size = sum(
+        request.sizes()["responseBodySize"]
+        for request in finished
+        if f"/{in_browser.FOLDER}/" in request.url
+    )
     for cell, text in printed:
         for output in cell["outputs"]:
             assert "".join(output.get("text") or output["data"]["text/plain"]).strip() in text
-    assert len(printed) >= 3 and others == [] and failed == [] and 10_000_000 < size < MEGABYTES * 1_000_000
+    assert (
+        len(printed) >= 3
+        and others == []
+        and failed == []
+        and 10_000_000 < size < MEGABYTES * 1_000_000
+    )
     first = opened.locator(".jp-CodeCell .cm-content").first
     first.click()
     opened.keyboard.press("Control+End")
     opened.keyboard.type("  # what I wrote")
     opened.keyboard.press("Control+s")
     opened.wait_for_timeout(2000)
-    anew = browser.new_context()        # as a browser whose data were cleared
+    anew = browser.new_context()  # as a browser whose data were cleared
     for where, kept in ((context, True), (anew, False)):
         again = where.new_page()
         again.goto(opened.url)
@@ -177,7 +283,12 @@ def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_th
     assert len(rows) == len(COURSE) and {*EDITIONS} >= {"01-first-notebook", "02-hidden-state"}
     for (name, one), row in zip(COURSE.items(), rows, strict=True):
         page = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
-        assert (f"?path={name}.ipynb" in row) == (f"?path={name}.ipynb" in page) == (name in EDITIONS) == (site / f"lite/files/{name}.ipynb").exists()
+        assert (
+            (f"?path={name}.ipynb" in row)
+            == (f"?path={name}.ipynb" in page)
+            == (name in EDITIONS)
+            == (site / f"lite/files/{name}.ipynb").exists()
+        )
         lacks = in_browser.edition(one, SITE, set(HAVE)).lacks
         assert all(lack in row for lack in lacks) and ("no: it needs" in row) == bool(lacks)
     assert sum(path.stat().st_size for path in (site / "lite").rglob("*")) < MEGABYTES * 1_000_000
@@ -187,5 +298,9 @@ def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_th
 def test_what_runs_in_the_browser_is_the_student_edition_though_the_solutions_are_out(site):
     for name in EDITIONS:
         cells = json.loads((site / f"lite/files/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-        assert not {"solution", "instructor", "hidden-test"} & {tag for cell in cells for tag in editions.tags(cell)} and not any(cell.get("outputs") for cell in cells)
-        assert sum("stub" in editions.tags(cell) for cell in cells) == editions.exercises(COURSE[name])
+        assert not {"solution", "instructor", "hidden-test"} & {
+            tag for cell in cells for tag in editions.tags(cell)
+        } and not any(cell.get("outputs") for cell in cells)
+        assert sum("stub" in editions.tags(cell) for cell in cells) == editions.exercises(
+            COURSE[name]
+        )

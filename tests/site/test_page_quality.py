@@ -1,14 +1,18 @@
-"""Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark; each type of page, in a browser."""
+"""Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark;
+each type of page, in a browser.
+"""
+
 import gzip
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from tools.page_quality import KILOBYTES, REQUESTS, TYPES
-from tools.browser import needs_chromium
-from _ext import facts
 import pytest
+
+from _ext import facts
+from tools.browser import needs_chromium
 from tools.files import ROOT
+from tools.page_quality import KILOBYTES, REQUESTS, TYPES
 from tools.site import html_pages
 
 pytestmark = needs_chromium
@@ -19,10 +23,27 @@ def test_the_first_view_is_light_and_asks_no_other_host(name, page, site):
     opened = page(name.partition("?")[0])
     opened.wait_for_load_state("networkidle")
     assert opened.faults == []
-    own = [Path(site, urlparse(url).path.lstrip("/")) for url in opened.asked if not url.startswith("data:")]
-    size = sum(len(path.read_bytes() if path.suffix in (".png", ".webp") else gzip.compress(path.read_bytes())) for path in own if path.is_file())
-    assert len(own) <= REQUESTS and 5_000 < size < KILOBYTES * 1000, (size, [path.name for path in own])
-    assert not [path for path in own if path.suffix in (".woff", ".woff2", ".ttf", ".pagefind")], "no web font, and no index before somebody searches"
+    own = [
+        Path(site, urlparse(url).path.lstrip("/"))
+        for url in opened.asked
+        if not url.startswith("data:")
+    ]
+    size = sum(
+        len(
+            path.read_bytes()
+            if path.suffix in (".png", ".webp")
+            else gzip.compress(path.read_bytes())
+        )
+        for path in own
+        if path.is_file()
+    )
+    assert len(own) <= REQUESTS and 5_000 < size < KILOBYTES * 1000, (
+        size,
+        [path.name for path in own],
+    )
+    assert not [path for path in own if path.suffix in (".woff", ".woff2", ".ttf", ".pagefind")], (
+        "no web font, and no index before somebody searches"
+    )
 
 
 def violations(opened):
@@ -30,10 +51,23 @@ def violations(opened):
     from axe_playwright_python.sync_playwright import Axe
 
     faults = Axe().run(opened, options={"resultTypes": ["violations"]}).response["violations"]
-    return [(fault["id"], node["html"][:150], node["failureSummary"][:250]) for fault in faults for node in fault["nodes"][:3]]
+    return [
+        (fault["id"], node["html"][:150], node["failureSummary"][:250])
+        for fault in faults
+        for node in fault["nodes"][:3]
+    ]
 
 
-@pytest.mark.parametrize(("width", "scheme", "zoom"), [(320, "light", 1), (320, "dark", 1), (1280, "light", 1), (1280, "dark", 1), (1280, "light", 2)])
+@pytest.mark.parametrize(
+    ("width", "scheme", "zoom"),
+    [
+        (320, "light", 1),
+        (320, "dark", 1),
+        (1280, "light", 1),
+        (1280, "dark", 1),
+        (1280, "light", 2),
+    ],
+)
 @pytest.mark.parametrize("name", TYPES)
 def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, page):
     width //= zoom
@@ -47,7 +81,9 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, pag
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (320, "light")])
-def test_axe_finds_nothing_on_any_other_page_either_and_nothing_but_code_and_tables_scrolls_sideways(width, scheme, page, site):
+def test_axe_finds_nothing_on_any_other_page_either_and_nothing_but_code_and_tables_scrolls_sideways(
+    width, scheme, page, site
+):
     opened, found = page("index.html", width, color_scheme=scheme), []
     top = opened.url.removesuffix("/index.html")
     for name in sorted(path.relative_to(site).as_posix() for path in html_pages(site)):
@@ -61,21 +97,41 @@ def test_axe_finds_nothing_on_any_other_page_either_and_nothing_but_code_and_tab
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_plot_has_white_paper_on_light_and_on_dark_pages(scheme, page):
     plots = page("notebooks/07-measure.html", color_scheme=scheme).locator(".cell_output img")
-    assert plots.count() and {plot.evaluate("plot => getComputedStyle(plot).backgroundColor") for plot in plots.all()} == {"rgb(255, 255, 255)"}
+    assert plots.count() and {
+        plot.evaluate("plot => getComputedStyle(plot).backgroundColor") for plot in plots.all()
+    } == {"rgb(255, 255, 255)"}
 
 
 def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
-    """Icon fonts use the private use areas: no page, style sheet or script of ours has a letter from there, in whatever state it would show."""
-    private = re.compile(r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};|family:[^;}]*FontAwesome", re.IGNORECASE)
-    files = [*html_pages(site), *site.glob("_static/page-*.*"), *site.glob("course/slides/**/*.css")]
-    wrong = [(path.relative_to(site).as_posix(), path.read_text(encoding="utf-8")[found.start() - 60:found.end()])
-             for path in files for found in [private.search(path.read_text(encoding="utf-8"))] if found]
+    """Icon fonts use the private use areas: no page, style sheet or script of ours has a letter
+    from there, in whatever state it would show.
+    """
+    private = re.compile(
+        r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};|family:[^;}]*FontAwesome",
+        re.IGNORECASE,
+    )
+    files = [
+        *html_pages(site),
+        *site.glob("_static/page-*.*"),
+        *site.glob("course/slides/**/*.css"),
+    ]
+    wrong = [
+        (
+            path.relative_to(site).as_posix(),
+            path.read_text(encoding="utf-8")[found.start() - 60 : found.end()],
+        )
+        for path in files
+        for found in [private.search(path.read_text(encoding="utf-8"))]
+        if found
+    ]
     assert len(files) > 40 and not wrong, wrong
 
 
 @pytest.mark.parametrize("name", TYPES[1:5])
 def test_each_sign_before_or_behind_an_element_can_be_read(name, page):
-    """What a browser draws with ::before and ::after, and the permalink that a heading shows under the mouse."""
+    """What a browser draws with ::before and ::after, and the permalink that a heading shows under
+    the mouse.
+    """
     opened = page(name)
     drawn = opened.evaluate("""() => [...document.querySelectorAll("*")].flatMap(element => ["::before", "::after", "::marker"]
         .map(place => getComputedStyle(element, place)).filter(style => !["none", "normal"].includes(style.content) && /[\\ue000-\\uf8ff]/.test(style.content))
@@ -84,7 +140,9 @@ def test_each_sign_before_or_behind_an_element_can_be_read(name, page):
     heading = opened.locator("h1").first
     heading.hover()
     link = heading.locator("a.headerlink")
-    assert link.inner_text() == "#" and link.evaluate("link => getComputedStyle(link).opacity") == "1"
+    assert (
+        link.inner_text() == "#" and link.evaluate("link => getComputedStyle(link).opacity") == "1"
+    )
     assert "FontAwesome" not in link.evaluate("link => getComputedStyle(link).fontFamily")
 
 
@@ -114,10 +172,14 @@ def test_the_switch_turns_light_and_dark_and_is_remembered_before_anything_is_pa
     opened.wait_for_url("**/storage.html")
     assert colour(opened) == dark
     head = opened.content().partition("</head>")[0]
-    assert head.index("localStorage.theme") < head.index('rel="stylesheet"'), "the page is never painted in the other colours"
+    assert head.index("localStorage.theme") < head.index('rel="stylesheet"'), (
+        "the page is never painted in the other colours"
+    )
     opened.get_by_role("button", name="Light or dark colours").click()
     assert colour(opened) == light
-    assert colour(page("index.html", color_scheme="dark")) == dark, "without a choice it is as the system says"
+    assert colour(page("index.html", color_scheme="dark")) == dark, (
+        "without a choice it is as the system says"
+    )
 
 
 def test_the_keyboard_leads_to_the_text_the_menu_and_the_search(page):
@@ -128,7 +190,9 @@ def test_the_keyboard_leads_to_the_text_the_menu_and_the_search(page):
     opened.wait_for_function("document.activeElement.id === 'main'")
     menu = opened.get_by_role("button", name="Menu")
     menu.focus()
-    assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is visible"
+    assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", (
+        "the focus is visible"
+    )
     assert not opened.locator("#menu").is_visible()
     opened.keyboard.press("Enter")
     assert opened.locator("#menu").is_visible() and menu.get_attribute("aria-expanded") == "true"
@@ -150,12 +214,17 @@ def test_a_command_says_on_which_computer_it_is_typed(page):
     opened = page("triton/apps/jupyter/connecting.html")
     for host, words in (("laptop", "your computer"), ("outside", "your computer, elsewhere")):
         block = opened.locator(".highlight-console", has_text=f"username@{host}:").first
-        assert block.get_attribute("data-on") == words and words in block.evaluate("block => getComputedStyle(block, '::before').content")
+        assert block.get_attribute("data-on") == words and words in block.evaluate(
+            "block => getComputedStyle(block, '::before').content"
+        )
 
 
 def test_without_scripts_the_text_and_the_menu_are_there(page):
     opened = page("triton/apps/jupyter/faq.html", 390, java_script_enabled=False)
-    assert opened.locator("#menu").is_visible() and opened.get_by_role("heading", name="My server or kernel died").is_visible()
+    assert (
+        opened.locator("#menu").is_visible()
+        and opened.get_by_role("heading", name="My server or kernel died").is_visible()
+    )
 
 
 def test_on_paper_there_is_the_text_alone(page):
@@ -168,11 +237,21 @@ def test_on_paper_there_is_the_text_alone(page):
 
 def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
     opened = page("triton/apps/jupyter/faq.html#my-server-or-kernel-died")
-    opened.wait_for_function("looked.size && [...looked].sort((one, other) => other[1] - one[1])[0][0] === 'my-server-or-kernel-died'")     # it looks twice a second
-    opened.evaluate("document.getElementById('report').addEventListener('click', event => event.preventDefault())")
+    opened.wait_for_function(
+        "looked.size && [...looked].sort((one, other) => other[1] - one[1])[0][0] === "
+        "'my-server-or-kernel-died'"
+    )  # it looks twice a second
+    opened.evaluate(
+        "document.getElementById('report').addEventListener('click', event => "
+        "event.preventDefault())"
+    )
     opened.locator("#report").dispatch_event("click")
     address = unquote(opened.locator("#report").get_attribute("href"))
     site = facts.load(ROOT / "triton/facts.toml")["site"]
     assert address.startswith(site["issues"] + site["report"].partition("{")[0])
-    for said in (f"Page: {site['url']}triton/apps/jupyter/faq.html", "Section: #my-server-or-kernel-died", "Last proof: "):
+    for said in (
+        f"Page: {site['url']}triton/apps/jupyter/faq.html",
+        "Section: #my-server-or-kernel-died",
+        "Last proof: ",
+    ):
         assert said in address, address

@@ -1,12 +1,16 @@
-"""Each page is there as Markdown, with the same headings, code and links, and llms.txt lists them all."""
+"""Each page is there as Markdown, with the same headings, code and links, and llms.txt lists them
+all.
+"""
+
 import gzip
 import json
 import re
 from urllib.parse import urlparse
 
-from _ext import facts
 import pytest
 from bs4 import BeautifulSoup
+
+from _ext import facts
 from tools.files import ROOT
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
@@ -16,21 +20,34 @@ SITE = FACTS["site"]["url"]
 @pytest.fixture(scope="module")
 def pages(site):
     """{page: its Markdown}."""
-    return {path.relative_to(site).as_posix().removesuffix(".html.md"): path.read_text(encoding="utf-8") for path in site.rglob("*.html.md")}
+    return {
+        path.relative_to(site).as_posix().removesuffix(".html.md"): path.read_text(encoding="utf-8")
+        for path in site.rglob("*.html.md")
+    }
 
 
 def test_every_page_of_the_guide_has_one_and_says_where(site, pages):
-    sources = {path.relative_to(ROOT).with_suffix("").as_posix() for folder in ("about", "triton", "scicomp", "notebooks") for suffix in ("rst", "ipynb")
-               for path in (ROOT / folder).rglob(f"*.{suffix}") if ".ipynb_checkpoints" not in path.parts and path.name != "page-template.rst"} | {"index"}
+    sources = {
+        path.relative_to(ROOT).with_suffix("").as_posix()
+        for folder in ("about", "triton", "scicomp", "notebooks")
+        for suffix in ("rst", "ipynb")
+        for path in (ROOT / folder).rglob(f"*.{suffix}")
+        if ".ipynb_checkpoints" not in path.parts and path.name != "page-template.rst"
+    } | {"index"}
     assert set(pages) == sources
     for name in pages:
-        assert f'type="text/markdown" href="{name.rpartition("/")[2]}.html.md"' in (site / f"{name}.html").read_text()
+        assert (
+            f'type="text/markdown" href="{name.rpartition("/")[2]}.html.md"'
+            in (site / f"{name}.html").read_text()
+        )
 
 
 def test_llms_txt_lists_every_page_once_below_what_the_site_is(site, pages):
     text = (site / "llms.txt").read_text(encoding="utf-8")
     assert re.match(r"# .+\n\n> .+[.]\n\n## ", text)
-    assert sorted(re.findall(r"\]\((\S+)\.html\.md\): .+[.]$", text, re.MULTILINE)) == sorted(SITE + name for name in pages if name != "index")
+    assert sorted(re.findall(r"\]\((\S+)\.html\.md\): .+[.]$", text, re.MULTILINE)) == sorted(
+        SITE + name for name in pages if name != "index"
+    )
 
 
 def test_the_markdown_holds_the_headings_and_the_code_of_the_page_and_no_html(site, pages):
@@ -40,7 +57,9 @@ def test_the_markdown_holds_the_headings_and_the_code_of_the_page_and_no_html(si
         prose, code = "\n".join(blocks[::2]), blocks[1::2]
         headings = len(re.findall(r"<h[1-6]>", html.partition("<main")[2].partition("</main>")[0]))
         assert len(re.findall(r"^#{1,6} ", prose, re.MULTILINE)) == headings, name
-        assert len(code) == html.count('<div class="highlight"><pre') and all(block.strip() for block in code), name
+        assert len(code) == html.count('<div class="highlight"><pre') and all(
+            block.strip() for block in code
+        ), name
         assert not re.search(r"</?(div|span|p|pre|input|label|details|section)\b", prose), name
 
 
@@ -49,49 +68,114 @@ def test_every_link_of_the_markdown_leads_to_a_file_of_the_site(site, pages):
     for name, text in pages.items():
         for link in re.findall(r"\]\(<?([^\s()<>]+)", text):
             address = urlparse(link)
-            if address.path and not address.scheme and not (site / name).parent.joinpath(address.path).exists():
+            if (
+                address.path
+                and not address.scheme
+                and not (site / name).parent.joinpath(address.path).exists()
+            ):
                 broken.append(f"{name}: {link}")
     assert broken == []
 
 
 @pytest.fixture(scope="module")
 def told(site, pages):
-    """{where: text} of all that is told of pages elsewhere: descriptions, llms.txt, the texts of the search, the Markdown."""
-    found = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {f"{name}.html.md": text for name, text in pages.items()}
+    """{where: text} of all that is told of pages elsewhere: descriptions, llms.txt, the texts of
+    the search, the Markdown.
+    """
+    found = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {
+        f"{name}.html.md": text for name, text in pages.items()
+    }
     for name in pages:
-        head = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser").head
-        found |= {f"{name}, {meta.get('name') or meta['property']}": meta["content"] for meta in head.select("[name=description], [property='og:description']")}
+        head = BeautifulSoup(
+            (site / f"{name}.html").read_text(encoding="utf-8"), "html.parser"
+        ).head
+        found |= {
+            f"{name}, {meta.get('name') or meta['property']}": meta["content"]
+            for meta in head.select("[name=description], [property='og:description']")
+        }
     for path in (site / "pagefind/fragment").iterdir():
         content = gzip.decompress(path.read_bytes()).decode(errors="replace")
-        section = json.loads(content[content.index("{"):])
-        found[f"search, {section['meta']['address']}"] = section["content"].partition("\N{BROKEN BAR}")[2].rpartition("\N{BROKEN BAR}")[0]
+        section = json.loads(content[content.index("{") :])
+        found[f"search, {section['meta']['address']}"] = (
+            section["content"].partition("\N{BROKEN BAR}")[2].rpartition("\N{BROKEN BAR}")[0]
+        )
     return found
 
 
 def test_what_is_told_of_pages_holds_words_and_no_targets(told):
-    """No ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the parser, no mark, no half sentence."""
-    sources = {path: path.read_text(encoding="utf-8") for folder in ("triton", "scicomp", "notebooks") for path in (ROOT / folder).rglob("*.rst")}
-    targets = {name for text in sources.values() for name in re.findall(r":(?:doc|ref):`/?([\w/-]*[/-][\w/-]*)`", text)}
-    targets |= {name for text in sources.values() for name in re.findall(r":(?:doc|ref):`[^`<]*<([\w/-]*[/-][\w/-]*)>`", text)}
-    bare = re.compile(rf"(?<![\w/#.~-])(?:{'|'.join(sorted(targets, key=len, reverse=True))})(?![\w/.=-])")
+    """No ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the parser, no
+    mark, no half sentence.
+    """
+    sources = {
+        path: path.read_text(encoding="utf-8")
+        for folder in ("triton", "scicomp", "notebooks")
+        for path in (ROOT / folder).rglob("*.rst")
+    }
+    targets = {
+        name
+        for text in sources.values()
+        for name in re.findall(r":(?:doc|ref):`/?([\w/-]*[/-][\w/-]*)`", text)
+    }
+    targets |= {
+        name
+        for text in sources.values()
+        for name in re.findall(r":(?:doc|ref):`[^`<]*<([\w/-]*[/-][\w/-]*)>`", text)
+    }
+    bare = re.compile(
+        rf"(?<![\w/#.~-])(?:{'|'.join(sorted(targets, key=len, reverse=True))})(?![\w/.=-])"
+    )
     wrong = []
     for where, text in told.items():
-        prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL) if where.endswith(".md") else text
-        wrong += [f"{where}: {found[0]}" for found in [bare.search(prose)] if found and where.partition(", ")[0] != "search"]
-        wrong += [f"{where}: {found[0]!r}" for found in [re.search(r"Duplicate \w+ target|Unknown (?:target|interpreted)|(?<![.])[.],\s|problematic", prose)] if found]
+        prose = (
+            re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+            if where.endswith(".md")
+            else text
+        )
+        wrong += [
+            f"{where}: {found[0]}"
+            for found in [bare.search(prose)]
+            if found and where.partition(", ")[0] != "search"
+        ]
+        wrong += [
+            f"{where}: {found[0]!r}"
+            for found in [
+                re.search(
+                    r"Duplicate \w+ target|Unknown "
+                    r"(?:target|interpreted)|(?<![.])[.],\s|problematic",
+                    prose,
+                )
+            ]
+            if found
+        ]
         if where.endswith("description"):
-            wrong += [f"{where}: {text}" for _ in [0] if not re.fullmatch(r"\S.{20,}[.]", text) or len(text) > 300]
+            wrong += [
+                f"{where}: {text}"
+                for _ in [0]
+                if not re.fullmatch(r"\S.{20,}[.]", text) or len(text) > 300
+            ]
     assert len(targets) > 20 and len(told) > 4 * 30 and not wrong, "\n".join(wrong)
 
 
 def test_descriptions_and_snippets_show_the_titles_of_references(told, pages):
-    for where in ("triton/apps/jupyter/hub, description", "triton/apps/jupyter/hub, og:description"):
+    for where in (
+        "triton/apps/jupyter/hub, description",
+        "triton/apps/jupyter/hub, og:description",
+    ):
         assert "connected to them. Log in with" in told[where]
-    faq = next(text for where, text in told.items() if where.startswith("search, triton/apps/jupyter.html") and "What you see, why, and what to do" in text)
+    faq = next(
+        text
+        for where, text in told.items()
+        if where.startswith("search, triton/apps/jupyter.html")
+        and "What you see, why, and what to do" in text
+    )
     assert "FAQ" in faq and "jupyter/faq" not in faq and "faq-died" not in faq
     assert not re.search(r"\btested\b\s*$", faq)
 
 
 def test_the_page_on_storage_reads_as_it_should(pages):
     text = pages["triton/tut/storage"]
-    assert "\n## When home is full\n" in text and "| ----" in text and f"\n```console\nusername@{FACTS['hosts']['short']}:~$ du -sh ~\n...\n" in text
+    assert (
+        "\n## When home is full\n" in text
+        and "| ----" in text
+        and f"\n```console\nusername@{FACTS['hosts']['short']}:~$ du -sh ~\n...\n" in text
+    )

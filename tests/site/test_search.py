@@ -1,26 +1,40 @@
-"""The search finds the section that answers, as people type it, in tests/data/questions.toml; it is quick to use and loads nothing before."""
+"""The search finds the section that answers, as people type it, in tests/data/questions.toml; it is
+quick to use and loads nothing before.
+"""
+
 import functools
 import http.server
 import re
 import threading
 import tomllib
 
-from tools.page_quality import QUESTIONS
-from tools.browser import Quiet, needs_chromium
 import pytest
+
+from tools.browser import Quiet, needs_chromium
 from tools.files import ROOT
+from tools.page_quality import QUESTIONS
 
 pytestmark = needs_chromium
-FIND = "async question => (await Promise.all((await search(question)).slice(0, 3).map(result => result.data()))).map(found => found.meta.address)"
+FIND = (
+    "async question => (await Promise.all((await search(question)).slice(0, 3).map(result => "
+    "result.data()))).map(found => found.meta.address)"
+)
 
 
 @pytest.fixture(scope="module")
 def anchors(site):
-    """{(page, anchor): the anchors of the same section}; the anchor of a page's first section is also \"\"."""
+    """{(page, anchor): the anchors of the same section}; the anchor of a page's first section is
+    also \"\".
+    """
     found = {}
     for path in site.rglob("*.html"):
         name = path.relative_to(site).with_suffix("").as_posix()
-        for number, (first, others) in enumerate(re.findall(r'<section id="([^"]+)">\s*((?:<span id="[^"]+"></span>)*)', path.read_text(encoding="utf-8"))):
+        for number, (first, others) in enumerate(
+            re.findall(
+                r'<section id="([^"]+)">\s*((?:<span id="[^"]+"></span>)*)',
+                path.read_text(encoding="utf-8"),
+            )
+        ):
             same = {first, *re.findall(r'id="([^"]+)"', others), *([""] if number == 0 else [])}
             found |= {(name, anchor): same for anchor in same}
     return found
@@ -36,18 +50,34 @@ def asked(browser, address):
 
 
 @pytest.mark.claims("and ``tests/data/questions.toml`` what they ask.")
-@pytest.mark.parametrize(("question", "answers", "places"), QUESTIONS, ids=[question for question, *_ in QUESTIONS])
+@pytest.mark.parametrize(
+    ("question", "answers", "places"), QUESTIONS, ids=[question for question, *_ in QUESTIONS]
+)
 def test_a_question_finds_its_answer(question, answers, places, asked, anchors):
-    found = [address.replace(".html", "").partition("#")[::2] for address in asked.evaluate(FIND, question)][:places]
+    found = [
+        address.replace(".html", "").partition("#")[::2]
+        for address in asked.evaluate(FIND, question)
+    ][:places]
     wanted = [answer.partition("#")[::2] for answer in answers]
-    assert all(answer in anchors for answer in wanted), "the table names a section that is not there"
-    assert [one for one in found if any(one[0] == name and one[1] in anchors[name, anchor] for name, anchor in wanted)], found
+    assert all(answer in anchors for answer in wanted), (
+        "the table names a section that is not there"
+    )
+    assert [
+        one
+        for one in found
+        if any(one[0] == name and one[1] in anchors[name, anchor] for name, anchor in wanted)
+    ], found
 
 
 @pytest.mark.claims("For a notebook they stand in ``notebooks/search.toml``.")
 def test_words_for_notebooks_are_for_sections_that_are_there(anchors):
     said = tomllib.loads((ROOT / "notebooks/search.toml").read_text(encoding="utf-8"))
-    assert said and not [(name, section) for name, sections in said.items() for section in sections if (f"notebooks/{name}", section) not in anchors]
+    assert said and not [
+        (name, section)
+        for name, sections in said.items()
+        for section in sections
+        if (f"notebooks/{name}", section) not in anchors
+    ]
 
 
 def test_a_search_in_opened_files_says_that_it_needs_a_server(browser, site):
@@ -70,7 +100,9 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
     opened.get_by_role("combobox").press_sequentially("ed")
     first.filter(has_text=re.compile("^My server or kernel died")).wait_for()
     opened.keyboard.press("ArrowDown")
-    assert first.get_attribute("aria-selected") == "true" and opened.get_by_role("combobox").get_attribute("aria-activedescendant") == first.get_attribute("id")
+    assert first.get_attribute("aria-selected") == "true" and opened.get_by_role(
+        "combobox"
+    ).get_attribute("aria-activedescendant") == first.get_attribute("id")
     opened.keyboard.press("Enter")
     opened.wait_for_url("**/faq.html#my-server-or-kernel-died")
     assert not opened.faults
@@ -79,9 +111,13 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
 def test_results_that_come_late_leave_the_choice_that_the_reader_has_made_meanwhile(page):
     opened = page("triton/apps/jupyter/hub.html")
     opened.get_by_role("combobox").press_sequentially("server died")
-    opened.get_by_role("option").first.filter(has_text=re.compile("^My server or kernel died")).wait_for()     # not the list of half the question
+    opened.get_by_role("option").first.filter(
+        has_text=re.compile("^My server or kernel died")
+    ).wait_for()  # not the list of half the question
     opened.keyboard.press("ArrowDown")
-    opened.evaluate("async () => show(await Promise.all((await search('server died')).slice(0, 8).map(entry)))")
+    opened.evaluate(
+        "async () => show(await Promise.all((await search('server died')).slice(0, 8).map(entry)))"
+    )
     assert opened.get_by_role("option").first.get_attribute("aria-selected") == "true"
 
 
@@ -101,10 +137,17 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
 def test_results_that_come_after_the_list_was_closed_do_not_open_it_again(page):
     opened = page("index.html")
     opened.get_by_role("combobox").press_sequentially("proxy")
-    for closes in ("box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))", "document.body.click()"):
-        opened.evaluate("async () => show(await Promise.all((await search('proxy')).slice(0, 8).map(entry)))")
+    for closes in (
+        "box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))",
+        "document.body.click()",
+    ):
+        opened.evaluate(
+            "async () => show(await Promise.all((await search('proxy')).slice(0, 8).map(entry)))"
+        )
         opened.evaluate(f"box.dispatchEvent(new Event('input')); {closes}")
-        opened.evaluate("async () => Promise.all((await search('proxy')).slice(0, 8).map(entry))")     # asked later, so it comes later
+        opened.evaluate(
+            "async () => Promise.all((await search('proxy')).slice(0, 8).map(entry))"
+        )  # asked later, so it comes later
         assert not opened.get_by_role("listbox").is_visible(), closes
 
 
@@ -114,7 +157,9 @@ def test_a_section_is_shown_by_its_own_text_and_not_by_what_readers_call_it(page
     first.get_by_role("link", name="My server or kernel died").wait_for()
     shown = first.locator("p").inner_text()
     assert len(shown) > 100 and "restarting" not in shown and "\N{BROKEN BAR}" not in shown
-    page("search.html?q=backup").locator("#results li").first.locator("mark", has_text="backup").first.wait_for()
+    page("search.html?q=backup").locator("#results li").first.locator(
+        "mark", has_text="backup"
+    ).first.wait_for()
 
 
 def test_what_is_found_by_nothing_says_so(page):
@@ -125,7 +170,9 @@ def test_what_is_found_by_nothing_says_so(page):
 def test_it_works_where_the_site_is_not_at_the_top(browser, site, tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/guide").symlink_to(site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path)) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path)
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         opened = browser.new_page()
         opened.goto(f"http://127.0.0.1:{server.server_port}/deep/guide/search.html?q=server+died")

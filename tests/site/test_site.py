@@ -1,4 +1,7 @@
-"""The built site holds together: links lead somewhere, old addresses live, and a build does no more than it must."""
+"""The built site holds together: links lead somewhere, old addresses live, and a build does no more
+than it must.
+"""
+
 import json
 import re
 import runpy
@@ -8,16 +11,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
-from tools import anchors
-from _ext import facts
-from _ext import frontend
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from tools.files import ROOT, copy_source
-from tools.site import build_site, html_pages
+
+from _ext import facts, frontend
+from tools import anchors
 from tools.course.pairs import write_pair
+from tools.files import ROOT, copy_source
 from tools.pages import sources
+from tools.site import build_site, html_pages
 
 FACTS = facts.load(ROOT / "triton/facts.toml")
 CONF = runpy.run_path(str(ROOT / "conf.py"))
@@ -28,7 +31,12 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.ids, self.links, self.images, self.text = set(), [], [], path.read_text(encoding="utf-8")
+        self.ids, self.links, self.images, self.text = (
+            set(),
+            [],
+            [],
+            path.read_text(encoding="utf-8"),
+        )
         self.feed(self.text)
 
     def handle_starttag(self, tag, attributes):
@@ -54,47 +62,73 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
             if target.startswith(base) and name == "404.html":
                 path = site / unquote(target.removeprefix(base)).split("?")[0]
             else:
-                path = (site / name).parent / unquote(target).split("?")[0] if target else site / name
+                path = (
+                    (site / name).parent / unquote(target).split("?")[0] if target else site / name
+                )
             if path.is_dir():
                 path /= "index.html"
             if not path.exists():
                 broken.append(f"{name}: {link}")
-            elif fragment and path.suffix == ".html" and fragment not in pages[path.resolve().relative_to(site).as_posix()].ids | {"top"}:
+            elif (
+                fragment
+                and path.suffix == ".html"
+                and fragment not in pages[path.resolve().relative_to(site).as_posix()].ids | {"top"}
+            ):
                 broken.append(f"{name}: {link}: no such anchor")
     assert not broken, "\n".join(sorted(set(broken)))
 
 
 @pytest.mark.claims("``tests/data/anchors.txt`` which addresses its readers know,")
-@pytest.mark.claims("Then ``make anchors``: from then on no test lets the address of a section die.")
+@pytest.mark.claims(
+    "Then ``make anchors``: from then on no test lets the address of a section die."
+)
 def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
     assert len(published) > 150
     new = [f"{label_of(address)}: {address}" for address in sorted(now - published)]
-    assert sorted(address for address in published - now if _after_the_move(address) not in now) == [], f"readers have bookmarked these: write `.. _old-name:` above the section that has replaced it; new are {new}"
+    assert (
+        sorted(address for address in published - now if _after_the_move(address) not in now) == []
+    ), (
+        "readers have bookmarked these: write `.. _old-name:` above the section that has "
+        f"replaced it; new are {new}"
+    )
     assert new == [], "new sections: make anchors adds them to tests/data/anchors.txt"
 
 
 def _after_the_move(address):
-    """Where a redirect leads who opens this address of a section: to the section of that name on the new page."""
+    """Where a redirect leads who opens this address of a section: to the section of that name on
+    the new page.
+    """
     page, _, anchor = address.partition("#")
     return f"{CONF['redirects'].get(page.removesuffix('.html'))}#{anchor}"
 
 
 def label_of(address):
-    """page.rst:LINE of the label that makes an address `page.html#label`; without the line if it is the title that does."""
+    """page.rst:LINE of the label that makes an address `page.html#label`; without the line if it is
+    the title that does.
+    """
     page, _, anchor = address.partition("#")
     source = ROOT / Path(page).with_suffix(".rst")
     lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
-    return f"{source.relative_to(ROOT)}" + (f":{lines.index(f'.. _{anchor}:') + 1}" if f".. _{anchor}:" in lines else "")
+    return f"{source.relative_to(ROOT)}" + (
+        f":{lines.index(f'.. _{anchor}:') + 1}" if f".. _{anchor}:" in lines else ""
+    )
 
 
-SOURCES = sorted(path for folder in ("triton", "scicomp") for path in (ROOT / folder).rglob("*.rst")) + sorted(ROOT.glob("about/[!p]*.rst")) + [ROOT / "index.rst"]
+SOURCES = (
+    sorted(path for folder in ("triton", "scicomp") for path in (ROOT / folder).rglob("*.rst"))
+    + sorted(ROOT.glob("about/[!p]*.rst"))
+    + [ROOT / "index.rst"]
+)
 SMALL = {"the", "it", "of", "to", "you", "your", "in", "is"}
 
 
 def _words(text):
     """The stems of the words of `text`, without small ones."""
-    return {re.sub(r"(ing|ers?|ed|es|s|e)$", "", word) for word in re.findall(r"[a-z]{2,}", text.lower())} - SMALL
+    return {
+        re.sub(r"(ing|ers?|ed|es|s|e)$", "", word)
+        for word in re.findall(r"[a-z]{2,}", text.lower())
+    } - SMALL
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +137,10 @@ def labels():
     found = {}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
-        for label in re.finditer(r"^\.\. _([\w-]+):\n\n?(?:\.\. _[\w-]+:\n+)*((?:[=-]+\n)?.*)", text, re.MULTILINE):
-            below = re.findall(r"\w+", text[label.end():])[:2]
+        for label in re.finditer(
+            r"^\.\. _([\w-]+):\n\n?(?:\.\. _[\w-]+:\n+)*((?:[=-]+\n)?.*)", text, re.MULTILINE
+        ):
+            below = re.findall(r"\w+", text[label.end() :])[:2]
             found[label[1]] = _words(f"{label[1].replace('-', ' ')} {label[2]} {' '.join(below)}")
     return found
 
@@ -115,17 +151,24 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
     for found in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
         if not _words(found[1]) & labels.get(found[2], set()):
             line = text.count("\n", 0, found.start()) + 1
-            wrong.append(f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no word in common with the section {found[2]}")
+            wrong.append(
+                f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no "
+                f"word in common with the section {found[2]}"
+            )
     assert not wrong, "\n".join(wrong)
 
 
 def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
     repository, branch = FACTS["site"]["repository"], FACTS["site"]["branch"]
-    address = re.compile(rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+")
+    address = re.compile(
+        rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+"
+    )
     ours = tuple(value for value in FACTS["site"].values() if value.startswith("https:"))
     wrong, seen = [], 0
     for name in sources():
-        for number, line in enumerate(facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1):
+        for number, line in enumerate(
+            facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1
+        ):
             for found in (found for found in address.finditer(line) if found[0].startswith(ours)):
                 seen += 1
                 before, _, path = found[0].partition(f"/tree/{branch}/")
@@ -139,10 +182,16 @@ def test_the_menu_marks_the_page_on_which_it_stands_and_those_above_it(site):
     for path in html_pages(site):
         page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         items = page.select("nav#menu li.current")
-        assert [link["href"] for link in page.select("nav#menu a.current, nav#menu a[href='#']")] == [item.a["href"] for item in items[-1:]], path
-        if items:       # the front page and the search are in no menu
-            assert [item.find_parent("li") for item in items] == [None, *items[:-1]], f"{path}: one in the other"
-            assert items[-1].a["href"] == "#" and page.h1.text.startswith(items[-1].a.text), f"{path}: {items[-1].a.text}"
+        assert [
+            link["href"] for link in page.select("nav#menu a.current, nav#menu a[href='#']")
+        ] == [item.a["href"] for item in items[-1:]], path
+        if items:  # the front page and the search are in no menu
+            assert [item.find_parent("li") for item in items] == [None, *items[:-1]], (
+                f"{path}: one in the other"
+            )
+            assert items[-1].a["href"] == "#" and page.h1.text.startswith(items[-1].a.text), (
+                f"{path}: {items[-1].a.text}"
+            )
             marked += 1
     assert marked > 20
 
@@ -157,22 +206,38 @@ def test_every_page_is_reached_from_the_menu(site, pages):
         if path in reached or path.suffix != ".html" or not path.exists():
             continue
         reached.add(path)
-        todo += [(path.parent / unquote(urldefrag(link)[0])).resolve() for link in pages[path.relative_to(site).as_posix()].links
-                 if not urlparse(link).scheme and urldefrag(link)[0]]
-    assert linked <= reached | {path for path in linked if path.suffix != ".html" or not path.exists()}
-    assert {site / name for name in pages} - reached <= {site / name for name in redirected | {"404.html", "search.html"}}
+        todo += [
+            (path.parent / unquote(urldefrag(link)[0])).resolve()
+            for link in pages[path.relative_to(site).as_posix()].links
+            if not urlparse(link).scheme and urldefrag(link)[0]
+        ]
+    assert linked <= reached | {
+        path for path in linked if path.suffix != ".html" or not path.exists()
+    }
+    assert {site / name for name in pages} - reached <= {
+        site / name for name in redirected | {"404.html", "search.html"}
+    }
 
 
 @pytest.mark.claims("Each has an alternative text.")
 def test_every_image_has_an_alternative_text(pages):
-    bare = [f"{name}: {image.get('src', '')[:60]}" for name, page in pages.items() for image in page.images
-            if len(image.get("alt", "")) < 10 or re.fullmatch(r"\S*[0-9a-f]{20,}\S*", image["alt"])]
+    bare = [
+        f"{name}: {image.get('src', '')[:60]}"
+        for name, page in pages.items()
+        for image in page.images
+        if len(image.get("alt", "")) < 10 or re.fullmatch(r"\S*[0-9a-f]{20,}\S*", image["alt"])
+    ]
     assert not bare, "\n".join(bare)
 
 
 def test_no_placeholder_is_left_in_a_page(pages):
     # but on the page that shows how one is written
-    assert not [name for name, page in pages.items() if name != "about/how-to-write.html" and re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))]
+    assert not [
+        name
+        for name, page in pages.items()
+        if name != "about/how-to-write.html"
+        and re.search(r"\{\{ ?[\w.]+ ?\}\}", re.sub(r"(?s)<script.*?</script>", "", page.text))
+    ]
 
 
 def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pages):
@@ -181,34 +246,78 @@ def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pag
         target = re.search(r'content="0; url=([^"]+)"', (site / f"{old}.html").read_text())[1]
         path, fragment = urldefrag(target)
         destination = ((site / old).parent / path).resolve().relative_to(site).as_posix()
-        assert destination in pages and (not fragment or fragment in pages[destination].ids), f"{old} leads to {target}"
+        assert destination in pages and (not fragment or fragment in pages[destination].ids), (
+            f"{old} leads to {target}"
+        )
 
 
 def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site, pages):
-    for name in ("index.html", "triton/apps/jupyter.html", "triton/apps/jupyter/faq.html", "notebooks/01-first-notebook.html"):
+    for name in (
+        "index.html",
+        "triton/apps/jupyter.html",
+        "triton/apps/jupyter/faq.html",
+        "notebooks/01-first-notebook.html",
+    ):
         text = pages[name].text
-        source = next(path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists())
-        assert 'property="og:title"' in text and f'property="og:url" content="{FACTS["site"]["url"]}' in text
+        source = next(
+            path
+            for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md"))
+            if path.exists()
+        )
+        assert (
+            'property="og:title"' in text
+            and f'property="og:url" content="{FACTS["site"]["url"]}' in text
+        )
         assert 'rel="next"' in text and (name == "index.html" or 'rel="prev"' in text)
-        if subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h", "--", source], capture_output=True, text=True).stdout:
-            assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), f"{name} shows no date"
+        if subprocess.run(
+            ["git", "-C", ROOT, "log", "-1", "--format=%h", "--", source],
+            capture_output=True,
+            text=True,
+        ).stdout:
+            assert re.search(r"Last updated on\s+(<time[^>]*>)?\d{4}-\d\d-\d\d", text), (
+                f"{name} shows no date"
+            )
 
 
 @pytest.mark.claims("Press *Edit* at the top of its page, correct it, and propose the change.")
 def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
-    """Of a notebook the half that is text; a page without a source, like the search, has no such link."""
+    """Of a notebook the half that is text; a page without a source, like the search, has no such
+    link.
+    """
     begin = f"{FACTS['site']['repository']}/edit/{FACTS['site']['branch']}/"
-    for name, page in ((name, page) for name, page in pages.items() if not name.startswith("course/")):
-        links = [link["href"] for link in BeautifulSoup(page.text, "html.parser").select("a") if link.text == "Edit"]
-        sources = [path for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md")) if path.exists()]
+    for name, page in (
+        (name, page) for name, page in pages.items() if not name.startswith("course/")
+    ):
+        links = [
+            link["href"]
+            for link in BeautifulSoup(page.text, "html.parser").select("a")
+            if link.text == "Edit"
+        ]
+        sources = [
+            path
+            for path in (ROOT / name.replace(".html", suffix) for suffix in (".rst", ".md"))
+            if path.exists()
+        ]
         assert links == [begin + path.relative_to(ROOT).as_posix() for path in sources], name
-        assert sources or name in {f"{old}.html" for old in CONF["redirects"]} | {"404.html", "search.html"}
+        assert sources or name in {f"{old}.html" for old in CONF["redirects"]} | {
+            "404.html",
+            "search.html",
+        }
 
 
-@pytest.mark.parametrize("repository, begin", [
-    ("https://github.com/us/guide", "https://github.com/us/guide/edit/"), ("https://github.com/us/guide.git", "https://github.com/us/guide/edit/"),
-    ("https://gitlab.com/group/sub/guide", "https://gitlab.com/group/sub/guide/-/edit/"), ("https://version.aalto.fi/gitlab/group/guide/", "https://version.aalto.fi/gitlab/group/guide/-/edit/"),
-    ("https://codeberg.org/us/guide", "https://codeberg.org/us/guide/_edit/")])
+@pytest.mark.parametrize(
+    "repository, begin",
+    [
+        ("https://github.com/us/guide", "https://github.com/us/guide/edit/"),
+        ("https://github.com/us/guide.git", "https://github.com/us/guide/edit/"),
+        ("https://gitlab.com/group/sub/guide", "https://gitlab.com/group/sub/guide/-/edit/"),
+        (
+            "https://version.aalto.fi/gitlab/group/guide/",
+            "https://version.aalto.fi/gitlab/group/guide/-/edit/",
+        ),
+        ("https://codeberg.org/us/guide", "https://codeberg.org/us/guide/_edit/"),
+    ],
+)
 def test_edit_has_the_form_that_each_host_of_repositories_wants(repository, begin):
     assert frontend.edit_address(repository, "main", "a b/c.rst") == f"{begin}main/a%20b/c.rst"
 
@@ -251,8 +360,21 @@ def _read(source, *options):
         "app = Sphinx(*sys.argv[1:5], 'html', status=None, warningiserror=True)\n"
         "app.connect('source-read', lambda app, name, source: read.append(name))\n"
         "app.build()\n"
-        "print('\\n'.join(read)); sys.exit(app.statuscode)\n")
-    built = subprocess.run([sys.executable, "-c", program, source, source, source / "_build/html", source / "_build/doctrees"], capture_output=True, text=True)
+        "print('\\n'.join(read)); sys.exit(app.statuscode)\n"
+    )
+    built = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            source,
+            source,
+            source / "_build/html",
+            source / "_build/doctrees",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert built.returncode == 0, built.stderr
     return set(built.stdout.split())
 
@@ -260,8 +382,14 @@ def _read(source, *options):
 def test_without_what_make_lite_makes_there_is_no_button_for_it_and_its_page_says_so(copy):
     source, _ = copy
     assert not (source / ".lite").exists() and not (source / "_build/html/lite").exists()
-    assert "Run in the browser" not in (source / "_build/html/notebooks/01-first-notebook.html").read_text()
-    assert "This copy of the guide was built without it." in (source / "_build/html/notebooks/in-the-browser.html").read_text()
+    assert (
+        "Run in the browser"
+        not in (source / "_build/html/notebooks/01-first-notebook.html").read_text()
+    )
+    assert (
+        "This copy of the guide was built without it."
+        in (source / "_build/html/notebooks/in-the-browser.html").read_text()
+    )
 
 
 def test_a_build_without_a_change_reads_nothing_again(copy):
@@ -274,7 +402,10 @@ def test_a_change_of_one_page_reads_that_page_again(copy):
     source, _ = copy
     page = source / "triton/tut/storage.rst"
     page.write_text(page.read_text() + "\nOne more sentence.\n")
-    assert _read(source) == {"triton/tut/storage", "about/how-tested"}   # which lists the claims of all pages
+    assert _read(source) == {
+        "triton/tut/storage",
+        "about/how-tested",
+    }  # which lists the claims of all pages
 
 
 def test_a_change_of_the_facts_reads_the_pages_that_use_them(copy):
@@ -296,10 +427,17 @@ def test_a_build_executes_no_notebook(copy):
     path = source / "notebooks/02-hidden-state.ipynb"
     notebook = nbformat.read(path, as_version=4)
     stored = nbformat.v4.new_output("stream", text="stored, not computed")
-    notebook.cells.append(nbformat.v4.new_code_cell(f"open({str(source / 'executed')!r}, 'w')", outputs=[stored], execution_count=1))
+    notebook.cells.append(
+        nbformat.v4.new_code_cell(
+            f"open({str(source / 'executed')!r}, 'w')", outputs=[stored], execution_count=1
+        )
+    )
     write_pair(notebook, path)
     assert _read(source) == {"notebooks/02-hidden-state", "notebooks/teaching", "about/how-tested"}
-    assert "stored, not computed" in (source / "_build/html/notebooks/02-hidden-state.html").read_text()
+    assert (
+        "stored, not computed"
+        in (source / "_build/html/notebooks/02-hidden-state.html").read_text()
+    )
     assert not (source / "executed").exists()
 
 

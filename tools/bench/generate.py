@@ -1,16 +1,20 @@
-"""Make a course of any size, the same for the same seed: `python tools/bench/generate.py FOLDER [N] [SEED]`.
+"""Make a course of any size, the same for the same seed: `python tools/bench/generate.py FOLDER [N]
+[SEED]`.
 
-Paired notebooks with text, tables, pictures, expected errors, data files and two kernels, whose stored outputs are what a run gives.
+Paired notebooks with text, tables, pictures, expected errors, data files and two kernels, whose
+stored outputs are what a run gives.
 """
+
 import base64
 import io
 import random
 import sys
 from pathlib import Path
 
-from tools.course import pairs
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+
+from tools.course import pairs
 
 WORDS = "node queue kernel module memory partition result table value notebook".split()
 KERNELS = {"python3": ("Python 3", "python"), "bash": ("Bash", "bash")}
@@ -27,9 +31,14 @@ def make(folder, count=1000, seed=1):
         data = f"data/{number:04}.txt"
         (folder / data).write_text(f"{chance.randrange(1000)}\n")
         makers = (_echo,) if kernel == "bash" else (_text, _text, _table, _picture, _error)
-        cells = [new_markdown_cell(f"# Notebook {number}", id="title"), _read(kernel, data, (folder / data).read_text())]
+        cells = [
+            new_markdown_cell(f"# Notebook {number}", id="title"),
+            _read(kernel, data, (folder / data).read_text()),
+        ]
         for part in range(chance.randrange(3, 9)):
-            cells.append(new_markdown_cell(f"## About {_words(chance, 2)}\n\n{_words(chance, 40)}."))
+            cells.append(
+                new_markdown_cell(f"## About {_words(chance, 2)}\n\n{_words(chance, 40)}.")
+            )
             if part == 0:
                 cells.append(new_markdown_cell("10 minutes.", metadata={"tags": ["instructor"]}))
             cells.append(chance.choice(makers)(chance))
@@ -42,10 +51,22 @@ def make(folder, count=1000, seed=1):
         for place, cell in enumerate(cells):
             cell.id = f"cell-{place}"
         shown, language = KERNELS[kernel]
-        notebook = new_notebook(cells=cells, metadata={
-            "kernelspec": {"name": kernel, "display_name": shown, "language": language}, "jupytext": {"formats": pairs.FORMATS},
-            "measured": {"seconds": 2, "memory_mb": 100},
-            "course": {"goal": "measure", "minutes": 10, "needs": [], "reads": [data], "seconds": 60, "memory_mb": 300}})
+        notebook = new_notebook(
+            cells=cells,
+            metadata={
+                "kernelspec": {"name": kernel, "display_name": shown, "language": language},
+                "jupytext": {"formats": pairs.FORMATS},
+                "measured": {"seconds": 2, "memory_mb": 100},
+                "course": {
+                    "goal": "measure",
+                    "minutes": 10,
+                    "needs": [],
+                    "reads": [data],
+                    "seconds": 60,
+                    "memory_mb": 300,
+                },
+            },
+        )
         pairs.write_ipynb(notebook, folder / f"{number:04}.ipynb")
         pairs.write_md(notebook, folder / f"{number:04}.md")
 
@@ -55,11 +76,16 @@ def _words(chance, count):
 
 
 def _cell(source, *outputs, tags=()):
-    return new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)} if tags else {})
+    return new_code_cell(
+        source, outputs=list(outputs), metadata={"tags": list(tags)} if tags else {}
+    )
 
 
 def _read(kernel, data, text):
-    return _cell(f"cat {data}" if kernel == "bash" else f"print(open({data!r}).read(), end='')", new_output("stream", text=text))
+    return _cell(
+        f"cat {data}" if kernel == "bash" else f"print(open({data!r}).read(), end='')",
+        new_output("stream", text=text),
+    )
 
 
 def _echo(chance):
@@ -69,13 +95,20 @@ def _echo(chance):
 
 def _text(chance):
     one, other = chance.randrange(1000), chance.randrange(1000)
-    return _cell(f"{one} * {other}", new_output("execute_result", data={"text/plain": str(one * other)}))
+    return _cell(
+        f"{one} * {other}", new_output("execute_result", data={"text/plain": str(one * other)})
+    )
 
 
 def _table(chance):
-    rows = "".join(f"<tr><td>{_words(chance, 1)}</td><td>{chance.randrange(100)}</td></tr>" for _ in range(5))
+    rows = "".join(
+        f"<tr><td>{_words(chance, 1)}</td><td>{chance.randrange(100)}</td></tr>" for _ in range(5)
+    )
     data = f"<table>{rows}</table>"
-    return _cell(SHOW.format(kind="text/html", data=data), new_output("display_data", data={"text/html": data}))
+    return _cell(
+        SHOW.format(kind="text/html", data=data),
+        new_output("display_data", data={"text/html": data}),
+    )
 
 
 def _picture(chance):
@@ -85,12 +118,19 @@ def _picture(chance):
     file = io.BytesIO()
     image.save(file, "PNG")
     data = base64.b64encode(file.getvalue()).decode()
-    return _cell(SHOW.format(kind="image/png", data=data), new_output("display_data", data={"image/png": data}))
+    return _cell(
+        SHOW.format(kind="image/png", data=data),
+        new_output("display_data", data={"image/png": data}),
+    )
 
 
 def _error(chance):
     text = _words(chance, 3)
-    return _cell(f"raise ValueError({text!r})", new_output("error", ename="ValueError", evalue=text, traceback=[]), tags=["raises-exception"])
+    return _cell(
+        f"raise ValueError({text!r})",
+        new_output("error", ename="ValueError", evalue=text, traceback=[]),
+        tags=["raises-exception"],
+    )
 
 
 if __name__ == "__main__":

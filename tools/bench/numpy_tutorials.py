@@ -1,8 +1,11 @@
-"""Validate numpy's tutorials, against the plain tools: `pytest --nbval-lax` as their own tox.ini calls it, and `pytest --nbmake -n auto`.
+"""Validate numpy's tutorials, against the plain tools: `pytest --nbval-lax` as their own tox.ini
+calls it, and `pytest --nbmake -n auto`.
 
-NUMPY_TUTORIALS is a clone of https://github.com/numpy/numpy-tutorials; those that need the network are left out. Their outputs are made
-first, since that repository stores none: we compare each with a fresh run, pictures too, and the plain tools see exceptions only.
+NUMPY_TUTORIALS is a clone of https://github.com/numpy/numpy-tutorials; those that need the network
+are left out. Their outputs are made first, since that repository stores none: we compare each with
+a fresh run, pictures too, and the plain tools see exceptions only.
 """
+
 import os
 import subprocess
 import sys
@@ -12,7 +15,11 @@ from pathlib import Path
 from tools.bench.measure import PYTHON, compare, seconds
 from tools.files import ROOT
 
-NETWORK = ("tutorial-svd", "tutorial-deep-learning-on-mnist", "tutorial-style-guide")   # the last one is in their ignore_testing
+NETWORK = (
+    "tutorial-svd",
+    "tutorial-deep-learning-on-mnist",
+    "tutorial-style-guide",
+)  # the last one is in their ignore_testing
 PACKAGES = ("scipy", "pandas", "imageio", "pooch", "nbmake")
 MAKE = """
 import sys
@@ -61,7 +68,12 @@ print(*[runner.describe(result) for result in results], sep="\\n")
 def main():
     place = os.environ.get("NUMPY_TUTORIALS")
     if not place:
-        print("numpy's tutorials are not here: git clone https://github.com/numpy/numpy-tutorials, then make bench NUMPY_TUTORIALS=FOLDER", file=sys.stderr)
+        print(
+            "numpy's tutorials are not here: git clone "
+            "https://github.com/numpy/numpy-tutorials, then make bench "
+            "NUMPY_TUTORIALS=FOLDER",
+            file=sys.stderr,
+        )
         return 1
     with tempfile.TemporaryDirectory() as top:
         top = Path(top)
@@ -71,11 +83,32 @@ def main():
             (content / f"{name}.md").unlink()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", top / "env"], check=True)
         python = top / "env/bin/python"
-        subprocess.run([ROOT / ".venv/bin/uv", "pip", "install", "-q", "--compile-bytecode", f"--python={python}", "-r", ROOT / "requirements.in", "-c", locked(top), *PACKAGES], check=True)
+        subprocess.run(
+            [
+                ROOT / ".venv/bin/uv",
+                "pip",
+                "install",
+                "-q",
+                "--compile-bytecode",
+                f"--python={python}",
+                "-r",
+                ROOT / "requirements.in",
+                "-c",
+                locked(top),
+                *PACKAGES,
+            ],
+            check=True,
+        )
         subprocess.run(["cp", "-r", content, ours], check=True)
         environment = os.environ | {"PYTHONPATH": f"{ROOT}"}
         subprocess.run([python, "-c", MAKE, content, ours], check=True, env=environment)
-        checked = subprocess.run([python, "-c", VALIDATE, ours], env=environment, capture_output=True, text=True, check=True).stdout
+        checked = subprocess.run(
+            [python, "-c", VALIDATE, ours],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         if "FAILED" in checked:
             sys.exit(f"a second run does not give the outputs of the first:\n{checked}")
         print(checked, end="")
@@ -84,16 +117,44 @@ def main():
             return seconds([python, "-c", VALIDATE, ours], env=environment)
 
         def plain(*options):
-            return lambda: seconds([python, "-m", "pytest", "-p", "no:cacheprovider", *options, "content/"], cwd=top / "clone")
+            return lambda: seconds(
+                [python, "-m", "pytest", "-p", "no:cacheprovider", *options, "content/"],
+                cwd=top / "clone",
+            )
 
-        met = [compare("numpy's tutorials / pytest --nbval-lax", validation, plain("--nbval-lax", "--durations=10"), 0.55),
-               compare("numpy's tutorials / pytest --nbmake -n auto", validation, plain("-p", "no:nbval", "--nbmake", "-n", "auto"), 1.0)]
+        met = [
+            compare(
+                "numpy's tutorials / pytest --nbval-lax",
+                validation,
+                plain("--nbval-lax", "--durations=10"),
+                0.55,
+            ),
+            compare(
+                "numpy's tutorials / pytest --nbmake -n auto",
+                validation,
+                plain("-p", "no:nbval", "--nbmake", "-n", "auto"),
+                1.0,
+            ),
+        ]
     return 0 if all(met) else 1
 
 
 def locked(folder):
     """Our lock file as constraints: without hashes, which the packages beside it have none of."""
-    plain = subprocess.run([PYTHON.parent / "uv", "pip", "compile", "-q", "--no-header", "--no-annotate", ROOT / "requirements.txt"], capture_output=True, text=True, check=True)
+    plain = subprocess.run(
+        [
+            PYTHON.parent / "uv",
+            "pip",
+            "compile",
+            "-q",
+            "--no-header",
+            "--no-annotate",
+            ROOT / "requirements.txt",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     (folder / "constraints.txt").write_text(plain.stdout)
     return folder / "constraints.txt"
 

@@ -1,9 +1,12 @@
-"""Edit the two halves of a notebook at random, sync, and see that no edit is lost: `python tools/bench/pair_edits.py [EDITS] [SEED]`.
+"""Edit the two halves of a notebook at random, sync, and see that no edit is lost: `python
+tools/bench/pair_edits.py [EDITS] [SEED]`.
 
-Cells are inserted, deleted, moved, split, changed and changed back, in both halves, several times for each sync and each commit; now and then
-git restores the halves, or a sync is killed between its writes. After each sync either every edit is in both halves,
-or it was refused and neither file has changed.
+Cells are inserted, deleted, moved, split, changed and changed back, in both halves, several times
+for each sync and each commit; now and then git restores the halves, or a sync is killed between its
+writes. After each sync either every edit is in both halves, or it was refused and neither file has
+changed.
 """
+
 import base64
 import collections
 import json
@@ -34,9 +37,27 @@ kernelspec:
 ---
 """
 WORDS = "node queue kernel module memory partition result table value notebook".split()
-ODD = ["\n\n\n{}", "{}\n", "{}\n\n", "{}\r\nnext", "{}\u2028next", "{}\x0cnext", "````\n```{{code-cell}}\n{}\n```\n````", ":tags: {}", "---\n{}",
-       "{}\n+++\nnext", "```{{code-cell}}\n{}\n```", "```\n{}", "", "   "]
-AUTHOR = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"))}
+ODD = [
+    "\n\n\n{}",
+    "{}\n",
+    "{}\n\n",
+    "{}\r\nnext",
+    "{}\u2028next",
+    "{}\x0cnext",
+    "````\n```{{code-cell}}\n{}\n```\n````",
+    ":tags: {}",
+    "---\n{}",
+    "{}\n+++\nnext",
+    "```{{code-cell}}\n{}\n```",
+    "```\n{}",
+    "",
+    "   ",
+]
+AUTHOR = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"))
+}
 
 
 class Killed(BaseException):
@@ -52,12 +73,26 @@ class Trial:
         self.number, self.past, self.counts = 0, [], collections.Counter()
         self._git("init", "-q")
         (self.folder / ".gitignore").write_text(".synced/\n*.old*\n.*.new\n")
-        self.write_md([self.new_cell("markdown") | {"source": "# A title"}, *(self.new_cell() for _ in range(self.chance.randrange(2, 9)))])
+        self.write_md(
+            [
+                self.new_cell("markdown") | {"source": "# A title"},
+                *(self.new_cell() for _ in range(self.chance.randrange(2, 9))),
+            ]
+        )
         self.sync()
         self.commit()
 
     def _git(self, *arguments):
-        git.run("-c", "core.fsync=none", "-c", "gc.auto=0", *arguments, cwd=self.folder, check=True, env=git.environment() | AUTHOR)
+        git.run(
+            "-c",
+            "core.fsync=none",
+            "-c",
+            "gc.auto=0",
+            *arguments,
+            cwd=self.folder,
+            check=True,
+            env=git.environment() | AUTHOR,
+        )
 
     # what is there
 
@@ -69,7 +104,14 @@ class Trial:
 
     def held(self, cells):
         """What cells hold, to be compared: (kind, source, tags) of all that Markdown can hold."""
-        rows = [(cell["cell_type"], plain("".join(cell["source"])), tuple(cell["metadata"].get("tags", []))) for cell in cells]
+        rows = [
+            (
+                cell["cell_type"],
+                plain("".join(cell["source"])),
+                tuple(cell["metadata"].get("tags", [])),
+            )
+            for cell in cells
+        ]
         return [row for row in rows if row[0] != "markdown" or row[1]]
 
     def write_md(self, cells):
@@ -77,9 +119,17 @@ class Trial:
         for cell in cells:
             tags, source = cell["metadata"].get("tags", []), cell["source"]
             if cell["cell_type"] == "code":
-                text += "\n`````{code-cell}\n" + (f":tags: {json.dumps(tags)}\n" if tags else "") + "\n" + source + "\n`````\n"
+                text += (
+                    "\n`````{code-cell}\n"
+                    + (f":tags: {json.dumps(tags)}\n" if tags else "")
+                    + "\n"
+                    + source
+                    + "\n`````\n"
+                )
             else:
-                text += "\n+++" + (f" {json.dumps({'tags': tags})}" if tags else "") + f"\n\n{source}\n"
+                text += (
+                    "\n+++" + (f" {json.dumps({'tags': tags})}" if tags else "") + f"\n\n{source}\n"
+                )
         content = text.encode()
         if self.chance.random() < 0.1:
             content = b"\xef\xbb\xbf" + content
@@ -98,32 +148,64 @@ class Trial:
 
     def new_cell(self, kind=None):
         kind = kind or self.chance.choice(["markdown", "markdown", "code"])
-        tags = {"tags": [self.chance.choice(["slide", "exercise"])]} if self.chance.random() < 0.3 else {}
+        tags = (
+            {"tags": [self.chance.choice(["slide", "exercise"])]}
+            if self.chance.random() < 0.3
+            else {}
+        )
         return {"cell_type": kind, "metadata": tags, "source": self.words()}
 
     def edit(self, cells, half):
         """Make one edit in the list `cells`."""
         self.counts["edits"] += 1
-        kind = self.chance.choice(["change"] * 4 + ["insert"] * 2 + ["delete"] * 3 + ["move", "split", "tag", "back", "again", "odd"])
+        kind = self.chance.choice(
+            ["change"] * 4
+            + ["insert"] * 2
+            + ["delete"] * 3
+            + ["move", "split", "tag", "back", "again", "odd"]
+        )
         at = self.chance.randrange(len(cells))
         cell = cells[at]
         source = "".join(cell["source"])
         self.counts[kind] += 1
         if kind == "insert" or len(cells) < 3:
-            cells.insert(self.chance.randrange(len(cells) + 1), self.finished(self.new_cell(), half))
-        elif kind == "again":   # a cell that stands twice
-            cells.insert(self.chance.randrange(len(cells) + 1), self.finished({key: cell[key] for key in ("cell_type", "metadata", "source")}, half))
+            cells.insert(
+                self.chance.randrange(len(cells) + 1), self.finished(self.new_cell(), half)
+            )
+        elif kind == "again":  # a cell that stands twice
+            cells.insert(
+                self.chance.randrange(len(cells) + 1),
+                self.finished(
+                    {key: cell[key] for key in ("cell_type", "metadata", "source")}, half
+                ),
+            )
         elif kind == "delete":
             del cells[at]
         elif kind == "move":
             cells.insert(self.chance.randrange(len(cells)), cells.pop(at))
         elif kind == "split" and re.search(r"\A[^\n`+-]+ [^\n`+-]+\Z", source):
-            place = source.index(" ", len(source) // 3) if " " in source[len(source) // 3:] else source.index(" ")
+            place = (
+                source.index(" ", len(source) // 3)
+                if " " in source[len(source) // 3 :]
+                else source.index(" ")
+            )
             if source[:place].strip() and source[place:].strip():
                 cell["source"] = source[:place]
-                cells.insert(at + 1, self.finished({"cell_type": cell["cell_type"], "metadata": {}, "source": source[place + 1:]}, half))
+                cells.insert(
+                    at + 1,
+                    self.finished(
+                        {
+                            "cell_type": cell["cell_type"],
+                            "metadata": {},
+                            "source": source[place + 1 :],
+                        },
+                        half,
+                    ),
+                )
         elif kind == "tag":
-            cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key != "tags"} | self.chance.choice([{}, {"tags": ["slide", "check"]}])
+            cell["metadata"] = {
+                key: value for key, value in cell["metadata"].items() if key != "tags"
+            } | self.chance.choice([{}, {"tags": ["slide", "check"]}])
         elif kind == "odd" and half == "ipynb":
             cell["source"] = self.chance.choice(ODD).format(self.words(2))
         elif kind == "back" and self.past:
@@ -141,17 +223,30 @@ class Trial:
         if half == "md":
             return cell
         self.number += 1
-        cell = cell | {"id": f"id{self.number}", "metadata": cell["metadata"] | {"secret": self.number}}
+        cell = cell | {
+            "id": f"id{self.number}",
+            "metadata": cell["metadata"] | {"secret": self.number},
+        }
         if cell["cell_type"] == "code":
-            return cell | {"outputs": [{"output_type": "stream", "name": "stdout", "text": f"out {self.number}\n"}], "execution_count": self.number}
+            return cell | {
+                "outputs": [
+                    {"output_type": "stream", "name": "stdout", "text": f"out {self.number}\n"}
+                ],
+                "execution_count": self.number,
+            }
         if self.chance.random() < 0.3:
             name = self.chance.choice(["image.png", f"image {self.number}.png"])
             data = base64.b64encode(f"picture {self.number}".encode()).decode()
-            return cell | {"source": f"{cell['source']} ![i](attachment:{name.replace(' ', '%20')})", "attachments": {name: {"image/png": data}}}
+            return cell | {
+                "source": f"{cell['source']} ![i](attachment:{name.replace(' ', '%20')})",
+                "attachments": {name: {"image/png": data}},
+            }
         return cell
 
     def edit_halves(self):
-        """Edit one or both halves, a few times; return what was in them, and the cells that are in them now."""
+        """Edit one or both halves, a few times; return what was in them, and the cells that are in
+        them now.
+        """
         here, notebook = self.read_md(), self.read_ipynb()
         base = self.held(here)
         self.past.append(base)
@@ -165,7 +260,9 @@ class Trial:
                 for _ in range(times):
                     self.edit(notebook["cells"], half)
                 self.write_ipynb(notebook)
-        if any(cell["source"].startswith("```\n") for cell in here):     # a fence that stays open takes in what was put behind it
+        if any(
+            cell["source"].startswith("```\n") for cell in here
+        ):  # a fence that stays open takes in what was put behind it
             here = self.read_md()
         return base, here, notebook["cells"]
 
@@ -218,7 +315,9 @@ class Trial:
             assert now == before, "a sync that is refused after it was killed"
             self.choose(before)
         again = self.files()
-        assert self.sync() == ("", True) and self.files() == again, f"a second sync after {message!r} does something"
+        assert self.sync() == ("", True) and self.files() == again, (
+            f"a second sync after {message!r} does something"
+        )
         if self.chance.random() < 0.2:
             self.commit()
             self.counts["commits"] += 1
@@ -235,11 +334,11 @@ class Trial:
             assert before[loser] in kept, "what is thrown away is kept"
             for path in self.folder.glob("*.old*"):
                 path.unlink()
-        else:   # a cell that Markdown cannot hold: the other half is right, then
+        else:  # a cell that Markdown cannot hold: the other half is right, then
             assert self.files() == before
             other = "md" if source == "ipynb" else "ipynb"
             message, good = self.sync(other)
-            if not good:    # nor can the images be kept
+            if not good:  # nor can the images be kept
                 assert self.files() == before
                 self.counts["stuck"] += 1
                 self.md.write_text(HEADER + "\n# A title\n\nAnew.\n")
@@ -250,26 +349,47 @@ class Trial:
         """Every edit of both halves is in both halves."""
         result, after = self.held(self.read_md()), self.read_ipynb()["cells"]
         assert result == self.held(after), "the halves differ"
-        count = [collections.Counter(rows) for rows in (base, self.held(here), self.held(there), result)]
+        count = [
+            collections.Counter(rows) for rows in (base, self.held(here), self.held(there), result)
+        ]
         for row in set().union(*count):
             was, one, other, now = (rows[row] for rows in count)
-            told = f"{row}: {was} before, {one} in the .md, {other} in the .ipynb, {now} now. {message}"
-            if max(was, one, other) > 1:    # a cell that stands twice, which each half may have put at another place
+            told = (
+                f"{row}: {was} before, {one} in the .md, {other} in the .ipynb, {now} now. "
+                f"{message}"
+            )
+            if (
+                max(was, one, other) > 1
+            ):  # a cell that stands twice, which each half may have put at another place
                 assert now > 0 or was > 0 and min(one, other) < was, told
             else:
-                assert now == (one if was == other else other) or (was, one, other, now) == (0, 1, 1, 2), told
+                assert now == (one if was == other else other) or (was, one, other, now) == (
+                    0,
+                    1,
+                    1,
+                    2,
+                ), told
         self.compare_order(base, self.held(here), self.held(there), result)
         self.compare_the_rest(there, after, message)
 
     def compare_order(self, *versions):
         """Where one half alone moved cells, all stand in its order."""
-        once = set.intersection(*({row for row, number in collections.Counter(rows).items() if number == 1} for rows in versions))
+        once = set.intersection(
+            *(
+                {row for row, number in collections.Counter(rows).items() if number == 1}
+                for rows in versions
+            )
+        )
         place = [{row: number for number, row in enumerate(rows)} for rows in versions]
         was, one, other, now = (sorted(once, key=rows.get) for rows in place)
-        assert now == (one if was == other else other) or was not in (one, other), f"the order is {now}, not {one if was == other else other}"
+        assert now == (one if was == other else other) or was not in (one, other), (
+            f"the order is {now}, not {one if was == other else other}"
+        )
 
     def compare_the_rest(self, before, after, message):
-        """What Markdown cannot hold is still there: of each cell of the .ipynb whose source is in the result, and of each id that is."""
+        """What Markdown cannot hold is still there: of each cell of the .ipynb whose source is in
+        the result, and of each id that is.
+        """
         ids = {cell["id"]: cell for cell in after}
         images = [data for cell in after for data in cell.get("attachments", {}).values()]
         aside = "".join(path.read_text() for path in self.folder.glob("x.ipynb.old*"))
@@ -277,14 +397,22 @@ class Trial:
             new = ids.get(cell["id"])
             if new:
                 assert new["metadata"].get("secret") == cell["metadata"].get("secret"), cell
-                same = "".join(new["source"]) == "".join(cell["source"]) and new["cell_type"] == cell["cell_type"] == "code"
-                assert not same or ["".join(out["text"]) for out in new["outputs"]] == ["".join(out["text"]) for out in cell["outputs"]], cell
+                same = (
+                    "".join(new["source"]) == "".join(cell["source"])
+                    and new["cell_type"] == cell["cell_type"] == "code"
+                )
+                assert not same or ["".join(out["text"]) for out in new["outputs"]] == [
+                    "".join(out["text"]) for out in cell["outputs"]
+                ], cell
             for name, data in cell.get("attachments", {}).items():
                 assert data in images or data["image/png"] in aside, f"{name} is lost: {message}"
 
 
 def try_out(folder, edits, seed):
-    """Make `edits` random edits in notebooks below `folder`; return how many of what there were. AssertionError says what was lost."""
+    """Make `edits` random edits in notebooks below `folder`; return how many of what there were.
+
+    AssertionError says what was lost.
+    """
     counts, number = collections.Counter(), 0
     while counts["edits"] < edits:
         place = Path(folder, str(number))
@@ -305,4 +433,4 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     numbers = [int(argument) for argument in sys.argv[1:]]
     with tempfile.TemporaryDirectory() as top:
-        print(dict(try_out(top, *(numbers + [20_000, 1][len(numbers):]))))
+        print(dict(try_out(top, *(numbers + [20_000, 1][len(numbers) :]))))

@@ -1,10 +1,14 @@
-"""The pair check of 200 pairs, against parsing those 400 files once; exits 1 if it takes more than twice as long."""
+"""The pair check of 200 pairs, against parsing those 400 files once; exits 1 if it takes more than
+twice as long.
+"""
+
 import random
 import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
+
 from tools.bench.measure import compare
 from tools.course import pairs
 
@@ -17,15 +21,33 @@ def make(folder, seed=0):
     for number in range(PAIRS):
         cells = []
         for index in range(chance.randrange(10, 30)):
-            text = "\n".join(" ".join(chance.choices("one two three four five".split(), k=8)) for _ in range(chance.randrange(1, 8)))
+            text = "\n".join(
+                " ".join(chance.choices("one two three four five".split(), k=8))
+                for _ in range(chance.randrange(1, 8))
+            )
             if chance.random() < 0.5:
                 cells.append(nbformat.v4.new_markdown_cell(f"## Part {index}\n\n{text}"))
             else:
                 output = nbformat.v4.new_output("stream", text=text)
-                cells.append(nbformat.v4.new_code_cell(f"x = '''{text}'''\nprint(x)", outputs=[output], execution_count=index + 1))
-        notebook = nbformat.v4.new_notebook(cells=cells, metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "jupytext": {"formats": pairs.FORMATS},
-            "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 30, "memory_mb": 200}})
+                cells.append(
+                    nbformat.v4.new_code_cell(
+                        f"x = '''{text}'''\nprint(x)", outputs=[output], execution_count=index + 1
+                    )
+                )
+        notebook = nbformat.v4.new_notebook(
+            cells=cells,
+            metadata={
+                "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                "jupytext": {"formats": pairs.FORMATS},
+                "course": {
+                    "goal": "try",
+                    "minutes": 10,
+                    "needs": [],
+                    "seconds": 30,
+                    "memory_mb": 200,
+                },
+            },
+        )
         pairs.write_ipynb(notebook, folder / f"{number:03}.ipynb")
         pairs.write_md(notebook, folder / f"{number:03}.md")
 
@@ -44,7 +66,13 @@ def main():
             problems = pairs.check(folder)
             assert not problems, problems[0]
 
-        return 0 if compare(f"check of {PAIRS} pairs / parsing their files once", timed(check), timed(parse), 2) else 1
+        return (
+            0
+            if compare(
+                f"check of {PAIRS} pairs / parsing their files once", timed(check), timed(parse), 2
+            )
+            else 1
+        )
 
 
 def timed(function):

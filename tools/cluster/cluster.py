@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""A small Triton on this machine: a Slurm cluster with a login node, a gateway and readers' computers around it.
+"""A small Triton on this machine: a Slurm cluster with a login node, a gateway and readers'
+computers around it.
 
-    cluster.py up [--nodes N] [--memory cgroup|polling]    start it; a few seconds
-    cluster.py status                                      what runs, and how much memory it takes
-    cluster.py obstacle                                    why none can run here, if so
-    cluster.py down                                        end it, and leave nothing
-    cluster.py apps FOLDER                                 make what it has as /share/apps, and on the hub as /opt/jupyterhub
-    on HOST[:USER] [COMMAND ...]                           run a command there; without one, a login shell
+    cluster.py up [--nodes N] [--memory cgroup|polling]    start it; a few seconds cluster.py status
+    what runs, and how much memory it takes cluster.py obstacle
+    why none can run here, if so cluster.py down                                        end it, and
+    leave nothing cluster.py apps FOLDER                                 make what it has as
+    /share/apps, and on the hub as /opt/jupyterhub on HOST[:USER] [COMMAND ...]
+    run a command there; without one, a login shell
 
-Root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster, _build/cluster if it is not set.
+Root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster, _build/cluster if
+it is not set.
 
-How it is made. Each host is a set of Linux namespaces: network, names, processes, mounts. They all live inside one more
-set, the machine room, which holds the disk (one image file of bounded size) and the network switches. So this machine
-sees one process tree and one file; when the machine room's first process ends, all hosts, mounts and networks end with it.
-A host's root folder is this machine's own, read through an overlay: what a host writes stays on the image.
+How it is made. Each host is a set of Linux namespaces: network, names, processes, mounts. They all
+live inside one more set, the machine room, which holds the disk (one image file of bounded size)
+and the network switches. So this machine sees one process tree and one file; when the machine
+room's first process ends, all hosts, mounts and networks end with it. A host's root folder is this
+machine's own, read through an overlay: what a host writes stays on the image.
 """
+
 import argparse
 import contextlib
 import ctypes
@@ -33,18 +37,29 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)     # called by its path, it is found beside what it imports
+    sys.path[0] = str(ROOT)  # called by its path, it is found beside what it imports
 from triton.lib import clusterfacts  # noqa: E402
 
 STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
-APPS = ROOT / ".triton"                  # made by `make .triton`: apps/, wheels/, hub/
-IMAGE_SIZE = "6G"                        # the file is sparse: it takes what is written
-FULL_HOME_MB = 16                        # the home that is nearly full has this size
+APPS = ROOT / ".triton"  # made by `make .triton`: apps/, wheels/, hub/
+IMAGE_SIZE = "6G"  # the file is sparse: it takes what is written
+FULL_HOME_MB = 16  # the home that is nearly full has this size
 USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 200))]
 FULL_USER = "bob"
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
-PROGRAMS = ("slurmctld", "slurmdbd", "slurmd", "munged", "mariadbd", "sshd", "ip", "openssl", "mkfs.ext4", "nsenter")
+PROGRAMS = (
+    "slurmctld",
+    "slurmdbd",
+    "slurmd",
+    "munged",
+    "mariadbd",
+    "sshd",
+    "ip",
+    "openssl",
+    "mkfs.ext4",
+    "nsenter",
+)
 
 
 class ClusterError(Exception):
@@ -73,7 +88,9 @@ class Host:
 
     def __init__(self, name, role, fqdn, **addresses):
         self.name, self.role, self.fqdn = name, role, fqdn
-        self.addresses = {network: f"{NETWORKS[network]}.{number}" for network, number in addresses.items()}
+        self.addresses = {
+            network: f"{NETWORKS[network]}.{number}" for network, number in addresses.items()
+        }
 
     @property
     def names(self):
@@ -100,7 +117,10 @@ def plan(nodes):
     domain, node = names["domain"], names["node"].rstrip("0123456789")
     return [
         Host("ctl", "controller", f"ctl.{domain}", cluster=1),
-        *(Host(f"{node}{number}", "node", f"{node}{number}.{domain}", cluster=10 + number) for number in range(1, nodes + 1)),
+        *(
+            Host(f"{node}{number}", "node", f"{node}{number}.{domain}", cluster=10 + number)
+            for number in range(1, nodes + 1)
+        ),
         Host("login", "login", names["login"], cluster=2, campus=2),
         Host("hub", "hub", names["hub"], cluster=3, campus=3),
         Host("gateway", "gateway", names["gateway"], campus=4, world=4),
@@ -112,7 +132,8 @@ def plan(nodes):
 def etc_hosts(host, hosts):
     """The /etc/hosts of `host`: whom it shares a network with, by the address there.
 
-    The gateway and the outside also know the names of what they cannot reach, as the world's DNS tells them.
+    The gateway and the outside also know the names of what they cannot reach, as the world's DNS
+    tells them.
     """
     lines = ["127.0.0.1 localhost"]
     for other in hosts:
@@ -128,47 +149,86 @@ def etc_hosts(host, hosts):
 
 # Outside: start, look, end.
 
+
 def obstacle():
-    """Why this machine can run no cluster, and what to do about it, in one sentence; None if it can."""
+    """Why this machine can run no cluster, and what to do about it, in one sentence; None if it
+    can.
+    """
     if os.geteuid() != 0:
         return "the small Triton needs root: sudo make test, or CI"
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     absent = [program for program in PROGRAMS if not shutil.which(program, path=path)]
     if absent:
         return f"the small Triton needs {', '.join(absent)}: make system installs them"
-    if subprocess.run(["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"], capture_output=True).returncode:
-        return "the small Triton needs Linux namespaces, which this machine or container does not allow: try a virtual machine"
+    if subprocess.run(
+        ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"],
+        capture_output=True,
+    ).returncode:
+        return (
+            "the small Triton needs Linux namespaces, which this machine or container does "
+            "not allow: try a virtual machine"
+        )
     if not Path("/dev/loop-control").exists():
-        return "the small Triton needs loop devices (/dev/loop-control), which this machine or container does not have"
+        return (
+            "the small Triton needs loop devices (/dev/loop-control), which this machine or "
+            "container does not have"
+        )
     return None
 
 
 def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
     """Start a cluster in the folder `state`; return when Slurm has all nodes idle.
 
-    memory: cgroup or polling, the way in which Slurm enforces memory limits; None takes cgroup where it can be had.
-    tied: end the cluster when the calling process ends, however it does.
+    memory: cgroup or polling, the way in which Slurm enforces memory limits; None takes cgroup
+    where it can be had. tied: end the cluster when the calling process ends, however it does.
     Raises ClusterError.
     """
     if why := obstacle():
         raise ClusterError(why[0].upper() + why[1:])
-    facts()     # a wrong one is told before anything is made
+    facts()  # a wrong one is told before anything is made
     if not (APPS / "apps").is_dir():
-        raise ClusterError("There is no .triton/ yet: make .triton builds what the cluster has as /share/apps")
+        raise ClusterError(
+            "There is no .triton/ yet: make .triton builds what the cluster has as /share/apps"
+        )
     if machine_room(state):
         raise ClusterError(f"A cluster is running already in {state}: make cluster-down ends it")
     memory = memory or ("cgroup" if cgroups_usable() else "polling")
     if memory == "cgroup" and not cgroups_usable():
-        raise ClusterError("This machine has no writable cgroup v1 memory controller: use --memory polling")
+        raise ClusterError(
+            "This machine has no writable cgroup v1 memory controller: use --memory polling"
+        )
     down(state)
     _sweep_cgroups()
     (state / "hosts").mkdir(parents=True)
     began = time.monotonic()
-    command = ["unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
-               "--propagation", "private", sys.executable, HERE / "machine_room.py", state, str(nodes), memory]
+    command = [
+        "unshare",
+        "--mount",
+        "--net",
+        "--ipc",
+        "--uts",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation",
+        "private",
+        sys.executable,
+        HERE / "machine_room.py",
+        state,
+        str(nodes),
+        memory,
+    ]
     with open(state / "log", "wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                   cwd="/", preexec_fn=_die_with_parent if tied else None)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            preexec_fn=_die_with_parent if tied else None,
+        )
     _started.append(process)
     (state / "pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
     try:
@@ -184,23 +244,37 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
 
 
 def start_hub():
-    """Start JupyterHub and its proxy; return when the page of the login answers. Raises ClusterError."""
+    """Start JupyterHub and its proxy; return when the page of the login answers.
+
+    Raises ClusterError.
+    """
     page = f"https://{facts()['hosts']['hub']}/hub/login"
-    look = f"for i in $(seq 300); do curl --silent --fail --output /dev/null --max-time 5 {page} && exit; sleep 0.2; done; exit 1"
+    look = (
+        f"for i in $(seq 300); do curl --silent --fail --output /dev/null --max-time 5 {page} "
+        "&& exit; sleep 0.2; done; exit 1"
+    )
     subprocess.run(command_on("hub", ["hub-services", "start"]), check=True)
     if subprocess.run(command_on("hub", look)).returncode:
-        raise ClusterError(f"{page} does not answer; its log: tools/cluster/on hub tail /var/log/jupyterhub-hub.log")
+        raise ClusterError(
+            f"{page} does not answer; its log: tools/cluster/on hub tail "
+            "/var/log/jupyterhub-hub.log"
+        )
 
 
-_started = []   # of machine rooms, the Popen of those that are children of this process
+_started = []  # of machine rooms, the Popen of those that are children of this process
 
 
 def down(state=STATE):
-    """End the cluster in `state`, whatever is left of it, and remove all its files. Not an error if there is none."""
+    """End the cluster in `state`, whatever is left of it, and remove all its files.
+
+    Not an error if there is none.
+    """
     found = machine_room(state)
     if found:
         family = _family(found)
-        os.kill(found, signal.SIGKILL)   # unshare --kill-child takes the room's first process with it, and that all others
+        os.kill(
+            found, signal.SIGKILL
+        )  # unshare --kill-child takes the room's first process with it, and that all others
         for _ in range(200):
             if not any(map(_start_time, family)):
                 break
@@ -215,12 +289,18 @@ def down(state=STATE):
     else:
         raise ClusterError(f"Processes of the cluster are still there: see {own[0]}/*/tasks")
     if os.path.ismount(state / "disk"):
-        raise ClusterError(f"{state}/disk is mounted, which no cluster does outside its own namespaces: unmount it first")
+        raise ClusterError(
+            f"{state}/disk is mounted, which no cluster does outside its own namespaces: "
+            "unmount it first"
+        )
     shutil.rmtree(state, ignore_errors=True)
 
 
 def machine_room(state=STATE):
-    """The pid of the process that holds the cluster in `state`, or None. A recycled pid is not taken for it."""
+    """The pid of the process that holds the cluster in `state`, or None.
+
+    A recycled pid is not taken for it.
+    """
     try:
         pid, started = (state / "pid").read_text().split()
     except (OSError, ValueError):
@@ -238,7 +318,9 @@ def _start_time(pid):
 
 def _children(pid):
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except OSError:
         return []
 
@@ -266,20 +348,26 @@ def _remove_cgroup(group):
 
 
 def _sweep_cgroups():
-    """Remove the cgroups of clusters whose owner was killed: no process is left in them, and none is about to come."""
+    """Remove the cgroups of clusters whose owner was killed: no process is left in them, and none
+    is about to come.
+    """
     for group in CGROUP_ROOT.glob("*/small-triton-*"):
-        with contextlib.suppress(OSError):      # another cluster ends just now
-            if time.time() - group.stat().st_mtime > 60 and not any(tasks.read_text() for tasks in group.rglob("tasks")):
+        with contextlib.suppress(OSError):  # another cluster ends just now
+            if time.time() - group.stat().st_mtime > 60 and not any(
+                tasks.read_text() for tasks in group.rglob("tasks")
+            ):
                 _remove_cgroup(group)
 
 
 # Running something on a host.
 
-def command_on(host, command=(), user=None, state=STATE, terminal=None):
-    """The command, as a list, that runs `command` on `host`: as root, or in a login shell of `user`.
 
-    `command` is a list of words, or one string for the shell; `terminal` is its $TERM, this terminal's if None.
-    Raises ClusterError.
+def command_on(host, command=(), user=None, state=STATE, terminal=None):
+    """The command, as a list, that runs `command` on `host`: as root, or in a login shell of
+    `user`.
+
+    `command` is a list of words, or one string for the shell; `terminal` is its $TERM, this
+    terminal's if None. Raises ClusterError.
     """
     room = machine_room(state)
     if not room:
@@ -294,11 +382,36 @@ def command_on(host, command=(), user=None, state=STATE, terminal=None):
         command = ["bash", "-c", command] if not user else command
     elif user and command:
         command = shlex.join(map(str, command))
-    inside = ["runuser", "-l", user, *(["-c", command] if command else [])] if user else list(command) or ["bash"]
-    return ["nsenter", f"--target={first[0]}", "--mount", "--pid", "--",
-            "nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--",
-            "env", "-i", f"TERM={terminal or os.environ.get('TERM', 'dumb')}", "LANG=C.UTF-8", "HOME=/root",
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *map(str, inside)]
+    inside = (
+        ["runuser", "-l", user, *(["-c", command] if command else [])]
+        if user
+        else list(command) or ["bash"]
+    )
+    return [
+        "nsenter",
+        f"--target={first[0]}",
+        "--mount",
+        "--pid",
+        "--",
+        "nsenter",
+        f"--target={pid}",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--cgroup",
+        "--root",
+        "--wd",
+        "--",
+        "env",
+        "-i",
+        f"TERM={terminal or os.environ.get('TERM', 'dumb')}",
+        "LANG=C.UTF-8",
+        "HOME=/root",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        *map(str, inside),
+    ]
 
 
 def status(state=STATE):
@@ -306,8 +419,15 @@ def status(state=STATE):
     room = machine_room(state)
     if not room:
         return ["No cluster is running: make cluster starts one"]
-    done = subprocess.run(command_on("ctl", ["sinfo", "--Format=NodeList,StateLong,Partition"], state=state), capture_output=True, text=True)
-    return [*done.stdout.splitlines(), f"{memory_used(room) / 1e6:.0f} MB of memory, in {len(_family(room))} processes"]
+    done = subprocess.run(
+        command_on("ctl", ["sinfo", "--Format=NodeList,StateLong,Partition"], state=state),
+        capture_output=True,
+        text=True,
+    )
+    return [
+        *done.stdout.splitlines(),
+        f"{memory_used(room) / 1e6:.0f} MB of memory, in {len(_family(room))} processes",
+    ]
 
 
 def _family(pid):
@@ -322,28 +442,46 @@ def _family(pid):
 
 
 def memory_used(room):
-    """Bytes of memory that the process `room` and all below it hold; what several share counts once (Pss)."""
+    """Bytes of memory that the process `room` and all below it hold; what several share counts once
+    (Pss).
+    """
     total = 0
     for pid in _family(room):
         try:
-            total += 1024 * int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+            total += 1024 * int(
+                re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]
+            )
         except (OSError, TypeError):
             continue
     return total
 
 
 def apps(folder):
-    """Make folder/apps, /share/apps of the cluster, from folder/wheels, and folder/hub, /opt/jupyterhub of the hub, from folder/hub-wheels.
+    """Make folder/apps, /share/apps of the cluster, from folder/wheels, and folder/hub,
+    /opt/jupyterhub of the hub, from folder/hub-wheels.
 
     Programs remember where they were installed, so this happens where / looks as on a host.
     """
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "machine_room.py", "--apps", folder]
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        sys.executable,
+        HERE / "machine_room.py",
+        "--apps",
+        folder,
+    ]
     if subprocess.run(command).returncode:
-        raise ClusterError("The folders of the cluster's programs could not be made; the reason stands above")
+        raise ClusterError(
+            "The folders of the cluster's programs could not be made; the reason stands above"
+        )
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up")
     start.add_argument("--nodes", type=int, default=4, choices=range(1, 65), metavar="N")
@@ -361,7 +499,7 @@ def main(arguments=None):
         match options.command:
             case "up":
                 up(options.nodes, options.memory)
-                start_hub()     # tests that want it start it themselves
+                start_hub()  # tests that want it start it themselves
             case "down":
                 down()
             case "status":

@@ -1,4 +1,5 @@
 """A reader at a browser: JupyterLab's window, and the pages of the hub of the small Triton."""
+
 import contextlib
 import json
 import re
@@ -7,16 +8,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-from tools.cluster import jupyter_server
+from tools.cluster import cluster, jupyter_server
 from tools.cluster.jupyter_server import PATIENCE
-from tools.cluster import cluster
-
 from triton.lib import slurm
 
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
 SERVERS = f"https://{FACTS['hosts']['servers']}"
-TINY = "Tiny"       # tools/cluster/profiles.toml
+TINY = "Tiny"  # tools/cluster/profiles.toml
 LOGS = FACTS["logs"]["pattern"]
 PROFILES = [profile["name"] for profile in FACTS["profiles"]]
 PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
@@ -24,10 +23,20 @@ PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 # ---------------------------------------------------------------- JupyterLab
 
+
 def notebook(cells, kernel="python3", language="python"):
     """The text of a notebook with these cells, none of them run."""
-    cells = [{"cell_type": "code", "execution_count": None, "id": f"cell{number}", "metadata": {}, "outputs": [], "source": source}
-             for number, source in enumerate(cells)]
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"cell{number}",
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(cells)
+    ]
     metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
@@ -75,7 +84,10 @@ class Reader:
     def lab(self, server, name=None, base=None):
         """JupyterLab, with the notebook `name` open if it is given."""
         lab = Lab(self.page())
-        lab.page.goto(f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset", wait_until="load")
+        lab.page.goto(
+            f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset",
+            wait_until="load",
+        )
         if name:
             lab.cell(0).wait_for()
         return lab
@@ -86,7 +98,10 @@ class Reader:
 
 
 class Window:
-    """Where a reader clicks. `looks` is called with what will be clicked, before it is: pictures are made then."""
+    """Where a reader clicks.
+
+    `looks` is called with what will be clicked, before it is: pictures are made then.
+    """
 
     looks = staticmethod(lambda target: None)
 
@@ -110,7 +125,9 @@ class Lab(Window):
         self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for()
 
     def run_cell(self, number=0):
-        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready for it."""
+        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready
+        for it.
+        """
         prompt = self.cell(number).locator(".jp-InputPrompt")
         self.idle()
         for _ in range(20):
@@ -130,7 +147,9 @@ class Lab(Window):
         return output.inner_text()
 
     def dialog(self, seconds=PATIENCE, about=""):
-        """What the dialog says that comes within so many seconds and has the word `about`; others before it are closed, for they hold it up."""
+        """What the dialog says that comes within so many seconds and has the word `about`; others
+        before it are closed, for they hold it up.
+        """
         dialog, until = self.page.locator(".jp-Dialog").first, time.monotonic() + seconds
         while True:
             dialog.wait_for(timeout=max(1, until - time.monotonic()) * 1000)
@@ -141,10 +160,15 @@ class Lab(Window):
             self.page.wait_for_timeout(200)
 
     def states(self, last, seconds=PATIENCE):
-        """What the window says of the notebook's kernel, one state a line, until the state is `last`: its name, the status bar, a dialog."""
-        said, more = [], 5      # the texts come a moment after the state
+        """What the window says of the notebook's kernel, one state a line, until the state is
+        `last`: its name, the status bar, a dialog.
+        """
+        said, more = [], 5  # the texts come a moment after the state
         for _ in range(seconds * 5):
-            texts = [self.page.locator(where).all_inner_texts() for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")]
+            texts = [
+                self.page.locator(where).all_inner_texts()
+                for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")
+            ]
             now = " ".join(" ".join(text) for text in texts)
             if now not in said:
                 said.append(now)
@@ -156,7 +180,9 @@ class Lab(Window):
         return "\n".join(said)
 
     def press(self, button):
-        self.page.locator(".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")).first.click()
+        self.page.locator(
+            ".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")
+        ).first.click()
         self.page.locator(".jp-Dialog").wait_for(state="detached")
 
     def save(self):
@@ -167,10 +193,16 @@ class Lab(Window):
         first, *rest = names
         self.click(self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")))
         for name in rest:
-            self.click(self.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")).first)
+            self.click(
+                self.page.locator(
+                    ".lm-Menu-itemLabel:visible", has_text=re.compile(f"^{name}$")
+                ).first
+            )
 
     def offers(self, bar, entry, seconds=PATIENCE):
-        """Whether the menu has the entry; it is opened again until it has, for extensions bring theirs in their own time."""
+        """Whether the menu has the entry; it is opened again until it has, for extensions bring
+        theirs in their own time.
+        """
         until = time.monotonic() + seconds
         while True:
             self.menu(bar)
@@ -184,7 +216,10 @@ class Lab(Window):
 
     def go_into(self, folder):
         """Open a folder in the file browser, and wait until it shows another."""
-        self.click(self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")), times=2)
+        self.click(
+            self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")),
+            times=2,
+        )
         self.page.locator(".jp-BreadCrumbs-item", has_text=folder).wait_for()
 
     def new_notebook(self, kernel):
@@ -198,6 +233,7 @@ class Lab(Window):
 
 
 # ---------------------------------------------------------------- the hub
+
 
 def own(user):
     """The origin of the user's servers."""
@@ -227,7 +263,10 @@ class Answer:
 
 
 class Visit(Window):
-    """A reader's window at the hub. Each step is what the guide says to do; `page` is playwright's. options: of the window."""
+    """A reader's window at the hub.
+
+    Each step is what the guide says to do; `page` is playwright's. options: of the window.
+    """
 
     def __init__(self, triton, user, chromium, **options):
         self.triton, self.user = triton, user
@@ -258,7 +297,7 @@ class Visit(Window):
         with self.context.expect_page() as opened:
             self.lab.menu("File", "Hub Control Panel")
         self.page = opened.value
-        self.page.wait_for_load_state("networkidle")     # its buttons work when the script is there
+        self.page.wait_for_load_state("networkidle")  # its buttons work when the script is there
 
     def stop_my_server(self, button="Stop My Server"):
         self.click(self.page.get_by_role("button", name=button, exact=True))
@@ -269,7 +308,9 @@ class Visit(Window):
         return " ".join(self.page.locator("body").inner_text().split())
 
     def waits_for(self, text, seconds=PATIENCE):
-        """Wait until the page says `text`, a string or a compiled pattern; return all that it says then."""
+        """Wait until the page says `text`, a string or a compiled pattern; return all that it says
+        then.
+        """
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
@@ -284,14 +325,24 @@ class Visit(Window):
         return self.said()
 
     def arrive(self, seconds=PATIENCE):
-        """Wait for JupyterLab; return what the page said of the start, one message a line, and the seconds it took."""
+        """Wait for JupyterLab; return what the page said of the start, one message a line, and the
+        seconds it took.
+        """
         began, heard = time.monotonic(), []
         while "/user/" not in self.page.url:
-            with contextlib.suppress(Exception):    # the page goes while it is read
-                heard += [text for text in self.page.locator(".progress-log-event").all_text_contents() if text not in heard]
+            with contextlib.suppress(Exception):  # the page goes while it is read
+                heard += [
+                    text
+                    for text in self.page.locator(".progress-log-event").all_text_contents()
+                    if text not in heard
+                ]
             if (failed := self.page.locator(".bg-danger#progress-bar, .spawn-error-msg")).count():
-                raise AssertionError(f"no server after {time.monotonic() - began:.1f} s: {failed and self.said()}")
-            assert time.monotonic() - began < seconds, f"no server at {self.page.url}: {self.said()}\n{log(self.triton)[-3000:]}"
+                raise AssertionError(
+                    f"no server after {time.monotonic() - began:.1f} s: {failed and self.said()}"
+                )
+            assert time.monotonic() - began < seconds, (
+                f"no server at {self.page.url}: {self.said()}\n{log(self.triton)[-3000:]}"
+            )
             self.page.wait_for_timeout(50)
         self.page.locator(".jp-LauncherCard").first.wait_for()
         return "\n".join(heard), time.monotonic() - began
@@ -308,37 +359,51 @@ class Visit(Window):
         self.page.goto((own(path.split("/")[2]) if path.startswith("/user/") else HUB) + path)
 
     def page_of(self, origin):
-        """A new page of this window, of `origin`, that does nothing and forbids nothing: the hub gives it at each name."""
+        """A new page of this window, of `origin`, that does nothing and forbids nothing: the hub
+        gives it at each name.
+        """
         page = self.context.new_page()
         page.goto(f"{origin}/hub/static/favicon.ico")
         return page
 
     def ask(self, method, path, data=None, base=None):
-        """What this browser, with the login of this window, gets from the user's server or from `base`: an Answer."""
+        """What this browser, with the login of this window, gets from the user's server or from
+        `base`: an Answer.
+        """
         base = base or f"/user/{self.user}"
         at_server = base.startswith("/user/")
         origin = own(base.split("/")[2]) if at_server else HUB
         cookies = self.context.cookies(f"{origin}{base if at_server else '/hub'}/")
-        token = next((cookie["value"] for cookie in cookies if cookie["name"].endswith("_xsrf")), "")
+        token = next(
+            (cookie["value"] for cookie in cookies if cookie["name"].endswith("_xsrf")), ""
+        )
         page = self.page_of(origin)
-        answer = page.evaluate(FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)])
+        answer = page.evaluate(
+            FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)]
+        )
         page.close()
         return Answer(**answer)
 
     def job(self):
         """The number of the job of the user's server."""
-        return self.triton.run("login", "squeue --me --noheader --format=%i", self.user).stdout.strip()
+        return self.triton.run(
+            "login", "squeue --me --noheader --format=%i", self.user
+        ).stdout.strip()
 
     def close(self):
         self.context.close()
 
 
 class HubServer(jupyter_server.Server):
-    """The server that the hub has started for a user, reached with a token of that user, as programs do."""
+    """The server that the hub has started for a user, reached with a token of that user, as
+    programs do.
+    """
 
     def __init__(self, window, name=""):
         self.triton, self.user, self._client = window.triton, window.user, None
-        self.token = window.ask("POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api").json()["token"]
+        self.token = window.ask(
+            "POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api"
+        ).json()["token"]
         self._url = f"{own(window.user)}/user/{window.user}" + (f"/{name}" if name else "")
 
     def close(self):
@@ -349,13 +414,22 @@ class HubServer(jupyter_server.Server):
 
 
 def running(triton, options=""):
-    """Start the services of the hub, the hub with these options and so that it logs all it can; return when the page of the login answers."""
-    triton.run("hub", f"hub-services stop 2>/dev/null; hub-services start proxy; HUB_OPTIONS='--debug {options}' hub-services start hub")
+    """Start the services of the hub, the hub with these options and so that it logs all it can;
+    return when the page of the login answers.
+    """
+    triton.run(
+        "hub",
+        "hub-services stop 2>/dev/null; hub-services start proxy; HUB_OPTIONS='--debug "
+        f"{options}' hub-services start hub",
+    )
     answers(triton)
 
 
 def answers(triton, seconds=PATIENCE):
-    look = f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null --max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
+    look = (
+        f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null "
+        f"--max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
+    )
     triton.run("hub", look, timeout=seconds + 60)
 
 
@@ -365,7 +439,8 @@ def log(triton, name="hub"):
 
 # ---------------------------------------------------------------- many people
 
-# A person as a program on a reader's computer: logs in, starts a server and opens it, by the requests that a browser sends.
+# A person as a program on a reader's computer: logs in, starts a server and opens it, by the
+# requests that a browser sends.
 # Arguments begin with the hub's address and that of the servers, in which a * stands for the user.
 PERSON = r"""
 import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.error, urllib.parse, urllib.request
@@ -405,9 +480,11 @@ def failure(person):
                 return event["message"]
 """
 
-# Each person starts a server and opens it. Arguments: a profile, the seconds within which all begin and those between two looks; people and
-# passwords as JSON on standard input.
-CROWD = PERSON + r"""
+# Each person starts a server and opens it. Arguments: a profile, the seconds within which all begin
+# and those between two looks; people and passwords as JSON on standard input.
+CROWD = (
+    PERSON
+    + r"""
 profile, within, look = sys.argv[3], float(sys.argv[4]), float(sys.argv[5])
 people = json.load(sys.stdin)
 
@@ -436,9 +513,13 @@ def attempt(number, name):
 with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
     print(json.dumps(dict(zip(people, pool.map(attempt, range(len(people)), people)))))
 """
+)
 
-# People who do what they are told: a line of JSON for each thing to do, [number, name, password, verb, words ...], and one for each answer.
-PEOPLE = PERSON + r"""
+# People who do what they are told: a line of JSON for each thing to do, [number, name, password,
+# verb, words ...], and one for each answer.
+PEOPLE = (
+    PERSON
+    + r"""
 import threading
 known, say, lines = {}, threading.Lock(), threading.BoundedSemaphore(400)
 
@@ -484,6 +565,7 @@ def obey(number, name, password, verb, *words):
 for line in sys.stdin:
     threading.Thread(target=obey, args=json.loads(line), daemon=True).start()
 """
+)
 
 
 class Refused(AssertionError):
@@ -500,7 +582,12 @@ class People:
     def __init__(self, triton):
         self.triton, self.answers, self.news, self.count = triton, {}, threading.Condition(), 0
         triton.write("laptop", "/tmp/people.py", PEOPLE)
-        self.process = triton.start("laptop", ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = triton.start(
+            "laptop",
+            ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self):
@@ -514,13 +601,19 @@ class People:
         """Have the person begin; return a number for `answer`."""
         with self.news:
             self.count += 1
-            print(json.dumps([self.count, user, self.triton.password(user), verb, *words]), file=self.process.stdin, flush=True)
+            print(
+                json.dumps([self.count, user, self.triton.password(user), verb, *words]),
+                file=self.process.stdin,
+                flush=True,
+            )
             return self.count
 
     def answer(self, number, seconds=150):
         """What came of it. Raises Refused."""
         with self.news:
-            assert self.news.wait_for(lambda: number in self.answers, seconds), "a person has no answer"
+            assert self.news.wait_for(lambda: number in self.answers, seconds), (
+                "a person has no answer"
+            )
             answer = self.answers.pop(number)
         if "error" in answer:
             raise Refused(answer["status"], answer["error"])
@@ -536,18 +629,31 @@ class People:
 
 
 STAND_IN = f"{FACTS['paths']['scratch']}/stand-in"
-WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"       # options of the hub
+# options of the hub
+WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"
 
 
 def put_stand_in(triton):
     """Put a small server where WITH_STAND_INS, options of the hub, finds it in place of JupyterLab."""
     triton.run("login", f"mkdir -p {STAND_IN}; ln -sf /usr/bin/python3 {STAND_IN}/python")
-    triton.write("login", f"{STAND_IN}/batchspawner-singleuser", (cluster.ROOT / "tools/cluster/stand-in-server.py").read_text(encoding="utf-8"), mode="755")
+    triton.write(
+        "login",
+        f"{STAND_IN}/batchspawner-singleuser",
+        (cluster.ROOT / "tools/cluster/stand-in-server.py").read_text(encoding="utf-8"),
+        mode="755",
+    )
 
 
 def crowd(triton, users, profile, within, look=1):
-    """All `users` log in within so many seconds, start servers of `profile` and open them: {user: {"seconds", "from_click", "own"} or {"error"}}."""
+    """All `users` log in within so many seconds, start servers of `profile` and open them: {user:
+    {"seconds", "from_click", "own"} or {"error"}}.
+    """
     people = json.dumps({user: triton.password(user) for user in users})
     triton.write("laptop", "/tmp/crowd.py", CROWD)
-    said = triton.run("laptop", ["/usr/bin/python3", "/tmp/crowd.py", HUB, SERVERS, profile, str(within), str(look)], input=people, timeout=500).stdout
+    said = triton.run(
+        "laptop",
+        ["/usr/bin/python3", "/tmp/crowd.py", HUB, SERVERS, profile, str(within), str(look)],
+        input=people,
+        timeout=500,
+    ).stdout
     return json.loads(said)

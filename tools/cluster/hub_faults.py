@@ -1,7 +1,10 @@
-"""What breaks in the middle of a start at the hub, when, and what must hold afterwards: for the tests, and for `make bench ONLY=hub-faults`.
+"""What breaks in the middle of a start at the hub, when, and what must hold afterwards: for the
+tests, and for `make bench ONLY=hub-faults`.
 
-No job is left of which the hub knows nothing, what the hub calls ready answers, and it is nobody else's.
+No job is left of which the hub knows nothing, what the hub calls ready answers, and it is nobody
+else's.
 """
+
 import contextlib
 import random
 import statistics
@@ -12,9 +15,27 @@ from dataclasses import dataclass
 from tools.cluster import hub
 from tools.cluster.hub import TINY, Refused
 
-MOMENTS = (0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)     # seconds after the click on Start
-OPTIONS = f"{hub.WITH_STAND_INS} --ProfileSpawner.poll_interval=5 --JupyterHub.last_activity_interval=2"
-GONE = "for i in $(seq 100); do [ -e {pid} ] && kill -0 $(cat {pid}) 2>/dev/null || break; sleep 0.1; done"
+MOMENTS = (
+    0,
+    0.1,
+    0.2,
+    0.3,
+    0.4,
+    0.6,
+    0.8,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    5.0,
+)  # seconds after the click on Start
+OPTIONS = (
+    f"{hub.WITH_STAND_INS} --ProfileSpawner.poll_interval=5 --JupyterHub.last_activity_interval=2"
+)
+GONE = (
+    "for i in $(seq 100); do [ -e {pid} ] && kill -0 $(cat {pid}) 2>/dev/null || break; "
+    "sleep 0.1; done"
+)
 PARTITION = hub.FACTS["partitions"]["interactive"]
 CONTROLLER, SLURMD, MUNGE = "/run/slurmctld.pid", "/run/slurmd.pid", "/run/munge/munged.pid"
 
@@ -25,8 +46,20 @@ class Faults:
     def __init__(self, triton, people):
         self.triton, self.people = triton, people
 
-    NAMES = ("controller_stopped", "controller_killed", "controller_hangs", "hub_stopped", "hub_killed", "slurmd_killed", "munge_away", "sbatch_killed",
-             "start_cancelled", "job_suspended", "job_cancelled", "job_put_back")
+    NAMES = (
+        "controller_stopped",
+        "controller_killed",
+        "controller_hangs",
+        "hub_stopped",
+        "hub_killed",
+        "slurmd_killed",
+        "munge_away",
+        "sbatch_killed",
+        "start_cancelled",
+        "job_suspended",
+        "job_cancelled",
+        "job_put_back",
+    )
 
     def _signal(self, word, host, pid, then):
         self.triton.run(host, f"kill -{word} $(cat {pid})", check=False)
@@ -34,13 +67,19 @@ class Faults:
 
     def _hub(self, verb):
         self.triton.run("hub", f"hub-services {verb} hub")
-        return lambda: self.triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
+        return lambda: self.triton.run(
+            "hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub"
+        )
 
     def _scontrol(self, user, verb, then=None):
         numbers = alive(self.triton, user)
         for number in numbers:
             self.triton.run("ctl", f"scontrol {verb} {number}", check=False)
-        return lambda: [self.triton.run("ctl", f"scontrol {then} {number}", check=False) for number in numbers if then]
+        return lambda: [
+            self.triton.run("ctl", f"scontrol {then} {number}", check=False)
+            for number in numbers
+            if then
+        ]
 
     def controller_stopped(self, user):
         return self._signal("TERM", "ctl", CONTROLLER, GONE.format(pid=CONTROLLER) + "; slurmctld")
@@ -52,7 +91,9 @@ class Faults:
         return self._signal("STOP", "ctl", CONTROLLER, f"kill -CONT $(cat {CONTROLLER})")
 
     def accounts_stopped(self, user):
-        return self._signal("TERM", "ctl", "/run/slurmdbd.pid", GONE.format(pid="/run/slurmdbd.pid") + "; slurmdbd")
+        return self._signal(
+            "TERM", "ctl", "/run/slurmdbd.pid", GONE.format(pid="/run/slurmdbd.pid") + "; slurmdbd"
+        )
 
     def proxy_stopped(self, user):
         self.triton.run("hub", "hub-services stop proxy")
@@ -66,11 +107,16 @@ class Faults:
 
     def slurmd_killed(self, user):
         nodes = self.triton.nodes
-        mends = [self._signal("KILL", node, SLURMD, GONE.format(pid=SLURMD) + "; slurmd") for node in nodes]
+        mends = [
+            self._signal("KILL", node, SLURMD, GONE.format(pid=SLURMD) + "; slurmd")
+            for node in nodes
+        ]
         return lambda: [mend() for mend in mends]
 
     def munge_away(self, user):
-        return self._signal("KILL", "hub", MUNGE, GONE.format(pid=MUNGE) + "; runuser -u munge -- munged --force")
+        return self._signal(
+            "KILL", "hub", MUNGE, GONE.format(pid=MUNGE) + "; runuser -u munge -- munged --force"
+        )
 
     def sbatch_killed(self, user):
         self.triton.run("hub", f"for pid in $(pgrep -x sbatch -u {user}); do kill -KILL $pid; done")
@@ -80,7 +126,7 @@ class Faults:
         try:
             self.people.ask(user, "stop")
         except Refused as refused:
-            assert refused.status in (400, 404), refused     # it has no server to stop yet
+            assert refused.status in (400, 404), refused  # it has no server to stop yet
         return lambda: None
 
     def job_suspended(self, user):
@@ -96,14 +142,24 @@ class Faults:
 
 def alive(triton, *users):
     """The numbers of the users' jobs that are not over; none while Slurm is away."""
-    rows = triton.run("login", f"squeue --noheader --user={','.join(users)} --states=all --format='%i %T'", check=False).stdout.split()
-    return [number for number, state in zip(rows[::2], rows[1::2], strict=True) if not hub.slurm.has_ended(state)]
+    rows = triton.run(
+        "login",
+        f"squeue --noheader --user={','.join(users)} --states=all --format='%i %T'",
+        check=False,
+    ).stdout.split()
+    return [
+        number
+        for number, state in zip(rows[::2], rows[1::2], strict=True)
+        if not hub.slurm.has_ended(state)
+    ]
 
 
 @dataclass
 class Outcome:
     ready: bool
-    lost: str = ""      # what must not be: an orphan, a server that does not answer, one of somebody else
+    lost: str = (
+        ""  # what must not be: an orphan, a server that does not answer, one of somebody else
+    )
 
     def __str__(self):
         return self.lost or ("ready" if self.ready else "told that it failed")
@@ -118,20 +174,25 @@ def within(seconds, holds):
 
 
 def trial(triton, people, user, fault, moment, rest):
-    """One start with the fault at that moment, mended after `rest` seconds; then the user stops the server. Returns the Outcome."""
+    """One start with the fault at that moment, mended after `rest` seconds; then the user stops the
+    server. Returns the Outcome.
+    """
     people.ask(user, "log_in")
     click = people.tell(user, "start", TINY)
     time.sleep(moment)
     mend = getattr(Faults(triton, people), fault)(user)
     time.sleep(rest)
     mend()
-    # A controller that was killed counts from old numbers again, and drains a node that knows them: an administrator resumes it.
-    triton.run("ctl", f"scontrol update nodename={','.join(triton.nodes)} state=resume", check=False)
+    # A controller that was killed counts from old numbers again, and drains a node that knows them:
+    # an administrator resumes it.
+    triton.run(
+        "ctl", f"scontrol update nodename={','.join(triton.nodes)} state=resume", check=False
+    )
     hub.answers(triton)
     try:
         people.answer(click)
     except Refused:
-        pass        # it failed at once; what is left counts
+        pass  # it failed at once; what is left counts
 
     seen = {}
 
@@ -142,17 +203,28 @@ def trial(triton, people, user, fault, moment, rest):
         return not seen["hub"]["pending"] and len(seen["slurm"]) == seen["ready"]
 
     if not within(90, settled):
-        return Outcome(seen["ready"], f"orphan or loss: the hub knows {seen['hub']['servers']}, pending {seen['hub']['pending']}; Slurm has {seen['slurm']}"
-                       + triton.run("login", "echo; squeue --noheader --format='%i %T %r'; sinfo --list-reasons --noheader").stdout.rstrip())
+        return Outcome(
+            seen["ready"],
+            f"orphan or loss: the hub knows {seen['hub']['servers']}, pending "
+            f"{seen['hub']['pending']}; Slurm has {seen['slurm']}"
+            + triton.run(
+                "login",
+                "echo; squeue --noheader --format='%i %T %r'; sinfo --list-reasons --noheader",
+            ).stdout.rstrip(),
+        )
     ready = seen["ready"]
     if ready:
+
         def answers():
             try:
                 said = people.ask(user, "whose")
             except (Refused, ValueError):
                 return False
-            assert said["user"] == user and said["prefix"] == f"/user/{user}/", f"{user} reaches the server of {said}"
+            assert said["user"] == user and said["prefix"] == f"/user/{user}/", (
+                f"{user} reaches the server of {said}"
+            )
             return said["job"] in alive(triton, user)
+
         if not within(30, answers):
             return Outcome(ready, "it is ready and does not answer")
         people.ask(user, "stop")
@@ -162,11 +234,18 @@ def trial(triton, people, user, fault, moment, rest):
 
 
 def trials(triton, people, count, seed, say=lambda line: None):
-    """So many trials, chosen at random: {"fault at moment": Outcome}. A user of 12 has a turn each time."""
+    """So many trials, chosen at random: {"fault at moment": Outcome}.
+
+    A user of 12 has a turn each time.
+    """
     dice, users, outcomes = random.Random(seed), [triton.account() for _ in range(12)], {}
     faults = dice.sample(Faults.NAMES, len(Faults.NAMES))
     for number in range(count):
-        fault, moment, rest = faults[number % len(faults)], dice.choice(MOMENTS), dice.choice((0.2, 1, 3))
+        fault, moment, rest = (
+            faults[number % len(faults)],
+            dice.choice(MOMENTS),
+            dice.choice((0.2, 1, 3)),
+        )
         name = f"{number}: {fault} after {moment} s for {rest} s"
         began = time.monotonic()
         outcomes[name] = trial(triton, people, users[number % len(users)], fault, moment, rest)
@@ -176,11 +255,20 @@ def trials(triton, people, count, seed, say=lambda line: None):
 
 # ---------------------------------------------------------------- many people at once
 
+
 class Looks:
-    """While it lasts, somebody else looks at a page of the hub again and again; `seconds` is how long each look took."""
+    """While it lasts, somebody else looks at a page of the hub again and again; `seconds` is how
+    long each look took.
+    """
 
     def __init__(self, people, user, path="/hub/home"):
-        self.people, self.user, self.path, self.seconds, self.ended = people, user, path, [], threading.Event()
+        self.people, self.user, self.path, self.seconds, self.ended = (
+            people,
+            user,
+            path,
+            [],
+            threading.Event(),
+        )
         people.ask(user, "log_in")
 
     def __enter__(self):
@@ -190,7 +278,7 @@ class Looks:
 
     def _look(self):
         while not self.ended.is_set():
-            with contextlib.suppress(Refused):      # the hub or the proxy is away just now
+            with contextlib.suppress(Refused):  # the hub or the proxy is away just now
                 self.seconds.append(self.people.ask(self.user, "look", self.path))
             self.ended.wait(0.1)
 
@@ -203,7 +291,10 @@ class Looks:
         return statistics.median(self.seconds)
 
     def __str__(self):
-        return f"others get the hub's page in {self.median:.1f} s in the median, {max(self.seconds):.1f} s at most"
+        return (
+            f"others get the hub's page in {self.median:.1f} s in the median, "
+            f"{max(self.seconds):.1f} s at most"
+        )
 
 
 def wrong(triton, people, users):
@@ -215,13 +306,19 @@ def wrong(triton, people, users):
         except (Refused, ValueError) as error:
             found.append((user, f"does not answer: {error}"))
             continue
-        if (said["user"], said["prefix"], [said["job"]]) != (user, f"/user/{user}/", alive(triton, user)):
+        if (said["user"], said["prefix"], [said["job"]]) != (
+            user,
+            f"/user/{user}/",
+            alive(triton, user),
+        ):
             found.append((user, f"{said}, and Slurm has {alive(triton, user)}"))
     return found
 
 
 def start_all(people, users, within_seconds):
-    """All log in and click on Start within so many seconds; return the seconds until the last is ready."""
+    """All log in and click on Start within so many seconds; return the seconds until the last is
+    ready.
+    """
     for user in users:
         people.ask(user, "log_in")
     began = time.monotonic()
@@ -231,7 +328,9 @@ def start_all(people, users, within_seconds):
         clicks.append((user, people.tell(user, "start", TINY)))
     for user, click in clicks:
         people.answer(click)
-    assert within(300, lambda: all(is_ready(people, user) for user in users)), [user for user in users if not is_ready(people, user)]
+    assert within(300, lambda: all(is_ready(people, user) for user in users)), [
+        user for user in users if not is_ready(people, user)
+    ]
     return time.monotonic() - began
 
 
@@ -250,11 +349,18 @@ def sixty_people(triton, people, count=60):
         took = start_all(people, users, 10)
     lost = wrong(triton, people, users)
     cancel_all(triton, users)
-    return lost, looks, f"{count} people who click within 10 s have their servers after {took:.0f} s, on {len(triton.nodes)} nodes; {looks}"
+    return (
+        lost,
+        looks,
+        f"{count} people who click within 10 s have their servers after {took:.0f} s, on "
+        f"{len(triton.nodes)} nodes; {looks}",
+    )
 
 
 def hundred_waiting(triton, people, count=100):
-    """While so many starts wait for a place, one more is taken; then it starts, and of the others none is left that was not wanted."""
+    """While so many starts wait for a place, one more is taken; then it starts, and of the others
+    none is left that was not wanted.
+    """
     users, late = [triton.account() for _ in range(count // 4)], triton.account()
     names = ["", "one", "two", "three"]
     for user in (*users, late):
@@ -269,7 +375,7 @@ def hundred_waiting(triton, people, count=100):
             assert within(30, lambda: alive(triton, late)), "it is handed in"
             took = time.monotonic() - began
         for waiting in clicks:
-            people.answer(waiting)      # each was accepted
+            people.answer(waiting)  # each was accepted
         cancel_all(triton, users)
     finally:
         triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
@@ -279,7 +385,11 @@ def hundred_waiting(triton, people, count=100):
     within(60, lambda: not alive(triton, *users))
     lost += [("some jobs", number) for number in alive(triton, *users)]
     cancel_all(triton, [late])
-    return lost, looks, f"{count} starts wait for a place: one more is in the queue after {took:.1f} s; {looks}"
+    return (
+        lost,
+        looks,
+        f"{count} starts wait for a place: one more is in the queue after {took:.1f} s; {looks}",
+    )
 
 
 def many_streams(triton, people, count=200):
@@ -291,7 +401,9 @@ def many_streams(triton, people, count=200):
     try:
         for user in users:
             people.ask(user, "start", TINY)
-        streams = [people.tell(users[number % len(users)], "progress", 12) for number in range(count)]
+        streams = [
+            people.tell(users[number % len(users)], "progress", 12) for number in range(count)
+        ]
         with Looks(people, triton.account()) as looks:
             heard = [people.answer(stream) for stream in streams]
         cancel_all(triton, users)
@@ -300,7 +412,11 @@ def many_streams(triton, people, count=200):
     lost = [("a window", "hears nothing") for number in heard if not number]
     within(60, lambda: not alive(triton, *users))
     lost += [("some jobs", number) for number in alive(triton, *users)]
-    return lost, looks, f"{count} windows that show the progress of starts: each hears of it; {looks}"
+    return (
+        lost,
+        looks,
+        f"{count} windows that show the progress of starts: each hears of it; {looks}",
+    )
 
 
 def starts_and_stops(triton, people, count=160):
@@ -311,14 +427,26 @@ def starts_and_stops(triton, people, count=160):
     took = 0
     with Looks(people, triton.account()) as looks:
         for number in range(count):
-            for verb, words in (("start", (TINY, names[number % 4])), ("stop", (names[number % 4],))):
+            for verb, words in (
+                ("start", (TINY, names[number % 4])),
+                ("stop", (names[number % 4],)),
+            ):
                 try:
                     people.ask(user, verb, *words)
                     took += 1
                 except Refused as refused:
-                    assert 400 <= refused.status < 600, refused      # it still starts, or stops
-    left = [] if within(90, lambda: not alive(triton, user)) else [(user, f"is left with {alive(triton, user)}")]
-    return left, looks, f"one user starts and stops {count} times ({took} of {2 * count} requests taken): no job is left; {looks}"
+                    assert 400 <= refused.status < 600, refused  # it still starts, or stops
+    left = (
+        []
+        if within(90, lambda: not alive(triton, user))
+        else [(user, f"is left with {alive(triton, user)}")]
+    )
+    return (
+        left,
+        looks,
+        f"one user starts and stops {count} times ({took} of {2 * count} requests taken): "
+        f"no job is left; {looks}",
+    )
 
 
 def restarts(triton, people, count=12):
@@ -328,8 +456,17 @@ def restarts(triton, people, count=12):
     faults = Faults(triton, people)
     for user in users:
         people.ask(user, "log_in")
-    for begin, fault in enumerate(("proxy_stopped", "accounts_stopped", "slurmd_killed", "controller_stopped", "munge_away", "hub_stopped")):
-        clicks = [people.tell(user, "start", TINY) for user in users[2 * begin:2 * begin + 2]]
+    for begin, fault in enumerate(
+        (
+            "proxy_stopped",
+            "accounts_stopped",
+            "slurmd_killed",
+            "controller_stopped",
+            "munge_away",
+            "hub_stopped",
+        )
+    ):
+        clicks = [people.tell(user, "start", TINY) for user in users[2 * begin : 2 * begin + 2]]
         time.sleep(0.5)
         getattr(faults, fault)(staying)()
         hub.answers(triton)
@@ -346,5 +483,12 @@ def restarts(triton, people, count=12):
     within(60, lambda: not wrong(triton, people, [*users, staying]))
     lost = wrong(triton, people, [*users, staying])
     cancel_all(triton, [*users, staying])
-    return lost, looks, (f"every daemon is restarted while {count} servers start: {count - len(again)} came, {len(again)} were told to start again and did, the one that "
-                         f"ran before was not lost; {looks}")
+    return (
+        lost,
+        looks,
+        (
+            f"every daemon is restarted while {count} servers start: {count - len(again)} "
+            f"came, {len(again)} were told to start again and did, the one that "
+            f"ran before was not lost; {looks}"
+        ),
+    )

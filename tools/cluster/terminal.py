@@ -1,4 +1,7 @@
-"""A person at a terminal of the small Triton: types commands, answers questions, sees the prompt come back."""
+"""A person at a terminal of the small Triton: types commands, answers questions, sees the prompt
+come back.
+"""
+
 import os
 import re
 import signal
@@ -9,8 +12,8 @@ import time
 import pexpect
 from pexpect import fdpexpect
 
-COLUMNS = 400   # so wide that no shell breaks a command over two lines
-QUIET = 15      # seconds of silence after which a command that has printed enough is left to run
+COLUMNS = 400  # so wide that no shell breaks a command over two lines
+QUIET = 15  # seconds of silence after which a command that has printed enough is left to run
 PASSPHRASE = "correct horse battery staple"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x07")
 
@@ -30,7 +33,10 @@ class Terminal:
         """names: what the prompt calls the hosts, as a dict from that name to the host's."""
         self.user, self.names = user, names
         self.host = host
-        self.prompt = re.compile(rf"(?:^|[\r\n]|\^C)(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ $")
+        self.prompt = re.compile(
+            rf"(?:^|[\r\n]|\^C)(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ "
+            r"$"
+        )
         self.questions = [
             (re.compile(r"\(yes/no/\[fingerprint\]\)\? $"), "yes"),
             (re.compile(r"[Ee]nter[^\r\n]* passphrase[^\r\n]*: $"), PASSPHRASE),
@@ -39,22 +45,27 @@ class Terminal:
         ours, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (50, COLUMNS))
         command = ["setsid", "--ctty", "--wait", *triton.command(host, (), user, terminal="dumb")]
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_heed_signals)
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_heed_signals
+        )
         os.close(theirs)
         self.screen = fdpexpect.fdspawn(ours, encoding="utf-8", codec_errors="replace")
         self.screen.delaybeforesend = None
         try:
             self._wait(30)
-            # Nobody is there to press the space bar; and a pipeline whose first command fails has failed.
+            # Nobody is there to press the space bar; and a pipeline whose first command fails has
+            # failed.
             self.type(" export LMOD_PAGER=none PAGER=cat GIT_PAGER=cat; set -o pipefail")
         except Stuck:
             self.close()
             raise
 
     def _wait(self, seconds, enough=None):
-        """Read until a prompt, answering questions on the way; return what was printed, without questions and answers.
+        """Read until a prompt, answering questions on the way; return what was printed, without
+        questions and answers.
 
-        Raises GoesOn if no prompt has come, nothing more is printed for QUIET seconds, and `enough` says that what was printed will do.
+        Raises GoesOn if no prompt has come, nothing more is printed for QUIET seconds, and `enough`
+        says that what was printed will do.
         """
         printed, patterns = "", [self.prompt, *(question for question, _ in self.questions)]
         until = time.monotonic() + seconds
@@ -63,42 +74,53 @@ class Terminal:
             try:
                 index = self.screen.expect(patterns, timeout=min(left, QUIET) if enough else left)
             except (pexpect.TIMEOUT, pexpect.EOF) as error:
-                so_far = clean(printed + (self.screen.before if isinstance(self.screen.before, str) else ""))
+                so_far = clean(
+                    printed + (self.screen.before if isinstance(self.screen.before, str) else "")
+                )
                 if enough and enough(so_far):
                     raise GoesOn(so_far) from None
                 if isinstance(error, pexpect.EOF) or time.monotonic() >= until:
                     raise Stuck(so_far) from None
                 continue
             if index == 0:
-                self.host, self.folder = self.names[self.screen.match["host"]], self.screen.match["folder"]
+                self.host, self.folder = (
+                    self.names[self.screen.match["host"]],
+                    self.screen.match["folder"],
+                )
                 return clean(printed + self.screen.before)
             printed += self.screen.before.rpartition("\n")[0] + "\n"
             self.screen.sendline(self.questions[index - 1][1])
             self.screen.expect("\n", timeout=5)
 
     def type(self, command, seconds=120, enough=None):
-        """Type `command`; return the lines that it printed, and its exit status, None if it ended on another host.
+        """Type `command`; return the lines that it printed, and its exit status, None if it ended
+        on another host.
 
-        Raises Stuck if no prompt comes back in so many seconds; GoesOn if none comes, but `enough` of the printed lines is true.
+        Raises Stuck if no prompt comes back in so many seconds; GoesOn if none comes, but `enough`
+        of the printed lines is true.
         """
         host = self.host
         self.screen.sendline(command)
-        printed = self._wait(seconds, enough and (lambda text: enough(_without_echo(text, command))))
+        printed = self._wait(
+            seconds, enough and (lambda text: enough(_without_echo(text, command)))
+        )
         if self.host != host:
             return _without_echo(printed, command), None
-        self.screen.sendline(" (s=$?; echo \"status=$s\"; exit $s)")
+        self.screen.sendline(' (s=$?; echo "status=$s"; exit $s)')
         status = re.search(r"^status=(\d+)$", self._wait(30), re.MULTILINE)
         return _without_echo(printed, command), int(status[1])
 
     def close(self):
         """End the shell, and with it all that runs in it."""
-        self.screen.close()   # hangs up, as a window that is closed
+        self.screen.close()  # hangs up, as a window that is closed
         self.process.kill()
         self.process.wait()
 
 
 def _heed_signals():
-    """What a closed window and Ctrl-C send ends the programs in it, though `nohup` or `&` in a script made us ignore it."""
+    """What a closed window and Ctrl-C send ends the programs in it, though `nohup` or `&` in a
+    script made us ignore it.
+    """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 

@@ -1,4 +1,5 @@
 """Cells of notebooks, made by a program, for tests and benches."""
+
 import base64
 import io
 
@@ -11,7 +12,12 @@ def stream(text, name="stdout"):
 
 
 def cell(source, *outputs, count=1, tags=()):
-    return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata={"tags": list(tags)} if tags else {})
+    return new_code_cell(
+        source,
+        outputs=list(outputs),
+        execution_count=count,
+        metadata={"tags": list(tags)} if tags else {},
+    )
 
 
 def picture(level, size=(40, 30)):
@@ -25,7 +31,10 @@ def picture(level, size=(40, 30)):
 
 def shows(data):
     """A cell that displays the PNG `data`."""
-    return f"import base64\nfrom IPython.display import display\ndisplay({{'image/png': '{data}'}}, raw=True)"
+    return (
+        f"import base64\nfrom IPython.display import display\ndisplay({{'image/png': "
+        f"'{data}'}}, raw=True)"
+    )
 
 
 def image_output(data):

@@ -1,7 +1,9 @@
-"""Which notebooks there are: the halves NAME.ipynb and NAME.md below a folder; and what is remembered of each pair.
+"""Which notebooks there are: the halves NAME.ipynb and NAME.md below a folder; and what is
+remembered of each pair.
 
 Reads no more of them than it must, and imports nothing that is slow.
 """
+
 import contextlib
 import hashlib
 import json
@@ -11,25 +13,31 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-MEMORY = ".synced"      # the folder, beside the notebooks, with what was in step last
+MEMORY = ".synced"  # the folder, beside the notebooks, with what was in step last
 IGNORED = {"_build", ".ipynb_checkpoints", MEMORY}
-KEPT_ASIDE = re.compile(r"\.(?:ipynb|md)\.old(?:-\d+)?$")    # what FROM= threw away
+KEPT_ASIDE = re.compile(r"\.(?:ipynb|md)\.old(?:-\d+)?$")  # what FROM= threw away
 
 
 class Unreadable(Exception):
-    """A file that is not the half that its name says; says why in one sentence, and in which file at which line, where they are known."""
+    """A file that is not the half that its name says; says why in one sentence, and in which file
+    at which line, where they are known.
+    """
 
     def __init__(self, message, line=0, path=None):
         super().__init__(message)
         self.line, self.path = line, path
 
     def __str__(self):
-        return (f"{self.path}{f':{self.line}' if self.line else ''}: " if self.path else "") + super().__str__()
+        return (
+            f"{self.path}{f':{self.line}' if self.line else ''}: " if self.path else ""
+        ) + super().__str__()
 
 
 @dataclass
 class Pair:
-    """A notebook: `name` is its path below the folder without an ending; a half that does not exist is None."""
+    """A notebook: `name` is its path below the folder without an ending; a half that does not exist
+    is None.
+    """
 
     name: str
     ipynb: Path | None
@@ -37,24 +45,40 @@ class Pair:
 
 
 def find(folder):
-    """Return the Pairs below `folder`, by name; an .md that has no jupytext header and lies beside no .ipynb is no half."""
+    """Return the Pairs below `folder`, by name; an .md that has no jupytext header and lies beside
+    no .ipynb is no half.
+    """
     halves = {}
     for path in sorted(Path(folder).rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.suffix not in (".ipynb", ".md") or IGNORED & set(parts) or any(part.startswith(".") for part in parts):
+        if (
+            path.suffix not in (".ipynb", ".md")
+            or IGNORED & set(parts)
+            or any(part.startswith(".") for part in parts)
+        ):
             continue
-        halves.setdefault(path.relative_to(folder).with_suffix("").as_posix(), {})[path.suffix] = path
-    return [Pair(name, both.get(".ipynb"), both.get(".md")) for name, both in sorted(halves.items()) if ".ipynb" in both or _has_header(both[".md"])]
+        halves.setdefault(path.relative_to(folder).with_suffix("").as_posix(), {})[path.suffix] = (
+            path
+        )
+    return [
+        Pair(name, both.get(".ipynb"), both.get(".md"))
+        for name, both in sorted(halves.items())
+        if ".ipynb" in both or _has_header(both[".md"])
+    ]
 
 
 def called(pairs, name):
-    """Those of `pairs` that are called `name`, whichever way its accents are written: an ä may be one character or two."""
+    """Those of `pairs` that are called `name`, whichever way its accents are written: an ä may be
+    one character or two.
+    """
     wanted = unicodedata.normalize("NFC", re.sub(r"^(?:\./)?notebooks/|\.(?:ipynb|md)$", "", name))
     return [pair for pair in pairs if unicodedata.normalize("NFC", pair.name) == wanted]
 
 
 def text(path):
-    """The text of a file, without a byte order mark and with lines that end in a newline; raises Unreadable."""
+    """The text of a file, without a byte order mark and with lines that end in a newline; raises
+    Unreadable.
+    """
     try:
         content = path.read_bytes() if path.is_file() or path.is_symlink() else None
     except OSError as error:
@@ -64,7 +88,11 @@ def text(path):
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise Unreadable("cannot be read: it is not written in UTF-8", content.count(b"\n", 0, error.start) + 1, path) from None
+        raise Unreadable(
+            "cannot be read: it is not written in UTF-8",
+            content.count(b"\n", 0, error.start) + 1,
+            path,
+        ) from None
 
 
 def _has_header(path):
@@ -72,10 +100,12 @@ def _has_header(path):
         start = text(path)
     except Unreadable:
         return True  # let the check say that it cannot be read
-    return start.startswith("---\n") and "\njupytext:" in start[:start.find("\n---", 3)]
+    return start.startswith("---\n") and "\njupytext:" in start[: start.find("\n---", 3)]
 
 
-# ---- what is remembered of a pair that was in step: a cache for those who only want to know whether it still is, and the base of a merge
+# ---- what is remembered of a pair that was in step: a cache for those who only want to know
+# whether it still is, and the base of a merge
+
 
 def _record(folder, name):
     return Path(folder, MEMORY, f"{name}.json")
@@ -91,20 +121,33 @@ def remembered(folder, name):
 
 
 def orphans(folder):
-    """The names of the notebooks of which something is remembered and no half is there: they were renamed, or deleted."""
-    names = (path.relative_to(Path(folder, MEMORY)).as_posix().removesuffix(".json") for path in sorted(Path(folder, MEMORY).rglob("*.json")))
-    return [name for name in names if not any(os.path.lexists(Path(folder, f"{name}{ending}")) for ending in (".md", ".ipynb"))]
+    """The names of the notebooks of which something is remembered and no half is there: they were
+    renamed, or deleted.
+    """
+    names = (
+        path.relative_to(Path(folder, MEMORY)).as_posix().removesuffix(".json")
+        for path in sorted(Path(folder, MEMORY).rglob("*.json"))
+    )
+    return [
+        name
+        for name in names
+        if not any(os.path.lexists(Path(folder, f"{name}{ending}")) for ending in (".md", ".ipynb"))
+    ]
 
 
 def remember(folder, pair, write, **known):
-    """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path, text)` does it, whole or not at all."""
+    """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path,
+    text)` does it, whole or not at all.
+    """
     path = _record(folder, pair.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
 def in_step_since(folder, name):
-    """When remember() was called for the pair, in nanoseconds as files have them; None if it was not."""
+    """When remember() was called for the pair, in nanoseconds as files have them; None if it was
+    not.
+    """
     try:
         return _record(folder, name).stat().st_mtime_ns
     except OSError:
@@ -126,6 +169,10 @@ def still_in_step(folder, pair):
 def files(pair):
     """The hashes of what stands in the halves."""
     try:
-        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.md, pair.ipynb) if path.is_file()]
+        return [
+            hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (pair.md, pair.ipynb)
+            if path.is_file()
+        ]
     except OSError:
         return []

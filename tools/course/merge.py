@@ -1,18 +1,23 @@
-"""What two versions of a list of cells made of the list that they had in common: a merge of three lists, in which no edit is lost.
+"""What two versions of a list of cells made of the list that they had in common: a merge of three
+lists, in which no edit is lost.
 
-A cell is a tuple whose first two items are its kind and its source. Each version of the list may insert, delete, move and
-change cells. What both changed in different ways is a Conflict, never a guess.
+A cell is a tuple whose first two items are its kind and its source. Each version of the list may
+insert, delete, move and change cells. What both changed in different ways is a Conflict, never a
+guess.
 """
+
 import bisect
 import difflib
 from dataclasses import dataclass
 
-SIMILAR = 0.6   # of 1: from here on two sources count as versions of one cell
+SIMILAR = 0.6  # of 1: from here on two sources count as versions of one cell
 
 
 @dataclass
 class Clash:
-    """Why a merge is not possible: the cells concerned, as indices into the common list and the two versions (None: not there)."""
+    """Why a merge is not possible: the cells concerned, as indices into the common list and the two
+    versions (None: not there).
+    """
 
     reason: str
     base: int | None
@@ -30,7 +35,9 @@ class Conflict(Exception):
 
 @dataclass(frozen=True)
 class Merged:
-    """A cell of the result: its index in each version (None: not there), and whether what it holds is that of the first."""
+    """A cell of the result: its index in each version (None: not there), and whether what it holds
+    is that of the first.
+    """
 
     one: int | None
     other: int | None
@@ -40,8 +47,8 @@ class Merged:
 def align(base, cells, base_ids=(), ids=()):
     """For each of `cells` the index of the cell of `base` that it is a version of, or None.
 
-    By id, if both lists have ids that stand once; then by source; then by similarity; then by their place, where one cell
-    lies between the same neighbours.
+    By id, if both lists have ids that stand once; then by source; then by similarity; then by their
+    place, where one cell lies between the same neighbours.
     """
     match = {}
     if len(set(base_ids)) == len(base) and len(set(ids)) == len(cells):
@@ -55,18 +62,29 @@ def align(base, cells, base_ids=(), ids=()):
 
 def _unmatched(base, cells, match):
     taken = set(match.values())
-    return [index for index in range(len(base)) if index not in taken], [index for index in range(len(cells)) if index not in match]
+    return [index for index in range(len(base)) if index not in taken], [
+        index for index in range(len(cells)) if index not in match
+    ]
 
 
 def _match_equal(base, cells, match):
     for exact in (slice(None), slice(2)):
         old, new = _unmatched(base, cells, match)
-        matcher = difflib.SequenceMatcher(None, [base[index][exact] for index in old], [cells[index][exact] for index in new], autojunk=False)
+        matcher = difflib.SequenceMatcher(
+            None,
+            [base[index][exact] for index in old],
+            [cells[index][exact] for index in new],
+            autojunk=False,
+        )
         for block in matcher.get_matching_blocks():
             match.update({new[block.b + step]: old[block.a + step] for step in range(block.size)})
         old, new = _unmatched(base, cells, match)
-        for index in new:   # moved
-            if (same := next((other for other in old if base[other][exact] == cells[index][exact]), None)) is not None:
+        for index in new:  # moved
+            if (
+                same := next(
+                    (other for other in old if base[other][exact] == cells[index][exact]), None
+                )
+            ) is not None:
                 match[index] = same
                 old.remove(same)
 
@@ -78,8 +96,14 @@ def _match_similar(base, cells, match):
         matcher = difflib.SequenceMatcher(None, "", cells[index][1], autojunk=False)
         for other in old:
             matcher.set_seq1(base[other][1])
-            if matcher.real_quick_ratio() >= SIMILAR and matcher.quick_ratio() >= SIMILAR and (ratio := matcher.ratio()) >= SIMILAR:
-                pairs.append((base[other][0] != cells[index][0], -ratio, abs(other - index), index, other))
+            if (
+                matcher.real_quick_ratio() >= SIMILAR
+                and matcher.quick_ratio() >= SIMILAR
+                and (ratio := matcher.ratio()) >= SIMILAR
+            ):
+                pairs.append(
+                    (base[other][0] != cells[index][0], -ratio, abs(other - index), index, other)
+                )
     for *_, index, other in sorted(pairs):
         if index not in match and other not in set(match.values()):
             match[index] = other
@@ -91,13 +115,22 @@ def _match_between_neighbours(base, cells, match):
     for index in new:
         before = match.get(index - 1, -1 if index == 0 else None)
         after = match.get(index + 1, len(base) if index == len(cells) - 1 else None)
-        if before in anchors and after in anchors and after - before == 2 and before + 1 in old and base[before + 1][0] == cells[index][0]:
+        if (
+            before in anchors
+            and after in anchors
+            and after - before == 2
+            and before + 1 in old
+            and base[before + 1][0] == cells[index][0]
+        ):
             match[index] = before + 1
 
 
 class _Version:
-    """One version of the list `base`. `place`: where the cells of base are in it; `stable`: those that keep their order; `gaps`: between
-    which cells of base the others stand, as (low, high, indices)."""
+    """One version of the list `base`.
+
+    `place`: where the cells of base are in it; `stable`: those that keep their order; `gaps`:
+    between which cells of base the others stand, as (low, high, indices).
+    """
 
     def __init__(self, base, cells, labels):
         self.cells, self.labels = cells, labels
@@ -114,7 +147,10 @@ class _Version:
 
     def tokens(self, gap):
         """What stands in a gap: a cell of base that was moved there, or a new cell."""
-        return [self.cells[index] if self.labels[index] is None else self.labels[index] for index in gap[2]]
+        return [
+            self.cells[index] if self.labels[index] is None else self.labels[index]
+            for index in gap[2]
+        ]
 
     def moved(self, label):
         return label in self.place and label not in self.stable
@@ -126,7 +162,7 @@ def _longest_ascending(numbers):
     for number in numbers:
         at = bisect.bisect(tails, number)
         before[number] = ends[at - 1] if at else None
-        tails[at:at + 1], ends[at:at + 1] = [number], [number]
+        tails[at : at + 1], ends[at : at + 1] = [number], [number]
     found, number = [], ends[-1] if ends else None
     while number is not None:
         found.append(number)
@@ -135,19 +171,37 @@ def _longest_ascending(numbers):
 
 
 def merge(base, one, other, labels_of_one, labels_of_other):
-    """The Merged cells of the versions `one` and `other` of `base`; their labels come from align(). Raises Conflict."""
+    """The Merged cells of the versions `one` and `other` of `base`; their labels come from align().
+
+    Raises Conflict.
+    """
     first, second = _Version(base, one, labels_of_one), _Version(base, other, labels_of_other)
-    clashes = [*filter(None, (_content_clash(label, base, first, second) for label in range(len(base))))]
-    same = {}   # of the first version's gaps, by number, the gap of the second that holds the same
+    clashes = [
+        *filter(None, (_content_clash(label, base, first, second) for label in range(len(base))))
+    ]
+    same = {}  # of the first version's gaps, by number, the gap of the second that holds the same
     for number, gap in enumerate(first.gaps):
         for twin in (twin for twin in second.gaps if max(gap[0], twin[0]) < min(gap[1], twin[1])):
             if number in same or twin in same.values() or first.tokens(gap) != second.tokens(twin):
                 clashes.append(Clash("both put cells at this place", None, gap[2][0], twin[2][0]))
             else:
                 same[number] = twin
-    in_both = {label for number in same for label in first.tokens(first.gaps[number]) if isinstance(label, int)}
-    clashes += [Clash("both moved this cell, to different places", label, first.place[label], second.place[label])
-                for label in range(len(base)) if first.moved(label) and second.moved(label) and label not in in_both]
+    in_both = {
+        label
+        for number in same
+        for label in first.tokens(first.gaps[number])
+        if isinstance(label, int)
+    }
+    clashes += [
+        Clash(
+            "both moved this cell, to different places",
+            label,
+            first.place[label],
+            second.place[label],
+        )
+        for label in range(len(base))
+        if first.moved(label) and second.moved(label) and label not in in_both
+    ]
     if clashes:
         raise Conflict(clashes)
     return list(_put_together(base, first, second, same))
@@ -162,7 +216,10 @@ def _content_clash(label, base, first, second):
         if version.cells[index] != base[label] or version.moved(label):
             return Clash("one half changed this cell, the other deleted it", label, here, there)
         return None
-    if base[label] not in (first.cells[here], second.cells[there]) and first.cells[here] != second.cells[there]:
+    if (
+        base[label] not in (first.cells[here], second.cells[there])
+        and first.cells[here] != second.cells[there]
+    ):
         return Clash("both changed this cell", label, here, there)
     return None
 

@@ -1,4 +1,7 @@
-"""The .md half of a notebook: its cells, where each stands in the text, and the text that holds other cells and changes no more than it must."""
+"""The .md half of a notebook: its cells, where each stands in the text, and the text that holds
+other cells and changes no more than it must.
+"""
+
 import json
 import re
 import warnings
@@ -14,15 +17,23 @@ FORMATS = "ipynb,md:myst"
 KEPT_IN_CELLS = ("tags", "mystnb")
 HEADER = re.compile(r"---\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
 STALE = "format_name: myst", "format_version: 0.13"
-# At these Python ends a line and Markdown does not, so that jupytext loses count; Markdown replaces the first.
+# At these Python ends a line and Markdown does not, so that jupytext loses count; Markdown replaces
+# the first.
 ODD = "\x00\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 MARKER = re.compile(r"^(?:<<<<<<< |>>>>>>> ).*$", re.MULTILINE)
-NEW_HEADER = {"jupytext": {"formats": FORMATS, "text_representation": {"extension": ".md", "format_name": "myst", "format_version": 0.13}}}
+NEW_HEADER = {
+    "jupytext": {
+        "formats": FORMATS,
+        "text_representation": {"extension": ".md", "format_name": "myst", "format_version": 0.13},
+    }
+}
 
 
 @dataclass
 class Md:
-    """The .md half: its cells as a notebook, and of its text the header, the piece of each cell and the line at which that begins."""
+    """The .md half: its cells as a notebook, and of its text the header, the piece of each cell and
+    the line at which that begins.
+    """
 
     notebook: nbformat.NotebookNode
     header: str
@@ -47,14 +58,21 @@ def read(path):
 def parse(written):
     """The Md that is `written`; raises Unreadable."""
     if marker := MARKER.search(written):
-        raise Unreadable(f"has conflict markers of git: {marker[0]!r}", written.count("\n", 0, marker.start()) + 1)
+        raise Unreadable(
+            f"has conflict markers of git: {marker[0]!r}",
+            written.count("\n", 0, marker.start()) + 1,
+        )
     header = HEADER.match(written)
     if not header or "\njupytext:" not in header[0]:
-        raise Unreadable("does not begin with the header of a notebook: a line ---, jupytext: and what belongs to it, a line ---", 1)
+        raise Unreadable(
+            "does not begin with the header of a notebook: a line ---, jupytext: and "
+            "what belongs to it, a line ---",
+            1,
+        )
     hidden, table = _hide(written)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # of several lexers, which stay as they are
+            warnings.simplefilter("ignore")  # of several lexers, which stay as they are
             notebook = myst_to_notebook(hidden, add_source_map=True)
         starts = notebook.metadata.pop("source_map")
         lexer = notebook.metadata.pop("jupyter", {}).get("jupytext", {}).get("default_lexer")
@@ -71,7 +89,9 @@ def parse(written):
 
 
 def _hide(written):
-    """The text with other characters in place of the odd ones, and the table that brings those back."""
+    """The text with other characters in place of the odd ones, and the table that brings those
+    back.
+    """
     free = (number for number in range(0xE000, 0xF8FF) if chr(number) not in written)
     table = {ord(character): next(free) for character in ODD if character in written}
     return written.translate(table), {stand_in: odd for odd, stand_in in table.items()}
@@ -87,47 +107,89 @@ def _translate(value, table):
 
 def _why(error):
     """What jupytext's `error` says, in one sentence, and the line that it says it of."""
-    yaml_error = next((one for one in (error, error.__context__) if isinstance(one, yaml.MarkedYAMLError)), None)
+    yaml_error = next(
+        (one for one in (error, error.__context__) if isinstance(one, yaml.MarkedYAMLError)), None
+    )
     if cell := re.search(r"at line (\d+) ", str(error)):
-        return f"the options of a cell are no {'YAML: ' + yaml_error.problem if yaml_error else 'mapping'}", int(cell[1])
+        return (
+            "the options of a cell are no "
+            f"{'YAML: ' + yaml_error.problem if yaml_error else 'mapping'}",
+            int(cell[1]),
+        )
     if yaml_error and yaml_error.problem_mark:
-        return f"no MyST notebook, for its header is no YAML: {yaml_error.problem}", yaml_error.problem_mark.line + 2
+        return (
+            f"no MyST notebook, for its header is no YAML: {yaml_error.problem}",
+            yaml_error.problem_mark.line + 2,
+        )
     return f"no MyST notebook: {' '.join(str(error).split())[:300]}", 1
 
 
 def _cut(written, header, notebook, starts):
-    """The pieces of the text, the first what stands before the first cell, and the line at which each cell begins."""
+    """The pieces of the text, the first what stands before the first cell, and the line at which
+    each cell begins.
+    """
     lines = written.splitlines(keepends=True)
-    at = [start - 1 if cell.cell_type != "markdown" or start > header and lines[start - 1].lstrip(" ").startswith("+++") else start
-          for cell, start in zip(notebook.cells, starts, strict=True)]
-    pieces = ["".join(lines[begin:end]) for begin, end in zip([header, *at], [*at, len(lines)], strict=True)]
+    at = [
+        start - 1
+        if cell.cell_type != "markdown"
+        or start > header
+        and lines[start - 1].lstrip(" ").startswith("+++")
+        else start
+        for cell, start in zip(notebook.cells, starts, strict=True)
+    ]
+    pieces = [
+        "".join(lines[begin:end])
+        for begin, end in zip([header, *at], [*at, len(lines)], strict=True)
+    ]
     begins = []
-    for cell, piece, begin, start in zip([None, *notebook.cells], pieces, [header, *at], [header, *starts], strict=True):
+    for cell, piece, begin, start in zip(
+        [None, *notebook.cells], pieces, [header, *at], [header, *starts], strict=True
+    ):
         _refuse_what_belongs_to_no_cell(cell, piece, begin)
         if cell is None:
             continue
         if unknown := set(cell.metadata) - set(KEPT_IN_CELLS):
-            raise Unreadable(f"cell {len(begins) + 1} has {', '.join(sorted(unknown))}; in the .md a cell can have {' and '.join(KEPT_IN_CELLS)}", begin + 1)
-        blank = 0 if cell.cell_type != "markdown" or begin < start else len(piece) - len(piece.lstrip("\n"))
+            raise Unreadable(
+                f"cell {len(begins) + 1} has {', '.join(sorted(unknown))}; in the .md a "
+                f"cell can have {' and '.join(KEPT_IN_CELLS)}",
+                begin + 1,
+            )
+        blank = (
+            0
+            if cell.cell_type != "markdown" or begin < start
+            else len(piece) - len(piece.lstrip("\n"))
+        )
         begins.append(begin + blank + 1)
     return pieces, begins
 
 
 def _refuse_what_belongs_to_no_cell(cell, piece, begin):
-    """At the end of a piece there may be a line +++ whose metadata no cell has, for no Markdown follows it."""
+    """At the end of a piece there may be a line +++ whose metadata no cell has, for no Markdown
+    follows it.
+    """
     rows = piece.splitlines()
     for number in range(len(rows) - 1, -1 if cell is None else 0, -1):
         if not rows[number].strip() or rows[number].strip() == "+++":
             continue
-        if rows[number].lstrip(" ").startswith("+++") and "{" in rows[number] and not (cell and cell.source.endswith(rows[number].rstrip())):
-            raise Unreadable(f"this line belongs to no cell, for no Markdown follows it: {rows[number]!r}", begin + number + 1)
+        if (
+            rows[number].lstrip(" ").startswith("+++")
+            and "{" in rows[number]
+            and not (cell and cell.source.endswith(rows[number].rstrip()))
+        ):
+            raise Unreadable(
+                f"this line belongs to no cell, for no Markdown follows it: {rows[number]!r}",
+                begin + number + 1,
+            )
         return
 
 
 # ---- what both halves hold
 
+
 def keys(cells):
-    """What must be the same in both halves of each of `cells`: its kind, its source and the metadata that are kept."""
+    """What must be the same in both halves of each of `cells`: its kind, its source and the
+    metadata that are kept.
+    """
     return [(cell.cell_type, plain(cell.source), kept(cell)) for cell in cells]
 
 
@@ -137,8 +199,12 @@ def kept(cell):
 
 
 def plain(source):
-    """A cell's source without what Markdown does not hold and nobody sees: carriage returns, blank lines before it, blanks after it."""
-    return re.sub(r"\A(?:[^\S\n]*\n)+", "", source.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
+    """A cell's source without what Markdown does not hold and nobody sees: carriage returns, blank
+    lines before it, blanks after it.
+    """
+    return re.sub(
+        r"\A(?:[^\S\n]*\n)+", "", source.replace("\r\n", "\n").replace("\r", "\n")
+    ).rstrip()
 
 
 def empty(cell):
@@ -148,17 +214,25 @@ def empty(cell):
 
 # ---- writing
 
-def write(cells, header, lexer, old=(), places=None):
-    """The text of an .md half with this `header` and these `cells`; raises Unreadable if a cell would come back changed.
 
-    old: an Md of which the text is kept; places: for each of `cells` its index in `old`, None if it is not the same there.
+def write(cells, header, lexer, old=(), places=None):
+    """The text of an .md half with this `header` and these `cells`; raises Unreadable if a cell
+    would come back changed.
+
+    old: an Md of which the text is kept; places: for each of `cells` its index in `old`, None if it
+    is not the same there.
     """
     places = places or [None] * len(cells)
     written, before = header, -1
     for number, (cell, place) in enumerate(zip(cells, places, strict=True)):
         piece = old.pieces[place] if place is not None else None
         after_markdown = number > 0 and cells[number - 1].cell_type == "markdown"
-        if piece is None or cell.cell_type == "markdown" and after_markdown and not piece.startswith("+++"):
+        if (
+            piece is None
+            or cell.cell_type == "markdown"
+            and after_markdown
+            and not piece.startswith("+++")
+        ):
             piece, place = _piece(cell, lexer, after_markdown), None
         if place is not None and place == before + 1:
             written += piece
@@ -178,9 +252,21 @@ def write(cells, header, lexer, old=(), places=None):
 
 
 def _piece(cell, lexer, after_markdown):
-    bare = nbformat.from_dict({"cell_type": cell.cell_type, "source": plain(cell.source), "metadata": json.loads(kept(cell) or "{}")})
-    written = notebook_to_myst(nbformat.from_dict({"cells": [bare], "metadata": {}}), default_lexer=lexer)
-    return f"+++\n\n{written}" if cell.cell_type == "markdown" and after_markdown and not kept(cell) else written
+    bare = nbformat.from_dict(
+        {
+            "cell_type": cell.cell_type,
+            "source": plain(cell.source),
+            "metadata": json.loads(kept(cell) or "{}"),
+        }
+    )
+    written = notebook_to_myst(
+        nbformat.from_dict({"cells": [bare], "metadata": {}}), default_lexer=lexer
+    )
+    return (
+        f"+++\n\n{written}"
+        if cell.cell_type == "markdown" and after_markdown and not kept(cell)
+        else written
+    )
 
 
 def _what_changes(cells, header, lexer):
@@ -196,38 +282,92 @@ def _what_changes(cells, header, lexer):
         if not good:
             came = plain(back[0].source).split("\n") if back else []
             rows = plain(cell.source).split("\n")
-            differ = next((index for index, row in enumerate(rows) if came[index:index + 1] != [row]), None)
-            if back and differ is None and len(came) > len(rows):   # it takes in what follows: what opens last is not closed
-                differ = max((index for index, row in enumerate(rows) if re.match(r" {0,3}(?:`{3,}|~{3,}|<)", row)), default=None)
+            differ = next(
+                (index for index, row in enumerate(rows) if came[index : index + 1] != [row]), None
+            )
+            if (
+                back and differ is None and len(came) > len(rows)
+            ):  # it takes in what follows: what opens last is not closed
+                differ = max(
+                    (
+                        index
+                        for index, row in enumerate(rows)
+                        if re.match(r" {0,3}(?:`{3,}|~{3,}|<)", row)
+                    ),
+                    default=None,
+                )
             if back and differ is not None:
                 line = f"its line {differ + 1}, {rows[differ][:80]!r}"
-            return Unreadable(f"cell {number} of the .ipynb, {cell.cell_type} that begins {(rows[0] or 'with nothing')[:60]!r}, cannot be written as MyST: "
-                              f"{line}, would end it or be read as something else. Write that another way (no line +++, no code-cell fence that "
-                              "no other fence surrounds, no fence and no HTML comment that stays open)")
-    return Unreadable("the cells of the .ipynb cannot be written as MyST, although each of them alone can")
+            return Unreadable(
+                f"cell {number} of the .ipynb, {cell.cell_type} that begins "
+                f"{(rows[0] or 'with nothing')[:60]!r}, cannot be written as MyST: "
+                f"{line}, would end it or be read as something else. Write that another "
+                "way (no line +++, no code-cell fence that "
+                "no other fence surrounds, no fence and no HTML comment that stays open)"
+            )
+    return Unreadable(
+        "the cells of the .ipynb cannot be written as MyST, although each of them alone can"
+    )
 
 
 def new_header(shared):
     """The header of an .md half with these metadata, in YAML."""
-    return "---\n" + "".join(_block(key, value) for key, value in (NEW_HEADER | shared).items()) + "---\n"
+    return (
+        "---\n"
+        + "".join(_block(key, value) for key, value in (NEW_HEADER | shared).items())
+        + "---\n"
+    )
 
 
 def _block(key, value):
-    return yaml.dump({key: value}, Dumper=CompactDumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return yaml.dump(
+        {key: value}, Dumper=CompactDumper, sort_keys=False, allow_unicode=True, width=float("inf")
+    )
 
 
 def change_header(header, changed):
-    """The `header` with the metadata `changed`, and all else in it as it stands; raises Unreadable where a comment would get lost."""
+    """The `header` with the metadata `changed`, and all else in it as it stands; raises Unreadable
+    where a comment would get lost.
+    """
     for key, value in changed.items():
         old = re.search(rf"^{key}:.*\n(?:[ \t].*\n|-[^-].*\n|#.*\n|\n)*", header, re.MULTILINE)
         rows = {row.partition(":")[0].strip(): row for row in (old[0].splitlines() if old else ())}
-        value = {name: value[name] for name in rows if name in value} | value if isinstance(value, dict) else value
-        new = [rows[name] if (name := row.partition(":")[0].strip()) in rows and _same(rows[name], row) else row for row in _block(key, value).splitlines()]
-        if old and (lost := next((row for row in old[0].splitlines() if re.search(r"(?:^|\s)#", row) and row not in new), None)):
-            raise Unreadable(f"a comment in the header would get lost with the change of {key} in the .ipynb: {lost.strip()!r}. Make that change here too",
-                             header.count("\n", 0, old.start()) + 1 + old[0].splitlines().index(lost))
+        value = (
+            {name: value[name] for name in rows if name in value} | value
+            if isinstance(value, dict)
+            else value
+        )
+        new = [
+            rows[name]
+            if (name := row.partition(":")[0].strip()) in rows and _same(rows[name], row)
+            else row
+            for row in _block(key, value).splitlines()
+        ]
+        if old and (
+            lost := next(
+                (
+                    row
+                    for row in old[0].splitlines()
+                    if re.search(r"(?:^|\s)#", row) and row not in new
+                ),
+                None,
+            )
+        ):
+            raise Unreadable(
+                f"a comment in the header would get lost with the change of {key} in the "
+                f".ipynb: {lost.strip()!r}. Make that change here too",
+                header.count("\n", 0, old.start()) + 1 + old[0].splitlines().index(lost),
+            )
         block = "\n".join(new) + "\n"
-        header = header[:old.start()] + block + header[old.end():] if old else re.sub(r"---[ \t]*\n?\Z", lambda end, block=block: block + end[0], header.rstrip("\n") + "\n")
+        header = (
+            header[: old.start()] + block + header[old.end() :]
+            if old
+            else re.sub(
+                r"---[ \t]*\n?\Z",
+                lambda end, block=block: block + end[0],
+                header.rstrip("\n") + "\n",
+            )
+        )
     return header
 
 

@@ -1,7 +1,9 @@
 """The texts of slides as HTML, with formulas that need no script."""
-from _ext import formulas
+
 from myst_nb.core.render import strip_latex_delimiters
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from _ext import formulas
 
 
 class Formulas(IPythonRenderer):

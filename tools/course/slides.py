@@ -1,21 +1,31 @@
-"""Slides of a notebook: nbconvert makes them, with a reveal.js that lies beside them, for nothing may come from another host.
+"""Slides of a notebook: nbconvert makes them, with a reveal.js that lies beside them, for nothing
+may come from another host.
 
-A cell tagged `slide` is on a slide, a heading begins the next one, and the instructor's note below that heading is what the speaker sees
-on pressing S. The first slide has the title and what readers can do afterwards, in place of the rest of its cell; of an
-error a slide has the last line.
+A cell tagged `slide` is on a slide, a heading begins the next one, and the instructor's note below
+that heading is what the speaker sees on pressing S. The first slide has the title and what readers
+can do afterwards, in place of the rest of its cell; of an error a slide has the last line.
 """
+
 import json
 import re
 from pathlib import Path
 
-from _ext import formulas
 import sphinx_revealjs
-from tools.files import ROOT
+
+from _ext import formulas
 from tools.course.editions import CourseError, linked, promise, source, still, tags
+from tools.files import ROOT
 
 OURS = Path(__file__).parent
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static/revealjs"
-NEEDED = ["dist/reveal.js", "dist/reveal.css", "dist/reset.css", "dist/theme/white.css", "plugin/notes/notes.js", "LICENSE"]
+NEEDED = [
+    "dist/reveal.js",
+    "dist/reveal.css",
+    "dist/reset.css",
+    "dist/theme/white.css",
+    "plugin/notes/notes.js",
+    "LICENSE",
+]
 WEB_FONT = re.compile(rb"@import url\([^)]*fonts/[^)]*\);")
 # The colours of code are those of the pages.
 HIGHLIGHT = re.compile(r"^\.highlight .*$", re.MULTILINE)
@@ -70,22 +80,34 @@ def types(notebook):
 
 
 def title(notebook):
-    return next(source(cell).splitlines()[0].lstrip("# ") for cell in notebook["cells"] if source(cell).startswith("# "))
+    return next(
+        source(cell).splitlines()[0].lstrip("# ")
+        for cell in notebook["cells"]
+        if source(cell).startswith("# ")
+    )
 
 
 def on_slide(cell, notebook):
-    """The cell as a slide shows it: of the title's cell the title, and what readers can do afterwards, for nobody reads a page from a wall."""
+    """The cell as a slide shows it: of the title's cell the title, and what readers can do
+    afterwards, for nobody reads a page from a wall.
+    """
     if cell["cell_type"] != "markdown" or not source(cell).startswith("# "):
         return cell
     course = notebook["metadata"]["course"]
-    return cell | {"source": f"{source(cell).splitlines()[0]}\n\n{promise(course)}\n\n{course['minutes']} minutes"}
+    return cell | {
+        "source": f"{source(cell).splitlines()[0]}\n\n{promise(course)}\n\n{course['minutes']} "
+        "minutes"
+    }
 
 
 def pages(course, site):
     """{path: text or bytes} of the slides of each notebook in `course`, and of what they load."""
     import nbformat
-    from tools.course import slide_text       # with nbconvert it takes as long to load as some pages to build
     from nbconvert import SlidesExporter
+
+    from tools.course import (
+        slide_text,
+    )  # with nbconvert it takes as long to load as some pages to build
 
     exporter = SlidesExporter()
     exporter.raw_template = PAGE
@@ -93,15 +115,24 @@ def pages(course, site):
     exporter.register_filter("latex2html", slide_text.latex)
     files = {f"reveal/{path}": WEB_FONT.sub(b"", (REVEAL / path).read_bytes()) for path in NEEDED}
     files |= {path.name: path.read_text(encoding="utf-8") for path in (OURS / "deck").iterdir()}
-    files["slides.css"] += "\n".join(HIGHLIGHT.findall((ROOT / "_ext/static/guide.css").read_text(encoding="utf-8")))
+    files["slides.css"] += "\n".join(
+        HIGHLIGHT.findall((ROOT / "_ext/static/guide.css").read_text(encoding="utf-8"))
+    )
     for name, notebook in course.items():
-        cells = [linked(on_slide(cell, notebook), site, beside=False) | {"metadata": cell["metadata"] | {"slideshow": {"slide_type": kind}}}
-                 for cell, kind in zip(still(notebook)["cells"], types(notebook), strict=True) if kind != "skip"]
+        cells = [
+            linked(on_slide(cell, notebook), site, beside=False)
+            | {"metadata": cell["metadata"] | {"slideshow": {"slide_type": kind}}}
+            for cell, kind in zip(still(notebook)["cells"], types(notebook), strict=True)
+            if kind != "skip"
+        ]
         if cells:
-            # A file holds each text as a list of lines; nbconvert wants it whole, as a reader of nbformat gives it.
+            # A file holds each text as a list of lines; nbconvert wants it whole, as a reader of
+            # nbformat gives it.
             shown = nbformat.reads(json.dumps(notebook | {"cells": cells}), as_version=4)
             try:
-                files[f"{name}.html"] = exporter.from_notebook_node(shown, {"title": title(notebook)})[0]
+                files[f"{name}.html"] = exporter.from_notebook_node(
+                    shown, {"title": title(notebook)}
+                )[0]
             except formulas.FormulaError as wrong:
                 raise CourseError(f"{name}: {wrong}") from None
     return files

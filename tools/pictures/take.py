@@ -1,7 +1,10 @@
-"""The guide's pictures, each made from a real run on the small Triton: `make pictures` makes them anew.
+"""The guide's pictures, each made from a real run on the small Triton: `make pictures` makes them
+anew.
 
-A picture is a file and the function that goes the steps it shows; tests/site/test_pictures.py goes the same ones.
+A picture is a file and the function that goes the steps it shows; tests/site/test_pictures.py goes
+the same ones.
 """
+
 import os
 import re
 import sys
@@ -11,19 +14,20 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pexpect
-from tools.pictures import tour
-from tools.browser import CHROMIUM
-from tools.cluster.terminal import Stuck, Terminal, clean
-from tools.cluster.jupyter_server import let_in
 from playwright.sync_api import Error, sync_playwright
+
+from tools.browser import CHROMIUM
 from tools.cluster import cluster
+from tools.cluster.jupyter_server import let_in
 from tools.cluster.small_triton import PROMPTS, bring_up
+from tools.cluster.terminal import Stuck, Terminal, clean
 from tools.files import ROOT
+from tools.pictures import tour
 
 LOGIN = cluster.facts()["hosts"]["login"]
-SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")      # the token and the path of a server
-KEY, READ = 0.06, 2     # seconds that a person takes for a key, and to read before the next command
-LONGEST = 2             # seconds for which a wait is shown, however long it was
+SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")  # the token and the path of a server
+KEY, READ = 0.06, 2  # seconds that a person takes for a key, and to read before the next command
+LONGEST = 2  # seconds for which a wait is shown, however long it was
 
 
 class Failed(Exception):
@@ -31,6 +35,7 @@ class Failed(Exception):
 
 
 # ---------------------------------------------------------------- recordings of a terminal
+
 
 class Recording:
     """What a terminal has printed, and when each character came. pexpect writes into it."""
@@ -46,32 +51,40 @@ class Recording:
         pass
 
     def rows(self):
-        """The screen at the end, row by row, each as a list of (seconds after the beginning, text that came then); without secrets."""
+        """The screen at the end, row by row, each as a list of (seconds after the beginning, text
+        that came then); without secrets.
+        """
         text, times = self.text, list(self.times)
         for secret in reversed(list(SECRET.finditer(text))):
-            text = text[:secret.start()] + "..." + text[secret.end():]
-            times[secret.start():secret.end()] = [times[secret.start()]] * 3
+            text = text[: secret.start()] + "..." + text[secret.end() :]
+            times[secret.start() : secret.end()] = [times[secret.start()]] * 3
         now, clock = 0, []
         for before, after in zip([times[0], *times], times, strict=False):
             now += min(after - before, LONGEST)
             clock.append(round(now * 20) / 20)
         rows = []
         for index, moment in enumerate(clock):
-            if clock[index + 1:index + 2] == [moment]:
+            if clock[index + 1 : index + 2] == [moment]:
                 continue
-            for number, row in enumerate(clean(text[:index + 1]).split("\n")):
+            for number, row in enumerate(clean(text[: index + 1]).split("\n")):
                 if number == len(rows):
                     rows.append([])
                 shown = "".join(piece for _, piece in rows[number])
                 if not row.startswith(shown):
-                    raise Failed(f"a line is printed over, which the picture cannot show: {shown!r}, then {row!r}")
+                    raise Failed(
+                        "a line is printed over, which the picture cannot show: "
+                        f"{shown!r}, then {row!r}"
+                    )
                 if row != shown:
-                    rows[number].append((moment, row[len(shown):]))
+                    rows[number].append((moment, row[len(shown) :]))
         return rows
 
 
 class Window(Terminal):
-    """A terminal that is recorded. With `pace` 1 it is used at the speed of a person, with 0 at once."""
+    """A terminal that is recorded.
+
+    With `pace` 1 it is used at the speed of a person, with 0 at once.
+    """
 
     def __init__(self, triton, host, user, pace):
         super().__init__(triton, host, user, PROMPTS)
@@ -87,7 +100,9 @@ class Window(Terminal):
             time.sleep(KEY * self.pace)
 
     def enter(self, command, host):
-        """Type `command` and wait for the prompt, then of `host`; raises Failed if it is another's, or if the command failed."""
+        """Type `command` and wait for the prompt, then of `host`; raises Failed if it is another's,
+        or if the command failed.
+        """
         self.keys(command)
         before = self.host
         printed = self._wait(60)
@@ -95,18 +110,32 @@ class Window(Terminal):
         status = self.type(" (exit $?)")[1] if self.host == before else 0
         self.screen.logfile_read = self.recording
         if (self.host, status) != (host, 0):
-            raise Failed(f"{command} ends on {self.host} with exit status {status}, after\n{printed}")
+            raise Failed(
+                f"{command} ends on {self.host} with exit status {status}, after\n{printed}"
+            )
 
 
 def svg(recording):
-    """The recording as an SVG file: each piece of text appears in its time and stays. Without animation all are there."""
+    """The recording as an SVG file: each piece of text appears in its time and stays.
+
+    Without animation all are there.
+    """
     rows = recording.rows()
     wide = max(len("".join(text for _, text in row)) for row in rows)
     lines = []
     for number, row in enumerate(rows):
         if row:
-            pieces = "".join(f'<tspan style="animation-delay:{moment:g}s">{escape(text)}</tspan>' if moment else escape(text) for moment, text in row)
-            typed = ' class="typed"' if re.match(r"\w+@[\w-]+:[^$]*\$ ", "".join(text for _, text in row)) else ""
+            pieces = "".join(
+                f'<tspan style="animation-delay:{moment:g}s">{escape(text)}</tspan>'
+                if moment
+                else escape(text)
+                for moment, text in row
+            )
+            typed = (
+                ' class="typed"'
+                if re.match(r"\w+@[\w-]+:[^$]*\$ ", "".join(text for _, text in row))
+                else ""
+            )
             lines.append(f'<text x="16" y="{30 + 18 * number}"{typed}>{pieces}</text>')
     width, height = 32 + round(wide * 7.83), 26 + 18 * len(rows)
     return SVG.format(width=width, height=height, lines="\n".join(lines))
@@ -130,14 +159,24 @@ text {{ font: 13px "DejaVu Sans Mono", Menlo, Consolas, "Liberation Mono", monos
 
 # ---------------------------------------------------------------- the steps
 
+
 def sjupyter(triton, user, pace=0):
-    """A server is started from the laptop and waits in the queue; the connection breaks; it is found again, and stopped. Return the Recording."""
+    """A server is started from the laptop and waits in the queue; the connection breaks; it is
+    found again, and stopped. Return the Recording.
+    """
     let_in(triton, user, ["laptop"])
     triton.run("login", "touch .hushlogin", user)
     window = Window(triton, "laptop", user, pace)
     others = triton.busy()
     try:
-        for step in (connect, lambda window: start(window, others), break_the_connection, connect, find, stop):
+        for step in (
+            connect,
+            lambda window: start(window, others),
+            break_the_connection,
+            connect,
+            find,
+            stop,
+        ):
             step(window)
         return window.recording
     except (Stuck, pexpect.TIMEOUT, pexpect.EOF) as error:
@@ -153,14 +192,16 @@ def connect(window):
 
 def start(window, others):
     window.keys("sjupyter -t 02:00:00 --mem=1G")
-    window.screen.expect(r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60)     # why it waits, and until when at most
+    window.screen.expect(
+        r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60
+    )  # why it waits, and until when at most
     window.triton.run("login", f"scancel {others}")
     window.screen.expect(r"localhost:\d+/\w+/lab\?token=\w+\r\n", timeout=60)
 
 
 def break_the_connection(window):
-    window.screen.expect(pexpect.TIMEOUT, timeout=max(0.5, READ * window.pace))    # reads to the end
-    window.screen.send("~.")    # to ssh, at the beginning of a line: end at once
+    window.screen.expect(pexpect.TIMEOUT, timeout=max(0.5, READ * window.pace))  # reads to the end
+    window.screen.send("~.")  # to ssh, at the beginning of a line: end at once
     window._wait(20)
     if window.host != "laptop":
         raise Failed("ssh goes on after ~.")

@@ -1,7 +1,9 @@
-"""One visit of the hub, from the login to the stop: what the guide's screenshots and its film show, by the steps that the tests of the hub use.
+"""One visit of the hub, from the login to the stop: what the guide's screenshots and its film show,
+by the steps that the tests of the hub use.
 
 Each view is taken light and dark, at one size, before the click on what has the ring around it.
 """
+
 import contextlib
 import io
 import re
@@ -9,21 +11,28 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cluster import hub
-from tools.cluster import jupyter_server
-from tools.cluster.hub import FACTS, Visit
 from PIL import Image
 
-WIDTH, HEIGHT, SCALE = 1000, 680, 2      # of the window; pixels of a screenshot for each of its own
+from tools.cluster import hub, jupyter_server
+from tools.cluster.hub import FACTS, Visit
+
+WIDTH, HEIGHT, SCALE = 1000, 680, 2  # of the window; pixels of a screenshot for each of its own
 SCHEMES = ("light", "dark")
-SECONDS = 2                             # for which the film shows a view
+SECONDS = 2  # for which the film shows a view
 PROFILE = FACTS["profiles"][0]["name"]
-FOLLOWS_THE_SYSTEM = "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+FOLLOWS_THE_SYSTEM = (
+    "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+)
 CODE = """import matplotlib.pyplot as plt
 plt.figure(figsize=(5, 2))
 plt.plot([1, 4, 9, 16]);"""
 # What is another in each run: how long the password is, when it was, and the names of logs.
-VARIES = ["#password_input", "#progress-message", ".jp-DirListing-itemModified", ".jp-DirListing-item:has-text('.log')"]
+VARIES = [
+    "#password_input",
+    "#progress-message",
+    ".jp-DirListing-itemModified",
+    ".jp-DirListing-item:has-text('.log')",
+]
 RING = """box => {
     const ring = document.body.appendChild(document.createElement("div"));
     ring.style = `position: fixed; z-index: 99999; pointer-events: none; box-sizing: border-box; border: 3px solid #d6246e; border-radius: 12px;
@@ -37,22 +46,33 @@ CALL = """([name, other]) => {
         if (place[text] === name) place[text] = other;
     }
 }"""
-IS = "dark => (document.body.dataset.jpThemeLight ?? String(document.documentElement.dataset.bsTheme !== 'dark')) === String(!dark)"
+IS = (
+    "dark => (document.body.dataset.jpThemeLight ?? "
+    "String(document.documentElement.dataset.bsTheme !== 'dark')) === String(!dark)"
+)
 
 # The screenshots, and of which view each is.
-STILLS = {"hub-log-in": "Sign in", "hub-profiles": "Start", "hub-waits": "pending", "hub-jupyterlab": "home", "hub-stop": "Stop My Server"}
+STILLS = {
+    "hub-log-in": "Sign in",
+    "hub-profiles": "Start",
+    "hub-waits": "pending",
+    "hub-jupyterlab": "home",
+    "hub-stop": "Stop My Server",
+}
 FILM = "jupyter_demo"
 
 
 @dataclass
 class View:
-    """What a reader sees before a click: name is what is clicked, as the page calls it, or what is to be seen."""
+    """What a reader sees before a click: name is what is clicked, as the page calls it, or what is
+    to be seen.
+    """
 
     name: str
     clicks: bool
-    shots: dict     # light and dark: images
-    varies: list    # boxes (left, top, right, bottom) of what is another in each run, in pixels
-    says: str       # the words on the page
+    shots: dict  # light and dark: images
+    varies: list  # boxes (left, top, right, bottom) of what is another in each run, in pixels
+    says: str  # the words on the page
 
 
 def still(page, most=20):
@@ -79,7 +99,7 @@ class Camera:
     def take(self, name, page, target=None):
         if target:
             target.scroll_into_view_if_needed()
-            still(page)     # what comes late would move it away from its ring
+            still(page)  # what comes late would move it away from its ring
             page.evaluate(RING, target.bounding_box())
         page.evaluate(CALL, [self.user, "username"])
         shots, boxes = {}, []
@@ -88,26 +108,55 @@ class Camera:
             page.wait_for_function(IS, arg=scheme == "dark")
             shots[scheme] = still(page)
         for selector in VARIES:
-            for box in filter(None, (found.bounding_box() for found in page.locator(selector).all())):
-                boxes.append(tuple(round(SCALE * side) for side in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
+            for box in filter(
+                None, (found.bounding_box() for found in page.locator(selector).all())
+            ):
+                boxes.append(
+                    tuple(
+                        round(SCALE * side)
+                        for side in (
+                            box["x"],
+                            box["y"],
+                            box["x"] + box["width"],
+                            box["y"] + box["height"],
+                        )
+                    )
+                )
         page.evaluate(CALL, ["username", self.user])
         if target:
             page.evaluate("document.getElementById('ring').remove()")
-        self.views.append(View(name, bool(target), shots, boxes, " ".join(page.locator("body").inner_text().split())))
+        self.views.append(
+            View(
+                name,
+                bool(target),
+                shots,
+                boxes,
+                " ".join(page.locator("body").inner_text().split()),
+            )
+        )
 
 
 @contextlib.contextmanager
 def chromium(triton, playwright):
     """A browser on the laptop, and the hub running."""
     hub.running(triton)
-    with tempfile.TemporaryDirectory() as folder, jupyter_server.browser(playwright, triton, Path(folder)) as found:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        jupyter_server.browser(playwright, triton, Path(folder)) as found,
+    ):
         yield found
 
 
 def go(triton, user, browser):
     """The Views of a visit, on a cluster whose nodes are busy at first."""
     camera = Camera(user)
-    visit = Visit(triton, user, browser, viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE)
+    visit = Visit(
+        triton,
+        user,
+        browser,
+        viewport={"width": WIDTH, "height": HEIGHT},
+        device_scale_factor=SCALE,
+    )
     visit.looks = camera.looks
     triton.run("login", f"mkdir -p $(dirname {FOLLOWS_THE_SYSTEM})", user)
     triton.write("login", FOLLOWS_THE_SYSTEM, '{"adaptive-theme": true}', user)
@@ -115,7 +164,9 @@ def go(triton, user, browser):
     try:
         visit.log_in()
         visit.choose(PROFILE)
-        visit.page.locator("#spawn_form tbody tr").evaluate_all(f"rows => rows.slice({len(FACTS['profiles'])}).forEach(row => row.remove())")    # the tests' own
+        visit.page.locator("#spawn_form tbody tr").evaluate_all(
+            f"rows => rows.slice({len(FACTS['profiles'])}).forEach(row => row.remove())"
+        )  # the tests' own
         visit.press_start()
         visit.waits_for(re.compile(f"{hub.PENDING.pattern}.* at the latest"))
         camera.take("pending", visit.page)
@@ -128,7 +179,7 @@ def go(triton, user, browser):
         camera.take("code", visit.page)
         lab.run_cell()
         lab.output()
-        lab.idle()      # the status bar knows soon that it has ended
+        lab.idle()  # the status bar knows soon that it has ended
         camera.take("output", visit.page)
         visit.to_the_control_panel()
         visit.stop_my_server()
@@ -145,7 +196,15 @@ def film(views, scheme, format, **options):
     if format == "GIF":
         frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
-    frames[0].save(out, format, save_all=True, append_images=frames[1:], duration=1000 * SECONDS, loop=0, **options)
+    frames[0].save(
+        out,
+        format,
+        save_all=True,
+        append_images=frames[1:],
+        duration=1000 * SECONDS,
+        loop=0,
+        **options,
+    )
     return out.getvalue()
 
 
@@ -161,5 +220,8 @@ def files(views):
     made = {f"{FILM}.gif": film(views, "light", "GIF", optimize=True)}
     for scheme in SCHEMES:
         made[f"{FILM}-{scheme}.avif"] = film(views, scheme, "AVIF", quality=75, subsampling="4:4:4")
-        made |= {f"{still}-{scheme}.webp": webp(by_name[name].shots[scheme]) for still, name in STILLS.items()}
+        made |= {
+            f"{still}-{scheme}.webp": webp(by_name[name].shots[scheme])
+            for still, name in STILLS.items()
+        }
     return made

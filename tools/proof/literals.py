@@ -1,10 +1,12 @@
 """The inline literals of the guide: where they stand, and what the small Triton says of each.
 
-A rule is a function `rule(literal, page, reality)`. It returns None if the literal is none of its kind, "" if it is true,
-or a sentence that says what is wrong. The first rule that knows a literal decides; one that no rule knows is a fault.
-Rules ask the cluster and the programs on it, never the guide. What only a page can know (the names of its own example
-files) must be in a command or a file that the page shows, since those are run.
+A rule is a function `rule(literal, page, reality)`. It returns None if the literal is none of its
+kind, "" if it is true, or a sentence that says what is wrong. The first rule that knows a literal
+decides; one that no rule knows is a fault. Rules ask the cluster and the programs on it, never the
+guide. What only a page can know (the names of its own example files) must be in a command or a file
+that the page shows, since those are run.
 """
+
 import http.client
 import json
 import mimetypes
@@ -16,16 +18,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tools.course import editions
 from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
-from tools.cluster import cluster
 
 from tools import pages
+from tools.cluster import cluster
+from tools.course import editions
 from tools.proof.reality import PORTS, words_of
 
 # As docutils has it: what may stand before and after, and no space inside at the ends.
-LITERAL = re.compile(r"""(?:(?<=[\s'"(\[{<\-/:])|^)``(?=\S)(.+?)(?<=\S)``(?=[\s'")\]}>\-/:.,;!?\\]|$)""", re.DOTALL | re.MULTILINE)
+LITERAL = re.compile(
+    r"""(?:(?<=[\s'"(\[{<\-/:])|^)``(?=\S)(.+?)(?<=\S)``(?=[\s'")\]}>\-/:.,;!?\\]|$)""",
+    re.DOTALL | re.MULTILINE,
+)
 CODE = "code-block|rendered-file|facts-table|toctree|contents"
 # What prose calls programs. sjupyter hands its options to Slurm.
 SPOKEN = {"Slurm": "srun", "sjupyter": "srun", "Chrome": "chromium"}
@@ -55,22 +60,33 @@ class Page:
         for region in DirectiveLexer(CODE)(Document(self.text, name)):
             argument = region.lexemes["arguments"] or ""
             if region.lexemes["directive"] == "rendered-file":
-                self.files[Path(argument.strip()).name] = pages.read(os.path.normpath(Path(name).parent / argument.strip()))
+                self.files[Path(argument.strip()).name] = pages.read(
+                    os.path.normpath(Path(name).parent / argument.strip())
+                )
             elif region.lexemes["directive"] == "code-block":
                 self.code.append((region.start, argument.strip(), str(region.lexemes["source"])))
             for position in range(region.start, region.end):
                 if hidden[position] != "\n":
                     hidden[position] = " "
         prose = "".join(hidden)
-        self.literals = [Literal(name, prose.count("\n", 0, found.start()) + 1, " ".join(found[1].split()), found.start())
-                         for found in LITERAL.finditer(prose)]
+        self.literals = [
+            Literal(
+                name,
+                prose.count("\n", 0, found.start()) + 1,
+                " ".join(found[1].split()),
+                found.start(),
+            )
+            for found in LITERAL.finditer(prose)
+        ]
         # What is inside literals is hidden from whoever looks for the ends of sentences.
         self.prose = LITERAL.sub(lambda found: re.sub(r"\S", "x", found[0]), prose)
         self._prose = prose
 
     @cached_property
     def commands(self):
-        """(offset, command) of all that the page types after prompts, and of what its other code blocks hold."""
+        """(offset, command) of all that the page types after prompts, and of what its other code
+        blocks hold.
+        """
         found = []
         for start, language, source in self.code:
             for line in source.splitlines():
@@ -80,8 +96,16 @@ class Page:
                 elif language in ("bash", "text") and line.strip():
                     found.append((start, line.strip()))
         for text in self.files.values():
-            found += [(0, "sbatch " + line.removeprefix("#SBATCH ")) for line in text.splitlines() if line.startswith("#SBATCH ")]
-            found += [(0, line) for line in text.splitlines() if text.startswith("#!/bin/bash") and re.match(r"\w", line)]
+            found += [
+                (0, "sbatch " + line.removeprefix("#SBATCH "))
+                for line in text.splitlines()
+                if line.startswith("#SBATCH ")
+            ]
+            found += [
+                (0, line)
+                for line in text.splitlines()
+                if text.startswith("#!/bin/bash") and re.match(r"\w", line)
+            ]
         return found
 
     @cached_property
@@ -96,7 +120,11 @@ class Page:
     @cached_property
     def programs(self):
         """The programs that commands of the page run."""
-        return {words[0].rsplit("/", 1)[-1] for _, command in self.commands for words in simple_commands(command)}
+        return {
+            words[0].rsplit("/", 1)[-1]
+            for _, command in self.commands
+            for words in simple_commands(command)
+        }
 
     def arguments(self, program):
         """The words that stand behind `program` in commands of the page."""
@@ -109,33 +137,48 @@ class Page:
         for _, command in self.commands:
             for words in simple_commands(command):
                 found |= {word.partition("=")[2] for word in words if word.startswith(flag + "=")}
-                found |= {value for word, value in zip(words, words[1:], strict=False) if word == flag and len(flag) == 2}
+                found |= {
+                    value
+                    for word, value in zip(words, words[1:], strict=False)
+                    if word == flag and len(flag) == 2
+                }
         return found
 
     def says_in_code(self, text):
         """Whether a command or a file of the page holds `text`, not as a part of a longer word."""
         sources = [command for _, command in self.commands] + list(self.files.values())
-        edge = [r"(?<!\w)" if re.match(r"\w", text) else "", r"(?!\w)" if re.search(r"\w$", text) else ""]
+        edge = [
+            r"(?<!\w)" if re.match(r"\w", text) else "",
+            r"(?!\w)" if re.search(r"\w$", text) else "",
+        ]
         return any(re.search(edge[0] + re.escape(text) + edge[1], source) for source in sources)
 
     def _between(self, literal, before, after):
-        begin = max((found.end() for found in re.finditer(before, self.prose[:literal.start])), default=0)
+        begin = max(
+            (found.end() for found in re.finditer(before, self.prose[: literal.start])), default=0
+        )
         end = re.compile(after).search(self.prose, literal.start)
         return begin, end.start() if end else len(self.prose)
 
     def sentence(self, literal):
         ends = r"\n[ \t]*\n|{}\s|\n\s*(?:[*#]\.? +|- )"
-        return self._text(self._between(literal, ends.format("(?<=[.:?!;])"), ends.format("[.:?!;]")))
+        return self._text(
+            self._between(literal, ends.format("(?<=[.:?!;])"), ends.format("[.:?!;]"))
+        )
 
     def paragraph(self, literal):
-        return self._text(self._between(literal, r"\n[ \t]*\n|\n\s*\* - ", r"\n[ \t]*\n|\n\s*\* - "))
+        return self._text(
+            self._between(literal, r"\n[ \t]*\n|\n\s*\* - ", r"\n[ \t]*\n|\n\s*\* - ")
+        )
 
     def in_table(self, literal):
         begin, end = self._between(literal, r"\n[ \t]*\n", r"\n[ \t]*\n")
         return re.match(r"\s*\* - ", self.prose[begin:end]) is not None
 
     def cell(self, literal):
-        return self._text(self._between(literal, r"\n[ \t]*\n|\n\s*(?:\* )?- ", r"\n[ \t]*\n|\n\s*(?:\* )?- "))
+        return self._text(
+            self._between(literal, r"\n[ \t]*\n|\n\s*(?:\* )?- ", r"\n[ \t]*\n|\n\s*(?:\* )?- ")
+        )
 
     def section(self, literal):
         """The offsets of the section that the literal stands in."""
@@ -159,7 +202,11 @@ def split(command, comments=False):
 
 def simple_commands(command):
     """The commands that pipes, && and $( ) connect, each as a list of words."""
-    return [words for part in re.split(r"\|\|?|&&|;|\$\(|^\w+=\$\(", command.replace(")", " ")) if (words := split(part, True))]
+    return [
+        words
+        for part in re.split(r"\|\|?|&&|;|\$\(|^\w+=\$\(", command.replace(")", " "))
+        if (words := split(part, True))
+    ]
 
 
 def facts(*tables):
@@ -179,6 +226,7 @@ def one_slip(first, second):
 
 # Names and addresses.
 
+
 def fact(literal, page, reality):
     """What is outside the small Triton, as triton/facts.toml has it: the VPN, the pattern of logs."""
     return "" if literal.text in facts("cluster", "logs") else None
@@ -192,7 +240,11 @@ def address(literal, page, reality):
     site = cluster.facts()["site"]["url"]
     if literal.text.startswith(site):
         name = literal.text.removeprefix(site)
-        return "" if name in {str(Path(page.name).parent / file) for file in page.files} else f"this page publishes no file {name}"
+        return (
+            ""
+            if name in {str(Path(page.name).parent / file) for file in page.files}
+            else f"this page publishes no file {name}"
+        )
     if host != "localhost" and host not in facts("hosts"):
         return f"{host} is no host of triton/facts.toml"
     if port not in PORTS or path:
@@ -200,7 +252,11 @@ def address(literal, page, reality):
     return ""
 
 
-SAYS = {"hub": r"Hub\b|browser|proxy", "node": r"\bnodes?\b", "domain": r"\bends? (in|with)\b|domain"}     # what a sentence with such a name speaks of
+SAYS = {
+    "hub": r"Hub\b|browser|proxy",
+    "node": r"\bnodes?\b",
+    "domain": r"\bends? (in|with)\b|domain",
+}  # what a sentence with such a name speaks of
 
 
 def host(literal, page, reality):
@@ -209,29 +265,51 @@ def host(literal, page, reality):
     if text == cluster.facts()["proxy"]["pattern"]:
         inside, outside = f"{names['node']}.{names['domain']}", names["login"]
         pattern = re.compile(".*".join(map(re.escape, text.split("*"))))
-        return "" if pattern.fullmatch(inside) and not pattern.fullmatch(outside) else f"it does not tell {inside} from {outside}"
+        return (
+            ""
+            if pattern.fullmatch(inside) and not pattern.fullmatch(outside)
+            else f"it does not tell {inside} from {outside}"
+        )
     if text == names["servers"]:
         server = text.replace("*", cluster.USERS[0])
         return "" if reality.resolves("laptop", server) else f"{server} does not resolve on laptop"
-    for name, value in (("hub", names["hub"]), ("node", names["node"]), ("domain", f".{names['domain']}")):
+    for name, value in (
+        ("hub", names["hub"]),
+        ("node", names["node"]),
+        ("domain", f".{names['domain']}"),
+    ):
         if text == value and not re.search(SAYS[name], page.sentence(literal)):
             return f"it is the {name} of triton/facts.toml, and this sentence is not about that"
     if text == f".{names['domain']}":
-        return "" if reality.resolves("login", names["node"] + text) else f"no compute node is called {names['node']}{text}"
+        return (
+            ""
+            if reality.resolves("login", names["node"] + text)
+            else f"no compute node is called {names['node']}{text}"
+        )
     if text == "localhost":
         return "" if reality.resolves("laptop", text) else "it does not resolve"
     if text not in {names["login"], names["hub"], names["gateway"], names["node"]}:
         return None
-    outside = re.search(r"outside|elsewhere|anywhere|jump|gateway", page.sentence(literal)) is not None
+    outside = (
+        re.search(r"outside|elsewhere|anywhere|jump|gateway", page.sentence(literal)) is not None
+    )
     if outside != reality.listens("outside", text):
-        return f"from outside it {'does not answer' if outside else 'answers, and this sentence is not about outside'}"
-    where = "outside" if text == names["gateway"] else "login" if text == names["node"] else "laptop"
+        return (
+            "from outside it "
+            f"{'does not answer' if outside else 'answers, and this sentence is not about outside'}"
+        )
+    where = (
+        "outside" if text == names["gateway"] else "login" if text == names["node"] else "laptop"
+    )
     return "" if reality.resolves(where, text) else f"on {where} it does not resolve"
 
 
 def port(literal, page, reality):
     """A bare port, and what stands where a page says a port."""
-    if re.search(r"\bport:?\s$", page._prose[:literal.start], re.IGNORECASE) and not literal.text.isdigit():
+    if (
+        re.search(r"\bport:?\s$", page._prose[: literal.start], re.IGNORECASE)
+        and not literal.text.isdigit()
+    ):
         return "a port is a number"
     if not re.fullmatch(r"\d{2,5}", literal.text):
         return None
@@ -246,6 +324,7 @@ def reader(literal, page, reality):
 
 # kernel.json
 
+
 def kernel_value(literal, page, reality):
     """What can stand in the env block or in argv of a kernel.json, and what the kernel gets of it."""
     text = literal.text
@@ -258,9 +337,15 @@ def kernel_value(literal, page, reality):
     except ValueError as error:
         return f"it is no JSON: {error}"
     if text == '"python"' or "argv" in page.sentence(literal):
-        return "" if reality.kernel_program(values[0]) else f"Jupyter does not replace {text} by its own Python"
+        return (
+            ""
+            if reality.kernel_program(values[0])
+            else f"Jupyter does not replace {text} by its own Python"
+        )
     if '": ' in text:
-        return "" if page.says_in_code(text) else "it does not stand in the kernel.json of this page"
+        return (
+            "" if page.says_in_code(text) else "it does not stand in the kernel.json of this page"
+        )
     got = reality.expanded(values[0])
     row = page.paragraph(literal)
     right = row.split("\n", 1)[1:] and re.split(r"\n\s*- ", row, maxsplit=1)[1]
@@ -289,16 +374,25 @@ def kernel_result(literal, page, reality):
 
 def kernel_key(literal, page, reality):
     """The keys of kernel.json."""
-    return "" if literal.text in reality.jupyter_client["keys"] and page.says_in_code(f'"{literal.text}"') else None
+    return (
+        ""
+        if literal.text in reality.jupyter_client["keys"] and page.says_in_code(f'"{literal.text}"')
+        else None
+    )
 
 
 # Paths.
+
 
 def git_file(literal, page, reality):
     """Files of a git repository: git, nbdime and nbdime-git make them, or git knows them by name."""
     if not literal.text.startswith(".git"):
         return None
-    return "" if literal.text in reality.git_files or reality.is_string("git", literal.text) else "neither git nor nbdime makes it"
+    return (
+        ""
+        if literal.text in reality.git_files or reality.is_string("git", literal.text)
+        else "neither git nor nbdime makes it"
+    )
 
 
 def home_file(literal, page, reality):
@@ -310,7 +404,11 @@ def home_file(literal, page, reality):
         name = ntpath.normpath(text).replace("\\", "/")
         variable, _, rest = name.partition("/")
         known = ntpath.expanduser.__code__.co_consts
-        return home_path(f"~/{rest}", page, reality) if variable.strip("%") in known else f"Windows has no {variable}"
+        return (
+            home_path(f"~/{rest}", page, reality)
+            if variable.strip("%") in known
+            else f"Windows has no {variable}"
+        )
     if text.startswith("~/"):
         if "``PATH``" in page.sentence(literal) and not text.endswith("/bin"):
             return "programs are in no such folder, and this sentence is about PATH"
@@ -323,9 +421,12 @@ def home_file(literal, page, reality):
 def home_path(text, page, reality):
     if text in reality.home_places:
         return ""
-    if any(reality.is_string(name, text) or text[2] == "." and reality.is_string(name, text[2:]) for name in ("bash", "ssh", "R")):
+    if any(
+        reality.is_string(name, text) or text[2] == "." and reality.is_string(name, text[2:])
+        for name in ("bash", "ssh", "R")
+    ):
         return ""
-    if page.says_in_code(text[1:]):    # ~/envs: the guide's own example, as $WRKDIR/envs
+    if page.says_in_code(text[1:]):  # ~/envs: the guide's own example, as $WRKDIR/envs
         return ""
     return "no program on the cluster uses it"
 
@@ -347,15 +448,26 @@ def path(literal, page, reality):
 
 
 def ending(literal, page, reality):
-    """Endings of file names: of files beside the page, of those that ssh-keygen and Slurm make, or of plain text."""
+    """Endings of file names: of files beside the page, of those that ssh-keygen and Slurm make, or
+    of plain text.
+    """
     text = literal.text
     if not re.fullmatch(r"\.\w+", text):
         return None
-    near = {path.suffix for path in (pages.ROOT / page.name).parent.iterdir()} | {Path(name).suffix for name in page.files}
+    near = {path.suffix for path in (pages.ROOT / page.name).parent.iterdir()} | {
+        Path(name).suffix for name in page.files
+    }
     if text in near - {".rst"}:
         return ""
-    if text in {Path(name).suffix for name in reality.made_files} or mimetypes.guess_type("x" + text)[0] == "text/plain":
-        return "" if re.search(r"\bfiles?\b|\bending", page.sentence(literal)) else "it is the ending of a file's name, and this sentence is not about that"
+    if (
+        text in {Path(name).suffix for name in reality.made_files}
+        or mimetypes.guess_type("x" + text)[0] == "text/plain"
+    ):
+        return (
+            ""
+            if re.search(r"\bfiles?\b|\bending", page.sentence(literal))
+            else "it is the ending of a file's name, and this sentence is not about that"
+        )
     return None
 
 
@@ -366,12 +478,19 @@ def file(literal, page, reality):
         return None
     if "." not in text:
         return "" if (pages.ROOT / text).is_dir() and page.name.startswith(text) else None
-    if ((pages.ROOT / page.name).parent / text).is_file() or any(text in every(name).words or text in every(name).files
-                                                                for name in ([page.name, *pages.sources()])):
+    if ((pages.ROOT / page.name).parent / text).is_file() or any(
+        text in every(name).words or text in every(name).files
+        for name in ([page.name, *pages.sources()])
+    ):
         return ""
     if text in page.words or text in page.files:
         return ""
-    return "" if text.endswith(".json") and reality.exists(f"{reality.central}/share/jupyter/kernels/python3/{text}") else None
+    return (
+        ""
+        if text.endswith(".json")
+        and reality.exists(f"{reality.central}/share/jupyter/kernels/python3/{text}")
+        else None
+    )
 
 
 def every(name, known={}):  # noqa: B006
@@ -391,8 +510,11 @@ def links(literal, page, reality):
 
 # Variables.
 
+
 def variable(literal, page, reality):
-    """Variables of the shell: set on the login node, in a job, by a command of the page, or read by a program."""
+    """Variables of the shell: set on the login node, in a job, by a command of the page, or read by
+    a program.
+    """
     text = literal.text
     name = re.fullmatch(r"\$\{?(\w+)\}?|([A-Z][A-Z0-9_]+)", text)
     if not name:
@@ -400,7 +522,9 @@ def variable(literal, page, reality):
     name = name[1] or name[2]
     if name in reality.environment or name in reality.job_environment:
         return ""
-    if "begin with" in page.sentence(literal) and any(known.startswith(f"{name}_") for known in reality.environment):
+    if "begin with" in page.sentence(literal) and any(
+        known.startswith(f"{name}_") for known in reality.environment
+    ):
         return ""
     if any(re.match(rf"{name}=", command) for _, command in page.commands):
         return ""
@@ -410,6 +534,7 @@ def variable(literal, page, reality):
 
 
 # Slurm.
+
 
 def slurm_word(literal, page, reality):
     """States, reasons, columns and partitions, as Slurm's own library and programs have them."""
@@ -425,36 +550,61 @@ def slurm_word(literal, page, reality):
 
 
 def slurm_sign(literal, page, reality):
-    """#SBATCH, %a, %20, the % of an array, the _ in a task's number, how the name of an output begins."""
+    """#SBATCH, %a, %20, the % of an array, the _ in a task's number, how the name of an output
+    begins.
+    """
     text = literal.text
     if text.startswith("#") and len(text) > 1:
         return "" if reality.is_string("sbatch", text) else "sbatch does not look for it"
     if re.fullmatch(r"%\w+", text) and not reality.magic(text):
         if text[1:].isdigit():
-            return "" if page.says_in_code(text) else "no command of this page asks for a column of that width"
-        return "" if any(text in found[0] for _, command in page.commands for found in [re.search(r"--output=\S+", command)] if found) \
+            return (
+                ""
+                if page.says_in_code(text)
+                else "no command of this page asks for a column of that width"
+            )
+        return (
+            ""
+            if any(
+                text in found[0]
+                for _, command in page.commands
+                for found in [re.search(r"--output=\S+", command)]
+                if found
+            )
             else "no name of an output of this page holds it"
+        )
     if re.fullmatch(r"[^\w\s]|_", text) and "$" not in text:
-        if text in reality.array_signs and re.search(r"squeue|scancel|--array", page.sentence(literal)):
+        if text in reality.array_signs and re.search(
+            r"squeue|scancel|--array", page.sentence(literal)
+        ):
             return ""
         begins = "begin with" in page.sentence(literal)
         return "" if begins and any(name.startswith(text) for name in reality.environment) else None
     if text.endswith("-") and text[:-1].isalpha():
-        return "" if any(name.startswith(text) for name in reality.job_files) else "no output of a job begins so"
+        return (
+            ""
+            if any(name.startswith(text) for name in reality.job_files)
+            else "no output of a job begins so"
+        )
     return None
 
 
 # Programs and their options.
 
+
 def program_near(literal, page, reality):
-    """Programs that an option may belong to, nearest first: named before it in the sentence or paragraph, typed in its section."""
+    """Programs that an option may belong to, nearest first: named before it in the sentence or
+    paragraph, typed in its section.
+    """
     paragraph = page.paragraph(literal)
-    before = paragraph[:max(paragraph.find(f"``{literal.text}``"), 0)]
+    before = paragraph[: max(paragraph.find(f"``{literal.text}``"), 0)]
     named = [split(" ".join(found[1].split())) for found in LITERAL.finditer(before)]
     after = [split(other) for other in page.beside(literal, page.sentence(literal))]
     yield from (words for words in [*reversed(named), *after] if words)
     begin, end = page.section(literal)
-    blocks = [(start, command) for start, command in page.commands if start == 0 or begin <= start < end]
+    blocks = [
+        (start, command) for start, command in page.commands if start == 0 or begin <= start < end
+    ]
     earlier = [command for start, command in blocks if 0 < start < literal.start]
     later = [command for start, command in blocks if start > literal.start]
     for command in [*reversed(earlier), *later]:
@@ -478,8 +628,12 @@ def option(literal, page, reality):
         if not found or str(found) in tried:
             continue
         tried.append(str(found))
-        if found.words[0] in SPOKEN and words[0] != "--" and not reality.entry(found, words[0].split("=")[0]):
-            found = reality.program([SPOKEN[found.words[0]]])   # what it does not know it hands on
+        if (
+            found.words[0] in SPOKEN
+            and words[0] != "--"
+            and not reality.entry(found, words[0].split("=")[0])
+        ):
+            found = reality.program([SPOKEN[found.words[0]]])  # what it does not know it hands on
         if reality.has_option(found, words[0].split("=")[0]):
             values = page.values(words[0].split("=")[0])
             given = words[0].partition("=")[2] or " ".join(words[1:])
@@ -490,7 +644,9 @@ def option(literal, page, reality):
 
 
 def command(literal, page, reality):
-    """A command: its program is on the PATH, its options in the program's help, its other words known here."""
+    """A command: its program is on the PATH, its options in the program's help, its other words
+    known here.
+    """
     words = split(literal.text)
     if not words or not re.match(r"\w|[./~]+\w", words[0]):
         return None
@@ -504,12 +660,19 @@ def command(literal, page, reality):
     for package in re.findall(r"``pip install (\w[\w-]*)``", page.cell(literal)):
         if words[0] != "pip" and not reality.brings(package, tuple(words)):
             return f"{package}, which is installed before it, does not bring it"
-    rest = words[len(found.words):]
+    rest = words[len(found.words) :]
     if rest:
         return arguments(found, rest, literal, page, reality)
     if any(literal.text in every(name).programs for name in pages.sources()):
         return ""
-    meant_one = next((name for name in page.programs if one_slip(name, literal.text) and reality.program([name])), None)
+    meant_one = next(
+        (
+            name
+            for name in page.programs
+            if one_slip(name, literal.text) and reality.program([name])
+        ),
+        None,
+    )
     return f"the page runs {meant_one}" if meant_one else ""
 
 
@@ -522,11 +685,18 @@ def arguments(program, words, literal, page, reality):
                 return f"{program} has no option {flag}"
             if re.fullmatch(r"-\w", flag) and not meant(program, flag, literal, page, reality):
                 said = " ".join(reality.entry(program, flag).split())[:200] or "nothing"
-                return f"no page runs {program} with {flag}, and its manual speaks of something else than this sentence: {said}"
+                return (
+                    f"no page runs {program} with {flag}, and its manual speaks of something "
+                    f"else than this sentence: {said}"
+                )
             value = word.split("=", 1)[1] if "=" in word else None
             if slip := value and slipped(word, page):
                 return f"the page runs {slip}"
-            if value and "://" in value and (fault := address(Literal(page.name, 0, value, 0), page, reality)):
+            if (
+                value
+                and "://" in value
+                and (fault := address(Literal(page.name, 0, value, 0), page, reality))
+            ):
                 return fault
         elif fault := argument(program, words, number, page, reality):
             return fault
@@ -534,15 +704,24 @@ def arguments(program, words, literal, page, reality):
 
 
 def meant(program, flag, literal, page, reality):
-    """Whether a one-letter option is the one that the page means: commands that are run have it, or its manual speaks of the same."""
+    """Whether a one-letter option is the one that the page means: commands that are run have it, or
+    its manual speaks of the same.
+    """
     for name in {*pages.sources()} - {page.name}:
         if runs(every(name), program, flag):
             return True
     if runs(page, program, flag) or reality.has_effect(program, flag):
         return True
     around = page.paragraph(literal) if page.in_table(literal) else page.sentence(literal)
-    if "," in around and len(re.findall(r"``-", around)) > 1:    # one clause for each
-        around = next((clause for clause in around.split(",") if f"``{literal.text}``" in " ".join(clause.split())), around)
+    if "," in around and len(re.findall(r"``-", around)) > 1:  # one clause for each
+        around = next(
+            (
+                clause
+                for clause in around.split(",")
+                if f"``{literal.text}``" in " ".join(clause.split())
+            ),
+            around,
+        )
     return bool(words_of(LITERAL.sub(" ", around)) & reality.meaning(program, flag))
 
 
@@ -555,7 +734,9 @@ def runs(page, program, flag):
 
 
 def slipped(word, page):
-    """The word of the page's commands from which `word` differs by one character; None if it stands there itself."""
+    """The word of the page's commands from which `word` differs by one character; None if it stands
+    there itself.
+    """
     if word in page.words:
         return None
     return next((other for other in page.words if "=" in other and one_slip(word, other)), None)
@@ -567,18 +748,24 @@ def argument(program, words, number, page, reality):
     if word in page.arguments(program.words[0]) and not re.fullmatch(r"[\d:]+", word):
         return ""
     if re.fullmatch(r":?\d{3,5}", word):
-        return "" if word.lstrip(":") in PORTS else f"triton/facts.toml has no port {word.lstrip(':')}"
+        return (
+            "" if word.lstrip(":") in PORTS else f"triton/facts.toml has no port {word.lstrip(':')}"
+        )
     if found := re.fullmatch(r"(\w+)@(\S+)", word):
         users = set(re.findall(r"^\s*(\w+)@[\w-]+:\S*\$", page.text, re.MULTILINE))
-        return "" if found[1] in users and found[2] in facts("hosts") else f"{word} is nobody on a host of triton/facts.toml"
+        return (
+            ""
+            if found[1] in users and found[2] in facts("hosts")
+            else f"{word} is nobody on a host of triton/facts.toml"
+        )
     if re.fullmatch(r"[\w.-]+", word) and program.words[0] == "ssh" and "ssh_config" in page.files:
-        return ""    # ssh -G says what becomes of it
+        return ""  # ssh -G says what becomes of it
     if program.words[:2] == ("module", "load"):
         return "" if word in reality.modules else f"module avail has no {word}"
     if program.words[:2] == ("pip", "install"):
         return "" if word in reality.wheels else f"there is no package {word}"
     if re.match(r"-[A-Za-z]$", before) and before != "-o":
-        return ""    # its value; trying it out tells
+        return ""  # its value; trying it out tells
     if word in page.files:
         return ""
     if re.fullmatch(r"\$\w+", word) and program.words[0] == "echo":
@@ -600,25 +787,49 @@ def elsewhere(literal, page, reality):
 
 def module(literal, page, reality):
     """Modules, with or without version, and versions."""
-    if literal.text in reality.modules or literal.text in {name.partition("/")[0] for name in reality.modules}:
-        if "/" not in literal.text and re.search(rf"\bversion,\s+as\s+in\s+``{re.escape(literal.text)}``", page.sentence(literal)):
+    if literal.text in reality.modules or literal.text in {
+        name.partition("/")[0] for name in reality.modules
+    }:
+        if "/" not in literal.text and re.search(
+            rf"\bversion,\s+as\s+in\s+``{re.escape(literal.text)}``", page.sentence(literal)
+        ):
             return "it names no version"
         return "" if literal.text in facts("modules") else "triton/facts.toml does not have it"
-    if "/" in literal.text and re.fullmatch(r"[\w.]+/[\w.]+", literal.text) and not Path(literal.text).suffix.strip(".").isalpha():
+    if (
+        "/" in literal.text
+        and re.fullmatch(r"[\w.]+/[\w.]+", literal.text)
+        and not Path(literal.text).suffix.strip(".").isalpha()
+    ):
         return "module avail has no such module"
-    return "" if literal.text in {name.partition("/")[2] for name in reality.modules} and "called" in page.sentence(literal) else None
+    return (
+        ""
+        if literal.text in {name.partition("/")[2] for name in reality.modules}
+        and "called" in page.sentence(literal)
+        else None
+    )
 
 
 # Python, notebooks, R.
 
+
 def notebook_line(literal, page, reality):
     """Lines of a cell: ! and % commands, and the numbers beside cells."""
     text = literal.text
-    if (found := re.fullmatch(r"!(.*)", text)) and (found[1] or re.search(r"line|cell", page.sentence(literal))):
+    if (found := re.fullmatch(r"!(.*)", text)) and (
+        found[1] or re.search(r"line|cell", page.sentence(literal))
+    ):
         if not reality.shell_escape(text):
             return "IPython does not take it for a shell command"
-        inner = found[1] and command(Literal(literal.page, literal.line, found[1], literal.start), page, reality)
-        return "" if not found[1] else inner if inner is not None else f"no program {found[1].split()[0]}"
+        inner = found[1] and command(
+            Literal(literal.page, literal.line, found[1], literal.start), page, reality
+        )
+        return (
+            ""
+            if not found[1]
+            else inner
+            if inner is not None
+            else f"no program {found[1].split()[0]}"
+        )
     if text.startswith("%") and re.match(r"%[a-z]+( |$)", text) and reality.magic(text):
         names = re.findall(r"\b[A-Z_]{3,}\b", text)
         lonely = [name for name in names if mentioned(name, page) < 2]
@@ -632,7 +843,12 @@ def python(literal, page, reality):
     """Python: keywords, and expressions that evaluate."""
     text = literal.text
     if re.fullmatch(r"[a-z]+", text):
-        return "" if text in reality.python_keywords and re.search(r"[Ii]mport|step|cell|Python|notebook", page.paragraph(literal)) else None
+        return (
+            ""
+            if text in reality.python_keywords
+            and re.search(r"[Ii]mport|step|cell|Python|notebook", page.paragraph(literal))
+            else None
+        )
     if re.search(r"\(\)$", text) or text.startswith("import "):
         return "" if reality.evaluates(text) else "Python does not know it"
     return None
@@ -640,7 +856,9 @@ def python(literal, page, reality):
 
 def r_name(literal, page, reality):
     """Functions of R."""
-    if not re.fullmatch(r"[a-z]+\.[a-z]+", literal.text) or not re.search(r"(?<!\w)R(?!\w)", page.paragraph(literal)):
+    if not re.fullmatch(r"[a-z]+\.[a-z]+", literal.text) or not re.search(
+        r"(?<!\w)R(?!\w)", page.paragraph(literal)
+    ):
         return None
     return "" if reality.in_r(literal.text) else None
 
@@ -652,17 +870,26 @@ def package(literal, page, reality):
 
 # Keys and answers.
 
+
 def key(literal, page, reality):
     """Keys: JupyterLab's shortcuts, those of the pager, answers to questions of ssh."""
     text = literal.text
     if found := re.fullmatch(r"Control-([A-Z])", text):
         return "" if f"^{found[1]}" in reality.terminal_keys else "it does nothing in a terminal"
     if "-" in text and text.split("-")[0] in ("Control", "Shift", "Alt"):
-        return "" if text in reality.shortcuts else "JupyterLab has no such shortcut for running a cell"
+        return (
+            ""
+            if text in reality.shortcuts
+            else "JupyterLab has no such shortcut for running a cell"
+        )
     if re.fullmatch(r"[a-z]", text) and "long list" in page.paragraph(literal):
         return "" if text in reality.pager_quits else "it does not end the pager"
-    if re.search(r"answer\s*$", page._prose[:literal.start]):
-        return "" if text in reality.answers(page.paragraph(literal)) else "ssh and ssh-keygen do something else on that answer"
+    if re.search(r"answer\s*$", page._prose[: literal.start]):
+        return (
+            ""
+            if text in reality.answers(page.paragraph(literal))
+            else "ssh and ssh-keygen do something else on that answer"
+        )
     return None
 
 
@@ -670,26 +897,42 @@ def protocol(literal, page, reality):
     """A kind of proxy, as PAC files name it."""
     if not re.fullmatch(r"SOCKS\w*", literal.text):
         return None
-    pac = [text for name in pages.sources() for file, text in every(name).files.items() if file.endswith(".pac")]
+    pac = [
+        text
+        for name in pages.sources()
+        for file, text in every(name).files.items()
+        if file.endswith(".pac")
+    ]
     used = {kind for text in pac for kind in re.findall(r'return "(\w+) localhost', text)}
-    return "" if literal.text in used and reality.curl_knows(literal.text) else "the PAC file and curl have another kind"
+    return (
+        ""
+        if literal.text in used and reality.curl_knows(literal.text)
+        else "the PAC file and curl have another kind"
+    )
 
 
 def ssh_keyword(literal, page, reality):
     """Keywords of an ssh configuration."""
-    if not re.fullmatch(r"([A-Z][a-z]+){2,}", literal.text) or not any(literal.text in text for text in page.files.values()):
+    if not re.fullmatch(r"([A-Z][a-z]+){2,}", literal.text) or not any(
+        literal.text in text for text in page.files.values()
+    ):
         return None
     return "" if reality.ssh_keyword(literal.text) else "ssh has no such setting"
 
 
 # What programs print.
 
+
 def made_up_error(literal, page, reality):
     """Errors of Python and of the shell about a name that is not there."""
     text = literal.text
     if found := re.fullmatch(r"(\w+): command not found", text):
         known = reality.program([found[1]])
-        return "" if known and reality.shell_says(found[1], text) else "the shell does not say that, or nobody knows that program"
+        return (
+            ""
+            if known and reality.shell_says(found[1], text)
+            else "the shell does not say that, or nobody knows that program"
+        )
     if found := re.fullmatch(r"(\w+Error): .*'(\w+)'", text):
         if not reality.python_says(text, found[2]):
             return "Python says something else"
@@ -698,18 +941,29 @@ def made_up_error(literal, page, reality):
 
 
 def message(literal, page, reality):
-    """What Slurm, ssh, curl, git, the system and JupyterLab print: brought about, or found in the program."""
+    """What Slurm, ssh, curl, git, the system and JupyterLab print: brought about, or found in the
+    program.
+    """
     text = literal.text
     if not re.search(r"\w.*[\s_-].*\w", text) and text not in reality.signals:
         # of single words, those that JupyterLab has for a state
-        return "" if text.istitle() and len(text) > 6 and text in reality.jupyter_messages[0] else None
+        return (
+            "" if text.istitle() and len(text) > 6 and text in reality.jupyter_messages[0] else None
+        )
     scenes = reality.scenes_that_say(text)
     if scenes:
         cell = page.cell(literal)
         if page.in_table(literal):
             for other in page.beside(literal, cell):
-                if re.search(r"\s|[A-Z]_", other) and (theirs := reality.scenes_that_say(other)) and not theirs & scenes:
-                    return f"it comes when {', '.join(sorted(scenes))}, and {other!r}, beside it, when {', '.join(sorted(theirs))}"
+                if (
+                    re.search(r"\s|[A-Z]_", other)
+                    and (theirs := reality.scenes_that_say(other))
+                    and not theirs & scenes
+                ):
+                    return (
+                        f"it comes when {', '.join(sorted(scenes))}, and {other!r}, beside "
+                        f"it, when {', '.join(sorted(theirs))}"
+                    )
         return ""
     if text in reality.system_messages or text in reality.signals:
         return ""
@@ -719,35 +973,46 @@ def message(literal, page, reality):
 
 
 def said_by_jupyter(text, page, reality, depth=0):
-    """Whether JupyterLab, the hub or a server of the environment says `text`; what stands for %1 must be known itself.
+    """Whether JupyterLab, the hub or a server of the environment says `text`; what stands for %1
+    must be known itself.
 
     ... at its end stands for the rest.
     """
     plain, templates = reality.jupyter_messages
     if text in plain:
         return True
-    if found := re.fullmatch(r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text):   # as tornado writes it, and the hub's page before it
+    if found := re.fullmatch(
+        r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text
+    ):  # as tornado writes it, and the hub's page before it
         code, phrase, reason = found.groups()
-        return phrase == http.client.responses.get(int(code)) and said_by_jupyter(reason, page, reality, depth)
-    if text.startswith("Error: "):      # before a message on the hub's page
+        return phrase == http.client.responses.get(int(code)) and said_by_jupyter(
+            reason, page, reality, depth
+        )
+    if text.startswith("Error: "):  # before a message on the hub's page
         return said_by_jupyter(text.removeprefix("Error: "), page, reality, depth)
     head = text.removesuffix("...") if text.endswith(" ...") else None
     for pieces in templates if depth < 2 else ():
         cuts = [] if head is None else [(head, pieces[:number]) for number in range(1, len(pieces))]
         for said, known in [(text, pieces), *cuts]:
-            if all(piece in said for piece in known) and (found := re.fullmatch("(.+?)".join(map(re.escape, known)) + r"(?:(?<!\.)\.)?", said)):
+            if all(piece in said for piece in known) and (
+                found := re.fullmatch("(.+?)".join(map(re.escape, known)) + r"(?:(?<!\.)\.)?", said)
+            ):
                 if all(fill(value, page, reality, depth) for value in found.groups()):
                     return True
     return False
 
 
 def fill(value, page, reality, depth):
-    here = Literal(page.name, 0, re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":...")), 0)
+    here = Literal(
+        page.name, 0, re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":...")), 0
+    )
     if re.fullmatch(r"https://\w+", here.text):
         return here.text.removeprefix("https://") in facts("hosts")
     if value == "..." or value.isdigit() or value in reality.default_names:
         return True
-    return any(rule(here, page, reality) == "" for rule in (address, host, reader, file, path)) or said_by_jupyter(value, page, reality, depth + 1)
+    return any(
+        rule(here, page, reality) == "" for rule in (address, host, reader, file, path)
+    ) or said_by_jupyter(value, page, reality, depth + 1)
 
 
 def interface(literal, page, reality):
@@ -766,22 +1031,49 @@ def own_words(literal, page, reality):
     """Names of the university's own that no cluster of ours has: as Triton's old page has them."""
     if not re.fullmatch(r"[a-z_]{4,}( [a-z]+)?", literal.text) or literal.text in page.words:
         return None
-    return "" if any(re.search(rf"(?<![\w/.~-]){re.escape(literal.text)}(?![\w/-])", phrase) for phrase in reality.old_page) else None
+    return (
+        ""
+        if any(
+            re.search(rf"(?<![\w/.~-]){re.escape(literal.text)}(?![\w/-])", phrase)
+            for phrase in reality.old_page
+        )
+        else None
+    )
 
 
 def classroom(literal, page, reality):
-    """On the page for those who teach: the guide's own repository, its tasks and settings, and what the editions have."""
+    """On the page for those who teach: the guide's own repository, its tasks and settings, and what
+    the editions have.
+    """
     text = literal.text
     if page.name != "notebooks/teaching.rst":
         return None
     if text.startswith("make "):
         makefile = (pages.ROOT / "Makefile").read_text(encoding="utf-8")
-        return "" if re.search(rf"^{re.escape(text.removeprefix('make '))}:.*##", makefile, re.MULTILINE) else "the Makefile has no such task"
+        return (
+            ""
+            if re.search(rf"^{re.escape(text.removeprefix('make '))}:.*##", makefile, re.MULTILINE)
+            else "the Makefile has no such task"
+        )
     if call := re.fullmatch(r"(?:python3|%run -e) (\w+\.py) (\d+) (\d+)", text):
-        solved = [editions.exercises(notebook) for name, notebook in editions.load().items() if name.startswith(call[2])]
-        return "" if (editions.STUDENT / call[1]).is_file() and len(solved) == 1 and int(call[3]) <= solved[0] else "the student edition has no such program, notebook or exercise"
+        solved = [
+            editions.exercises(notebook)
+            for name, notebook in editions.load().items()
+            if name.startswith(call[2])
+        ]
+        return (
+            ""
+            if (editions.STUDENT / call[1]).is_file()
+            and len(solved) == 1
+            and int(call[3]) <= solved[0]
+            else "the student edition has no such program, notebook or exercise"
+        )
     if text.startswith("_build/"):
-        return "" if text in (pages.ROOT / "Makefile").read_text(encoding="utf-8") else "no task makes it"
+        return (
+            ""
+            if text in (pages.ROOT / "Makefile").read_text(encoding="utf-8")
+            else "no task makes it"
+        )
     if re.fullmatch(r'"\w+"', text):
         try:
             editions.released(text.strip('"'), "")
@@ -790,14 +1082,58 @@ def classroom(literal, page, reality):
         return ""
     if re.fullmatch(r"\[\w+\]", text):
         return "" if text.strip("[]") in cluster.facts() else "triton/facts.toml has no such table"
-    checks = [cell for notebook in editions.load().values() for cell in notebook["cells"] if "check" in editions.tags(cell)]
+    checks = [
+        cell
+        for notebook in editions.load().values()
+        for cell in notebook["cells"]
+        if "check" in editions.tags(cell)
+    ]
     known = {editions.BRANCH, "solutions.zip", "student.zip", *cluster.facts()["course"]}
-    return "" if text in known or (pages.ROOT / text).is_file() or all(text in editions.source(cell) for cell in checks) else None
+    return (
+        ""
+        if text in known
+        or (pages.ROOT / text).is_file()
+        or all(text in editions.source(cell) for cell in checks)
+        else None
+    )
 
 
-RULES = [classroom, port, fact, address, host, kernel_value, kernel_result, kernel_key, git_file, home_file, path, slurm_sign, ending, variable,
-         notebook_line, conflict, key, protocol, made_up_error, python, option, slurm_word, module, message, r_name, ssh_keyword,
-         package, command, elsewhere, file, links, reader, interface, own_words]
+RULES = [
+    classroom,
+    port,
+    fact,
+    address,
+    host,
+    kernel_value,
+    kernel_result,
+    kernel_key,
+    git_file,
+    home_file,
+    path,
+    slurm_sign,
+    ending,
+    variable,
+    notebook_line,
+    conflict,
+    key,
+    protocol,
+    made_up_error,
+    python,
+    option,
+    slurm_word,
+    module,
+    message,
+    r_name,
+    ssh_keyword,
+    package,
+    command,
+    elsewhere,
+    file,
+    links,
+    reader,
+    interface,
+    own_words,
+]
 
 
 def check(literal, page, reality):
@@ -806,4 +1142,7 @@ def check(literal, page, reality):
         said = rule(literal, page, reality)
         if said is not None:
             return rule.__name__, said
-    return None, "no rule knows it: is it misspelt? If not, teach tools/proof/literals.py to check it"
+    return (
+        None,
+        "no rule knows it: is it misspelt? If not, teach tools/proof/literals.py to check it",
+    )

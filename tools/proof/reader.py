@@ -1,18 +1,21 @@
 """A reader who goes through a page and types what it says."""
+
 import re
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-from tools.cluster.small_triton import PROMPTS
-
 from tools import pages
-from tools.proof import stages
+from tools.cluster.small_triton import PROMPTS
 from tools.cluster.terminal import GoesOn, Stuck, Terminal
+from tools.proof import stages
 
 
 class Reader(threading.Thread):
-    """Goes through the blocks of one page, in order, under an account of its own. `outcomes` holds a Future for each line."""
+    """Goes through the blocks of one page, in order, under an account of its own.
+
+    `outcomes` holds a Future for each line.
+    """
 
     def __init__(self, triton, page, blocks, patience=120):
         """patience: the seconds that a command may take until its prompt is back."""
@@ -42,7 +45,9 @@ class Reader(threading.Thread):
 
     def own(self, text):
         """`text` with the words of the guide that stand for the reader's own replaced."""
-        return re.sub("|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text)
+        return re.sub(
+            "|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text
+        )
 
     def _terminal(self, name):
         """The reader's terminal whose prompt names this host: the one used last, or a new one."""
@@ -56,10 +61,16 @@ class Reader(threading.Thread):
         return self.terminals[-1]
 
     def _block(self, block):
-        """Type the commands of `block`; return what went otherwise than the page says, or an empty string."""
+        """Type the commands of `block`; return what went otherwise than the page says, or an empty
+        string.
+        """
         for command in block.commands:
             if command.host not in self.hosts:
-                return _tell(block, command, f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}")
+                return _tell(
+                    block,
+                    command,
+                    f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}",
+                )
             try:
                 terminal = self._terminal(command.host)
             except LookupError as error:
@@ -68,38 +79,69 @@ class Reader(threading.Thread):
                 if terminal.host not in self.triton.nodes:
                     self.triton.write(terminal.host, f"~/{name}", self.own(text), self.user)
             if terminal.folder != self.own(command.folder):
-                return _tell(block, command, f"the prompt shows the folder {self.own(command.folder)}, but the terminal is in {terminal.folder}")
+                return _tell(
+                    block,
+                    command,
+                    f"the prompt shows the folder {self.own(command.folder)}, but the "
+                    f"terminal is in {terminal.folder}",
+                )
             if not command.text:
                 continue
             here, shown = terminal.host, [self.own(line) for line in command.shown]
             told = any(line.strip(". ") for line in shown)
             try:
-                printed, status = terminal.type(self.own(command.text), self.patience, told and (lambda lines: pages.matches(shown, lines)))  # noqa: B023
+                printed, status = terminal.type(
+                    self.own(command.text),
+                    self.patience,
+                    told and (lambda lines: pages.matches(shown, lines)),
+                )
             except GoesOn:
-                self.terminals.remove(terminal)     # it goes on in its window; what follows is typed in another one
+                self.terminals.remove(
+                    terminal
+                )  # it goes on in its window; what follows is typed in another one
                 self.busy.append(terminal)
                 continue
             except Stuck as stuck:
                 self.terminals.remove(terminal)
                 terminal.close()
-                return _tell(block, command, f"the prompt did not come back in {self.patience} seconds", str(stuck).splitlines())
+                return _tell(
+                    block,
+                    command,
+                    f"the prompt did not come back in {self.patience} seconds",
+                    str(stuck).splitlines(),
+                )
             if terminal.host in self.triton.nodes:
-                self.words[min(self.triton.nodes)] = terminal.host    # the page's node is the one that Slurm gave
+                self.words[min(self.triton.nodes)] = (
+                    terminal.host
+                )  # the page's node is the one that Slurm gave
             if terminal.host != here and not shown:
-                continue    # a shell on another host: what it says in greeting is no part of the page
+                continue  # a shell on another host: what it says in greeting is no part of the page
             if not pages.matches(shown, printed):
-                return _tell(block, command, "it printed something else than the page shows", printed)
+                return _tell(
+                    block, command, "it printed something else than the page shows", printed
+                )
             if status and not told:
-                return _tell(block, command, f"it ended with status {status}, and the page shows no error", printed)
+                return _tell(
+                    block,
+                    command,
+                    f"it ended with status {status}, and the page shows no error",
+                    printed,
+                )
         return ""
 
 
 def _tell(block, command, what, printed=None):
-    lines = [f"{block.page}:{command.line}: {what}", f"  typed     username@{command.host}:{command.folder}$ {command.text}"]
+    lines = [
+        f"{block.page}:{command.line}: {what}",
+        f"  typed     username@{command.host}:{command.folder}$ {command.text}",
+    ]
     lines += [f"  the page  {line}" for line in command.shown] or ["  the page  (shows no output)"]
     if printed is not None:
         lines += [f"  printed   {line}" for line in printed[-40:]] or ["  printed   (nothing)"]
-        lines += [f"  words of  {place}" for place in _shown_with(block, _words(printed) - _words(command.shown))]
+        lines += [
+            f"  words of  {place}"
+            for place in _shown_with(block, _words(printed) - _words(command.shown))
+        ]
     return "\n".join(lines)
 
 
@@ -111,6 +153,8 @@ def _shown_with(block, words):
     """file:line of the line with the most of `words` in each file that the page has shown above."""
     for file in pages.shown_files():
         if Path(file).name in block.files and file.startswith(f"{Path(block.page).parent}/"):
-            shared = [len(_words([line]) & words) for line in block.files[Path(file).name].splitlines()]
+            shared = [
+                len(_words([line]) & words) for line in block.files[Path(file).name].splitlines()
+            ]
             if any(shared):
                 yield f"{file}:{shared.index(max(shared)) + 1}"

@@ -1,4 +1,5 @@
 """What the small Triton and the programs on it say. Each question is put once."""
+
 import ast
 import contextlib
 import functools
@@ -14,9 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cluster import cluster
-
 from tools import pages
+from tools.cluster import cluster
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
 PORTS = {str(cluster.facts()["proxy"][key]) for key in ("port", "example")}
@@ -24,7 +24,9 @@ PORTS = {str(cluster.facts()["proxy"][key]) for key in ("port", "example")}
 
 def words_of(text):
     """The words of a text that mean something, cut to their stems."""
-    return {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())} - {word[:5] for word in COMMON.split()}
+    return {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())} - {
+        word[:5] for word in COMMON.split()
+    }
 
 
 COMMON = """also been before both does each else ever first from have here into like more most must need only other over such than that
@@ -46,6 +48,7 @@ class Program:
 
 def once(method):
     """A method whose answer is kept; two threads that ask the same wait for one answer."""
+
     @functools.wraps(method)
     def ask(self, *arguments):
         with self._guard:
@@ -59,8 +62,11 @@ def once(method):
                 answer.set_result((None, error))
         value, error = answer.result()
         if error:
-            raise RuntimeError(f"{method.__name__}{arguments or ''}: {error}")    # a new one: what is raised anew grows
+            raise RuntimeError(
+                f"{method.__name__}{arguments or ''}: {error}"
+            )  # a new one: what is raised anew grows
         return value
+
     return ask
 
 
@@ -76,16 +82,23 @@ class Reality:
         self._answers, self._guard = {}, threading.Lock()
         self.central = Path(cluster.facts()["paths"]["jupyter_env"])
         # The same files, as this machine has them.
-        self.installed = cluster.APPS / "apps" / self.central.relative_to(cluster.facts()["paths"]["apps"])
+        self.installed = (
+            cluster.APPS / "apps" / self.central.relative_to(cluster.facts()["paths"]["apps"])
+        )
         # What takes long is asked beforehand, a part of it on the other processor.
-        self._beforehand = [threading.Thread(target=self._ask_each, args=names, daemon=True) for names in (
-            ("scenes", "_jobs", "_repository"), ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages"))]
+        self._beforehand = [
+            threading.Thread(target=self._ask_each, args=names, daemon=True)
+            for names in (
+                ("scenes", "_jobs", "_repository"),
+                ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages"),
+            )
+        ]
         for thread in self._beforehand:
             thread.start()
 
     def _ask_each(self, *names):
         for name in names:
-            with contextlib.suppress(RuntimeError):    # kept, and raised for whoever asks next
+            with contextlib.suppress(RuntimeError):  # kept, and raised for whoever asks next
                 getattr(self, name)
 
     def close(self):
@@ -94,7 +107,9 @@ class Reality:
 
     def ask(self, host, script, timeout=60):
         """(exit status, what was printed) of a script in a login shell of the user on `host`."""
-        done = self.triton.run(host, f"exec 2>&1; {script}", self.user, check=False, timeout=timeout)
+        done = self.triton.run(
+            host, f"exec 2>&1; {script}", self.user, check=False, timeout=timeout
+        )
         return done.returncode, done.stdout + done.stderr
 
     def answer(self, host, script):
@@ -106,7 +121,9 @@ class Reality:
 
     def python(self, code, *arguments):
         """What Python of the central environment prints."""
-        return self.answer("login", shlex.join([f"{self.central}/bin/python", "-c", code, *arguments]))
+        return self.answer(
+            "login", shlex.join([f"{self.central}/bin/python", "-c", code, *arguments])
+        )
 
     # hosts, paths, variables
 
@@ -127,21 +144,34 @@ class Reality:
     @fixed
     def environment(self):
         """The variables of a login shell."""
-        return dict(pair.split("=", 1) for pair in self.answer("login", "env -0 | tr '\\n' ' '").split("\0") if "=" in pair)
+        return dict(
+            pair.split("=", 1)
+            for pair in self.answer("login", "env -0 | tr '\\n' ' '").split("\0")
+            if "=" in pair
+        )
 
     @once
     def read_by_loader(self, name):
         """Whether the dynamic loader speaks of the variable `name` in its help."""
         loader = re.search(r"\S+/ld-linux\S+", self.answer("login", "ldd /bin/true"))[0]
-        return re.search(rf"(?<!\w){name}(?!\w)", self.answer("login", f"{loader} --help")) is not None
+        return (
+            re.search(rf"(?<!\w){name}(?!\w)", self.answer("login", f"{loader} --help")) is not None
+        )
 
     @fixed
     def home_places(self):
-        """The folders below a home directory that programs say they use, and those above them, as ~/..."""
-        said = self.answer("login", f"""{self.central}/bin/jupyter --paths; {self.central}/bin/python -m site; pip cache dir; pipx environment
-            {self.central}/bin/python -c 'import send2trash.plat_other as trash; print(trash.HOMETRASH)'""")
+        """The folders below a home directory that programs say they use, and those above them, as
+        ~/...
+        """
+        said = self.answer(
+            "login",
+            f"""{self.central}/bin/jupyter --paths; {self.central}/bin/python -m site; pip cache dir; pipx environment
+            {self.central}/bin/python -c 'import send2trash.plat_other as trash; print(trash.HOMETRASH)'""",
+        )
         found = set()
-        for place in re.findall(rf"{cluster.facts()['paths']['home']}/{self.user}(/[\w./-]+)", said):
+        for place in re.findall(
+            rf"{cluster.facts()['paths']['home']}/{self.user}(/[\w./-]+)", said
+        ):
             for folder in (Path(place), *Path(place).parents):
                 found.add(f"~{folder}")
         return found
@@ -153,13 +183,18 @@ class Reality:
 
     @fixed
     def wheels(self):
-        return {path.name.split("-")[0].replace("_", "-").lower() for path in (cluster.APPS / "wheels").glob("*.whl")}
+        return {
+            path.name.split("-")[0].replace("_", "-").lower()
+            for path in (cluster.APPS / "wheels").glob("*.whl")
+        }
 
     # Slurm
 
     @fixed
     def slurm(self):
-        """What Slurm knows: states, their codes, reasons, columns, partitions, steps; and how it writes that it does not know."""
+        """What Slurm knows: states, their codes, reasons, columns, partitions, steps; and how it
+        writes that it does not know.
+        """
         code = """import ctypes, glob, json
 library = ctypes.CDLL(glob.glob("/usr/lib/*/slurm*/libslurmfull.so")[0])
 def names(function, most):
@@ -167,23 +202,37 @@ def names(function, most):
     function.restype = ctypes.c_char_p
     return [function(number).decode() for number in range(most)]
 print(json.dumps([names("job_state_string", 16), names("job_state_string_compact", 16), names("job_reason_string", 256)]))"""
-        states, codes, reasons = (set(names) for names in json.loads(self.answer("login", shlex.join(["python3", "-c", code]))))
+        states, codes, reasons = (
+            set(names)
+            for names in json.loads(self.answer("login", shlex.join(["python3", "-c", code])))
+        )
         columns = self.answer("login", "sacct --helpformat; sstat --helpformat").split()
         partitions = self.answer("login", "sinfo --noheader --format=%R").split()
         shown = set(self._jobs["waiting"].split() + self._jobs["running"].split())
         printed = re.findall(r"(?<=\s)[A-Z]/[A-Z](?=\s)", self._jobs["waiting"])
-        return {"states": states - {"?"}, "codes": codes & shown, "reasons": {name for name in reasons if not name.isdigit()},
-                "columns": set(columns), "partitions": set(partitions), "unknown": printed[0] if printed else None,
-                "steps": set(re.findall(r"^[\d_]+\.([a-z]+)", self._jobs["steps"], re.MULTILINE))}
+        return {
+            "states": states - {"?"},
+            "codes": codes & shown,
+            "reasons": {name for name in reasons if not name.isdigit()},
+            "columns": set(columns),
+            "partitions": set(partitions),
+            "unknown": printed[0] if printed else None,
+            "steps": set(re.findall(r"^[\d_]+\.([a-z]+)", self._jobs["steps"], re.MULTILINE)),
+        }
 
     @fixed
     def _jobs(self):
-        """Two jobs that were run: the variables of one with tasks, the files that they left, and how Slurm lists them."""
-        printed = self.answer("login", r"""rm -rf jobs && mkdir jobs && cd jobs &&
+        """Two jobs that were run: the variables of one with tasks, the files that they left, and
+        how Slurm lists them.
+        """
+        printed = self.answer(
+            "login",
+            r"""rm -rf jobs && mkdir jobs && cd jobs &&
             sbatch --quiet --wait --array=0-1 --output=%A_%a.env --wrap 'env' && sbatch --quiet --wait --wrap 'squeue --me' &&
             held=$(sbatch --parsable --hold --array=0-3%2 --wrap true) && echo ==waiting && squeue --me --start && squeue --me --array &&
             scancel $held && echo ==running && cat slurm-*.out && echo ==files && ls && echo ==env && cat *_0.env && echo ==steps &&
-            for try in 1 2 3 4 5 6 7 8; do sacct --noheader --parsable2 --format=JobID | grep batch && break; sleep 0.5; done""")
+            for try in 1 2 3 4 5 6 7 8; do sacct --noheader --parsable2 --format=JobID | grep batch && break; sleep 0.5; done""",
+        )
         parts = re.split(r"^==(\w+)\n", printed, flags=re.MULTILINE)
         return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -197,20 +246,32 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
 
     @property
     def array_signs(self):
-        """What Slurm writes between the numbers of a job and of its task, and before the number of tasks at a time."""
+        """What Slurm writes between the numbers of a job and of its task, and before the number of
+        tasks at a time.
+        """
         found = re.findall(r"^\s*\d+(\D)\[?\d+(?:-\d+(\D))?", self._jobs["waiting"], re.MULTILINE)
         return {sign for signs in found for sign in signs} - {"", " ", "]"}
 
     @once
     def contributed_to_slurm(self, name):
-        """Whether Slurm's sources have a command of that name beside Slurm's own; Debian lists who wrote which."""
-        return self.ask("login", f"grep -qw contribs/{shlex.quote(name)} /usr/share/doc/slurm-client/copyright")[0] == 0
+        """Whether Slurm's sources have a command of that name beside Slurm's own; Debian lists who
+        wrote which.
+        """
+        return (
+            self.ask(
+                "login",
+                f"grep -qw contribs/{shlex.quote(name)} /usr/share/doc/slurm-client/copyright",
+            )[0]
+            == 0
+        )
 
     # programs
 
     @fixed
     def places(self):
-        """(host, what to do first, the names of all programs there), in the order in which a reader comes to them."""
+        """(host, what to do first, the names of all programs there), in the order in which a reader
+        comes to them.
+        """
         names = "IFS=:; ls $PATH 2>/dev/null; compgen -b; compgen -A function"
         found = []
         for host in ("login", "laptop"):
@@ -222,14 +283,20 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return found
 
     def program(self, words):
-        """The Program that a command's first words name, with its subcommand; None if there is none."""
+        """The Program that a command's first words name, with its subcommand; None if there is
+        none.
+        """
         return self._program(tuple(words))
 
     @once
     def _program(self, words):
         name = words[0] if words else ""
         if re.search(r"(?:^|/)python3?$", name) and words[1:2] == ("-m",):
-            return Program("login", f"module load {cluster.facts()['modules']['jupyter']}; ", ("python", *words[1:4]))
+            return Program(
+                "login",
+                f"module load {cluster.facts()['modules']['jupyter']}; ",
+                ("python", *words[1:4]),
+            )
         if re.fullmatch(r"(?:~|\$\w+)?(?:/[\w.-]+)+", name):
             name = name.rsplit("/", 1)[-1]
         for host, before, names in self.places:
@@ -248,16 +315,37 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         if program.words == ("git",):
             return word in self.answer(program.host, "git --list-cmds=main,others").split()
         if program.words[0] == "git":
-            return re.search(rf"git {program.words[1]} \(?(?:[\w| ]*[| (])?{word}(?!\S)", self.help(program)) is not None
+            return (
+                re.search(
+                    rf"git {program.words[1]} \(?(?:[\w| ]*[| (])?{word}(?!\S)", self.help(program)
+                )
+                is not None
+            )
         if program.words == ("module",):
-            return re.search(rf"^ {{2}}(?:\S+ \| )*{word}(?![\w-])", self.help(program), re.MULTILINE) is not None
-        if len(program.words) > 1 or program.words[0] in ("echo", "bash", "ssh", "exit", "srun", "sbatch"):
+            return (
+                re.search(rf"^ {{2}}(?:\S+ \| )*{word}(?![\w-])", self.help(program), re.MULTILINE)
+                is not None
+            )
+        if len(program.words) > 1 or program.words[0] in (
+            "echo",
+            "bash",
+            "ssh",
+            "exit",
+            "srun",
+            "sbatch",
+        ):
             return False
-        usage = re.search(rf"^usage: {program.words[0]} [a-z].*(?:\n {{7}}.*)*", self.help(program), re.MULTILINE)
-        if usage:   # a line for each
+        usage = re.search(
+            rf"^usage: {program.words[0]} [a-z].*(?:\n {{7}}.*)*", self.help(program), re.MULTILINE
+        )
+        if usage:  # a line for each
             return word in re.findall(rf"(?<=\s){program.words[0]} ([a-z-]+)", usage[0])
-        listed = re.search(rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{program.words[0]} (?:\[[^\]]*\] )?\(?(?:[\w|]+\|)?){word}(?![\w-])",
-                           self.help(program), re.MULTILINE)
+        listed = re.search(
+            rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{program.words[0]} "
+            rf"(?:\[[^\]]*\] )?\(?(?:[\w|]+\|)?){word}(?![\w-])",
+            self.help(program),
+            re.MULTILINE,
+        )
         return listed is not None
 
     @once
@@ -278,7 +366,10 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
                 ways = ["curl --help all"]
         printed = ""
         for way in ways:
-            printed = self.ask(program.host, program.before + f"timeout 20 {way}" if way[:4] not in ("modu", "help") else way)[1]
+            printed = self.ask(
+                program.host,
+                program.before + f"timeout 20 {way}" if way[:4] not in ("modu", "help") else way,
+            )[1]
             if re.search(r"usage|options", printed, re.IGNORECASE):
                 break
         return printed
@@ -289,54 +380,100 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
 
     @once
     def manual(self, program):
-        name = "-".join(program.words[:2]) if program.words[0] == "git" and len(program.words) > 1 else program.words[0]
+        name = (
+            "-".join(program.words[:2])
+            if program.words[0] == "git" and len(program.words) > 1
+            else program.words[0]
+        )
         status, printed = self.ask(program.host, f"MANWIDTH=200 man {name} 2>/dev/null | col -bx")
         return printed if len(printed) > 200 else ""
 
     @once
     def has_option(self, program, flag):
         """Whether a program's help, or else its manual, has this option."""
-        exact = re.compile(rf"(?<![\w-])(?:{re.escape(flag)}|--\[no-\]{re.escape(flag[2:])})(?![\w-])" if flag.startswith("--")
-                           else rf"(?<![\w-]){re.escape(flag)}(?!\w|-\w)")
+        exact = re.compile(
+            rf"(?<![\w-])(?:{re.escape(flag)}|--\[no-\]{re.escape(flag[2:])})(?![\w-])"
+            if flag.startswith("--")
+            else rf"(?<![\w-]){re.escape(flag)}(?!\w|-\w)"
+        )
         if program.words[0] == "chromium" and flag.startswith("--"):
             return self.is_string("chromium", flag[2:])
         said = self.help(program)
         if flag == "--help":
             return self.ask(program.host, f"{program.before}{program} --help")[0] == 0
-        if exact.search(said) or len(flag) == 2 and any(flag[1] in some for some in re.findall(r"\[-(\w+)\]", said)):
+        if (
+            exact.search(said)
+            or len(flag) == 2
+            and any(flag[1] in some for some in re.findall(r"\[-(\w+)\]", said))
+        ):
             return True
-        return re.search(rf"^\s+(?:-\w, )*{re.escape(flag)}(?!\w|-\w)", self.manual(program), re.MULTILINE) is not None
+        return (
+            re.search(
+                rf"^\s+(?:-\w, )*{re.escape(flag)}(?!\w|-\w)", self.manual(program), re.MULTILINE
+            )
+            is not None
+        )
 
     @once
     def entry(self, program, flag):
         """What the manual says of a one-letter option; "" if it is not there."""
         for text in (self.manual(program), self.help(program)):
-            if found := re.search(rf"^( *)(?:--?\w[\w-]*[ ,]+)*{re.escape(flag)}(?![\w-])[^\n]*(?:\n(?:\1 +[^\n]*)?)*", text, re.MULTILINE):
+            if found := re.search(
+                rf"^( *)(?:--?\w[\w-]*[ ,]+)*{re.escape(flag)}(?![\w-])[^\n]*(?:\n(?:\1 "
+                r"+[^\n]*)?)*",
+                text,
+                re.MULTILINE,
+            ):
                 return found[0]
         return ""
 
     @once
     def meaning(self, program, flag):
         """The words by which the manual tells this option from most others."""
-        entries = [self.entry(program, f"-{letter}") for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+        entries = [
+            self.entry(program, f"-{letter}")
+            for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        ]
         entries = [words_of(entry) for entry in entries if entry]
         own = words_of(self.entry(program, flag))
-        return {word for word in own if sum(word in other for other in entries) <= max(2, len(entries) / 5)}
+        return {
+            word
+            for word in own
+            if sum(word in other for other in entries) <= max(2, len(entries) / 5)
+        }
 
     @once
     def has_effect(self, program, flag):
-        """Whether git or ssh does something else with this option than without; for the others, False."""
+        """Whether git or ssh does something else with this option than without; for the others,
+        False.
+        """
         if program.words[0] == "git" and len(program.words) == 2:
             do = f"git {program.words[1]}"
-            said = [self.ask("login", f"rm -rf effect; cp -r repository effect; cd effect; git add base; git commit -qm x; echo b >> base; "
-                                      f"{do} {given} < /dev/null && git status --porcelain")[1] for given in ("", flag) if self._repository]
-            return said[0] != said[1] and not re.search(r"^(error|fatal|usage)", said[1], re.MULTILINE)
+            said = [
+                self.ask(
+                    "login",
+                    "rm -rf effect; cp -r repository effect; cd effect; git add base; "
+                    "git commit -qm x; echo b >> base; "
+                    f"{do} {given} < /dev/null && git status --porcelain",
+                )[1]
+                for given in ("", flag)
+                if self._repository
+            ]
+            return said[0] != said[1] and not re.search(
+                r"^(error|fatal|usage)", said[1], re.MULTILINE
+            )
         if program.words == ("ssh",):
             if self.ask("laptop", f"ssh {flag} < /dev/null")[0] == 0:
                 return True
             user, ssh = self._traveller
-            scripts = [f"timeout 2 {ssh.replace('ssh', given, 1)} < /dev/null" for given in ("ssh", f"ssh {flag}")]
-            return [self.triton.run("laptop", script, user, check=False).returncode for script in scripts] == [0, 124]
+            scripts = [
+                f"timeout 2 {ssh.replace('ssh', given, 1)} < /dev/null"
+                for given in ("ssh", f"ssh {flag}")
+            ]
+            return [
+                self.triton.run("laptop", script, user, check=False).returncode
+                for script in scripts
+            ] == [0, 124]
         return False
 
     @fixed
@@ -345,15 +482,28 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         user = self.triton.account()
         for host in ("laptop", "login"):
             self.triton.run(host, "mkdir -pm 700 .ssh", user)
-        self.triton.run("laptop", "rm -f .ssh/id_* known other*; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519", user)
-        self.triton.write("login", ".ssh/authorized_keys", self.triton.run("laptop", "cat .ssh/id_ed25519.pub", user).stdout, user)
+        self.triton.run(
+            "laptop",
+            "rm -f .ssh/id_* known other*; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519",
+            user,
+        )
+        self.triton.write(
+            "login",
+            ".ssh/authorized_keys",
+            self.triton.run("laptop", "cat .ssh/id_ed25519.pub", user).stdout,
+            user,
+        )
         options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=known"
         return user, f"ssh {options} {user}@{cluster.facts()['hosts']['login']}"
 
     def try_out(self, program, words, page):
         """Run what may be run, as far as it goes; return what it complains about, or ""."""
-        return self._try_out(program, tuple(words), page.files.get("ssh_config", ""),
-                             tuple((name, text) for name, text in page.files.items() if name.endswith(".sh")))
+        return self._try_out(
+            program,
+            tuple(words),
+            page.files.get("ssh_config", ""),
+            tuple((name, text) for name, text in page.files.items() if name.endswith(".sh")),
+        )
 
     @once
     def _try_out(self, program, words, ssh_config, scripts):
@@ -361,8 +511,10 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         known = cluster.facts()["hosts"]
         if name == "ssh":
             if len(words) == 1 and words[0].startswith("-"):
-                return ""    # an option without its value
-            elsewhere = not re.match(r"-", words[-1]) and not (len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2]))
+                return ""  # an option without its value
+            elsewhere = not re.match(r"-", words[-1]) and not (
+                len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
+            )
             target = "" if elsewhere or "-o" in words else f" username@{known['login']}"
             self.triton.write("laptop", "~/ssh_config_of_page", ssh_config, self.user)
             status, said = self.ask("laptop", f"ssh -F ~/ssh_config_of_page -G {given}{target}")
@@ -375,27 +527,50 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
             if not set(ports) <= PORTS:
                 return f"triton/facts.toml has no port {ports[0]}"
             jump = settings.get("proxyjump")
-            return f"it would go over {jump}" if jump and jump != f"username@{known['gateway']}" else ""
+            return (
+                f"it would go over {jump}"
+                if jump and jump != f"username@{known['gateway']}"
+                else ""
+            )
         if name == "lsof":
             status, said = self.ask("laptop", f"lsof {given}")
             return said.splitlines()[0] if "lsof" in said else ""
         if name == "git" and (tool := re.search(r"--tool=(\S+)", given)):
-            return "" if tool[1] in self.git_tools[program.words[1]] else f"git {program.words[1]} knows no tool {tool[1]}"
+            return (
+                ""
+                if tool[1] in self.git_tools[program.words[1]]
+                else f"git {program.words[1]} knows no tool {tool[1]}"
+            )
         if name in ("srun", "sbatch", "squeue", "sacct", "scancel", "bash"):
-            assert self._jobs    # they have ended: scancel --me must not hit them
-            plain = [word for word, before in zip(words, ("", *words), strict=False) if word[0] != "-" and not re.fullmatch("-[A-Za-z]", before)]
+            assert self._jobs  # they have ended: scancel --me must not hit them
+            plain = [
+                word
+                for word, before in zip(words, ("", *words), strict=False)
+                if word[0] != "-" and not re.fullmatch("-[A-Za-z]", before)
+            ]
             if name in ("srun", "sbatch") and not plain:
                 if all("=" not in word and re.match("-", word) for word in words):
-                    return ""   # an option without its value
+                    return ""  # an option without its value
                 if gres := re.search(r"--gres=(\w+):\d+$", given):
-                    return "" if self.gres_plugin(gres[1]) else f"Slurm has no kind of resource called {gres[1]}"
+                    return (
+                        ""
+                        if self.gres_plugin(gres[1])
+                        else f"Slurm has no kind of resource called {gres[1]}"
+                    )
                 status, said = self.ask("login", f"sbatch --test-only {given} --wrap true")
                 return said.strip().splitlines()[-1] if status else ""
-            if all("=" not in word and re.match("--", word) for word in words) and name in ("sbatch", "sacct"):
+            if all("=" not in word and re.match("--", word) for word in words) and name in (
+                "sbatch",
+                "sacct",
+            ):
                 return ""
             for script, text in scripts:
                 self.triton.write("login", f"~/{script}", text, self.user)
-            where = program.before + "module load " + cluster.facts()["modules"]["python"] + "; " if name == "bash" else ""
+            where = (
+                program.before + "module load " + cluster.facts()["modules"]["python"] + "; "
+                if name == "bash"
+                else ""
+            )
             status, said = self.ask("login", f"{where}timeout 30 {name} {given}")
             return (said.strip().splitlines() or [f"exit status {status}"])[0] if status else ""
         return ""
@@ -407,20 +582,37 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     @once
     def in_scripts(self, name):
         """Whether a command of the cluster's own reads the variable `name`."""
-        return self.ask("login", f"grep -rqw {shlex.quote(name)} {cluster.facts()['paths']['apps']}/triton/bin")[0] == 0
+        return (
+            self.ask(
+                "login",
+                f"grep -rqw {shlex.quote(name)} {cluster.facts()['paths']['apps']}/triton/bin",
+            )[0]
+            == 0
+        )
 
     def binary(self, name):
         """The files that the program `name` is made of: itself, or what it loads."""
-        made_of = {"ssh": ["/usr/bin/ssh"], "bash": ["/bin/bash"], "git": ["/usr/bin/git"], "sbatch": ["/usr/bin/sbatch"],
-                   "R": ["/usr/lib/R/lib/libR.so", "/usr/lib/R/library/base/R/Rprofile"], "chromium": ["/usr/lib/chromium/chromium"]}
+        made_of = {
+            "ssh": ["/usr/bin/ssh"],
+            "bash": ["/bin/bash"],
+            "git": ["/usr/bin/git"],
+            "sbatch": ["/usr/bin/sbatch"],
+            "R": ["/usr/lib/R/lib/libR.so", "/usr/lib/R/library/base/R/Rprofile"],
+            "chromium": ["/usr/lib/chromium/chromium"],
+        }
         return [path for path in made_of[name] if os.path.exists(path)]
 
     @once
     def is_string(self, name, text):
         """Whether `text` is a whole string of the program `name`, or a path at the end of one."""
-        pattern = re.compile(rb"(?:\0|[~%]s?/|^|[\"'])" + re.escape(os.fsencode(text)) + rb"[\0\"']")
+        pattern = re.compile(
+            rb"(?:\0|[~%]s?/|^|[\"'])" + re.escape(os.fsencode(text)) + rb"[\0\"']"
+        )
         for path in self.binary(name):
-            with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            with (
+                open(path, "rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
                 if pattern.search(content):
                     return True
         return False
@@ -430,22 +622,33 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     @fixed
     def made_files(self):
         """The files that ssh-keygen makes for one key, and those of Slurm for jobs."""
-        return self.answer("laptop", "rm -rf key; mkdir key; cd key; ssh-keygen -q -t ed25519 -N '' -f id; ls").split() + self.job_files
+        return (
+            self.answer(
+                "laptop", "rm -rf key; mkdir key; cd key; ssh-keygen -q -t ed25519 -N '' -f id; ls"
+            ).split()
+            + self.job_files
+        )
 
     @once
     def ssh_keyword(self, name):
         return self.ask("laptop", f"ssh -o {shlex.quote(name)}=1 -G nowhere")[0] == 0
 
     def answers(self, paragraph):
-        """The answers after which ssh trusts a host, or ssh-keygen keeps an old key: whichever the paragraph is about."""
+        """The answers after which ssh trusts a host, or ssh-keygen keeps an old key: whichever the
+        paragraph is about.
+        """
         return self._keeps_key if "passphrase" in paragraph else self._trusts
 
     @fixed
     def _keeps_key(self):
         kept = set()
         for word in "yn":
-            said = self.answer("laptop", f"rm -f old*; ssh-keygen -q -t ed25519 -N '' -f old; cp old.pub before; echo {word} | "
-                               "ssh-keygen -t ed25519 -N '' -f old; cmp -s old.pub before && echo KEPT; true")
+            said = self.answer(
+                "laptop",
+                "rm -f old*; ssh-keygen -q -t ed25519 -N '' -f old; cp old.pub before; "
+                f"echo {word} | "
+                "ssh-keygen -t ed25519 -N '' -f old; cmp -s old.pub before && echo KEPT; true",
+            )
             if "KEPT" in said and "(y/n)" in said:
                 kept.add(word)
         return kept
@@ -459,12 +662,15 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     @fixed
     def _repository(self):
         """A repository with everything that the guide sets up in it."""
-        return self.answer("login", f"""rm -rf repository; mkdir repository; cd repository; git init -q; 
+        return self.answer(
+            "login",
+            f"""rm -rf repository; mkdir repository; cd repository; git init -q; 
             git config user.name N; git config user.email e@x
             nbdime-git enable >/dev/null && {self.central}/bin/nbdime config-git --enable
             echo ==files; find .git .gitattributes -maxdepth 2
             echo ==mergetool; git mergetool --tool-help; echo ==difftool; git difftool --tool-help
-            echo ==marks; printf 'a\\n' > base; printf 'b\\n' > one; printf 'c\\n' > two; git merge-file --diff3 -p one base two; true""")
+            echo ==marks; printf 'a\\n' > base; printf 'b\\n' > one; printf 'c\\n' > two; git merge-file --diff3 -p one base two; true""",
+        )
 
     @property
     def git_files(self):
@@ -474,7 +680,10 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     def git_tools(self):
         told = re.split(r"^==(\w+)\n", self._repository, flags=re.MULTILINE)
         told = dict(zip(told[1::2], told[2::2], strict=True))
-        return {name: set(re.findall(r"^\s+(\w+)(?:\.cmd)?\b", told[name], re.MULTILINE)) for name in ("mergetool", "difftool")}
+        return {
+            name: set(re.findall(r"^\s+(\w+)(?:\.cmd)?\b", told[name], re.MULTILINE))
+            for name in ("mergetool", "difftool")
+        }
 
     @property
     def conflict_marks(self):
@@ -497,17 +706,25 @@ last = last.func if isinstance(last, ast.Call) else last
 names = {node.id: importlib.import_module(node.id) for node in ast.walk(last) if isinstance(node, ast.Name) and len(tree.body) == 1}
 exec(compile(ast.Module(tree.body[:-1], []), "", "exec"), names)
 eval(compile(ast.Expression(last), "", "eval"), names)"""
-        return self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, text]))[0] == 0
+        return (
+            self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, text]))[0] == 0
+        )
 
     @once
     def brings(self, package, words):
         """Whether `pip install` of this package makes a command of which these are the first words."""
-        scripts = self.python("import sys; from importlib.metadata import distribution; print(*[file.name for file in distribution(sys.argv[1]).files])", package).split()
+        scripts = self.python(
+            "import sys; from importlib.metadata import distribution; print(*[file.name "
+            "for file in distribution(sys.argv[1]).files])",
+            package,
+        ).split()
         return any("-".join(words[:count]) in scripts for count in range(1, len(words) + 1))
 
     @once
     def python_says(self, text, name):
-        """Whether text is what Python ends with when it imports `name`, or takes it from the environment."""
+        """Whether text is what Python ends with when it imports `name`, or takes it from the
+        environment.
+        """
         for code in (f"import {name}", f"import os; os.environ[{name!r}]"):
             status, said = self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code]))
             if status and said.strip().splitlines()[-1] == text:
@@ -516,8 +733,13 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
 
     @once
     def shell_says(self, name, text):
-        """Whether a shell that does not have `name` says `text`. A module function is what a plain shell has not."""
-        said = self.ask("login", f"env -i PATH=/nowhere /bin/bash --norc --noprofile -c {shlex.quote(name)}")[1]
+        """Whether a shell that does not have `name` says `text`.
+
+        A module function is what a plain shell has not.
+        """
+        said = self.ask(
+            "login", f"env -i PATH=/nowhere /bin/bash --norc --noprofile -c {shlex.quote(name)}"
+        )[1]
         return said.strip().endswith(": " + text)
 
     @fixed
@@ -531,23 +753,33 @@ print(json.dumps({"magics": sorted(shell.magics_manager.magics["line"]), "first"
 
     def magic(self, text):
         name = text[1:].split(" ")[0]
-        return name in self._ipython["magics"] and re.fullmatch(r"%\w+|%env \w+=\S+", text) is not None
+        return (
+            name in self._ipython["magics"] and re.fullmatch(r"%\w+|%env \w+=\S+", text) is not None
+        )
 
     @once
     def shell_escape(self, text):
-        code = "import sys; from IPython.core.inputtransformer2 import TransformerManager; print(TransformerManager().transform_cell(sys.argv[1]))"
+        code = (
+            "import sys; from IPython.core.inputtransformer2 import TransformerManager; "
+            "print(TransformerManager().transform_cell(sys.argv[1]))"
+        )
         return "system(" in self.python(code, text if text[1:] else f"{text}x")
 
     @property
     def prompts(self):
         """What stands beside cells: the number of the first, and of one that runs."""
-        scripts = "".join(path.read_text(encoding="utf-8") for path in (self.installed / "share/jupyter/lab/static").glob("jlab_core*.js"))
+        scripts = "".join(
+            path.read_text(encoding="utf-8")
+            for path in (self.installed / "share/jupyter/lab/static").glob("jlab_core*.js")
+        )
         running = set(re.findall(r"""["']running["']={2,3}[\w.]+\?["'](.)["']""", scripts))
         return {f"[{self._ipython['first']}]"} | {f"[{sign}]" for sign in running}
 
     @fixed
     def jupyter_client(self):
-        """The keys of kernel.json, and the placeholder that Jupyter replaces, as jupyter_client has them."""
+        """The keys of kernel.json, and the placeholder that Jupyter replaces, as jupyter_client has
+        them.
+        """
         code = """import json, re, inspect
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -567,7 +799,9 @@ from jupyter_client.kernelspec import KernelSpec
 manager = KernelManager(connection_file="/the/file")
 manager._kernel_spec = KernelSpec(argv=[sys.argv[1], "-m", "x"])
 sys.exit(manager.format_kernel_cmd()[0] != sys.executable)"""
-        return self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, word]))[0] == 0
+        return (
+            self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, word]))[0] == 0
+        )
 
     @once
     def expanded(self, value):
@@ -595,10 +829,19 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
     def shortcuts(self):
         """The keys that run a cell, on a Mac and elsewhere, as the guide writes them."""
         found = set()
-        for path in (self.installed / "share/jupyter/lab/schemas/@jupyterlab").glob("notebook-extension/*.json"):
-            for entry in json.loads(path.read_text(encoding="utf-8")).get("jupyter.lab.shortcuts", []):
+        for path in (self.installed / "share/jupyter/lab/schemas/@jupyterlab").glob(
+            "notebook-extension/*.json"
+        ):
+            for entry in json.loads(path.read_text(encoding="utf-8")).get(
+                "jupyter.lab.shortcuts", []
+            ):
                 if entry["command"].startswith("notebook:run-cell"):
-                    for keys in [*entry.get("keys", []), *entry.get("macKeys", []), *entry.get("winKeys", []), *entry.get("linuxKeys", [])]:
+                    for keys in [
+                        *entry.get("keys", []),
+                        *entry.get("macKeys", []),
+                        *entry.get("winKeys", []),
+                        *entry.get("linuxKeys", []),
+                    ]:
                         found.add(re.sub(r"^(Accel|Ctrl)\b", "Control", keys).replace(" ", "-"))
         return found
 
@@ -617,32 +860,60 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
     @once
     def in_r(self, name):
         before = f"module load {cluster.facts()['modules']['r']}; "
-        return self.ask("login", before + shlex.join(["Rscript", "-e", f'stopifnot(exists("{name}"))']))[0] == 0
+        return (
+            self.ask(
+                "login", before + shlex.join(["Rscript", "-e", f'stopifnot(exists("{name}"))'])
+            )[0]
+            == 0
+        )
 
     @fixed
     def jupyter_messages(self):
-        """The texts that JupyterLab shows, and those in the sources of the servers beside it, each whole and by sentences.
+        """The texts that JupyterLab shows, and those in the sources of the servers beside it, each
+        whole and by sentences.
 
-        A set of those without anything variable in the middle, and a list of the others, as the pieces around %1 or {}.
+        A set of those without anything variable in the middle, and a list of the others, as the
+        pieces around %1 or {}.
         """
         found = set()
         for path in (self.installed / "share/jupyter").glob("lab*/**/*.js"):
-            for quote, said in re.findall(r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")):
-                found.add(re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], said))
+            for quote, said in re.findall(
+                r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")
+            ):
+                found.add(
+                    re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], said)
+                )
         library = next((self.installed / "lib").glob("python3*")) / "site-packages"
-        for source in (cluster.ROOT / "triton/jupyterhub", *(library / name for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod"))):
+        for source in (
+            cluster.ROOT / "triton/jupyterhub",
+            *(
+                library / name
+                for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod")
+            ),
+        ):
             for path in source.rglob("*.py"):
                 if "tests" not in path.relative_to(source).parts:
                     found |= set(_texts(path.read_text(encoding="utf-8")))
-            for path in (*source.rglob("*.html"), *(self.installed / "share/jupyterhub").rglob("*.html")):
-                found |= {" ".join(text.split()) for text in re.findall(r">([^<>{}]{4,})<", path.read_text(encoding="utf-8"))}
+            for path in (
+                *source.rglob("*.html"),
+                *(self.installed / "share/jupyterhub").rglob("*.html"),
+            ):
+                found |= {
+                    " ".join(text.split())
+                    for text in re.findall(r">([^<>{}]{4,})<", path.read_text(encoding="utf-8"))
+                }
         plain, templates = set(), set()
         for text in found:
             for part in {text, *re.split(r"(?<=[.?!])\s+|\n", text)}:
                 pieces = PLACEHOLDER.split(part.strip(" \"'\u2026").removesuffix("."))
                 words = [piece.strip(" \"'") for piece in pieces if piece.strip(" \"'")]
                 if len(words) == 1:
-                    plain |= {words[0], part.strip(" \"'\u2026") if len(pieces) == 1 else words[0] + "." * part.endswith(".")}
+                    plain |= {
+                        words[0],
+                        part.strip(" \"'\u2026")
+                        if len(pieces) == 1
+                        else words[0] + "." * part.endswith("."),
+                    }
                 if len(pieces) > 1 and len(max(pieces, key=len)) >= 12:
                     templates.add(tuple(pieces))
         return plain, sorted(templates)
@@ -652,7 +923,12 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         """The titles of what extensions add to JupyterLab."""
         found = set()
         for path in (self.installed / "share/jupyter/labextensions").rglob("*.js"):
-            found |= set(re.findall(r"""title\.(?:caption|label)\s*=\s*(?:[\w.]+\()?["'`]([A-Z][\w ]+)["'`]""", path.read_text(encoding="utf-8")))
+            found |= set(
+                re.findall(
+                    r"""title\.(?:caption|label)\s*=\s*(?:[\w.]+\()?["'`]([A-Z][\w ]+)["'`]""",
+                    path.read_text(encoding="utf-8"),
+                )
+            )
         return found
 
     @fixed
@@ -665,7 +941,8 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
     @fixed
     def system_messages(self):
         return {os.strerror(number) for number in range(1, 134)} | {
-            text for text in (_gai(number) for number in range(-12, 0)) if text}
+            text for text in (_gai(number) for number in range(-12, 0)) if text
+        }
 
     @fixed
     def signals(self):
@@ -673,19 +950,38 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
 
     @once
     def printed_by_programs(self, text):
-        """Whether Slurm's programs, git, ssh or curl hold a text in which this stands between the ends of words."""
+        """Whether Slurm's programs, git, ssh or curl hold a text in which this stands between the
+        ends of words.
+        """
         pattern = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(text)) + rb"(?![\w-])")
-        return any(os.fsencode(text) in content and pattern.search(content) for content in self._programs)
+        return any(
+            os.fsencode(text) in content and pattern.search(content) for content in self._programs
+        )
 
     @fixed
     def _programs(self):
-        places = [f"/usr/{name}" for name in ("bin/srun", "bin/squeue", "sbin/slurmstepd", "bin/git", "bin/ssh", "bin/curl")]
-        places += [*Path("/usr/lib").glob("*/slurm*/libslurmfull.so"), *Path("/usr/lib").glob("*/slurm*/*cgroup*.so")]
+        places = [
+            f"/usr/{name}"
+            for name in (
+                "bin/srun",
+                "bin/squeue",
+                "sbin/slurmstepd",
+                "bin/git",
+                "bin/ssh",
+                "bin/curl",
+            )
+        ]
+        places += [
+            *Path("/usr/lib").glob("*/slurm*/libslurmfull.so"),
+            *Path("/usr/lib").glob("*/slurm*/*cgroup*.so"),
+        ]
         return [Path(place).read_bytes() for place in places if os.path.exists(place)]
 
     @once
     def curl_knows(self, name):
-        return re.search(rf"(?<!\w){name}(?!\w)", self.answer("laptop", "curl --help all")) is not None
+        return (
+            re.search(rf"(?<!\w){name}(?!\w)", self.answer("laptop", "curl --help all")) is not None
+        )
 
     def scenes_that_say(self, text):
         """In which situations a program printed `text`, between the ends of words."""
@@ -694,7 +990,9 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
 
     @fixed
     def scenes(self):
-        """What ssh, curl and Chromium print on a reader's computer in each of the situations that can go wrong."""
+        """What ssh, curl and Chromium print on a reader's computer in each of the situations that
+        can go wrong.
+        """
         names, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
         silent, nobody = f"{names['node']}.{names['domain']}", f"nobody.{names['domain']}"
         web = cluster.facts()["proxy"]["example"]
@@ -702,9 +1000,14 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
 
         def browse(host, proxy):
             through = f"--proxy-server=socks5://localhost:{port}" if proxy else ""
-            return ("timeout 30 chromium --headless --no-sandbox --disable-gpu --user-data-dir=$(mktemp -d) --dump-dom "
-                    f"{through} http://{host}:{web} 2>&1 | grep -o 'ERR_[A-Z_]*' & curl --silent --show-error --max-time 10 "
-                    f"{f'--socks5-hostname localhost:{port}' if proxy else ''} http://{host}:{web} & wait")
+            return (
+                "timeout 30 chromium --headless --no-sandbox --disable-gpu "
+                "--user-data-dir=$(mktemp -d) --dump-dom "
+                f"{through} http://{host}:{web} 2>&1 | grep -o 'ERR_[A-Z_]*' & curl "
+                "--silent --show-error --max-time 10 "
+                f"{f'--socks5-hostname localhost:{port}' if proxy else ''} "
+                f"http://{host}:{web} & wait"
+            )
 
         said = {}
 
@@ -713,27 +1016,42 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
             said[name] = " ".join(done.stdout.split())
 
         listens = f"(: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null"
-        with_proxy = f"{ssh} -N -D {port} & proxy=$!; for try in $(seq 60); do {listens} && break; sleep 0.1; done; "
+        with_proxy = (
+            f"{ssh} -N -D {port} & proxy=$!; for try in $(seq 60); do {listens} && break; "
+            "sleep 0.1; done; "
+        )
         scene("the proxy does not run", browse(silent, True))
         scene("the address does not go through the proxy", browse(silent, False))
-        scene("nothing listens at the address", with_proxy + f"({browse(silent, True)}); sleep 0.3; kill $proxy; wait")
-        scene("no node has that name", with_proxy + f"({browse(nobody, True)}); sleep 0.3; kill $proxy; wait")
+        scene(
+            "nothing listens at the address",
+            with_proxy + f"({browse(silent, True)}); sleep 0.3; kill $proxy; wait",
+        )
+        scene(
+            "no node has that name",
+            with_proxy + f"({browse(nobody, True)}); sleep 0.3; kill $proxy; wait",
+        )
         scene("another ssh has the port", with_proxy + f"{ssh} -D {port} true; kill $proxy; wait")
         changed = f"ssh -o BatchMode=yes {user}@{names['login']} true"
-        scene("the host has another key",
-              f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names['login']} $(cat other.pub) > .ssh/known_hosts; {changed}")
+        scene(
+            "the host has another key",
+            f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names['login']} $(cat "
+            f"other.pub) > .ssh/known_hosts; {changed}",
+        )
         return said
 
     @fixed
     def old_page(self):
         """What the page that the guide grew from said (tests/data/seed.toml)."""
-        sections = tomllib.loads((pages.ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))["section"]
+        sections = tomllib.loads((pages.ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))[
+            "section"
+        ]
         return [phrase for section in sections for phrase in section.get("says", [])]
 
 
 def _gai(number):
     """What the system says when a name cannot be looked up for this reason."""
     import ctypes
+
     function = ctypes.CDLL(None).gai_strerror
     function.restype = ctypes.c_char_p
     text = function(number)
@@ -748,6 +1066,13 @@ def _texts(source):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value and "\n\n" not in node.value:
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+            )
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and " " in node.value
+            and "\n\n" not in node.value
+        ):
             yield node.value

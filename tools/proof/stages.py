@@ -1,12 +1,16 @@
-"""What has happened to the reader of a page before it begins. A page that is not listed needs nothing."""
+"""What has happened to the reader of a page before it begins.
+
+A page that is not listed needs nothing.
+"""
+
 import io
 import json
 import subprocess
 import tarfile
 
+from _ext import facts
 from tools.cluster import cluster
 from tools.course import editions
-from _ext import facts
 
 
 def prepare(triton, page, user):
@@ -16,23 +20,38 @@ def prepare(triton, page, user):
 
 
 def a_server_died_of_memory(triton, user):
-    """A kernel took more memory than its server's job may, and Slurm killed it. The log is where the hub's servers put theirs."""
+    """A kernel took more memory than its server's job may, and Slurm killed it.
+
+    The log is where the hub's servers put theirs.
+    """
     facts = cluster.facts()
-    triton.write("login", "~/greedy.py", "x = bytearray(2_000_000_000)\nimport time\ntime.sleep(60)\n", user)
+    triton.write(
+        "login", "~/greedy.py", "x = bytearray(2_000_000_000)\nimport time\ntime.sleep(60)\n", user
+    )
     log = facts["logs"]["pattern"].replace("~/", "").replace("*", "%j")
-    job = f"#!/bin/bash\n#SBATCH --mem=300M --time=5 --job-name=spawner-jupyterhub\n#SBATCH --output={log}\n" \
-          f"module load {facts['modules']['jupyter']}\njupyter run --kernel=python3 greedy.py\n"
+    job = (
+        "#!/bin/bash\n#SBATCH --mem=300M --time=5 --job-name=spawner-jupyterhub\n#SBATCH "
+        f"--output={log}\n"
+        f"module load {facts['modules']['jupyter']}\njupyter run --kernel=python3 greedy.py\n"
+    )
     triton.write("login", "~/server.sh", job, user)
-    triton.run("login", "sbatch --wait server.sh; rm server.sh greedy.py; cat jupyterhub_*.log", user, check=False)
+    triton.run(
+        "login",
+        "sbatch --wait server.sh; rm server.sh greedy.py; cat jupyterhub_*.log",
+        user,
+        check=False,
+    )
 
 
 def repository(what):
-    """A shell script: the repository ~/analysis, and `what`, in which `save TEXT` writes TEXT into a notebook and commits it."""
+    """A shell script: the repository ~/analysis, and `what`, in which `save TEXT` writes TEXT into
+    a notebook and commits it.
+    """
     return f"""set -e
 git config --global user.name Reader; git config --global user.email reader@example.org
 git init --quiet --initial-branch=main analysis; cd analysis
 save() {{ cat > analysis.ipynb <<NOTEBOOK
-{json.dumps(NOTEBOOK, indent=1).replace('WORK', '$1')}
+{json.dumps(NOTEBOOK, indent=1).replace("WORK", "$1")}
 NOTEBOOK
 git add analysis.ipynb; git commit --quiet -m "$1"; }}
 {what}
@@ -40,34 +59,66 @@ git add analysis.ipynb; git commit --quiet -m "$1"; }}
 
 
 def a_notebook_has_changed_since_its_commit(triton, user):
-    triton.run("login", repository("save 'mean = 6'; save 'mean = sum(data) / 3'; git reset --quiet --soft HEAD~; git reset --quiet"), user)
+    triton.run(
+        "login",
+        repository(
+            "save 'mean = 6'; save 'mean = sum(data) / 3'; git reset --quiet --soft "
+            "HEAD~; git reset --quiet"
+        ),
+        user,
+    )
 
 
 def a_colleague_changed_the_same_cell(triton, user):
     """On the reader's computer two branches change the cell that main changed."""
-    triton.run("laptop", repository("""save 'mean = sum(data) / 3'
+    triton.run(
+        "laptop",
+        repository("""save 'mean = sum(data) / 3'
 git checkout --quiet -b colleague; save 'mean = sum(data) / len(data)'
 git checkout --quiet -b experiment main; save 'mean = statistics.mean(data)'
-git checkout --quiet main; save 'mean = sum(data) / 3.0'"""), user)
+git checkout --quiet main; save 'mean = sum(data) / 3.0'"""),
+        user,
+    )
 
 
 NOTEBOOK = {
-    "cells": [{"cell_type": "code", "execution_count": None, "id": "mean", "metadata": {}, "outputs": [],
-               "source": ["data = [3, 5, 10]\n", "WORK\n", "mean"]}],
-    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
-    "nbformat": 4, "nbformat_minor": 5,
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "mean",
+            "metadata": {},
+            "outputs": [],
+            "source": ["data = [3, 5, 10]\n", "WORK\n", "mean"],
+        }
+    ],
+    "metadata": {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+    },
+    "nbformat": 4,
+    "nbformat_minor": 5,
 }
 
+
 def the_course_is_there(triton, user, names=("01-first-notebook", "08-shell")):
-    """The student edition in the reader's home, with these of its notebooks: enough to see what a command does with each."""
+    """The student edition in the reader's home, with these of its notebooks: enough to see what a
+    command does with each.
+    """
     values, packed = facts.load(cluster.ROOT / "triton/facts.toml"), io.BytesIO()
     course = {name: notebook for name, notebook in editions.load().items() if name in names}
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for path, content in editions.student_files(course, values["site"]["url"], values).items():
-            entry, content = tarfile.TarInfo(f"{editions.FOLDER}/{path}"), content if isinstance(content, bytes) else content.encode()
+            entry, content = (
+                tarfile.TarInfo(f"{editions.FOLDER}/{path}"),
+                content if isinstance(content, bytes) else content.encode(),
+            )
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    subprocess.run(triton.command("login", "tar --extract --no-same-owner", user), input=packed.getvalue(), check=True)
+    subprocess.run(
+        triton.command("login", "tar --extract --no-same-owner", user),
+        input=packed.getvalue(),
+        check=True,
+    )
 
 
 STAGES = {

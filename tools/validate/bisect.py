@@ -2,11 +2,13 @@
 
     python -m tools.validate.bisect [--good COMMIT] NAME
 
-It passed at the commit GOOD, the last one that touched its .ipynb half if none is named, and it fails at HEAD. First that is tried, each
-with the packages of its own lock file, requirements.txt. If what passed fails with the packages of HEAD, the packages that differ are
-exchanged by halves until one is left; if not, the commits are tried by halves. Each try is a checkout in a temporary folder, validated by
-the code that is in it. Nothing in this checkout changes.
+It passed at the commit GOOD, the last one that touched its .ipynb half if none is named, and it
+fails at HEAD. First that is tried, each with the packages of its own lock file, requirements.txt.
+If what passed fails with the packages of HEAD, the packages that differ are exchanged by halves
+until one is left; if not, the commits are tried by halves. Each try is a checkout in a temporary
+folder, validated by the code that is in it. Nothing in this checkout changes.
 """
+
 import argparse
 import functools
 import json
@@ -19,8 +21,8 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from tools.validate import changes
 from tools import git
+from tools.validate import changes
 
 LOCK = "requirements.txt"
 
@@ -30,7 +32,9 @@ class BisectError(Exception):
 
 
 def pinned(text):
-    """The packages of a lock file that this machine would install: {name: (version, the file's lines about it)}."""
+    """The packages of a lock file that this machine would install: {name: (version, the file's
+    lines about it)}.
+    """
     found = {}
     for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.M):
         if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+))?", block):
@@ -41,7 +45,9 @@ def pinned(text):
 
 
 def first_bad(count, passes):
-    """The least number from 1 to `count` for which `passes` is false; it holds for 0, and does not for `count`."""
+    """The least number from 1 to `count` for which `passes` is false; it holds for 0, and does not
+    for `count`.
+    """
     good, bad = 0, count
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -50,11 +56,13 @@ def first_bad(count, passes):
 
 
 class Bisection:
-    """The search for what broke the notebook `name` in the repository `root`, with `folder` for its checkouts; `say` is told each try."""
+    """The search for what broke the notebook `name` in the repository `root`, with `folder` for its
+    checkouts; `say` is told each try.
+    """
 
     def __init__(self, name, root, folder, say=print):
         self.name, self.root, self.folder, self.say = name, Path(root), Path(folder), say
-        self.before = {}    # the packages of the lock file with which it passed
+        self.before = {}  # the packages of the lock file with which it passed
 
     def git(self, *arguments):
         done = git.run(*arguments, cwd=self.root, text=True)
@@ -68,24 +76,44 @@ class Bisection:
     def find(self, good=None):
         """One sentence that says what broke it; BisectError if that cannot be found."""
         head, path = self.git("rev-parse", "HEAD"), f"notebooks/{self.name}.ipynb"
-        good = self.git("rev-parse", "--verify", f"{good}^{{commit}}") if good else self.git("log", "-1", "--format=%H", "--", path)
+        good = (
+            self.git("rev-parse", "--verify", f"{good}^{{commit}}")
+            if good
+            else self.git("log", "-1", "--format=%H", "--", path)
+        )
         if not good:
             raise BisectError(f"There is no commit with {path}")
         if good == head:
-            raise BisectError(f"{path} changed in the last commit: name one at which it passed, make bisect NB={self.name} GOOD=commit")
+            raise BisectError(
+                f"{path} changed in the last commit: name one at which it passed, make "
+                f"bisect NB={self.name} GOOD=commit"
+            )
         self.before, now = pinned(self.lock(good)), pinned(self.lock(head))
-        changed = sorted(name for name, (version, _) in self.before.items() if version != now.get(name, (None,))[0])
+        changed = sorted(
+            name
+            for name, (version, _) in self.before.items()
+            if version != now.get(name, (None,))[0]
+        )
         if self.passes(head):
-            raise BisectError(f"{self.name} passes at {self.about(head)}: what is not committed, or not of this repository, breaks it")
+            raise BisectError(
+                f"{self.name} passes at {self.about(head)}: what is not committed, or not "
+                "of this repository, breaks it"
+            )
         if not self.passes(good, changed):
-            raise BisectError(f"{self.name} fails at {self.about(good)} already: name an earlier commit, make bisect NB={self.name} GOOD=commit")
+            raise BisectError(
+                f"{self.name} fails at {self.about(good)} already: name an earlier "
+                f"commit, make bisect NB={self.name} GOOD=commit"
+            )
         if changed and not self.passes(good):
             number = first_bad(len(changed), lambda number: self.passes(good, changed[number:]))
             culprit = changed[number - 1]
-            what = f"{culprit} {self.before[culprit][0]} -> {now[culprit][0] if culprit in now else 'none'}"
+            what = (
+                f"{culprit} {self.before[culprit][0]} -> "
+                f"{now[culprit][0] if culprit in now else 'none'}"
+            )
             others = [name for name in changed if name != culprit]
             if others and self.passes(good, others):
-                return f"{what} broke it, together with {' or '.join(changed[:number - 1])}"
+                return f"{what} broke it, together with {' or '.join(changed[: number - 1])}"
             return f"{what} broke it"
         commits = self.git("rev-list", "--reverse", "--first-parent", f"{good}..{head}").split()
         number = first_bad(len(commits), lambda number: self.passes(commits[number - 1]))
@@ -95,18 +123,36 @@ class Bisection:
         return self.git("show", "--no-patch", "--date=short", "--format=%h (%ad, %s)", commit)
 
     def passes(self, commit, old=()):
-        """Whether the notebook passes at `commit`, with the packages of this environment but for those of `old`, which are as they were before."""
-        self.say(f"{commit[:9]}{f' with {len(old)} older packages' if old else ''}: ", end="", flush=True)
+        """Whether the notebook passes at `commit`, with the packages of this environment but for
+        those of `old`, which are as they were before.
+        """
+        self.say(
+            f"{commit[:9]}{f' with {len(old)} older packages' if old else ''}: ", end="", flush=True
+        )
         checkout, python = self.checkout(commit), self.environment(tuple(old))
-        done = subprocess.run([python, "-m", "tools.validate.runner", "validate", "--json", self.name], cwd=checkout, capture_output=True, text=True,
-                              env=os.environ | {"PYTHONPATH": f"{checkout}", "PYTHONNOUSERSITE": "1"})
+        done = subprocess.run(
+            [python, "-m", "tools.validate.runner", "validate", "--json", self.name],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": f"{checkout}", "PYTHONNOUSERSITE": "1"},
+        )
         try:
             outcome = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
-            outcome = {"outcome": "failed", "reason": (done.stderr.strip().splitlines() or ["the validation did not start"])[-1]}
+            outcome = {
+                "outcome": "failed",
+                "reason": (done.stderr.strip().splitlines() or ["the validation did not start"])[
+                    -1
+                ],
+            }
         if outcome["outcome"] not in ("passed", "failed"):
             raise BisectError(f"{self.name} cannot be run here: {outcome['reason']}")
-        self.say(outcome["outcome"] + (f" ({outcome['reason'].splitlines()[0]})" if outcome["reason"] else ""), flush=True)
+        self.say(
+            outcome["outcome"]
+            + (f" ({outcome['reason'].splitlines()[0]})" if outcome["reason"] else ""),
+            flush=True,
+        )
         return outcome["outcome"] == "passed"
 
     @functools.cache  # noqa: B019  lives as long as the search
@@ -122,43 +168,80 @@ class Bisection:
 
     @functools.cache  # noqa: B019
     def environment(self, old):
-        """The Python of this environment, or of one laid over it in which the packages `old` are as they were before."""
+        """The Python of this environment, or of one laid over it in which the packages `old` are as
+        they were before.
+        """
         if not old:
             return Path(sys.executable)
         layer = Path(tempfile.mkdtemp(prefix="environment-", dir=self.folder))
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", layer], check=True)
         [packages] = layer.glob("lib/python*/site-packages")
-        (packages / "below.pth").write_text(f"import site; site.addsitedir({str(Path(sys.prefix, *packages.relative_to(layer).parts))!r})\n")
-        for path in [*Path(sys.prefix, "bin").iterdir(), *Path(sys.prefix, "share/jupyter/kernels").glob("*/kernel.json")]:
+        (packages / "below.pth").write_text(
+            "import site; "
+            f"site.addsitedir({str(Path(sys.prefix, *packages.relative_to(layer).parts))!r})\n"
+        )
+        for path in [
+            *Path(sys.prefix, "bin").iterdir(),
+            *Path(sys.prefix, "share/jupyter/kernels").glob("*/kernel.json"),
+        ]:
             self._move(path, layer / path.relative_to(sys.prefix), layer)
         (layer / LOCK).write_text("".join(self.before[name][1] for name in old))
-        done = subprocess.run([layer / "bin/uv", "pip", "install", "--quiet", "--no-deps", f"--python={layer}/bin/python", "-r", layer / LOCK],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [
+                layer / "bin/uv",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                f"--python={layer}/bin/python",
+                "-r",
+                layer / LOCK,
+            ],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
-            raise BisectError(f"The older packages could not be installed: {' '.join(done.stderr.split())}")
+            raise BisectError(
+                f"The older packages could not be installed: {' '.join(done.stderr.split())}"
+            )
         return layer / "bin/python"
 
     @staticmethod
     def _move(path, target, layer):
-        """Give the environment `layer` a file of the one below it, a program or a kernelspec, that names its own Python."""
+        """Give the environment `layer` a file of the one below it, a program or a kernelspec, that
+        names its own Python.
+        """
         if target.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            target.write_text(path.read_text(encoding="utf-8").replace(f"{sys.prefix}/bin/", f"{layer}/bin/"), encoding="utf-8")
+            target.write_text(
+                path.read_text(encoding="utf-8").replace(f"{sys.prefix}/bin/", f"{layer}/bin/"),
+                encoding="utf-8",
+            )
             target.chmod(path.stat().st_mode)
         except UnicodeDecodeError:
             target.symlink_to(path)
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="tools.validate.bisect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="tools.validate.bisect",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--good", metavar="COMMIT", help="a commit at which it passed")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bisect-") as folder:
         try:
-            print(Bisection(options.name.removesuffix(".ipynb").removeprefix("notebooks/"), changes.ROOT, folder).find(options.good))
+            print(
+                Bisection(
+                    options.name.removesuffix(".ipynb").removeprefix("notebooks/"),
+                    changes.ROOT,
+                    folder,
+                ).find(options.good)
+            )
         except BisectError as error:
             parser.exit(1, f"{error}\n")
         except KeyboardInterrupt:

@@ -1,10 +1,12 @@
 """What can change the result of a notebook, and whether it did since the notebook passed.
 
-A notebook passed a year ago passes today if nothing that it can see has changed. So its sandbox shows it little: its own
-code cells, the files of its folder that it declares to read (all that are no notebooks, if it declares none), the Python
-environment, the machine's packages, and of this repository no more than what its needs name. All that has a fingerprint;
-the fingerprint under which a notebook passed is kept in a file. When in doubt, it runs.
+A notebook passed a year ago passes today if nothing that it can see has changed. So its sandbox
+shows it little: its own code cells, the files of its folder that it declares to read (all that are
+no notebooks, if it declares none), the Python environment, the machine's packages, and of this
+repository no more than what its needs name. All that has a fingerprint; the fingerprint under which
+a notebook passed is kept in a file. When in doubt, it runs.
 """
+
 import dataclasses
 import functools
 import hashlib
@@ -21,23 +23,26 @@ from pathlib import Path
 
 from tools import git
 from tools.course import halves
-from tools.validate import sanitize
 from tools.course.halves import IGNORED, find
 from tools.files import ROOT
+from tools.validate import sanitize
 
 CODE = ROOT / "tools"
-KEPT_VARIABLES = ("USER", "LOGNAME", "SHELL", "TERM")   # of the caller's, which a notebook can read
+KEPT_VARIABLES = ("USER", "LOGNAME", "SHELL", "TERM")  # of the caller's, which a notebook can read
 FORMAT = 1
-SAMPLE = 0.1    # of the unchanged notebooks, which a pull request runs all the same
+SAMPLE = 0.1  # of the unchanged notebooks, which a pull request runs all the same
 # What of the repository a notebook with a need sees, and which lock file it comes from.
 SHOWN = {"nbdime": (".venv-nbdime", "tools/requirements-nbdime.txt", "triton/bin/nbdime-git")}
 
 
 @dataclass
 class Surroundings:
-    """Where the things are that notebooks share. `root`: the repository; `environment`: what has its Python's packages;
-    `python`: what that Python was made from; `packages`: the system's list of its own; `local`: folders that no package fills;
-    `kernels`: where kernelspecs are, outside the environment."""
+    """Where the things are that notebooks share.
+
+    `root`: the repository; `environment`: what has its Python's packages; `python`: what that
+    Python was made from; `packages`: the system's list of its own; `local`: folders that no package
+    fills; `kernels`: where kernelspecs are, outside the environment.
+    """
 
     root: Path = ROOT
     environment: Path = Path(sys.prefix)
@@ -47,18 +52,31 @@ class Surroundings:
     kernels: tuple = (Path("/usr/local/share/jupyter/kernels"), Path("/usr/share/jupyter/kernels"))
     code: Path = CODE
     patterns: Path = sanitize.FILE
-    variables: dict = field(default_factory=lambda: {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ})
-    seen: dict = field(default_factory=dict)    # fingerprints of what many notebooks share, each taken once
+    variables: dict = field(
+        default_factory=lambda: {
+            name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ
+        }
+    )
+    seen: dict = field(
+        default_factory=dict
+    )  # fingerprints of what many notebooks share, each taken once
 
     @functools.cached_property
     def shared(self):
         """The fingerprints of what every notebook can see."""
         return {
             "Python environment": _hash([_tree(self.environment)]),
-            "Python": _hash([sys.version, *(_tree(path, self._beside_python()) for path in self.python)]),
+            "Python": _hash(
+                [sys.version, *(_tree(path, self._beside_python()) for path in self.python)]
+            ),
             "lock file": _content(self.root / "requirements.txt"),
             "sanitising patterns": _hash([sanitize.nbval_file(sanitize.load(self.patterns))]),
-            "validating code": _hash(f"{path.name} {_content(path)}" for path in sorted([*self.code.glob("validate/*.py"), *self.code.glob("course/*.py")])),
+            "validating code": _hash(
+                f"{path.name} {_content(path)}"
+                for path in sorted(
+                    [*self.code.glob("validate/*.py"), *self.code.glob("course/*.py")]
+                )
+            ),
             "system's packages": _content(self.packages),
             "programs of this machine": _hash(map(_tree, self.local)),
             "machine": _hash([*os.uname(), sorted(os.sched_getaffinity(0))]),
@@ -74,13 +92,21 @@ class Surroundings:
         return self._once(("tree", path), lambda: _tree(path))
 
     def files(self, folder):
-        """The files of a course's `folder` that are no notebooks, by each folder that they lie below and by their own names; looked for once."""
+        """The files of a course's `folder` that are no notebooks, by each folder that they lie
+        below and by their own names; looked for once.
+        """
         return self._once(("files", folder), lambda: _below(_files(folder)))
 
     def _beside_python(self):
-        """The folders beside the Python that the environment was made from and whose packages it does not see."""
+        """The folders beside the Python that the environment was made from and whose packages it
+        does not see.
+        """
         config = self.environment / "pyvenv.cfg"
-        closed = config.exists() and re.search(r"^include-system-site-packages *= *false", config.read_text(encoding="utf-8"), re.MULTILINE)
+        closed = config.exists() and re.search(
+            r"^include-system-site-packages *= *false",
+            config.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
         return ("site-packages", "dist-packages") if closed else ()
 
     def _once(self, key, compute):
@@ -90,44 +116,78 @@ class Surroundings:
 
 
 def bare(notebook):
-    """The part of a stored notebook, a dict, that is run and compared: its code cells, its kernel and its limits."""
+    """The part of a stored notebook, a dict, that is run and compared: its code cells, its kernel
+    and its limits.
+    """
     metadata = notebook.get("metadata", {})
     kernel = metadata.get("kernelspec", {}).get("name")
-    course = {key: value for key, value in metadata.get("course", {}).items() if key in ("needs", "seconds", "memory_mb", "reads")}
-    return {"nbformat": notebook.get("nbformat"), "nbformat_minor": notebook.get("nbformat_minor"),
-            "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}, "course": course},
-            "cells": [cell for cell in notebook.get("cells", []) if cell.get("cell_type") == "code"]}
+    course = {
+        key: value
+        for key, value in metadata.get("course", {}).items()
+        if key in ("needs", "seconds", "memory_mb", "reads")
+    }
+    return {
+        "nbformat": notebook.get("nbformat"),
+        "nbformat_minor": notebook.get("nbformat_minor"),
+        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}, "course": course},
+        "cells": [cell for cell in notebook.get("cells", []) if cell.get("cell_type") == "code"],
+    }
 
 
 def read(notebook, surroundings):
-    """The files that `notebook` may read, as paths below its folder; ValueError says which declared one is not there."""
+    """The files that `notebook` may read, as paths below its folder; ValueError says which declared
+    one is not there.
+    """
     files = surroundings.files(notebook.folder)
     declared = notebook.metadata.get("course", {}).get("reads")
     if declared is None:
         return files[Path(".")]
     if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
-        raise ValueError(f"reads is {declared!r}; it is a list of files and folders beside the notebook: [data/daylight.csv]")
+        raise ValueError(
+            f"reads is {declared!r}; it is a list of files and folders beside the "
+            "notebook: [data/daylight.csv]"
+        )
     found = set()
     for name in declared:
         wanted = Path(os.path.normpath(notebook.path.parent.relative_to(notebook.folder) / name))
         if wanted not in files or not files[wanted]:
-            raise ValueError(f"declares that it reads {name}, which is not in {notebook.folder.name}/ (see notebooks/README.md)")
+            raise ValueError(
+                f"declares that it reads {name}, which is not in {notebook.folder.name}/ "
+                "(see notebooks/README.md)"
+            )
         found.update(files[wanted])
     return sorted(found)
 
 
 def fingerprint(notebook, surroundings):
-    """What can change the result of `notebook`, as a dict of names, in words for people, and hashes."""
+    """What can change the result of `notebook`, as a dict of names, in words for people, and
+    hashes.
+    """
     shown = bare(json.loads(notebook.path.read_bytes()))
     cells, course = shown["cells"], shown["metadata"]["course"]
     kernel = shown["metadata"]["kernelspec"]["name"]
     parts = surroundings.shared | {
-        "cells": _hash([[{key: value for key, value in cell.items() if key not in ("outputs", "execution_count")} for cell in cells]]),
-        "stored outputs": _hash([[[cell.get("outputs"), cell.get("execution_count")] for cell in cells]]),
+        "cells": _hash(
+            [
+                [
+                    {
+                        key: value
+                        for key, value in cell.items()
+                        if key not in ("outputs", "execution_count")
+                    }
+                    for cell in cells
+                ]
+            ]
+        ),
+        "stored outputs": _hash(
+            [[[cell.get("outputs"), cell.get("execution_count")] for cell in cells]]
+        ),
         "format": _hash([shown["nbformat"], shown["nbformat_minor"]]),
         "needs and limits": _hash([course]),
         "name": _hash([notebook.name]),
-        "kernel": _hash([kernel, *(surroundings.tree(folder / str(kernel)) for folder in surroundings.kernels)]),
+        "kernel": _hash(
+            [kernel, *(surroundings.tree(folder / str(kernel)) for folder in surroundings.kernels)]
+        ),
     }
     for name in (name for need in course.get("needs", []) for name in SHOWN.get(need, ())):
         path = surroundings.root / name
@@ -138,8 +198,14 @@ def fingerprint(notebook, surroundings):
 
 
 def hidden(needs, surroundings, work):
-    """The paths of the repository that a notebook with `needs` must not see; `work`, its own folder, may be in one."""
-    shown = [Path(surroundings.environment), Path(work), *(surroundings.root / name for need in needs for name in SHOWN.get(need, ()))]
+    """The paths of the repository that a notebook with `needs` must not see; `work`, its own
+    folder, may be in one.
+    """
+    shown = [
+        Path(surroundings.environment),
+        Path(work),
+        *(surroundings.root / name for need in needs for name in SHOWN.get(need, ())),
+    ]
     return list(_without(surroundings.root, shown))
 
 
@@ -154,29 +220,46 @@ def _without(folder, shown):
 
 
 def reasons(now, record):
-    """Why a notebook has to run, in words; an empty list if its `record` shows that it passed and nothing changed since."""
+    """Why a notebook has to run, in words; an empty list if its `record` shows that it passed and
+    nothing changed since.
+    """
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         return ["nothing is known of an earlier run"]
     before = record.get("passed")
     if not isinstance(before, dict):
         return ["it did not pass the last time"]
-    return ([f"{name} changed" for name in now if name in before and before[name] != now[name]] + [f"{name} is new" for name in now.keys() - before.keys()]
-            + [f"{name} is gone" for name in before.keys() - now.keys()])
+    return (
+        [f"{name} changed" for name in now if name in before and before[name] != now[name]]
+        + [f"{name} is new" for name in now.keys() - before.keys()]
+        + [f"{name} is gone" for name in before.keys() - now.keys()]
+    )
 
 
 def why_run(notebook, surroundings, records):
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
     try:
-        return ["it talks to Slurm, which may have changed"] if notebook.online else reasons(fingerprint(notebook, surroundings), record)
+        return (
+            ["it talks to Slurm, which may have changed"]
+            if notebook.online
+            else reasons(fingerprint(notebook, surroundings), record)
+        )
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return [f"it cannot be read: {error}"]
 
 
 def drift(notebook, record):
-    """Why the .md half of `notebook` is another than the .ipynb, in words; None if it is not. A `record` tells without reading them."""
+    """Why the .md half of `notebook` is another than the .ipynb, in words; None if it is not.
+
+    A `record` tells without reading them.
+    """
     pair = notebook.pair
-    if not os.path.lexists(pair.md) or record and record.get("halves") == halves.files(pair) or halves.unchanged(notebook.folder, pair):
+    if (
+        not os.path.lexists(pair.md)
+        or record
+        and record.get("halves") == halves.files(pair)
+        or halves.unchanged(notebook.folder, pair)
+    ):
         return None
     from tools.course import pairs
 
@@ -185,36 +268,60 @@ def drift(notebook, record):
 
 
 def why_run_since(base, notebooks, surroundings):
-    """For each notebook's name the reasons for which it has to run, if all passed at the commit `base` on machines like this one."""
+    """For each notebook's name the reasons for which it has to run, if all passed at the commit
+    `base` on machines like this one.
+    """
     with tempfile.TemporaryDirectory(prefix="base-") as top:
         packed = git.run("archive", base, cwd=surroundings.root)
         if packed.returncode:
-            return {notebook.name: [f"what it was before is not known: {packed.stderr.decode(errors='replace').strip()}"] for notebook in notebooks}
+            return {
+                notebook.name: [
+                    "what it was before is not known: "
+                    f"{packed.stderr.decode(errors='replace').strip()}"
+                ]
+                for notebook in notebooks
+            }
         subprocess.run(["tar", "--extract", "--directory", top], input=packed.stdout, check=True)
         code = surroundings.code.relative_to(surroundings.root)
-        before = dataclasses.replace(surroundings, root=Path(top), code=top / code, patterns=top / surroundings.patterns.relative_to(surroundings.root))
+        before = dataclasses.replace(
+            surroundings,
+            root=Path(top),
+            code=top / code,
+            patterns=top / surroundings.patterns.relative_to(surroundings.root),
+        )
         why = {}
         for notebook in notebooks:
             folder = top / notebook.folder.relative_to(surroundings.root)
-            old = dataclasses.replace(notebook, folder=folder, path=folder / notebook.path.relative_to(notebook.folder))
+            old = dataclasses.replace(
+                notebook, folder=folder, path=folder / notebook.path.relative_to(notebook.folder)
+            )
             try:
                 old.metadata = json.loads(old.path.read_bytes())["metadata"]
-                why[notebook.name] = reasons(_committed(notebook, surroundings), {"format": FORMAT, "passed": _committed(old, before)})
+                why[notebook.name] = reasons(
+                    _committed(notebook, surroundings),
+                    {"format": FORMAT, "passed": _committed(old, before)},
+                )
             except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 why[notebook.name] = [f"it cannot be compared: {error}"]
         return why
 
 
 def _committed(notebook, surroundings):
-    """The fingerprint without the environments beside the commit, whose lock files it has; with the list of system packages."""
-    parts = fingerprint(notebook, surroundings) | {"list of system packages": _content(surroundings.root / "tools/apt.txt")}
+    """The fingerprint without the environments beside the commit, whose lock files it has; with the
+    list of system packages.
+    """
+    parts = fingerprint(notebook, surroundings) | {
+        "list of system packages": _content(surroundings.root / "tools/apt.txt")
+    }
     return {name: value for name, value in parts.items() if not name.startswith(".venv")}
 
 
 def rule(environ):
-    """Why every notebook has to run, whatever changed, or None; and the commit since which changes count, None if records tell.
+    """Why every notebook has to run, whatever changed, or None; and the commit since which changes
+    count, None if records tell.
 
-    What a pull request is merged into, the first parent of the commit that CI checks out for it, has passed as a whole.
+    What a pull request is merged into, the first parent of the commit that CI checks out for it,
+    has passed as a whole.
     """
     if environ.get("CI") == "true":
         if environ.get("GITHUB_EVENT_NAME") == "pull_request":
@@ -230,6 +337,7 @@ def sample(names, seed):
 
 
 # Records: a file for each notebook, so that two runs at the same time take nothing from each other.
+
 
 def load_record(records, name):
     """What is known of the last run of the notebook, None if nothing is."""
@@ -251,22 +359,30 @@ def failed(record):
 
 
 def save_record(records, name, passed, **measured):
-    """Keep the fingerprint under which a notebook `passed`, None if it failed, and what was measured; whole or not at all."""
+    """Keep the fingerprint under which a notebook `passed`, None if it failed, and what was
+    measured; whole or not at all.
+    """
     target = records / f"{name}.json"
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".record-", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=target.parent, prefix=".record-", delete=False, encoding="utf-8"
+        ) as file:
             temporary = Path(file.name)
             json.dump({"format": FORMAT, "passed": passed, **measured}, file, indent=1)
         os.replace(temporary, target)
     except OSError as error:
         for path in filter(None, (temporary, None if passed else target)):
             path.unlink(missing_ok=True)
-        print(f"{name}: its result could not be kept, so it runs again the next time: {error}", file=sys.stderr)
+        print(
+            f"{name}: its result could not be kept, so it runs again the next time: {error}",
+            file=sys.stderr,
+        )
 
 
 # Fingerprints
+
 
 def _hash(parts):
     digest = hashlib.sha256()
@@ -279,13 +395,17 @@ def _content(path):
     """Of a file's content and of whether it can be executed; of its absence, if it is not there."""
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:32] + (" x" if os.fstat(file.fileno()).st_mode & 0o100 else "")
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32] + (
+                " x" if os.fstat(file.fileno()).st_mode & 0o100 else ""
+            )
     except FileNotFoundError:
         return "absent"
 
 
 def _tree(top, without=()):
-    """Of a folder's files, by what changes whenever one is written (the inode's own time, which no program can set back); folders `without` left out."""
+    """Of a folder's files, by what changes whenever one is written (the inode's own time, which no
+    program can set back); folders `without` left out.
+    """
     entries, folders = [], [os.fspath(top)]
     while folders:
         folder = folders.pop()
@@ -297,7 +417,9 @@ def _tree(top, without=()):
                             folders.append(entry.path)
                     else:
                         status = entry.stat(follow_symlinks=False)
-                        entries.append(f"{entry.path} {status.st_size} {status.st_ctime_ns} {status.st_mode}")
+                        entries.append(
+                            f"{entry.path} {status.st_size} {status.st_ctime_ns} {status.st_mode}"
+                        )
         except NotADirectoryError:
             entries.append(f"{folder} {os.lstat(folder).st_ctime_ns}")
         except FileNotFoundError:
@@ -311,7 +433,11 @@ def _files(folder):
     files = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(set(folders) - IGNORED - {"__pycache__"})
-        files += [path.relative_to(folder) for name in names if (path := Path(place, name)) not in notebooks and path.is_file()]
+        files += [
+            path.relative_to(folder)
+            for name in names
+            if (path := Path(place, name)) not in notebooks and path.is_file()
+        ]
     return sorted(files)
 
 
@@ -324,7 +450,9 @@ def _below(files):
 
 
 def copy(notebook, surroundings, target):
-    """Make the folder `target` with what `notebook` may read and the part of it that is run; return the path of that."""
+    """Make the folder `target` with what `notebook` may read and the part of it that is run; return
+    the path of that.
+    """
     for path in read(notebook, surroundings):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(notebook.folder / path, target / path)

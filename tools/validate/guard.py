@@ -1,10 +1,13 @@
-"""A pytest plugin that closes what nbval 0.11 leaves open when it validates one notebook of the course.
+"""A pytest plugin that closes what nbval 0.11 leaves open when it validates one notebook of the
+course.
 
-nbval passes a cell that was never executed, an image that changed, an exception that did not come and a magic that
-does not exist, and it waits 2000 s for a kernel that has died. Here each of these fails, by notebook and cell, and so
-does a cell that leaves its limits: time, memory, size of its outputs, network, files. What nbval does not know, outputs
-that are cleared or updated, is done before it sees them. The same run, without stored outputs, records new ones.
+nbval passes a cell that was never executed, an image that changed, an exception that did not come
+and a magic that does not exist, and it waits 2000 s for a kernel that has died. Here each of these
+fails, by notebook and cell, and so does a cell that leaves its limits: time, memory, size of its
+outputs, network, files. What nbval does not know, outputs that are cleared or updated, is done
+before it sees them. The same run, without stored outputs, records new ones.
 """
+
 import base64
 import collections
 import io
@@ -19,30 +22,49 @@ from nbval import plugin as nbval
 
 from tools.validate import sandbox
 
-# What an author might write to switch nbval's comparison off. In the course nothing is switched off.
-SWITCHES = [tag for tag in (*nbval.metadata_tags, *nbval.comment_markers) if tag not in ("raises-exception", "nbval-check-output", "NBVAL_CHECK_OUTPUT")]
-STDERR_TAG = "writes-stderr"  # a cell that is meant to write to stderr; its text is compared like any output
+# What an author might write to switch nbval's comparison off. In the course nothing is switched
+# off.
+SWITCHES = [
+    tag
+    for tag in (*nbval.metadata_tags, *nbval.comment_markers)
+    if tag not in ("raises-exception", "nbval-check-output", "NBVAL_CHECK_OUTPUT")
+]
+STDERR_TAG = (
+    "writes-stderr"  # a cell that is meant to write to stderr; its text is compared like any output
+)
 PIXEL_TOLERANCE = 16  # of 255: font and line smoothing differ by a few, a moved point by hundreds
 # How a cell removes a file, and a folder.
-REMOVE = {"python3": ("import os; os.remove({})", "import shutil; shutil.rmtree({})"), "ir": ("unlink({})", "unlink({}, recursive = TRUE)"),
-          "bash": ("rm {}", "rm -r {}")}
+REMOVE = {
+    "python3": ("import os; os.remove({})", "import shutil; shutil.rmtree({})"),
+    "ir": ("unlink({})", "unlink({}, recursive = TRUE)"),
+    "bash": ("rm {}", "rm -r {}"),
+}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _POLL = 0.1  # seconds
-OUTPUT_MB = 2   # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
-SENT_MB = 20    # of what a cell sends for it: lines that overwrite each other, pictures that follow each other
+OUTPUT_MB = (
+    2  # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
+)
+# of what a cell sends for it: lines that overwrite each other, pictures that follow each other
+SENT_MB = 20
 
 
 class Guard:
     """Limits and extra checks for one notebook.
 
-    seconds, memory_mb: what the notebook may take in all, kernel start included, and its largest process at any time.
-    watched: folders in which nothing may change for good, the notebook's own first. isolated: whether this runs in a
-    network namespace of its own. record: whether nothing is compared, as the outputs are to be stored. Afterwards `cells`
-    has a dict for each code cell, `peak_mb` the memory taken, and after a record `language` what the kernel says of itself.
+    seconds, memory_mb: what the notebook may take in all, kernel start included, and its largest
+    process at any time. watched: folders in which nothing may change for good, the notebook's own
+    first. isolated: whether this runs in a network namespace of its own. record: whether nothing is
+    compared, as the outputs are to be stored. Afterwards `cells` has a dict for each code cell,
+    `peak_mb` the memory taken, and after a record `language` what the kernel says of itself.
     """
 
     def __init__(self, seconds, memory_mb, watched, isolated, record=False):
-        self.seconds, self.memory_mb, self.watched, self.isolated = seconds, memory_mb, watched, isolated
+        self.seconds, self.memory_mb, self.watched, self.isolated = (
+            seconds,
+            memory_mb,
+            watched,
+            isolated,
+        )
         self.record, self.language = record, None
         self.cells = []
         self.stopped = None  # why the kernel was ended, once it was
@@ -67,8 +89,11 @@ class Guard:
         kernel.await_reply = lambda msg_id, timeout=None: outputs.gather(msg_id)
         kernel.get_message = lambda stream, timeout=None: outputs.next()
         item.outputs_of_cell = outputs
-        # With a history, as Jupyter runs cells: without it `_` and Out are empty, and a semicolon hides no output.
-        kernel.execute_cell_input = lambda source, allow_stdin=None: kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False)
+        # With a history, as Jupyter runs cells: without it `_` and Out are empty, and a semicolon
+        # hides no output.
+        kernel.execute_cell_input = lambda source, allow_stdin=None: kernel.kc.execute(
+            source, allow_stdin=allow_stdin, stop_on_error=False
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item):
@@ -78,7 +103,9 @@ class Guard:
             try:
                 yield
             except nbval.NbCellError as error:
-                problems.append(ANSI.sub("", "\n".join(filter(None, [str(error), error.inner_traceback]))))
+                problems.append(
+                    ANSI.sub("", "\n".join(filter(None, [str(error), error.inner_traceback])))
+                )
             except pytest.skip.Exception:
                 pass  # for which an author has switched it off, and `problems` says so
             self._measure(item.parent.kernel)
@@ -88,8 +115,11 @@ class Guard:
             item.parent.kernel.stop()
         outputs = in_order(nbval.coalesce_streams(item.test_outputs or []))
         problems += self._dynamic_problems(item, outputs, refused)
-        item.user_properties += [("problems", problems), ("count", item.outputs_of_cell.count),
-                                 ("outputs", outputs if megabytes(outputs) <= OUTPUT_MB else [])]
+        item.user_properties += [
+            ("problems", problems),
+            ("count", item.outputs_of_cell.count),
+            ("outputs", outputs if megabytes(outputs) <= OUTPUT_MB else []),
+        ]
         assert not problems, problems
 
     def pytest_runtest_logreport(self, report):
@@ -98,37 +128,65 @@ class Guard:
         known = dict(report.user_properties)
         problems = known.get("problems")
         if problems is None:  # not run, or a fault outside the cell
-            problems = [report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)]
+            problems = [
+                report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            ]
         number = int(report.nodeid.rsplit(" ", 1)[-1]) + 1
-        self.cells.append({"cell": number, "outcome": report.outcome, "problems": problems, "seconds": round(report.duration, 3),
-                           "outputs": known.get("outputs") if report.outcome == "failed" or self.record else None, "count": known.get("count")})
+        self.cells.append(
+            {
+                "cell": number,
+                "outcome": report.outcome,
+                "problems": problems,
+                "seconds": round(report.duration, 3),
+                "outputs": known.get("outputs")
+                if report.outcome == "failed" or self.record
+                else None,
+                "count": known.get("count"),
+            }
+        )
 
     # what is checked
 
     def _static_problems(self, item):
         cell, problems = item.cell, []
         if cell.source.strip() and cell.execution_count is None and not self.record:
-            problems.append("this cell was never executed, so there is nothing to compare with: make refresh")
-        marked = [word for word in SWITCHES if word in cell.metadata.get("tags", []) or f"# {word}" in cell.source]
+            problems.append(
+                "this cell was never executed, so there is nothing to compare with: make refresh"
+            )
+        marked = [
+            word
+            for word in SWITCHES
+            if word in cell.metadata.get("tags", []) or f"# {word}" in cell.source
+        ]
         if marked:
-            problems.append(f"{marked[0]} switches the comparison off, which no notebook of the course may: remove it")
+            problems.append(
+                f"{marked[0]} switches the comparison off, which no notebook of the "
+                "course may: remove it"
+            )
         return problems
 
     def _dynamic_problems(self, item, outputs, refused):
         problems = []
         if megabytes(outputs) > OUTPUT_MB:
-            problems.append(f"shows {megabytes(outputs):.1f} MB, and a page shows {OUTPUT_MB} MB of a cell: show a part, or write a file")
+            problems.append(
+                f"shows {megabytes(outputs):.1f} MB, and a page shows {OUTPUT_MB} MB of a "
+                "cell: show a part, or write a file"
+            )
         errors = [out for out in outputs if out.output_type == "error"]
         if item.options["check_exception"] and not errors and not self.stopped:
             problems.append("tagged raises-exception, but it raised nothing")
-        stderr = "".join(out.text for out in outputs if out.output_type == "stream" and out.name == "stderr")
+        stderr = "".join(
+            out.text for out in outputs if out.output_type == "stream" and out.name == "stderr"
+        )
         if "UsageError:" in stderr:
             problems.append(f"a magic failed: {stderr.strip()}")
         elif stderr and STDERR_TAG not in item.cell.metadata.get("tags", []):
             problems.append(f"wrote to stderr without the tag {STDERR_TAG}: {stderr.strip()[:500]}")
         attempts = sandbox.refused_connections() - refused if self.isolated else 0
         if attempts:
-            problems.append(f"tried to open a network connection ({attempts} refused): the course runs offline")
+            problems.append(
+                f"tried to open a network connection ({attempts} refused): the course runs offline"
+            )
         files = self._files()
         changed = sorted(set(files.items()) - set(self.files.items()))
         gone = sorted(set(self.files) - set(files))
@@ -137,15 +195,21 @@ class Guard:
         for path in set(self.changes) - set(gone) - {path for path, _ in changed}:
             del self.changes[path]
         if item is item.session.items[-1] and not self.stopped:
-            problems += [self._left(item, path, cell, path in gone) for path, cell in sorted(self.changes.items())
-                         if os.path.dirname(path) not in self.changes]
+            problems += [
+                self._left(item, path, cell, path in gone)
+                for path, cell in sorted(self.changes.items())
+                if os.path.dirname(path) not in self.changes
+            ]
         return problems
 
     def _left(self, item, path: str, cell: int, gone: bool) -> str:
         """What to do about a file that cell number `cell` made, changed, or removed for good."""
         name = os.path.relpath(path, self.watched[0])
         if gone or path in self.files:
-            return f"{name} was {'removed' if gone else 'changed'} by cell {cell}, and it is there for the next run too: work on a copy of it"
+            return (
+                f"{name} was {'removed' if gone else 'changed'} by cell {cell}, and it is "
+                "there for the next run too: work on a copy of it"
+            )
         kernel = item.parent.nb.metadata.get("kernelspec", {}).get("name")
         remove = REMOVE.get(kernel, REMOVE["python3"])[os.path.isdir(path)].format(repr(name))
         return f"{name} was left by cell {cell}. In the last cell remove it: {remove}"
@@ -155,7 +219,9 @@ class Guard:
         files = {}
         for top in self.watched:
             for folder, folders, names in os.walk(top):
-                folders[:] = [name for name in folders if not name.startswith("Rtmp")]  # R's own, removed when it ends
+                folders[:] = [
+                    name for name in folders if not name.startswith("Rtmp")
+                ]  # R's own, removed when it ends
                 for name in (*folders, *names):
                     path = os.path.join(folder, name)
                     status = os.lstat(path)
@@ -175,16 +241,22 @@ class Guard:
         except psutil.NoSuchProcess:
             pass
         if self.peak_mb > self.memory_mb:
-            raise _Stopped(f"took {self.peak_mb:.0f} MB; the notebook declares memory_mb: {self.memory_mb}. Take less, or declare more")
+            raise _Stopped(
+                f"took {self.peak_mb:.0f} MB; the notebook declares memory_mb: "
+                f"{self.memory_mb}. Take less, or declare more"
+            )
         if time.monotonic() - self.started > self.seconds:
-            raise _Stopped(f"the notebook's limit was reached here; it declares seconds: {self.seconds}. Take less, or declare more")
+            raise _Stopped(
+                "the notebook's limit was reached here; it declares seconds: "
+                f"{self.seconds}. Take less, or declare more"
+            )
 
 
 class _Outputs:
     """The outputs of one cell, on their way from the kernel to nbval.
 
-    They are taken in while the cell runs: what waits too long in a queue is lost. `count` is the number that the kernel
-    gave the cell.
+    They are taken in while the cell runs: what waits too long in a queue is lost. `count` is the
+    number that the kernel gave the cell.
     """
 
     def __init__(self, client, item, measure) -> None:
@@ -194,7 +266,9 @@ class _Outputs:
         self.msg_id = None
         self.sent_mb, self.count = 0.0, None
         self.clear_next = False
-        self.displayed = collections.defaultdict(list)   # the id of a display -> where its outputs stand
+        self.displayed = collections.defaultdict(
+            list
+        )  # the id of a display -> where its outputs stand
 
     def gather(self, msg_id: str) -> None:
         """Return when the kernel has answered the request `msg_id`; _Stopped at a limit."""
@@ -214,7 +288,10 @@ class _Outputs:
 
     def _take(self) -> bool:
         """Take in what the kernel sends now; return whether it has answered."""
-        channels = {channel.socket: channel for channel in (self.client.iopub_channel, self.client.shell_channel)}
+        channels = {
+            channel.socket: channel
+            for channel in (self.client.iopub_channel, self.client.shell_channel)
+        }
         poller = zmq.Poller()
         for socket in channels:
             poller.register(socket, zmq.POLLIN)
@@ -236,10 +313,15 @@ class _Outputs:
         self.count = content.get("execution_count", self.count)
         self.sent_mb += megabytes([content])
         if self.sent_mb > SENT_MB:
-            raise _Stopped(f"it sent more than {SENT_MB} MB of outputs, and a page shows {OUTPUT_MB} MB: show a part, or write a file")
+            raise _Stopped(
+                f"it sent more than {SENT_MB} MB of outputs, and a page shows {OUTPUT_MB} "
+                "MB: show a part, or write a file"
+            )
 
     def _apply(self, kind: str, content: dict) -> bool:
-        """Do what a message asks to be done with earlier outputs; return whether that is all that it is for."""
+        """Do what a message asks to be done with earlier outputs; return whether that is all that
+        it is for.
+        """
         outputs = self.item.test_outputs
         if kind == "clear_output":
             self.clear_next = True
@@ -263,7 +345,11 @@ class _Outputs:
 
 def megabytes(outputs: list[dict]) -> float:
     """The size of outputs, as they are sent and as they are stored."""
-    texts = [text for out in outputs for text in (out.get("text"), out.get("evalue"), *(out.get("data") or {}).values())]
+    texts = [
+        text
+        for out in outputs
+        for text in (out.get("text"), out.get("evalue"), *(out.get("data") or {}).values())
+    ]
     return sum(len(text if isinstance(text, str) else str(text)) for text in texts if text) / 1e6
 
 
@@ -276,8 +362,8 @@ def in_order(outputs: list) -> list:
     """The outputs with stdout before stderr where they meet: which of them arrives first is chance."""
     names = [output.get("name") for output in outputs]
     for index in range(len(outputs) - 1):
-        if names[index:index + 2] == ["stderr", "stdout"]:
-            outputs = [*outputs[:index], outputs[index + 1], outputs[index], *outputs[index + 2:]]
+        if names[index : index + 2] == ["stderr", "stdout"]:
+            outputs = [*outputs[:index], outputs[index + 1], outputs[index], *outputs[index + 2 :]]
     return outputs
 
 
@@ -288,7 +374,9 @@ class _Stopped(Exception):
 def _peak_mb(pid):
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-            return next((int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:")), 0.0)
+            return next(
+                (int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:")), 0.0
+            )
     except OSError:
         return 0.0
 
@@ -299,9 +387,15 @@ def _pictures_differ(reference, fresh):
 
     if reference == fresh:
         return None
-    before, after = (Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA") for text in (reference, fresh))
+    before, after = (
+        Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA")
+        for text in (reference, fresh)
+    )
     if before.size != after.size:
-        return f"the image was {before.size[0]}x{before.size[1]} and is {after.size[0]}x{after.size[1]}"
+        return (
+            f"the image was {before.size[0]}x{before.size[1]} and is "
+            f"{after.size[0]}x{after.size[1]}"
+        )
     extrema = ImageChops.difference(before, after).getextrema()
     worst = max(high for _, high in extrema)
     return f"the image differs, by up to {worst} of 255 levels" if worst > PIXEL_TOLERANCE else None
@@ -314,13 +408,15 @@ def _images(outputs, kind):
 def _compare_outputs(cell, fresh, stored, skip_compare=None, plain=nbval.IPyNbCell.compare_outputs):
     """nbval's own comparison, which leaves images out, and then the images."""
     if megabytes(fresh) > OUTPUT_MB:
-        return True     # which is told by itself; to compare it takes very long
+        return True  # which is told by itself; to compare it takes very long
     if not plain(cell, fresh, stored, skip_compare):
         return False
     for kind in ("image/png", "image/jpeg"):
         before, after = _images(stored, kind), _images(fresh, kind)
         if len(before) != len(after):
-            cell.comparison_traceback.append(f"stored are {len(before)} images ({kind}), a fresh run gives {len(after)}")
+            cell.comparison_traceback.append(
+                f"stored are {len(before)} images ({kind}), a fresh run gives {len(after)}"
+            )
             return False
         for difference in filter(None, map(_pictures_differ, before, after)):
             cell.comparison_traceback.append(difference)

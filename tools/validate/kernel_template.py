@@ -1,8 +1,11 @@
-"""What kernels.py starts: imports what every Python kernel does, and for each request goes on as a kernel in a fork.
+"""What kernels.py starts: imports what every Python kernel does, and for each request goes on as a
+kernel in a fork.
 
-A request comes on the socket whose descriptor is the argument: a kernel's arguments, folder, environment and namespaces, and the
-descriptors of its sandbox's first process, of a socket for its process number, of its stdout and of its stderr.
+A request comes on the socket whose descriptor is the argument: a kernel's arguments, folder,
+environment and namespaces, and the descriptors of its sandbox's first process, of a socket for its
+process number, of its stdout and of its stderr.
 """
+
 import ctypes
 import json
 import os
@@ -12,7 +15,7 @@ import sys
 import time
 
 before = dict(os.environ)
-del sys.path[0]     # this file's folder, which a kernel does not have
+del sys.path[0]  # this file's folder, which a kernel does not have
 from ipykernel import debugger, kernelapp  # noqa: E402, F401
 
 SET_BY_IMPORTS = {name: value for name, value in os.environ.items() if before.get(name) != value}
@@ -20,7 +23,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def serve(requests):
-    """Fork for each request. In the kernel it returns True, and here False once nobody asks any more."""
+    """Fork for each request.
+
+    In the kernel it returns True, and here False once nobody asks any more.
+    """
     while True:
         message, files, _, _ = socket.recv_fds(requests, 1 << 20, 4)
         if not message:
@@ -35,8 +41,11 @@ def serve(requests):
 
 
 def fork_into(sandbox, namespaces):
-    """Fork a child of the process `sandbox`, which is the first one of its `namespaces`, in these; True in the child, False here."""
-    # Who enters a namespace of processes stays outside, its children are inside, and theirs go to the first process when left alone.
+    """Fork a child of the process `sandbox`, which is the first one of its `namespaces`, in these;
+    True in the child, False here.
+    """
+    # Who enters a namespace of processes stays outside, its children are inside, and theirs go to
+    # the first process when left alone.
     entering = os.fork()
     if entering:
         os.waitpid(entering, 0)
@@ -57,8 +66,11 @@ def fork_into(sandbox, namespaces):
 
 def become(request, sandbox, answer, stdout, stderr):
     """Give this process what jupyter_client gives a kernel that it starts."""
-    if os.getuid():     # what a program that an ordinary user starts has not
-        _libc.capset(ctypes.byref((ctypes.c_uint32 * 2)(0x20080522, 0)), ctypes.byref((ctypes.c_uint32 * 6)()))
+    if os.getuid():  # what a program that an ordinary user starts has not
+        _libc.capset(
+            ctypes.byref((ctypes.c_uint32 * 2)(0x20080522, 0)),
+            ctypes.byref((ctypes.c_uint32 * 6)()),
+        )
     os.setsid()
     os.chdir(request["cwd"])
     os.environ.clear()

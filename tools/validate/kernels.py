@@ -1,8 +1,11 @@
-"""Start the Python kernels of many notebooks from one process that has imported, once, what every kernel imports.
+"""Start the Python kernels of many notebooks from one process that has imported, once, what every
+kernel imports.
 
-Half a second of a processor is what a kernel takes for its imports. The template (kernel_template.py) imports them and runs no cell;
-each kernel is a fork of it, in the sandbox that asks for one. So nothing passes from one notebook to the next.
+Half a second of a processor is what a kernel takes for its imports. The template
+(kernel_template.py) imports them and runs no cell; each kernel is a fork of it, in the sandbox that
+asks for one. So nothing passes from one notebook to the next.
 """
+
 import contextlib
 import functools
 import json
@@ -20,10 +23,18 @@ TEMPLATE = Path(__file__).with_name("kernel_template.py")
 
 @contextlib.contextmanager
 def template(environment):
-    """While this lasts, each kernel of this Python that a sandbox starts is a fork of one template, which begins in `environment`."""
+    """While this lasts, each kernel of this Python that a sandbox starts is a fork of one template,
+    which begins in `environment`.
+    """
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    process = subprocess.Popen([sys.executable, TEMPLATE, str(its.fileno())], pass_fds=[its.fileno()], env=environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, TEMPLATE, str(its.fileno())],
+        pass_fds=[its.fileno()],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     its.close()
     from jupyter_client.provisioning import local_provisioner
 
@@ -39,16 +50,31 @@ def template(environment):
 
 
 def _launch(requests, plain, command, *, env, cwd, stdout=None, stderr=None, **options):
-    """As jupyter_client's launch_kernel, which does it itself outside a sandbox, for another kernel, and if the template cannot."""
+    """As jupyter_client's launch_kernel, which does it itself outside a sandbox, for another
+    kernel, and if the template cannot.
+    """
     number = b""
     if sandbox.namespaces and command[:3] == [sys.executable, "-m", "ipykernel_launcher"]:
         answer, its = socket.socketpair()
-        request = {"arguments": command[3:], "cwd": cwd, "env": env | {"JPY_PARENT_PID": "1"}, "namespaces": sandbox.namespaces}
+        request = {
+            "arguments": command[3:],
+            "cwd": cwd,
+            "env": env | {"JPY_PARENT_PID": "1"},
+            "namespaces": sandbox.namespaces,
+        }
         with answer, contextlib.suppress(OSError):
             with its, open(os.pidfd_open(1), "rb", buffering=0) as first:
-                socket.send_fds(requests, [json.dumps(request).encode()], [first.fileno(), its.fileno(), *map(_descriptor, (stdout or 1, stderr or 2))])
+                socket.send_fds(
+                    requests,
+                    [json.dumps(request).encode()],
+                    [first.fileno(), its.fileno(), *map(_descriptor, (stdout or 1, stderr or 2))],
+                )
             number = answer.recv(16)
-    return _Process(int(number)) if number else plain(command, env=env, cwd=cwd, stdout=stdout, stderr=stderr, **options)
+    return (
+        _Process(int(number))
+        if number
+        else plain(command, env=env, cwd=cwd, stdout=stdout, stderr=stderr, **options)
+    )
 
 
 def _descriptor(file):

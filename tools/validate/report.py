@@ -1,4 +1,7 @@
-"""What people and programs read about a validation: lines in the terminal, an HTML page, JUnit XML, annotations of GitHub."""
+"""What people and programs read about a validation: lines in the terminal, an HTML page, JUnit XML,
+annotations of GitHub.
+"""
+
 import base64
 import html
 import io
@@ -13,10 +16,10 @@ import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-SLOW = 1.0      # seconds; a cell that takes less is not worth a line
+SLOW = 1.0  # seconds; a cell that takes less is not worth a line
 SLOWEST = 5
-TEXT_LIMIT = 20_000     # characters of one difference
-NBDIFF_SECONDS = 60     # that a comparison may take: of much that differs it takes minutes
+TEXT_LIMIT = 20_000  # characters of one difference
+NBDIFF_SECONDS = 60  # that a comparison may take: of much that differs it takes minutes
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
@@ -34,26 +37,51 @@ table {{ border-collapse: collapse }} td, th {{ padding: .1rem .8rem .1rem 0; te
 
 # What makes a cell give something else in each run: a word in its source, and what to do.
 VARIES = (
-    (r"random|shuffle|permut|\brand|\brnorm|\brunif|\brbinom|\bsample\(|RANDOM|uniform|normal\(|seed",
-     "it draws random numbers. Give them a seed: random.seed(1), rng = np.random.default_rng(1), np.random.seed(1), in R set.seed(1)"),
-    (r"time|clock|datetime|\bnow\(|\bdate\b|\btoday\(", "it shows a time. Show what follows from it: that one way is faster, that it takes less than a minute"),
-    (r"listdir|glob|iterdir|scandir|os\.walk|\bset\(|\{[^:{}]+,[^:{}]*\}", "it shows files or a set in the order in which they come. Sort them: sorted(...)"),
-    (r"\bid\(|hash\(|getpid|uuid|\$\$|memory", "it shows what each process has anew, as an address or a number of its own. Leave that out"),
+    (
+        r"random|shuffle|permut|\brand|\brnorm|\brunif|\brbinom|\bsample\(|RANDOM|uniform|normal\(|seed",
+        "it draws random numbers. Give them a seed: random.seed(1), rng = "
+        "np.random.default_rng(1), np.random.seed(1), in R set.seed(1)",
+    ),
+    (
+        r"time|clock|datetime|\bnow\(|\bdate\b|\btoday\(",
+        "it shows a time. Show what follows from it: that one way is faster, that it "
+        "takes less than a minute",
+    ),
+    (
+        r"listdir|glob|iterdir|scandir|os\.walk|\bset\(|\{[^:{}]+,[^:{}]*\}",
+        "it shows files or a set in the order in which they come. Sort them: sorted(...)",
+    ),
+    (
+        r"\bid\(|hash\(|getpid|uuid|\$\$|memory",
+        "it shows what each process has anew, as an address or a number of its own. Leave that out",
+    ),
 )
-NO_REASON = ("it gives something else in each run: a random number without a seed, a time, files in no order? "
-             "What must differ gets a pattern in tools/validate/sanitize.toml")
+NO_REASON = (
+    "it gives something else in each run: a random number without a seed, a time, files "
+    "in no order? "
+    "What must differ gets a pattern in tools/validate/sanitize.toml"
+)
 
 
 def advice(result, notebook) -> str:
-    """For each cell of a notebook that a second run did not repeat a line with the likely reason and what to do."""
+    """For each cell of a notebook that a second run did not repeat a line with the likely reason
+    and what to do.
+    """
     sources = ["".join(cell["source"]) for cell in _code_cells(notebook)]
     lines = []
     for cell in result.cells:
-        if cell.get("outputs") is None or not any("differ" in text for line, text in result.problems if text.startswith(f"cell {cell['cell']}:")):
+        if cell.get("outputs") is None or not any(
+            "differ" in text
+            for line, text in result.problems
+            if text.startswith(f"cell {cell['cell']}:")
+        ):
             continue
         # What it shows may come from a cell above: the nearest that says a reason has it.
-        before = reversed(sources[:cell["cell"]])
-        reason = next((what for source in before for word, what in VARIES if re.search(word, source)), NO_REASON)
+        before = reversed(sources[: cell["cell"]])
+        reason = next(
+            (what for source in before for word, what in VARIES if re.search(word, source)),
+            NO_REASON,
+        )
         lines.append(f"    cell {cell['cell']}: {reason}")
     return "\n".join(lines)
 
@@ -74,25 +102,42 @@ def describe(result):
 
 def slowest(results):
     """One line that names the slowest cells, empty if none is slow."""
-    cells = sorted(((cell["seconds"], result.name, cell["line"]) for result in results for cell in result.cells), reverse=True)
-    slow = [f"notebooks/{name}.md:{line} {seconds:.1f} s" for seconds, name, line in cells[:SLOWEST] if seconds >= SLOW]
+    cells = sorted(
+        (
+            (cell["seconds"], result.name, cell["line"])
+            for result in results
+            for cell in result.cells
+        ),
+        reverse=True,
+    )
+    slow = [
+        f"notebooks/{name}.md:{line} {seconds:.1f} s"
+        for seconds, name, line in cells[:SLOWEST]
+        if seconds >= SLOW
+    ]
     return f"slowest cells: {', '.join(slow)}" if slow else ""
 
 
 class Progress:
-    """The last line of a terminal: what runs, and how long; nothing where the output is no terminal."""
+    """The last line of a terminal: what runs, and how long; nothing where the output is no
+    terminal.
+    """
 
     def __init__(self, stream=None):
         self.stream = stream or sys.stderr
         self.shown = self.stream.isatty()
 
     def show(self, done, total, running):
-        """Write anew; `running` has (name, seconds so far, seconds that it took before) for each notebook."""
+        """Write anew; `running` has (name, seconds so far, seconds that it took before) for each
+        notebook.
+        """
         if not self.shown:
             return
-        what = ", ".join(f"{name} {seconds:.0f} of about {expected:.0f} s" for name, seconds, expected in running)
+        what = ", ".join(
+            f"{name} {seconds:.0f} of about {expected:.0f} s" for name, seconds, expected in running
+        )
         line = f"{done} of {total} done; {what}"
-        self.stream.write("\r\x1b[K" + line[:shutil.get_terminal_size().columns - 1])
+        self.stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self.stream.flush()
 
     def clear(self):
@@ -102,7 +147,9 @@ class Progress:
 
 
 def difference(result, notebook, nbdiff):
-    """nbdime's comparison of the stored outputs of the failed cells with the fresh ones, as text; what to do if it is not there."""
+    """nbdime's comparison of the stored outputs of the failed cells with the fresh ones, as text;
+    what to do if it is not there.
+    """
     failed = [cell for cell in result.cells if cell.get("outputs") is not None]
     if not failed:
         return ""
@@ -114,10 +161,24 @@ def difference(result, notebook, nbdiff):
             for cell in failed:
                 stored = code[cell["cell"] - 1]
                 outputs = stored["outputs"] if side == "stored" else cell["outputs"]
-                cells.append({"cell_type": "code", "metadata": {}, "source": stored["source"], "execution_count": None,
-                              "id": f"cell-{cell['cell']}", "outputs": [dict(out, execution_count=None) if "execution_count" in out else out for out in outputs]})
+                cells.append(
+                    {
+                        "cell_type": "code",
+                        "metadata": {},
+                        "source": stored["source"],
+                        "execution_count": None,
+                        "id": f"cell-{cell['cell']}",
+                        "outputs": [
+                            dict(out, execution_count=None) if "execution_count" in out else out
+                            for out in outputs
+                        ],
+                    }
+                )
             path = Path(folder, f"{Path(notebook.name).name} {side}.ipynb")
-            path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}), encoding="utf-8")
+            path.write_text(
+                json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}),
+                encoding="utf-8",
+            )
             sides.append(path)
         return compared(nbdiff, *sides)
 
@@ -127,23 +188,40 @@ def compared(nbdiff: Path, old: Path, new: Path) -> str:
     if not nbdiff.exists():
         return "what changed cannot be shown: make .venv-nbdime\n"
     try:
-        done = subprocess.run([nbdiff, "--no-color", old, new], capture_output=True, text=True,
-                              env=_bare_environment(), timeout=NBDIFF_SECONDS)
+        done = subprocess.run(
+            [nbdiff, "--no-color", old, new],
+            capture_output=True,
+            text=True,
+            env=_bare_environment(),
+            timeout=NBDIFF_SECONDS,
+        )
     except subprocess.TimeoutExpired:
         return f"what changed cannot be shown: to compare it takes more than {NBDIFF_SECONDS} s\n"
     if done.returncode:
         return f"nbdiff: {done.stderr.strip()}\n"
-    lines = [line for line in done.stdout.splitlines() if not line.startswith(("nbdiff ", "--- ", "+++ "))]
+    lines = [
+        line
+        for line in done.stdout.splitlines()
+        if not line.startswith(("nbdiff ", "--- ", "+++ "))
+    ]
     text = "\n".join(lines).strip("\n") + "\n"
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "\n... and more\n"
 
 
 def _bare_environment():
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "PYTHONHOME")
+    }
 
 
 def _code_cells(notebook):
-    return [cell for cell in json.loads(notebook.path.read_bytes())["cells"] if cell["cell_type"] == "code"]
+    return [
+        cell
+        for cell in json.loads(notebook.path.read_bytes())["cells"]
+        if cell["cell_type"] == "code"
+    ]
 
 
 def annotations(results):
@@ -167,40 +245,90 @@ def _property(text):
 
 def junit(results, seconds):
     """JUnit XML, a test case for each notebook."""
-    count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("failed", "skipped", "unchanged")}
-    suite = xml.Element("testsuite", name="notebooks", tests=str(len(results)), failures=str(count["failed"]), errors="0",
-                        skipped=str(count["skipped"] + count["unchanged"]), time=f"{seconds:.1f}")
+    count = {
+        outcome: sum(result.outcome == outcome for result in results)
+        for outcome in ("failed", "skipped", "unchanged")
+    }
+    suite = xml.Element(
+        "testsuite",
+        name="notebooks",
+        tests=str(len(results)),
+        failures=str(count["failed"]),
+        errors="0",
+        skipped=str(count["skipped"] + count["unchanged"]),
+        time=f"{seconds:.1f}",
+    )
     for result in results:
         line = str(max([1, *(number for number, _ in result.problems[:1])]))
-        case = xml.SubElement(suite, "testcase", classname="notebooks", name=result.name, time=str(result.seconds), file=f"notebooks/{result.name}.md", line=line)
+        case = xml.SubElement(
+            suite,
+            "testcase",
+            classname="notebooks",
+            name=result.name,
+            time=str(result.seconds),
+            file=f"notebooks/{result.name}.md",
+            line=line,
+        )
         if result.outcome == "failed":
-            xml.SubElement(case, "failure", message=_printable(result.reason)).text = _printable(describe(result))
+            xml.SubElement(case, "failure", message=_printable(result.reason)).text = _printable(
+                describe(result)
+            )
         elif result.outcome != "passed":
             xml.SubElement(case, "skipped", message=_printable(result.reason or result.outcome))
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + xml.tostring(suite, encoding="unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n' + xml.tostring(suite, encoding="unicode") + "\n"
+    )
 
 
 def _printable(text):
     """`text` without the characters that XML cannot hold."""
-    return "".join(char if char in "\t\n\r" or " " <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd" or char > "\uffff" else "?" for char in text)
+    return "".join(
+        char
+        if char in "\t\n\r"
+        or " " <= char <= "\ud7ff"
+        or "\ue000" <= char <= "\ufffd"
+        or char > "\uffff"
+        else "?"
+        for char in text
+    )
 
 
 def page(results, notebooks, differences, line):
-    """The HTML page: for each failed notebook its problems, the difference of its outputs, and pictures side by side; then all times."""
+    """The HTML page: for each failed notebook its problems, the difference of its outputs, and
+    pictures side by side; then all times.
+    """
     parts = [f"<p>{html.escape(time.strftime('%Y-%m-%d %H:%M'))}</p>"]
     for result in results:
         if result.outcome != "failed":
             continue
-        parts.append(f'<h2 id="{html.escape(result.name)}">{html.escape(result.name)}</h2>\n<p>{html.escape(result.reason)}</p>')
-        parts += [f"<p>notebooks/{html.escape(result.name)}.md:{number}</p>\n<pre>{html.escape(text)}</pre>" for number, text in result.problems]
+        parts.append(
+            f'<h2 id="{html.escape(result.name)}">{html.escape(result.name)}</h2>\n'
+            f"<p>{html.escape(result.reason)}</p>"
+        )
+        parts += [
+            f"<p>notebooks/{html.escape(result.name)}.md:{number}</p>\n"
+            f"<pre>{html.escape(text)}</pre>"
+            for number, text in result.problems
+        ]
         if differences.get(result.name):
-            parts.append(f"<h3>Stored (−) against fresh (+)</h3>\n<pre>{_coloured(differences[result.name])}</pre>")
+            parts.append(
+                "<h3>Stored (−) against fresh (+)</h3>\n"
+                f"<pre>{_coloured(differences[result.name])}</pre>"
+            )
         for cell in result.cells:
             if cell.get("outputs") is not None:
-                parts += _pictures(_code_cells(notebooks[result.name])[cell["cell"] - 1]["outputs"], cell)
-    rows = "".join(f"<tr><td>{html.escape(result.name)}</td><td>{result.outcome}</td><td>{result.seconds} s</td><td>{result.memory_mb:.0f} MB</td></tr>"
-                   for result in sorted(results, key=lambda result: -result.seconds))
-    parts.append(f"<h2>All notebooks</h2>\n<table><tr><th>notebook</th><th></th><th>time</th><th>memory</th></tr>{rows}</table>")
+                parts += _pictures(
+                    _code_cells(notebooks[result.name])[cell["cell"] - 1]["outputs"], cell
+                )
+    rows = "".join(
+        f"<tr><td>{html.escape(result.name)}</td><td>{result.outcome}</td><td>{result.seconds} "
+        f"s</td><td>{result.memory_mb:.0f} MB</td></tr>"
+        for result in sorted(results, key=lambda result: -result.seconds)
+    )
+    parts.append(
+        "<h2>All notebooks</h2>\n"
+        f"<table><tr><th>notebook</th><th></th><th>time</th><th>memory</th></tr>{rows}</table>"
+    )
     if slow := slowest(results):
         parts.append(f"<p>{html.escape(slow)}</p>")
     return PAGE.format(title=html.escape(line), body="\n".join(parts))
@@ -208,22 +336,43 @@ def page(results, notebooks, differences, line):
 
 def _coloured(text):
     tags = {"+": "ins", "-": "del"}
-    return "\n".join(f"<{tags[line[0]]}>{html.escape(line)}</{tags[line[0]]}>" if line[:1] in tags else html.escape(line) for line in text.splitlines())
+    return "\n".join(
+        f"<{tags[line[0]]}>{html.escape(line)}</{tags[line[0]]}>"
+        if line[:1] in tags
+        else html.escape(line)
+        for line in text.splitlines()
+    )
 
 
 def _pictures(stored, cell):
-    """A row of figures for each picture of a cell that differs: stored, fresh, and where they differ."""
+    """A row of figures for each picture of a cell that differs: stored, fresh, and where they
+    differ.
+    """
     for kind in ("image/png", "image/jpeg"):
-        before, after = ([out["data"][kind] for out in outputs if kind in out.get("data", {})] for outputs in (stored, cell["outputs"]))
+        before, after = (
+            [out["data"][kind] for out in outputs if kind in out.get("data", {})]
+            for outputs in (stored, cell["outputs"])
+        )
         for index in range(max(len(before), len(after))):
             pair = [side[index] if index < len(side) else None for side in (before, after)]
             if pair[0] == pair[1]:
                 continue
-            figures = [("stored", pair[0]), ("fresh", pair[1]), ("where they differ", _where_they_differ(*pair) if all(pair) else None)]
+            figures = [
+                ("stored", pair[0]),
+                ("fresh", pair[1]),
+                ("where they differ", _where_they_differ(*pair) if all(pair) else None),
+            ]
             yield f"<h3>Pictures of cell {cell['cell']}</h3>\n" + "\n".join(
-                f'<figure><figcaption>{caption}</figcaption>'
-                + (f'<img alt="{caption}" src="data:{"image/png" if caption == "where they differ" else kind};base64,{html.escape("".join(data))}">' if data else "<p>none</p>")
-                + "</figure>" for caption, data in figures)
+                f"<figure><figcaption>{caption}</figcaption>"
+                + (
+                    f'<img alt="{caption}" '
+                    f'src="data:{"image/png" if caption == "where they differ" else kind};base64,{html.escape("".join(data))}">'
+                    if data
+                    else "<p>none</p>"
+                )
+                + "</figure>"
+                for caption, data in figures
+            )
 
 
 def _where_they_differ(before, after):
@@ -231,12 +380,17 @@ def _where_they_differ(before, after):
     from PIL import Image, ImageChops, ImageOps
 
     try:
-        pictures = [Image.open(io.BytesIO(base64.b64decode("".join(data)))).convert("RGB") for data in (before, after)]
+        pictures = [
+            Image.open(io.BytesIO(base64.b64decode("".join(data)))).convert("RGB")
+            for data in (before, after)
+        ]
     except (OSError, ValueError):
         return None
     size = tuple(max(picture.size[axis] for picture in pictures) for axis in (0, 1))
     padded = [_padded(picture, size) for picture in pictures]
-    shown = ImageOps.invert(ImageChops.difference(*padded).convert("L").point(lambda level: min(255, level * 4)))
+    shown = ImageOps.invert(
+        ImageChops.difference(*padded).convert("L").point(lambda level: min(255, level * 4))
+    )
     file = io.BytesIO()
     shown.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
@@ -251,10 +405,15 @@ def _padded(picture, size):
 
 
 def write(folder, results, notebooks, differences, line, seconds):
-    """Write notebooks.html and notebooks.xml below `folder`, each whole or not at all; return a line that says so."""
+    """Write notebooks.html and notebooks.xml below `folder`, each whole or not at all; return a
+    line that says so.
+    """
     try:
         folder.mkdir(exist_ok=True)
-        for name, text in (("notebooks.html", page(results, notebooks, differences, line)), ("notebooks.xml", junit(results, seconds))):
+        for name, text in (
+            ("notebooks.html", page(results, notebooks, differences, line)),
+            ("notebooks.xml", junit(results, seconds)),
+        ):
             temporary = folder / f".{name}.{os.getpid()}"
             try:
                 temporary.write_text(text, encoding="utf-8")

@@ -1,9 +1,11 @@
 """Run a function in a child process that can change one folder only and reaches no network.
 
-Linux namespaces do it: mounts (all read-only but the folder), network (loopback only), processes (whatever the
-function started dies with it). An unprivileged user gets them through a user namespace where the machine allows
-that; where it does not, `obstacle` says why and `start` can run the function without.
+Linux namespaces do it: mounts (all read-only but the folder), network (loopback only), processes
+(whatever the function started dies with it). An unprivileged user gets them through a user
+namespace where the machine allows that; where it does not, `obstacle` says why and `start` can run
+the function without.
 """
+
 import ctypes
 import fcntl
 import functools
@@ -23,14 +25,17 @@ _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
 _PR_SET_PDEATHSIG = 1
-_LATE = 124     # the exit status of a supervisor that ended its function, as that of timeout(1)
+_LATE = 124  # the exit status of a supervisor that ended its function, as that of timeout(1)
 _libc = ctypes.CDLL(None, use_errno=True)
-namespaces = 0      # the kinds, as flags of setns, that this process has for itself; none outside a sandbox
+namespaces = (
+    0  # the kinds, as flags of setns, that this process has for itself; none outside a sandbox
+)
 
 
 @dataclass
 class Child:
-    """A started function: `pid` of its supervisor, `result` the file descriptor that its JSON result arrives on.
+    """A started function: `pid` of its supervisor, `result` the file descriptor that its JSON
+    result arrives on.
 
     seconds: how long it may take.
     """
@@ -44,7 +49,9 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
 
     def collect(self):
-        """Wait for its end and return what the function returned; RuntimeError says how it ended otherwise."""
+        """Wait for its end and return what the function returned; RuntimeError says how it ended
+        otherwise.
+        """
         with open(self.result, encoding="utf-8") as pipe:
             text = pipe.read()
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -61,8 +68,9 @@ class Child:
 def start(function, folder, isolated=True, hidden=(), online=False, seconds=60):
     """Call `function()` in a child that may write below `folder` alone; return a Child at once.
 
-    The files and folders `hidden` are empty for it. The function's return value must be JSON. With `isolated` false it runs
-    without namespaces; if it is `online`, in the network that is here. After so many `seconds` it is ended, whatever it does.
+    The files and folders `hidden` are empty for it. The function's return value must be JSON. With
+    `isolated` false it runs without namespaces; if it is `online`, in the network that is here.
+    After so many `seconds` it is ended, whatever it does.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -71,7 +79,7 @@ def start(function, folder, isolated=True, hidden=(), online=False, seconds=60):
         return Child(pid, reading, seconds)
     status = 1
     try:
-        gc.freeze()     # what the parent left unclosed is not this child's to warn of
+        gc.freeze()  # what the parent left unclosed is not this child's to warn of
         os.close(reading)
         status = _supervise(function, Path(folder), writing, isolated, hidden, online, seconds)
     except SystemExit as end:
@@ -107,7 +115,9 @@ def refused_connections():
             names, values = (line.split() for line in text.splitlines() if line.startswith("Ip:"))
             count += int(values[names.index(key)])
         else:
-            count += sum(int(line.split()[1]) for line in text.splitlines() if line.split()[0] == key)
+            count += sum(
+                int(line.split()[1]) for line in text.splitlines() if line.split()[0] == key
+            )
     return count
 
 
@@ -172,7 +182,8 @@ def _close_filesystem(folder, hidden, online):
             _mount("/dev/null", path, None, _MS_BIND)
     _mount(folder, folder, None, _MS_BIND)
     if not online and Path("/etc/resolv.conf").exists():
-        # A resolver that is on no loopback address: a name that is looked up counts as an attempt to leave.
+        # A resolver that is on no loopback address: a name that is looked up counts as an attempt
+        # to leave.
         resolver = folder / ".resolv.conf"
         resolver.write_text("nameserver 192.0.2.1\noptions timeout:1 attempts:1\n")
         _mount(resolver, Path("/etc/resolv.conf").resolve(), None, _MS_BIND)
@@ -190,7 +201,15 @@ def _mount(source, target, kind, flags):
 
 def _set_mount(target, flags, set_=0, clear=0):
     attributes = struct.pack("4Q", set_, clear, 0, 0)
-    _call("syscall", _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), flags, attributes, ctypes.c_size_t(len(attributes)))
+    _call(
+        "syscall",
+        _MOUNT_SETATTR,
+        _AT_FDCWD,
+        os.fsencode(target),
+        flags,
+        attributes,
+        ctypes.c_size_t(len(attributes)),
+    )
 
 
 def _call(name, *arguments):

@@ -1,33 +1,53 @@
-"""What may differ between two runs of a notebook: patterns from sanitize.toml, and the folders of a sandbox."""
+"""What may differ between two runs of a notebook: patterns from sanitize.toml, and the folders of a
+sandbox.
+"""
+
 import os
 import re
 import sys
 import tomllib
 from pathlib import Path
+
 from tools.files import ROOT
 
 FILE = Path(__file__).with_name("sanitize.toml")
 # The folders of a sandbox, each with the name that a reader's own would have.
-SHOWN = {"notebooks": "/home/username/jupyter-course", "home": "/home/username", "tmp": "/tmp", "state": "/home/username/.cache", "": "/tmp"}
+SHOWN = {
+    "notebooks": "/home/username/jupyter-course",
+    "home": "/home/username",
+    "tmp": "/tmp",
+    "state": "/home/username/.cache",
+    "": "/tmp",
+}
 CHECKOUT = "/home/username/guide"
 
 
 def load(path=FILE):
-    """Return the patterns, a list of dicts with regex, replace, why, changes and keeps; those of any notebook are `general`."""
+    """Return the patterns, a list of dicts with regex, replace, why, changes and keeps; those of
+    any notebook are `general`.
+    """
     found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    return [pattern | {"general": True} for pattern in found.get("general", [])] + found.get("pattern", [])
+    return [pattern | {"general": True} for pattern in found.get("general", [])] + found.get(
+        "pattern", []
+    )
 
 
 def places(work: Path) -> list[dict]:
-    """Return patterns that give the folders of the sandbox in `work` and of this checkout the names that readers know.
+    """Return patterns that give the folders of the sandbox in `work` and of this checkout the names
+    that readers know.
 
     Where a machine keeps them is no business of a reader, and another machine has them elsewhere.
     """
     tops = dict.fromkeys((os.fspath(work), os.path.realpath(work)))
-    names = {os.path.join(top, name).rstrip("/"): shown for name, shown in SHOWN.items() for top in tops}
+    names = {
+        os.path.join(top, name).rstrip("/"): shown for name, shown in SHOWN.items() for top in tops
+    }
     names |= {sys.prefix: f"{CHECKOUT}/.venv", os.fspath(ROOT): CHECKOUT}
     # LaTeX writes \_ for an underscore.
-    return [{"regex": re.escape(place).replace("_", r"\\?_") + r"(?![\w-])", "replace": names[place]} for place in sorted(names, key=len, reverse=True)]
+    return [
+        {"regex": re.escape(place).replace("_", r"\\?_") + r"(?![\w-])", "replace": names[place]}
+        for place in sorted(names, key=len, reverse=True)
+    ]
 
 
 def apply(patterns: list[dict], value):
@@ -42,5 +62,9 @@ def apply(patterns: list[dict], value):
 
 
 def nbval_file(patterns):
-    """Return the text that `--nbval-sanitize-with` reads; its two lines a pattern must be adjacent and literal."""
-    return "".join(f"regex: {pattern['regex']}\nreplace: {pattern['replace']}\n" for pattern in patterns)
+    """Return the text that `--nbval-sanitize-with` reads; its two lines a pattern must be adjacent
+    and literal.
+    """
+    return "".join(
+        f"regex: {pattern['regex']}\nreplace: {pattern['replace']}\n" for pattern in patterns
+    )

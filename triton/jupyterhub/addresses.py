@@ -3,6 +3,7 @@
 A page can act with all the logins of its own origin, so each user's server has a name of its own,
 and the hub lets people log in at its own name only.
 """
+
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ def own_names(hosts: Mapping[str, str]) -> bool:
     """
     if hosts["servers"] not in (f"*.{hosts['hub']}", hosts["hub"]):
         raise SystemExit(
-            f"facts.toml: hosts.servers is {hosts['servers']!r}. Write \"*.{hosts['hub']}\"; "
-            f"where there is no wildcard name, write \"{hosts['hub']}\" and read README.md."
+            f'facts.toml: hosts.servers is {hosts["servers"]!r}. Write "*.{hosts["hub"]}"; '
+            f'where there is no wildcard name, write "{hosts["hub"]}" and read README.md.'
         )
     return hosts["servers"] != hosts["hub"]
 
@@ -52,9 +53,10 @@ def inside(name: str) -> str:
 class HubLogin(LoginHandler):
     """The page of the login, at the hub's own name.
 
-    The proxy sends to the hub what has no other route, so this page would also be shown at the
-    name of a user's server, and that server would then have the password and the cookie. A page there
-    may not send its form either: the reader would be somebody else, and write into that one's files.
+    The proxy sends to the hub what has no other route, so this page would also be shown at the name
+    of a user's server, and that server would then have the password and the cookie. A page there
+    may not send its form either: the reader would be somebody else, and write into that one's
+    files.
     """
 
     async def prepare(self) -> None:
@@ -73,29 +75,40 @@ class HubLogin(LoginHandler):
         public = self.settings["public_url"]
         return self.request.headers.get("Origin") in (None, f"{public.scheme}://{public.netloc}")
 
-    # The browser remembers who has logged in, for a count of wrong passwords of its own. The cookie goes where that of the login goes.
+    # The browser remembers who has logged in, for a count of wrong passwords of its own. The cookie
+    # goes where that of the login goes.
 
     @property
     def _known_cookie(self) -> str:
-        return ("__Host-" if self.hub.cookie_name.startswith("__Host-") else "") + "jupyterhub-known"
+        return (
+            "__Host-" if self.hub.cookie_name.startswith("__Host-") else ""
+        ) + "jupyterhub-known"
 
     def remember(self, name: str, days: float) -> None:
         self._set_cookie(self._known_cookie, name, path=self.hub.base_url, expires_days=days)
 
     def remembers(self, name: str, days: float) -> str:
-        """The cookie, if this browser has one that says that `name` has logged in within so many days; an empty text if not."""
+        """The cookie, if this browser has one that says that `name` has logged in within so many
+        days; an empty text if not.
+        """
         said = self.get_secure_cookie(self._known_cookie, max_age_days=days)
         return self.get_cookie(self._known_cookie) if said == name.encode() else ""
 
 
 class HubLogout(LogoutHandler):
-    """Logs out at a click on a page of the hub, or of the user's own server; who follows a link of another page is asked."""
+    """Logs out at a click on a page of the hub, or of the user's own server; who follows a link of
+    another page is asked.
+    """
 
     async def get(self) -> None:
         site, user = self.request.headers.get("Sec-Fetch-Site", "none"), self.current_user
         sender = urlsplit(self.request.headers.get("Referer", ""))
-        if user and site not in ("same-origin", "none") and f"{sender.scheme}://{sender.netloc}" != user.host:
-            self.redirect(url_path_join(self.hub.base_url, "home"))     # with a button that logs out
+        if (
+            user
+            and site not in ("same-origin", "none")
+            and f"{sender.scheme}://{sender.netloc}" != user.host
+        ):
+            self.redirect(url_path_join(self.hub.base_url, "home"))  # with a button that logs out
             return
         await super().get()
 

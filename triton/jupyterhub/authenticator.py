@@ -12,6 +12,7 @@ What it does that PAMAuthenticator does not:
 * a wrong password holds its thread for the seconds that PAM delays it, so there are many threads;
 * who may not log in any more cannot use a login or a token of before: PAM is asked again, now and then.
 """
+
 import contextlib
 import functools
 import ipaddress
@@ -24,24 +25,32 @@ from collections.abc import Hashable
 from contextvars import ContextVar
 
 import pamela
+from addresses import Authenticator, HubLogin
 from jupyterhub import orm
 from jupyterhub.utils import compare_token
+from profile_spawner import Looks
 from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
 
-from addresses import Authenticator, HubLogin
-from profile_spawner import Looks
-
-WRONG_SECONDS = 300     # for which a wrong password counts
-NAMES = 10_000          # of how many names and addresses a count is kept; the oldest goes first
-KNOWN_DAYS = 90         # for which a browser is known to have logged in
-LONGEST_NAME = 64       # no system has a longer one
+WRONG_SECONDS = 300  # for which a wrong password counts
+NAMES = 10_000  # of how many names and addresses a count is kept; the oldest goes first
+KNOWN_DAYS = 90  # for which a browser is known to have logged in
+LONGEST_NAME = 64  # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
-NO_EMPTY_PASSWORD = 1   # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
-CLOSED = {6, 7, 10, 13}     # what PAM says of an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN, ACCT_EXPIRED
+NO_EMPTY_PASSWORD = 1  # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
+CLOSED = {
+    6,
+    7,
+    10,
+    13,
+    # what PAM says of an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN,
+    # ACCT_EXPIRED
+}
 
-by_a_server: ContextVar[bool] = ContextVar("by_a_server", default=False)    # whether a server of the user makes the request that is answered
+by_a_server: ContextVar[bool] = ContextVar(
+    "by_a_server", default=False
+)  # whether a server of the user makes the request that is answered
 
 
 class Attempts:
@@ -88,15 +97,26 @@ def network(address: str) -> str:
 
 
 def can_be(name: str, words: list[str]) -> bool:
-    """Whether a name and a password can be an account's: else they are other spellings, which PAM or a directory takes for the same."""
-    return (0 < len(name) <= LONGEST_NAME and name.isascii() and name.isprintable() and " " not in name
-            and all(0 < len(word) <= LONGEST_PASSWORD and "\0" not in word for word in words))
+    """Whether a name and a password can be an account's: else they are other spellings, which PAM
+    or a directory takes for the same.
+    """
+    return (
+        0 < len(name) <= LONGEST_NAME
+        and name.isascii()
+        and name.isprintable()
+        and " " not in name
+        and all(0 < len(word) <= LONGEST_PASSWORD and "\0" not in word for word in words)
+    )
 
 
 def is_of_a_server(token: str, user: orm.User) -> bool:
-    """Whether `token` is that which a server of this user was started with, which is the secret of its OAuth client too; none that a user makes is."""
+    """Whether `token` is that which a server of this user was started with, which is the secret of
+    its OAuth client too; none that a user makes is.
+    """
     clients = (server.oauth_client for server in user.orm_spawners.values())
-    return any(client and client.secret and compare_token(client.secret, token) for client in clients)
+    return any(
+        client and client.secret and compare_token(client.secret, token) for client in clients
+    )
 
 
 def addresses_of(name: str) -> set[str]:
@@ -110,12 +130,24 @@ def addresses_of(name: str) -> set[str]:
 class CountingAuthenticator(Authenticator):
     """The login at the hub's own name, which counts wrong passwords before it asks PAM."""
 
-    wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(config=True)
+    wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(
+        config=True
+    )
     wrong_per_address = Integer(60, help="Wrong passwords from one address.").tag(config=True)
-    wrong_seconds = Integer(WRONG_SECONDS, help="For how many seconds a wrong password counts.").tag(config=True)
-    shared = List(Unicode(), help="Names or addresses of hosts through which many people come.").tag(config=True)
-    shared_seconds = Integer(30, help="For how many seconds a wrong password counts for the address of such a host.").tag(config=True)
-    account_seconds = Integer(5, help="In which PAM has to say that an account is closed; without an answer all is as before.").tag(config=True)
+    wrong_seconds = Integer(
+        WRONG_SECONDS, help="For how many seconds a wrong password counts."
+    ).tag(config=True)
+    shared = List(
+        Unicode(), help="Names or addresses of hosts through which many people come."
+    ).tag(config=True)
+    shared_seconds = Integer(
+        30, help="For how many seconds a wrong password counts for the address of such a host."
+    ).tag(config=True)
+    account_seconds = Integer(
+        5,
+        help="In which PAM has to say that an account is closed; without an answer all is as "
+        "before.",
+    ).tag(config=True)
     system_uids = List(
         Tuple(Integer(), Integer()),
         [(0, 999), (60_000, 65_535)],
@@ -137,12 +169,18 @@ class CountingAuthenticator(Authenticator):
         An attempt counts from its begin, so many at once are no way around.
         """
         data = data if isinstance(data, dict) else {}
-        name, *words = [data.get(field) for field in ("username", "password", *(["otp"] if self.request_otp else []))]
+        name, *words = [
+            data.get(field)
+            for field in ("username", "password", *(["otp"] if self.request_otp else []))
+        ]
         if not all(isinstance(word, str) for word in (name, *words)):
             raise web.HTTPError(400, "A user name and a password are needed.")
         if not can_be(name, words):
             return None
-        address, normal = network(handler.request.remote_ip) if handler else "", self.normalize_username(name)
+        address, normal = (
+            network(handler.request.remote_ip) if handler else "",
+            self.normalize_username(name),
+        )
         browser = self._known_browser(handler, normal)
         person = (browser or address, normal)
         of_all = self.by_shared if address in self.shared_addresses else self.by_address
@@ -171,25 +209,43 @@ class CountingAuthenticator(Authenticator):
 
     @run_on_executor
     def _lets_in(self, handler, name: str, words: list[str]) -> bool:
-        """Whether `name` is a person's, and PAM takes the password. PAMAuthenticator itself passes PAM no flag."""
+        """Whether `name` is a person's, and PAM takes the password.
+
+        PAMAuthenticator itself passes PAM no flag.
+        """
         if not self._is_person(name):
             return False
-        conversation = pamela.new_simple_password_conv(words, self.encoding)    # to be kept for as long as PAM asks
+        conversation = pamela.new_simple_password_conv(
+            words, self.encoding
+        )  # to be kept for as long as PAM asks
         try:
             handle = pamela.pam_start(self.service, name, conversation, self.encoding)
-            pamela.pam_end(handle, pamela.PAM_AUTHENTICATE(handle, NO_EMPTY_PASSWORD) or pamela.PAM_ACCT_MGMT(handle, 0))
+            pamela.pam_end(
+                handle,
+                pamela.PAM_AUTHENTICATE(handle, NO_EMPTY_PASSWORD)
+                or pamela.PAM_ACCT_MGMT(handle, 0),
+            )
         except pamela.PAMError as error:
-            self.log.warning("PAM refuses %s (%s): %s", name, handler.request.remote_ip if handler else "no address", error)
+            self.log.warning(
+                "PAM refuses %s (%s): %s",
+                name,
+                handler.request.remote_ip if handler else "no address",
+                error,
+            )
             return False
         return True
 
     def _is_person(self, name: str) -> bool:
-        """Whether `name` is one account, in small letters too, and none of the system; one that is unknown may be a person's."""
+        """Whether `name` is one account, in small letters too, and none of the system; one that is
+        unknown may be a person's.
+        """
         numbers = set()
         for spelling in (name, self.normalize_username(name)):
             with contextlib.suppress(KeyError):
                 numbers.add(pwd.getpwnam(spelling).pw_uid)
-        return len(numbers) < 2 and not any(first <= number <= last for number in numbers for first, last in self.system_uids)
+        return len(numbers) < 2 and not any(
+            first <= number <= last for number in numbers for first, last in self.system_uids
+        )
 
     def _welcome(self, handler, *person: str) -> None:
         """Note, here and in the browser, that `person`, an address and a name, has logged in."""
@@ -201,14 +257,22 @@ class CountingAuthenticator(Authenticator):
             handler.remember(person[1], KNOWN_DAYS)
 
     def _known_browser(self, handler, name: str) -> str:
-        """What tells the browser from all others, if `name` has logged in there before. A page of somebody else cannot send the form of the login."""
+        """What tells the browser from all others, if `name` has logged in there before.
+
+        A page of somebody else cannot send the form of the login.
+        """
         return handler.remembers(name, KNOWN_DAYS) if isinstance(handler, HubLogin) else ""
 
     # Who has logged in: JupyterHub asks again after auth_refresh_age, and before a start.
 
     async def refresh_user(self, user, handler=None) -> bool:
-        """Whether the account may still log in. An answer that PAM does not give, or a password that has become too old, changes nothing."""
-        ask = functools.partial(pamela.check_account, user.name, service=self.service, encoding=self.encoding)
+        """Whether the account may still log in.
+
+        An answer that PAM does not give, or a password that has become too old, changes nothing.
+        """
+        ask = functools.partial(
+            pamela.check_account, user.name, service=self.service, encoding=self.encoding
+        )
         try:
             await self.accounts.look(user.name, self.account_seconds, ask)
         except TimeoutError:
@@ -218,10 +282,14 @@ class CountingAuthenticator(Authenticator):
                 token = handler and handler.get_auth_token()
                 by_a_server.set(bool(token) and is_of_a_server(token, user.orm_user))
                 return False
-            self.log.warning("PAM does not say whether the account %s is open: %s", user.name, error)
+            self.log.warning(
+                "PAM does not say whether the account %s is open: %s", user.name, error
+            )
         return True
 
     @property
     def auth_refresh_strict(self) -> bool:
-        """Whether a no of refresh_user ends the request: of a person, however made; servers run on, and tell that they do."""
+        """Whether a no of refresh_user ends the request: of a person, however made; servers run on,
+        and tell that they do.
+        """
         return not by_a_server.get()

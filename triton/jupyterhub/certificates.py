@@ -6,6 +6,7 @@ hub and the servers speak to nobody without a certificate of it. JupyterHub woul
 the node into the certificate of a server, and all servers there have that. Here it has the name
 of its user's servers, and no other. The proxy asks for that name: it is the one in the browser.
 """
+
 import asyncio
 import datetime
 import time
@@ -23,7 +24,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fetch, url_path_join
 
 ANSWER_SECONDS = 2
-AUTHORITY = "notebooks-ca"      # JupyterHub's name for the one that signs for users' servers
+AUTHORITY = "notebooks-ca"  # JupyterHub's name for the one that signs for users' servers
 USES = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
@@ -62,7 +63,8 @@ def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
 def faults(path: Path, names: list[str], days: int) -> str:
     """What is wrong with the certificate in the file `path`, in a sentence; "" if nothing is.
 
-    names: those that it has to have, or a wildcard for them. days: for how many it has to be good. No file is no fault.
+    names: those that it has to have, or a wildcard for them. days: for how many it has to be good.
+    No file is no fault.
     """
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -74,7 +76,9 @@ def faults(path: Path, names: list[str], days: int) -> str:
     for extension in certificate.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
             known = {name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}
-    if missing := sorted(name for name in set(names) if not known & {name, f"*.{name.partition('.')[2]}"}):
+    if missing := sorted(
+        name for name in set(names) if not known & {name, f"*.{name.partition('.')[2]}"}
+    ):
         return f"the certificate {path} is not for {', '.join(missing)}"
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return f"the certificate {path} ends in {left.days} days" if left.days < days else ""
@@ -96,7 +100,7 @@ class KnownByName(SlurmSpawner):
         return {}
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
-        return paths        # the batch script takes them along
+        return paths  # the batch script takes them along
 
     async def own_answer(self, host: str, port: int) -> aiohttp.ClientResponse | None:
         """The answer of the user's server, if it is that which answers at this port; else None."""
@@ -112,7 +116,7 @@ class KnownByName(SlurmSpawner):
             )
         except aiohttp.ClientConnectorCertificateError as error:
             self.log.warning("Not the server of %s: %s", self._log_name, error)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self.log.debug("The server of %s does not answer: %s", self._log_name, error)
         return None
 
@@ -120,7 +124,7 @@ class KnownByName(SlurmSpawner):
     def server(self) -> Server | None:
         server = super().server
         if server is not None:
-            server.wait_up = self._wait_up      # its own would ask for the name of the node
+            server.wait_up = self._wait_up  # its own would ask for the name of the node
         return server
 
     @server.setter

@@ -1,9 +1,12 @@
-"""The hub's jobs: how they are submitted, found again, asked about and ended, so that none is forgotten.
+"""The hub's jobs: how they are submitted, found again, asked about and ended, so that none is
+forgotten.
 
-Each start has a mark. It is written down before sbatch is run, and the job carries it as its comment. So a job is known though
-nobody heard its number: sbatch came to no answer, the start was cancelled meanwhile, the hub was killed. What no server wants
-any more stays in the list of Jobs, is ended, and is asked after until Slurm says that it is over.
+Each start has a mark. It is written down before sbatch is run, and the job carries it as its
+comment. So a job is known though nobody heard its number: sbatch came to no answer, the start was
+cancelled meanwhile, the hub was killed. What no server wants any more stays in the list of Jobs, is
+ended, and is asked after until Slurm says that it is over.
 """
+
 import asyncio
 import concurrent.futures
 import contextlib
@@ -23,17 +26,19 @@ from typing import TypeVar
 import slurm
 
 JOB_NAME = "jupyterhub"
-CALLS = 8               # of sbatch, scancel and squeue as a user, at once
-ENDING = 2              # of them for jobs that no server wants any more
-EACH_USER = 4           # of which so many of one user are looked after in a round
-SECONDS = 60            # for one of them; sudoers ends it later
-PATIENCE = 3            # seconds for a page to wait for squeue, which itself may take longer
-EACH = 1                # seconds between two squeue that ask for all
-LATE = 600              # seconds after which no sbatch that came to no answer brings a job any more
-AGAIN = 10              # seconds until a job that lives though it was ended is ended again
+CALLS = 8  # of sbatch, scancel and squeue as a user, at once
+ENDING = 2  # of them for jobs that no server wants any more
+EACH_USER = 4  # of which so many of one user are looked after in a round
+SECONDS = 60  # for one of them; sudoers ends it later
+PATIENCE = 3  # seconds for a page to wait for squeue, which itself may take longer
+EACH = 1  # seconds between two squeue that ask for all
+LATE = 600  # seconds after which no sbatch that came to no answer brings a job any more
+AGAIN = 10  # seconds until a job that lives though it was ended is ended again
 MARK = re.compile(r"/[0-9a-f]{16}$")
 T = TypeVar("T")
-log = logging.getLogger("JupyterHub.jobs")     # below the application's, so that its lines stand in the hub's log
+log = logging.getLogger(
+    "JupyterHub.jobs"
+)  # below the application's, so that its lines stand in the hub's log
 
 
 class SlurmSilent(Exception):
@@ -45,10 +50,12 @@ class SlurmRefuses(SlurmSilent):
 
 
 async def aside(function: Callable[[], T], seconds: float | None) -> T:
-    """What `function` returns, which may hang: it runs in a thread of its own. Raises TimeoutError if it takes longer; it goes on then.
+    """What `function` returns, which may hang: it runs in a thread of its own.
 
-    Not in a pool, in which those who hang would hold up others and the hub's end; and not as a subprocess of asyncio, of which one that
-    is cancelled while it begins never ends.
+    Raises TimeoutError if it takes longer; it goes on then.
+
+    Not in a pool, in which those who hang would hold up others and the hub's end; and not as a
+    subprocess of asyncio, of which one that is cancelled while it begins never ends.
     """
     loop, answer = asyncio.get_running_loop(), concurrent.futures.Future[T]()
 
@@ -64,29 +71,46 @@ async def aside(function: Callable[[], T], seconds: float | None) -> T:
 
 def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: float) -> str:
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=env, cwd="/")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=env,
+            cwd="/",
+        )
     except OSError as error:
         raise SlurmSilent(f"{command[0]} cannot be run: {error.strerror}") from None
     try:
         out, error = process.communicate(input, timeout=seconds)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(PermissionError, ProcessLookupError):      # sudo is root's
+        with contextlib.suppress(PermissionError, ProcessLookupError):  # sudo is root's
             process.kill()
         raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
     if process.returncode:
         said = error.strip() or f"{command[0]} ended with {process.returncode}"
-        unknown = not 0 < process.returncode < 128 or slurm.is_away(error)      # ended by a signal, or Slurm is away
+        unknown = not 0 < process.returncode < 128 or slurm.is_away(
+            error
+        )  # ended by a signal, or Slurm is away
         raise (SlurmSilent if unknown else SlurmRefuses)(said)
     return out
 
 
-async def run(*command: str, input: str = "", env: dict[str, str] | None = None, seconds: float = SECONDS) -> str:
+async def run(
+    *command: str, input: str = "", env: dict[str, str] | None = None, seconds: float = SECONDS
+) -> str:
     """Run `command`; return what it printed. Raises SlurmSilent or SlurmRefuses with its message.
 
-    A caller who is cancelled leaves it running: what sbatch has begun cannot be taken back by ending it.
+    A caller who is cancelled leaves it running: what sbatch has begun cannot be taken back by
+    ending it.
     """
     try:
-        return await aside(lambda: _run(command, input, slurm.for_queries() if env is None else env, seconds), seconds + 5)
+        return await aside(
+            lambda: _run(command, input, slurm.for_queries() if env is None else env, seconds),
+            seconds + 5,
+        )
     except TimeoutError:
         raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
 
@@ -95,12 +119,12 @@ async def run(*command: str, input: str = "", env: dict[str, str] | None = None,
 class Job:
     number: str
     user: str
-    state: str      # Slurm's: PENDING, RUNNING, OUT_OF_MEMORY ...
-    reason: str     # why it waits, or why it ended
+    state: str  # Slurm's: PENDING, RUNNING, OUT_OF_MEMORY ...
+    reason: str  # why it waits, or why it ended
     node: str
-    start: str      # when it starts, or started; N/A if Slurm cannot tell
-    status: str     # with what it exited
-    mark: str       # its comment
+    start: str  # when it starts, or started; N/A if Slurm cannot tell
+    status: str  # with what it exited
+    mark: str  # its comment
 
     @property
     def over(self) -> bool:
@@ -108,23 +132,49 @@ class Job:
 
     @property
     def exit_code(self) -> int:
-        """With what its script ended; negative if by a signal. squeue prints what wait() says, from 23.02 on "28:0" of it."""
+        """With what its script ended; negative if by a signal. squeue prints what wait() says, from
+        23.02 on "28:0" of it.
+        """
         code, colon, signal = self.status.partition(":")
         if not colon:
-            return os.waitstatus_to_exitcode(int(code)) if code.isdigit() and int(code) < 65536 else 0
+            return (
+                os.waitstatus_to_exitcode(int(code)) if code.isdigit() and int(code) < 65536 else 0
+            )
         return int(code) or -int(signal)
 
 
-FIELDS = {"JobID": 30, "UserName": 64, "State": 20, "Reason": 80, "BatchHost": 100, "StartTime": 20, "exit_code": 12, "Comment": 100}
-SQUEUE = ("squeue", "--noheader", "--states=all", f"--name={JOB_NAME}",
-          "--Format=" + ",".join(f"{name}:{width}|" for name, width in FIELDS.items()))
+FIELDS = {
+    "JobID": 30,
+    "UserName": 64,
+    "State": 20,
+    "Reason": 80,
+    "BatchHost": 100,
+    "StartTime": 20,
+    "exit_code": 12,
+    "Comment": 100,
+}
+SQUEUE = (
+    "squeue",
+    "--noheader",
+    "--states=all",
+    f"--name={JOB_NAME}",
+    "--Format=" + ",".join(f"{name}:{width}|" for name, width in FIELDS.items()),
+)
 
 
 def parse(lines: str) -> dict[str, Job]:
-    """The jobs that squeue printed, by number. A line counts if each column is as wide as it was asked for: no comment with line breaks makes one."""
+    """The jobs that squeue printed, by number.
+
+    A line counts if each column is as wide as it was asked for: no comment with line breaks makes
+    one.
+    """
     *widths, _ = FIELDS.values()
     rows = (line.split("|", len(widths)) for line in lines.split("\n"))
-    return {row[0].strip(): Job(*map(str.strip, row[:-1]), mark=row[-1].removesuffix("|").strip()) for row in rows if [*map(len, row[:-1])] == widths}
+    return {
+        row[0].strip(): Job(*map(str.strip, row[:-1]), mark=row[-1].removesuffix("|").strip())
+        for row in rows
+        if [*map(len, row[:-1])] == widths
+    }
 
 
 class Queue:
@@ -132,12 +182,15 @@ class Queue:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.silent = ""            # what squeue said instead, the last time
+        self.silent = ""  # what squeue said instead, the last time
         self.began = -float("inf")  # when that squeue was started
         self.asking: asyncio.Task[None] | None = None
 
     async def listing(self, since: float) -> dict[str, Job]:
-        """What a squeue says that was started at `since` or later. Raises SlurmSilent, also if it takes its time."""
+        """What a squeue says that was started at `since` or later.
+
+        Raises SlurmSilent, also if it takes its time.
+        """
         until = time.monotonic() + PATIENCE
         while self.began < since:
             self.asking = self.asking or asyncio.create_task(self._ask())
@@ -162,7 +215,10 @@ class Queue:
 
 
 class Starts:
-    """What was handed to Slurm and is not known to be over: {mark: {"user", "job", "since"}}. A file keeps it."""
+    """What was handed to Slurm and is not known to be over: {mark: {"user", "job", "since"}}.
+
+    A file keeps it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.entries, self.writing = path, {}, threading.Lock()
@@ -171,7 +227,9 @@ class Starts:
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
-            log.error("%s cannot be read (%s). Jobs are known by their comments alone.", path, error)
+            log.error(
+                "%s cannot be read (%s). Jobs are known by their comments alone.", path, error
+            )
 
     async def note(self, mark: str, user: str, job: str = "") -> bool:
         """Write down a start, or the number of its job; return whether it is on the disk."""
@@ -179,7 +237,10 @@ class Starts:
 
     async def note_all(self, starts: Iterable[tuple[str, str, str]]) -> bool:
         """The same for many (mark, user, number) at once."""
-        new = {mark: (self.entries.get(mark) or {"user": user, "since": time.time()}) | {"job": job} for mark, user, job in starts}
+        new = {
+            mark: (self.entries.get(mark) or {"user": user, "since": time.time()}) | {"job": job}
+            for mark, user, job in starts
+        }
         self.entries = self.entries | new
         return await self._write() if new else True
 
@@ -191,7 +252,14 @@ class Starts:
 
     async def _write(self) -> bool:
         def write() -> None:
-            with self.writing, open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            with (
+                self.writing,
+                open(
+                    os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                    "w",
+                    encoding="utf-8",
+                ) as file,
+            ):
                 json.dump(self.entries, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -207,7 +275,10 @@ class Starts:
 
 
 class Jobs:
-    """All jobs of one hub. `hub` tells its marks from those of other hubs; `path` is where its starts are kept."""
+    """All jobs of one hub.
+
+    `hub` tells its marks from those of other hubs; `path` is where its starts are kept.
+    """
 
     def __init__(self, hub: str, path: Path) -> None:
         self.hub, self.starts, self.queue = hub, Starts(path), Queue()
@@ -218,18 +289,30 @@ class Jobs:
         self.told_that_jobs_are_private = False
 
     def new_mark(self) -> str:
-        return f"{self.hub}/{os.urandom(8).hex()}"      # see MARK
+        return f"{self.hub}/{os.urandom(8).hex()}"  # see MARK
 
-    async def as_user(self, user: str, *command: str, input: str = "", env: dict[str, str] | None = None) -> str:
+    async def as_user(
+        self, user: str, *command: str, input: str = "", env: dict[str, str] | None = None
+    ) -> str:
         """What the command prints that is run as the user. Raises SlurmSilent, SlurmRefuses."""
         async with self.calls:
-            return await run("sudo", "--non-interactive", f"--user={user}", "--", *command, input=input,
-                             env={"PATH": os.environ["PATH"], **(env or {})})
+            return await run(
+                "sudo",
+                "--non-interactive",
+                f"--user={user}",
+                "--",
+                *command,
+                input=input,
+                env={"PATH": os.environ["PATH"], **(env or {})},
+            )
 
     async def submit(self, mark: str, user: str, script: str, env: dict[str, str]) -> str:
-        """Hand in a job that carries `mark`, which has been noted; return its number. Raises SlurmRefuses.
+        """Hand in a job that carries `mark`, which has been noted; return its number.
 
-        While Slurm is away it waits. What sbatch did not tell is found by its mark; what is not there is handed in again.
+        Raises SlurmRefuses.
+
+        While Slurm is away it waits. What sbatch did not tell is found by its mark; what is not
+        there is handed in again.
         """
         while True:
             try:
@@ -259,18 +342,25 @@ class Jobs:
                 continue
 
     async def find(self, user: str, since: float, number: str = "", mark: str = "") -> Job | None:
-        """The user's job of this number, or without one of this mark, as Slurm saw it at `since` or later; None if there is none.
+        """The user's job of this number, or without one of this mark, as Slurm saw it at `since` or
+        later; None if there is none.
 
-        What the hub does not see (it ended long ago, or Slurm's PrivateData hides it) its owner is asked for. Raises SlurmSilent.
+        What the hub does not see (it ended long ago, or Slurm's PrivateData hides it) its owner is
+        asked for. Raises SlurmSilent.
         """
         if job := _choose((await self.queue.listing(since)).values(), user, number, mark):
             return job
-        if job := _choose((await self.queue.listing(time.monotonic())).values(), user, number, mark):
-            return job      # it was younger than that
+        if job := _choose(
+            (await self.queue.listing(time.monotonic())).values(), user, number, mark
+        ):
+            return job  # it was younger than that
         job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
         if job and not self.told_that_jobs_are_private:
             self.told_that_jobs_are_private = True
-            log.error("squeue hides from the hub what it shows to users. Make the hub's user an operator: see PrivateData in README.md")
+            log.error(
+                "squeue hides from the hub what it shows to users. Make the hub's user "
+                "an operator: see PrivateData in README.md"
+            )
         return job
 
     async def cancel(self, user: str, number: str) -> None:
@@ -282,8 +372,17 @@ class Jobs:
             log.error("scancel of job %s: %s", number, error)
 
     async def accounted(self, number: str) -> tuple[str | None, int]:
-        """The state of a job and the most memory it had, in bytes, from Slurm's accounts; (None, 0) if they know nothing."""
-        command = ("sacct", "--noheader", "--parsable2", f"--jobs={number}", "--noconvert", "--format=State,MaxRSS")
+        """The state of a job and the most memory it had, in bytes, from Slurm's accounts; (None, 0)
+        if they know nothing.
+        """
+        command = (
+            "sacct",
+            "--noheader",
+            "--parsable2",
+            f"--jobs={number}",
+            "--noconvert",
+            "--format=State,MaxRSS",
+        )
         try:
             async with self.calls:
                 lines = await run(*command, seconds=10)
@@ -291,27 +390,32 @@ class Jobs:
             return None, 0
         rows = [line.split("|") for line in lines.splitlines()]
         state = rows[0][0].split()[0] if rows and rows[0][0] else None
-        return state, max((int(float(rss)) for _, rss in rows if re.fullmatch(r"[\d.]+", rss)), default=0)
+        return state, max(
+            (int(float(rss)) for _, rss in rows if re.fullmatch(r"[\d.]+", rss)), default=0
+        )
 
     # What no server wants any more.
 
     def tend(self, wanted: Callable[[], set[str]]) -> None:
-        """From now on, end the jobs of which neither mark nor number is in what `wanted` returns. Does nothing where no hub begins to run."""
+        """From now on, end the jobs of which neither mark nor number is in what `wanted` returns.
+
+        Does nothing where no hub begins to run.
+        """
         try:
             self.tending = asyncio.get_running_loop().create_task(self._tend(wanted))
-        except RuntimeError:        # jupyterhub token, upgrade-db
+        except RuntimeError:  # jupyterhub token, upgrade-db
             pass
 
     async def _tend(self, wanted: Callable[[], set[str]]) -> None:
         while True:
             try:
                 await asyncio.wait_for(self.wake.wait(), 2 if self.next_try else 15)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
             self.wake.clear()
             try:
                 await self._round(wanted)
-            except Exception:       # whatever it is, the next round comes
+            except Exception:  # whatever it is, the next round comes
                 log.exception("Jobs that are to be ended could not be looked after")
 
     async def _round(self, wanted: Callable[[], set[str]]) -> None:
@@ -320,21 +424,46 @@ class Jobs:
         except SlurmSilent:
             return
         entries = self.starts.entries
-        own = [job for job in seen.values() if self.own_mark.fullmatch(job.mark) and not job.over and entries.get(job.mark, {"user": job.user})["user"] == job.user]
+        own = [
+            job
+            for job in seen.values()
+            if self.own_mark.fullmatch(job.mark)
+            and not job.over
+            and entries.get(job.mark, {"user": job.user})["user"] == job.user
+        ]
         strays = few_of_each((job.user, job) for job in own if job.mark not in entries)
         # a twin: sbatch brought it though it said that it had not
-        twins = {job.number: job.user for job in own if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)}
+        twins = {
+            job.number: job.user
+            for job in own
+            if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)
+        }
         await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
         left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
         self.next_try = {key: self.next_try.get(key, 0.0) for key in left | twins}
-        due = few_of_each((user, key) for key, user in (left | twins).items() if self.next_try[key] < time.monotonic())
-        over = await asyncio.gather(*(self._end_twin(key, twins[key]) if key in twins else self._end(key, seen, wanted) for key in due))
+        due = few_of_each(
+            (user, key)
+            for key, user in (left | twins).items()
+            if self.next_try[key] < time.monotonic()
+        )
+        over = await asyncio.gather(
+            *(
+                self._end_twin(key, twins[key]) if key in twins else self._end(key, seen, wanted)
+                for key in due
+            )
+        )
         await self.starts.over(*(key for key, is_over in zip(due, over, strict=True) if is_over))
 
     def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict]:
-        """The starts that no server wants now: ask after squeue, for who starts is wanted before its job is there."""
+        """The starts that no server wants now: ask after squeue, for who starts is wanted before
+        its job is there.
+        """
         keep = wanted() - {""}
-        return {mark: entry for mark, entry in self.starts.entries.items() if mark not in keep and entry["job"] not in keep}
+        return {
+            mark: entry
+            for mark, entry in self.starts.entries.items()
+            if mark not in keep and entry["job"] not in keep
+        }
 
     async def _end(self, mark: str, seen: dict[str, Job], wanted: Callable[[], set[str]]) -> bool:
         """End the job of this start, if it is not over; return whether it is."""
@@ -346,13 +475,22 @@ class Jobs:
                 try:
                     seen = parse(await self.as_user(user, *SQUEUE))
                     job = _choose(seen.values(), user, number, mark)
-                    if job is None or job.over:     # a twin, which the hub does not see
-                        job = next((twin for twin in seen.values() if twin.mark == mark and twin.user == user and not twin.over), job)
+                    if job is None or job.over:  # a twin, which the hub does not see
+                        job = next(
+                            (
+                                twin
+                                for twin in seen.values()
+                                if twin.mark == mark and twin.user == user and not twin.over
+                            ),
+                            job,
+                        )
                 except SlurmSilent as error:
                     log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
                     self.next_try[mark] = time.monotonic() + 6 * AGAIN
                     return False
-                if mark not in self._unwanted(wanted):      # it was noted just now, and its server came while squeue was asked
+                if mark not in self._unwanted(
+                    wanted
+                ):  # it was noted just now, and its server came while squeue was asked
                     return False
             if job.over if job else number or time.time() - entry["since"] > LATE:
                 self.next_try.pop(mark, None)
@@ -371,7 +509,9 @@ class Jobs:
 
 
 def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
-    """The first EACH_USER of each user: who hands in a thousand jobs with the mark of a hub holds up nobody else."""
+    """The first EACH_USER of each user: who hands in a thousand jobs with the mark of a hub holds
+    up nobody else.
+    """
     counts, few = Counter[str](), list[T]()
     for user, item in of_users:
         counts[user] += 1
@@ -381,7 +521,19 @@ def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
 
 
 def _choose(jobs: Iterable[Job], user: str, number: str, mark: str) -> Job | None:
-    """The user's job of this number, or without one of this mark. Slurm that has lost a job may give its number to another, with its own mark."""
+    """The user's job of this number, or without one of this mark.
+
+    Slurm that has lost a job may give its number to another, with its own mark.
+    """
     if number:
-        return next((job for job in jobs if job.number == number and job.user == user and (job.mark == mark or not MARK.search(job.mark))), None)
+        return next(
+            (
+                job
+                for job in jobs
+                if job.number == number
+                and job.user == user
+                and (job.mark == mark or not MARK.search(job.mark))
+            ),
+            None,
+        )
     return next((job for job in jobs if job.mark == mark and job.user == user), None)

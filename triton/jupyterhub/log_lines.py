@@ -1,4 +1,8 @@
-"""Lines of a log: none is long, and none has a secret, whatever a stranger asks for. Used by hub and proxy, and by each server, whose configuration begins with it."""
+"""Lines of a log: none is long, and none has a secret, whatever a stranger asks for.
+
+Used by hub and proxy, and by each server, whose configuration begins with it.
+"""
+
 import contextlib
 import logging
 import os
@@ -6,13 +10,16 @@ import re
 import time
 from typing import Any
 
-LONGEST = 2000      # characters of a message: an address of a request can have 60,000
-RATE, AT_ONCE = 20_000, 500_000     # bytes a second that may be added to a log, and at once
-OF_A_KIND = 500, 20_000     # the same for each kind of message, in any case
-KINDS = 200         # of so many kinds; the others share
-TRACEBACK = 2000    # bytes of one, about
+LONGEST = 2000  # characters of a message: an address of a request can have 60,000
+RATE, AT_ONCE = 20_000, 500_000  # bytes a second that may be added to a log, and at once
+OF_A_KIND = 500, 20_000  # the same for each kind of message, in any case
+KINDS = 200  # of so many kinds; the others share
+TRACEBACK = 2000  # bytes of one, about
 # A secret in an address, also in one that is part of another.
-SECRET = re.compile(r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+", re.IGNORECASE)
+SECRET = re.compile(
+    r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+",
+    re.IGNORECASE,
+)
 _make_record = logging.getLogRecordFactory()
 
 
@@ -35,7 +42,9 @@ logging.setLogRecordFactory(short_record)
 
 
 class Allowance:
-    """How many bytes may be written: `rate` a second, and `at_once` when nothing was written before."""
+    """How many bytes may be written: `rate` a second, and `at_once` when nothing was written
+    before.
+    """
 
     def __init__(self, rate: float = RATE, at_once: float = AT_ONCE) -> None:
         self.rate, self.at_once = rate, at_once
@@ -43,7 +52,10 @@ class Allowance:
 
     def takes(self, size: int) -> bool:
         now = time.monotonic()
-        self.bytes, self.looked = min(self.at_once, self.bytes + self.rate * (now - self.looked)), now
+        self.bytes, self.looked = (
+            min(self.at_once, self.bytes + self.rate * (now - self.looked)),
+            now,
+        )
         if self.bytes < size:
             self.left_out += 1
             return False
@@ -57,10 +69,11 @@ class Allowance:
 
 
 class Few(logging.Filter):
-    """For the handler of a log: lets through as many messages, of all loggers, as the allowance takes, and some of each kind in any case.
+    """For the handler of a log: lets through as many messages, of all loggers, as the allowance
+    takes, and some of each kind in any case.
 
-    So whatever strangers bring about, again and again, the log has the rest. Messages are of one kind that the same line of a program
-    says, at the same level and of the same error.
+    So whatever strangers bring about, again and again, the log has the rest. Messages are of one
+    kind that the same line of a program says, at the same level and of the same error.
     """
 
     def __init__(self) -> None:
@@ -70,9 +83,14 @@ class Few(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             message = record.getMessage()
-        except Exception:   # logging says itself what is wrong with its arguments
+        except Exception:  # logging says itself what is wrong with its arguments
             message = str(record.msg)
-        kind: Any = (record.pathname, record.lineno, record.levelno, record.exc_info and record.exc_info[0])
+        kind: Any = (
+            record.pathname,
+            record.lineno,
+            record.levelno,
+            record.exc_info and record.exc_info[0],
+        )
         if kind not in self.kinds and len(self.kinds) >= KINDS:
             kind = None
         own = self.kinds.setdefault(kind, Allowance(*OF_A_KIND))
@@ -85,12 +103,17 @@ class Few(logging.Filter):
 
 
 def copy(source: int, target: int) -> None:
-    """Copy lines from one file to another until there are no more, each cut and all bounded. A full disk is no end."""
+    """Copy lines from one file to another until there are no more, each cut and all bounded.
+
+    A full disk is no end.
+    """
     allowance, begun = Allowance(), b""
 
     def write(line: bytes) -> None:
         text = line.decode(errors="replace")
-        short = SECRET.sub(r"\1[secret]", text[:LONGEST]) + (f"... ({len(text)} characters)" if len(text) > LONGEST else "")
+        short = SECRET.sub(r"\1[secret]", text[:LONGEST]) + (
+            f"... ({len(text)} characters)" if len(text) > LONGEST else ""
+        )
         if allowance.takes(len(short) + 1):
             with contextlib.suppress(OSError):
                 os.write(target, (short + allowance.told() + "\n").encode())

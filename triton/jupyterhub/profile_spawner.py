@@ -1,4 +1,5 @@
-"""One server is one Slurm job: batchspawner's SlurmSpawner, with profiles, and with Slurm's own words for what happens.
+"""One server is one Slurm job: batchspawner's SlurmSpawner, with profiles, and with Slurm's own
+words for what happens.
 
 What it does that SlurmSpawner does not:
 
@@ -9,6 +10,7 @@ What it does that SlurmSpawner does not:
 * a home directory without room is told before the job is submitted; one that does not answer stops nobody else;
 * a server may tell the hub its port, while it starts, and nothing else.
 """
+
 import asyncio
 import html
 import json
@@ -23,8 +25,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import clusterfacts  # copied from triton/lib
 import batchspawner.api  # registers the handler that is replaced at the end of this file
+import clusterfacts  # copied from triton/lib
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
 from jobs import JOB_NAME, Jobs, SlurmRefuses, SlurmSilent, aside
@@ -35,25 +37,31 @@ from slurm import CONNECTION, OF_EVERY_JOB
 from tornado import web
 from traitlets import Callable, Float, Integer, List, Unicode, default
 
-# Runs the Python script that follows as if by its name, but for one import, which takes a second of each start: jsonschema's checker of
-# international addresses, of which no schema of Jupyter's has one (jupyter_server's issue 1559).
-# The folder that we are in is off the path before anything is imported: it is a user's, who may have a types.py there.
-QUICKLY = ("import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; sys.modules['rfc3987_syntax'] = None; "
-           "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')")
+# Runs the Python script that follows as if by its name, but for one import, which takes a second of
+# each start: jsonschema's checker of international addresses, of which no schema of Jupyter's has
+# one (jupyter_server's issue 1559).
+# The folder that we are in is off the path before anything is imported: it is a user's, who may
+# have a types.py there.
+QUICKLY = (
+    "import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; "
+    "sys.modules['rfc3987_syntax'] = None; "
+    "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 # ---------------------------------------------------------------- profiles
+
 
 @dataclass(frozen=True)
 class Profile:
     """One line of the start page. The texts are those of the guide's table."""
 
     name: str
-    time: str           # how long it runs: "10 hours"
-    slurm_time: str     # the same for Slurm: "10:00:00"
-    memory: str         # what it counts as: "2 GB"
-    most: str           # where Slurm kills it: "8 GB" or "the whole node"
-    idle: str           # "never stopped" or "stopped after 60 minutes"
+    time: str  # how long it runs: "10 hours"
+    slurm_time: str  # the same for Slurm: "10:00:00"
+    memory: str  # what it counts as: "2 GB"
+    most: str  # where Slurm kills it: "8 GB" or "the whole node"
+    idle: str  # "never stopped" or "stopped after 60 minutes"
 
     @property
     def slurm_memory(self):
@@ -72,7 +80,7 @@ class Profile:
 
 # ---------------------------------------------------------------- what Slurm says
 
-WAITS = {   # Slurm's reason, up to its first comma: what it means for the one who waits
+WAITS = {  # Slurm's reason, up to its first comma: what it means for the one who waits
     "None": "Slurm looks for a place.",
     "Resources": "the cluster is busy, it starts when there is room.",
     "Priority": "the cluster is busy, others are before it in the queue.",
@@ -87,9 +95,12 @@ STATES = {  # of a job that neither waits nor runs: what it means
     "CONFIGURING": "its node is made ready.",
     "COMPLETING": "it is about to end.",
 }
-ENDS = {    # Slurm's state: what the user is told of it
-    "OUT_OF_MEMORY": "it took more memory than its profile allows, {most}, so Slurm killed it. {advice}",
-    "TIMEOUT": "the time of its profile, {time}, was up. Files that were saved are there; variables are not.",
+ENDS = {  # Slurm's state: what the user is told of it
+    "OUT_OF_MEMORY": "it took more memory than its profile allows, "
+    "{most}, so Slurm killed it. {advice}",
+    "TIMEOUT": "the time of its profile, {time}, was up. Files that were saved are there; "
+    "variables "
+    "are not.",
     "CANCELLED": "it was cancelled with scancel.",
     "NODE_FAIL": "its node failed. Start it again.",
     "BOOT_FAIL": "its node failed. Start it again.",
@@ -97,18 +108,30 @@ ENDS = {    # Slurm's state: what the user is told of it
     "DEADLINE": "Slurm could not run it in time.",
     "COMPLETED": "it stopped by itself{idle}.",
 }
-UNUSED = ('<p class="alert alert-warning" id="unused">A profile that stops what is unused is for work that you sit at: a kernel that computes nothing '
-          "and that no page shows is stopped after that time, and its variables are gone.</p>")
+UNUSED = (
+    '<p class="alert alert-warning" id="unused">A profile that stops what is unused is '
+    "for work that you sit at: a kernel that computes nothing "
+    "and that no page shows is stopped after that time, and its variables are gone.</p>"
+)
 GONE_WRONG = "it ended with an error; Slurm says {state}. The end of its log says more."
-NO_LOG = -53        # the signal that slurmd names when it cannot open the log
-EXITS = {   # with what job.sh ends when it cannot start a server: why
-    101: "its node {node} has no room for the few files that a start needs, neither in /tmp nor in /var/tmp. Tell the support, with the name of the node.",
-    102: "it may not write into a folder of your home directory, which the end of its log names. Make that folder writable with chmod u+rwx and start again.",
+NO_LOG = -53  # the signal that slurmd names when it cannot open the log
+EXITS = {  # with what job.sh ends when it cannot start a server: why
+    101: "its node {node} has no room for the few files that a start needs, neither in /tmp "
+    "nor in /var/tmp. Tell the support, with the name of the node.",
+    102: "it may not write into a folder of your home directory, which the end of its log "
+    "names. Make that folder writable with chmod u+rwx and start again.",
     103: "your home directory is full: {home_advice}",
-    NO_LOG: "Slurm on its node {node} could not write its log into your home directory {home}: it is full, or you may not write there, or the node "
-            "does not have it. On the login node, touch ~/try says which.",
+    NO_LOG: "Slurm on its node {node} could not write its log into your home directory {home}: "
+    "it is full, or you may not write there, or the node "
+    "does not have it. On the login node, touch ~/try says which.",
 }
-PUT_BACK = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}   # states of a job that ran, and would begin anew
+PUT_BACK = {
+    "PENDING",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "REQUEUE_FED",
+    "SPECIAL_EXIT",
+}  # states of a job that ran, and would begin anew
 
 
 class NotStarted(web.HTTPError):
@@ -121,6 +144,7 @@ class NotStarted(web.HTTPError):
 
 # ---------------------------------------------------------------- what may hang
 
+
 class Looks:
     """Looks at what may hang, so many at once: a disk, or a daemon."""
 
@@ -130,55 +154,90 @@ class Looks:
         self.tasks: dict[str, asyncio.Task] = {}
 
     async def look(self, name, seconds, function):
-        """What `function` returns, which looks. Who asks for the same name meanwhile gets the same answer. Raises TimeoutError if no answer comes."""
+        """What `function` returns, which looks.
+
+        Who asks for the same name meanwhile gets the same answer. Raises TimeoutError if no answer
+        comes.
+        """
         if name not in self.tasks:
             if len(self.tasks) >= self.MOST:
                 raise TimeoutError
             self.tasks[name] = asyncio.create_task(aside(function, None))
-            self.tasks[name].add_done_callback(lambda task: (self.tasks.pop(name), task.cancelled() or task.exception()))
+            self.tasks[name].add_done_callback(
+                lambda task: (self.tasks.pop(name), task.cancelled() or task.exception())
+            )
         return await asyncio.wait_for(asyncio.shield(self.tasks[name]), seconds)
 
 
-ACCOUNTS, HOMES = Looks(), Looks()      # homes that hang hold up no look at an account
+ACCOUNTS, HOMES = Looks(), Looks()  # homes that hang hold up no look at an account
 
 
 def wanted_jobs():
     """The marks and numbers of the jobs of all servers that start or run."""
     servers = JupyterHub.instance().db.query(orm.Spawner).filter(orm.Spawner.server_id.isnot(None))
-    return {server.state[key] for server in servers for key in ("mark", "job_id") if server.state and server.state.get(key)}
+    return {
+        server.state[key]
+        for server in servers
+        for key in ("mark", "job_id")
+        if server.state and server.state.get(key)
+    }
 
 
 # ---------------------------------------------------------------- the spawner
 
+
 class ProfileSpawner(KnownByName):
     profiles = List(help="The Profiles that users choose from.").tag(config=True)
     modules = List(help="Modules that the job loads first.").tag(config=True)
-    links = List(help="(name, target) of the links in the folder where JupyterLab begins; a target may have shell variables.").tag(config=True)
-    log_pattern = Unicode(help="The logs, ~/NAME_*.log; the job's number stands for the *.").tag(config=True)
+    links = List(
+        help="(name, target) of the links in the folder where JupyterLab begins; a target may "
+        "have shell variables."
+    ).tag(config=True)
+    log_pattern = Unicode(help="The logs, ~/NAME_*.log; the job's number stands for the *.").tag(
+        config=True
+    )
     log_days = Float(7, help="Logs older than this are removed at the next start.").tag(config=True)
     job_umask = Unicode("022", help="What files of the user may be created with.").tag(config=True)
-    needed_mb = Integer(4, help="Megabytes that must be free in the home directory.").tag(config=True)
-    needed_files = Integer(20, help="Files that the home directory must have room for.").tag(config=True)
-    home_room = Callable(help="home -> (bytes free, bytes in all): replace it where statvfs does not know the quota.").tag(config=True)
+    needed_mb = Integer(4, help="Megabytes that must be free in the home directory.").tag(
+        config=True
+    )
+    needed_files = Integer(20, help="Files that the home directory must have room for.").tag(
+        config=True
+    )
+    home_room = Callable(
+        help="home -> (bytes free, bytes in all): replace it where statvfs does not know the quota."
+    ).tag(config=True)
     home_advice = Unicode(help="What to do when the home directory is full.").tag(config=True)
-    server_config = Unicode(help="The configuration of each server: a Python file.").tag(config=True)
-    refused_seconds = Integer(600, help="A server that the hub has refused for so long, since it does not know it any more, ends itself.").tag(config=True)
-    home_seconds = Integer(5, help="Seconds in which a home directory has to answer; one that does not is not looked at.").tag(config=True)
+    server_config = Unicode(help="The configuration of each server: a Python file.").tag(
+        config=True
+    )
+    refused_seconds = Integer(
+        600,
+        help="A server that the hub has refused for so long, since it does not know it any "
+        "more, ends itself.",
+    ).tag(config=True)
+    home_seconds = Integer(
+        5,
+        help="Seconds in which a home directory has to answer; one that does not is not looked at.",
+    ).tag(config=True)
 
-    jobs: Jobs          # of the hub; the configuration sets it
-    mark = ""           # of the start, and of its job
-    job = None          # what Slurm said last of it
-    pending_poll_interval = Float(0.5, help="Seconds between two looks at what is known of a job that waits.").tag(config=True)
-    ended = ""          # why the last server ended, for the pages
+    jobs: Jobs  # of the hub; the configuration sets it
+    mark = ""  # of the start, and of its job
+    job = None  # what Slurm said last of it
+    pending_poll_interval = Float(
+        0.5, help="Seconds between two looks at what is known of a job that waits."
+    ).tag(config=True)
+    ended = ""  # why the last server ended, for the pages
     stopping = False
-    starting = False    # a job is submitted and has no server yet
-    cut_off = False     # that was so when the hub itself ended
+    starting = False  # a job is submitted and has no server yet
+    cut_off = False  # that was so when the hub itself ended
 
     @default("home_room")
     def _home_room(self):
         def room(home):
             usage = shutil.disk_usage(home)
             return usage.free, usage.total
+
         return room
 
     # What the user chooses.
@@ -187,22 +246,45 @@ class ProfileSpawner(KnownByName):
     def profile(self):
         """The chosen Profile; the first if none is chosen."""
         name = (self.user_options or {}).get("profile")
-        return next((profile for profile in self.profiles if profile.name == name), self.profiles[0])
+        return next(
+            (profile for profile in self.profiles if profile.name == name), self.profiles[0]
+        )
 
     @default("options_form")
     def _form(self):
         return self._render_form
 
     def _render_form(self, spawner):
-        rows, chosen = [], self.profile if "profile" in (self.orm_spawner.user_options or {}) else self.profiles[0]
+        rows, chosen = (
+            [],
+            self.profile
+            if "profile" in (self.orm_spawner.user_options or {})
+            else self.profiles[0],
+        )
         for number, profile in enumerate(self.profiles):
-            texts = [html.escape(text) for text in (profile.time, profile.memory, profile.most, profile.idle)]
-            rows.append(f'<tr><th scope="row" class="text-nowrap"><input type="radio" id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
-                        f'{" checked" if profile == chosen else ""}> <label for="profile-{number}">{html.escape(profile.name)}</label></th>'
-                        + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
-        told = f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>' if self.ended else ""
-        return (told + '<table class="table"><thead><tr><th>Profile</th><th>Runs for</th><th>Memory</th><th>Killed above</th><th>When unused</th></tr>'
-                f'</thead><tbody>{"".join(rows)}</tbody></table>{UNUSED}<p>Choose the least memory that you think you need.</p>')
+            texts = [
+                html.escape(text)
+                for text in (profile.time, profile.memory, profile.most, profile.idle)
+            ]
+            rows.append(
+                '<tr><th scope="row" class="text-nowrap"><input type="radio" '
+                f'id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
+                f"{' checked' if profile == chosen else ''}> <label "
+                f'for="profile-{number}">{html.escape(profile.name)}</label></th>'
+                + "".join(f"<td>{text}</td>" for text in texts)
+                + "</tr>"
+            )
+        told = (
+            f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>'
+            if self.ended
+            else ""
+        )
+        return (
+            told + '<table class="table"><thead><tr><th>Profile</th><th>Runs '
+            "for</th><th>Memory</th><th>Killed above</th><th>When unused</th></tr>"
+            f"</thead><tbody>{''.join(rows)}</tbody></table>{UNUSED}<p>Choose the least "
+            "memory that you think you need.</p>"
+        )
 
     @default("options_from_form")
     def _from_form(self):
@@ -218,11 +300,21 @@ class ProfileSpawner(KnownByName):
         return type(self)._check_options
 
     def _check_options(self, options):
-        """Refuse all but the name of a profile. batchspawner would put any other option into the batch script."""
-        if set(options) - {"profile"} or options.get("profile", self.profiles[0].name) not in [profile.name for profile in self.profiles]:
-            self.log.warning("Refused options of %s: %s", self._log_name, sorted(map(str, options))[:5])
+        """Refuse all but the name of a profile. batchspawner would put any other option into the
+        batch script.
+        """
+        if set(options) - {"profile"} or options.get("profile", self.profiles[0].name) not in [
+            profile.name for profile in self.profiles
+        ]:
+            self.log.warning(
+                "Refused options of %s: %s", self._log_name, sorted(map(str, options))[:5]
+            )
             self.user_options = self.orm_spawner.user_options = {}
-            raise NotStarted("There is no such profile. Choose one of: " + ", ".join(profile.name for profile in self.profiles), 400)
+            raise NotStarted(
+                "There is no such profile. Choose one of: "
+                + ", ".join(profile.name for profile in self.profiles),
+                400,
+            )
 
     # The job.
 
@@ -234,87 +326,150 @@ class ProfileSpawner(KnownByName):
         return self.log_pattern.replace("*", str(number))
 
     def get_env(self):
-        # sudo and Slurm look up HOME, USER and SHELL by themselves; of the hub's own environment nothing is for the job.
-        env = {key: value for key, value in super().get_env().items() if key.startswith(("JUPYTERHUB_", "JPY_")) and value is not None}
+        # sudo and Slurm look up HOME, USER and SHELL by themselves; of the hub's own environment
+        # nothing is for the job.
+        env = {
+            key: value
+            for key, value in super().get_env().items()
+            if key.startswith(("JUPYTERHUB_", "JPY_")) and value is not None
+        }
         return env | {"JUPYTERHUB_REFUSED_SECONDS": str(self.refused_seconds)}
 
     async def _check_home(self):
         """Look where the home is, and whether it is there and has room. Raises NotStarted."""
         try:
-            self.req_homedir = await ACCOUNTS.look(self.user.name, 30, lambda: pwd.getpwnam(self.user.name).pw_dir)
+            self.req_homedir = await ACCOUNTS.look(
+                self.user.name, 30, lambda: pwd.getpwnam(self.user.name).pw_dir
+            )
         except KeyError:
             raise NotStarted(f"The cluster has no account {self.user.name}.", 403) from None
         except TimeoutError:
-            raise NotStarted("The cluster's list of accounts does not answer. Try again in some minutes.", 503) from None
+            raise NotStarted(
+                "The cluster's list of accounts does not answer. Try again in some minutes.", 503
+            ) from None
         try:
             trouble = await HOMES.look(self.home, self.home_seconds, self._trouble_at_home)
-        except Exception as error:      # who cannot look lets the job find out
-            self.log.warning("%s cannot be looked at before the start: %s", self.home, str(error) or "it does not answer")
+        except Exception as error:  # who cannot look lets the job find out
+            self.log.warning(
+                "%s cannot be looked at before the start: %s",
+                self.home,
+                str(error) or "it does not answer",
+            )
             return
         if trouble:
             raise NotStarted(trouble, 507)
 
     def _trouble_at_home(self):
-        """Why no server could start in the home directory, in sentences; None if nothing is known against it. May hang."""
+        """Why no server could start in the home directory, in sentences; None if nothing is known
+        against it. May hang.
+        """
         home = self.home
         try:
             found = os.stat(home)
         except FileNotFoundError:
-            return f"Your home directory {home} is not there. Log in to the cluster with ssh once, which makes it; if it is missing then, tell the support."
+            return (
+                f"Your home directory {home} is not there. Log in to the cluster with ssh "
+                "once, which makes it; if it is missing then, tell the support."
+            )
         if not stat.S_ISDIR(found.st_mode):
             return f"{home}, your home directory, is no folder. Tell the support."
         if found.st_uid == pwd.getpwnam(self.user.name).pw_uid and found.st_mode & 0o700 != 0o700:
-            return f"You may not write into your own home directory {home}, so Jupyter cannot start there: chmod u+rwx ~ on the login node mends it."
+            return (
+                f"You may not write into your own home directory {home}, so Jupyter cannot "
+                "start there: chmod u+rwx ~ on the login node mends it."
+            )
         free, total = self.home_room(home)
         if free < self.needed_mb * 2**20:
-            return (f"Your home directory {home} is full: {free / 2**20:.1f} MB of {total / 2**20:.0f} MB are free, "
-                    f"and Jupyter needs {self.needed_mb} MB to start. {self.home_advice}")
+            return (
+                f"Your home directory {home} is full: {free / 2**20:.1f} MB of "
+                f"{total / 2**20:.0f} MB are free, "
+                f"and Jupyter needs {self.needed_mb} MB to start. {self.home_advice}"
+            )
         space = os.statvfs(home)
         if space.f_files and space.f_favail < self.needed_files:
-            return (f"Your home directory {home} has room for {space.f_favail} more files, and Jupyter needs {self.needed_files} to start, "
-                    f"whatever their size. {self.home_advice}")
+            return (
+                f"Your home directory {home} has room for {space.f_favail} more files, "
+                f"and Jupyter needs {self.needed_files} to start, "
+                f"whatever their size. {self.home_advice}"
+            )
         return None
 
     def _script(self):
         profile = self.profile
         quoted = shlex.quote
         values = {
-            "job_name": JOB_NAME, "mark": self.mark, "log": self.log_name("%j").replace("~", self.home), "old_logs": quoted(Path(self.log_pattern).name),
-            "log_minutes": round(self.log_days * 24 * 60), "partition": self.req_partition, "time": profile.slurm_time, "memory": profile.slurm_memory,
-            "umask": self.job_umask, "modules": " ".join(map(quoted, self.modules)), "links": self.links,
+            "job_name": JOB_NAME,
+            "mark": self.mark,
+            "log": self.log_name("%j").replace("~", self.home),
+            "old_logs": quoted(Path(self.log_pattern).name),
+            "log_minutes": round(self.log_days * 24 * 60),
+            "partition": self.req_partition,
+            "time": profile.slurm_time,
+            "memory": profile.slurm_memory,
+            "umask": self.job_umask,
+            "modules": " ".join(map(quoted, self.modules)),
+            "links": self.links,
             "slurm_kept": "|".join(sorted(OF_EVERY_JOB | CONNECTION)),
-            "command": shlex.join(self._command()), "options": self.req_options,
-            "server_config": quoted(self.server_config), "idle_seconds": profile.idle_seconds,
-            "profile": quoted(profile.name), "most": quoted(profile.most), "advice": quoted(self._advice()),
-            "key": quoted(self.key), "certificate": quoted(self.certificate), "authorities": quoted(self.authorities),
+            "command": shlex.join(self._command()),
+            "options": self.req_options,
+            "server_config": quoted(self.server_config),
+            "idle_seconds": profile.idle_seconds,
+            "profile": quoted(profile.name),
+            "most": quoted(profile.most),
+            "advice": quoted(self._advice()),
+            "key": quoted(self.key),
+            "certificate": quoted(self.certificate),
+            "authorities": quoted(self.authorities),
         }
         return format_template(self.batch_script, **values)
 
     def _command(self):
-        python = Path(self.batchspawner_singleuser_cmd).with_name("python")     # of the same environment
-        return [str(python), "-c", QUICKLY, self.batchspawner_singleuser_cmd, *self.cmd, *self.get_args()]
+        python = Path(self.batchspawner_singleuser_cmd).with_name(
+            "python"
+        )  # of the same environment
+        return [
+            str(python),
+            "-c",
+            QUICKLY,
+            self.batchspawner_singleuser_cmd,
+            *self.cmd,
+            *self.get_args(),
+        ]
 
     def get_args(self):
         cookies = {"xsrf_cookie_kwargs": {"secure": True, "samesite": "Lax"}}
-        args = ["--LabApp.extension_manager=readonly", f"--ServerApp.tornado_settings={cookies}",
-                "--KernelManager.transport=ipc",                # on TCP, everybody on the node reads along
-                "--LanguageServerManager.autodetect=False"]     # each start would run node and R to look for some
+        args = [
+            "--LabApp.extension_manager=readonly",
+            f"--ServerApp.tornado_settings={cookies}",
+            "--KernelManager.transport=ipc",  # on TCP, everybody on the node reads along
+            "--LanguageServerManager.autodetect=False",
+        ]  # each start would run node and R to look for some
         if idle := self.profile.idle_seconds:
-            args += [f"--ServerApp.shutdown_no_activity_timeout={idle}", f"--MappingKernelManager.cull_idle_timeout={idle}",
-                     "--MappingKernelManager.cull_interval=60",
-                     f"--TerminalManager.cull_inactive_timeout={idle}", "--TerminalManager.cull_interval=60"]
+            args += [
+                f"--ServerApp.shutdown_no_activity_timeout={idle}",
+                f"--MappingKernelManager.cull_idle_timeout={idle}",
+                "--MappingKernelManager.cull_interval=60",
+                f"--TerminalManager.cull_inactive_timeout={idle}",
+                "--TerminalManager.cull_interval=60",
+            ]
         return [*super().get_args(), *args]
 
     async def start(self):
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
-        self.ip, self.port = "0.0.0.0", 0       # the server's: on all networks of its node, at the port that it tells
+        self.ip, self.port = (
+            "0.0.0.0",
+            0,
+        )  # the server's: on all networks of its node, at the port that it tells
         await self._check_home()
         await self._submit()
-        ran = 0.0       # seconds for which the job has run: what Slurm suspends cannot answer
+        ran = 0.0  # seconds for which the job has run: what Slurm suspends cannot answer
         while not (await self._still_there() == JobStatus.RUNNING and await self._answers()):
             if ran > self.http_timeout:
-                raise NotStarted(f"Server at https://{self.ip}:{self.port or '...'} didn't respond in {self.http_timeout} seconds. "
-                                 f"The end of its log may say why: {self.log_name(self.job_id)}")
+                raise NotStarted(
+                    f"Server at https://{self.ip}:{self.port or '...'} didn't respond in "
+                    f"{self.http_timeout} seconds. "
+                    f"The end of its log may say why: {self.log_name(self.job_id)}"
+                )
             began = time.monotonic()
             runs = self.job is not None and self.job.state == "RUNNING"
             await asyncio.sleep(self.startup_poll_interval if runs else self.pending_poll_interval)
@@ -323,19 +478,32 @@ class ProfileSpawner(KnownByName):
         return f"https://{self.ip}:{self.port}"
 
     async def _submit(self):
-        """Hand the job in. Whatever ends in the middle of it, the job has its mark, which is written down before. Raises NotStarted."""
+        """Hand the job in.
+
+        Whatever ends in the middle of it, the job has its mark, which is written down before.
+        Raises NotStarted.
+        """
         self.mark = self.jobs.new_mark()
         if not await self.jobs.starts.note(self.mark, self.user.name):
-            raise NotStarted("The hub cannot write down what it starts: its disk is full. Tell the support.")
+            raise NotStarted(
+                "The hub cannot write down what it starts: its disk is full. Tell the support."
+            )
         self.starting = True
         self._save()
         try:
-            self.job_id = await self.jobs.submit(self.mark, self.user.name, self._script(), self.get_env())
+            self.job_id = await self.jobs.submit(
+                self.mark, self.user.name, self._script(), self.get_env()
+            )
         except SlurmRefuses as error:
             reason = str(error).replace("sbatch: error: ", "").splitlines()[-1]
             self.log.error("sbatch refuses the job of %s: %s", self._log_name, error)
-            raise NotStarted(f"Slurm did not take the job: {reason}. Choose another profile, or try again in some minutes.") from None
-        self.log.info("Job %s submitted for %s, profile %s", self.job_id, self._log_name, self.profile.name)
+            raise NotStarted(
+                f"Slurm did not take the job: {reason}. Choose another profile, or try "
+                "again in some minutes."
+            ) from None
+        self.log.info(
+            "Job %s submitted for %s, profile %s", self.job_id, self._log_name, self.profile.name
+        )
         self._save()
 
     def _save(self):
@@ -344,11 +512,18 @@ class ProfileSpawner(KnownByName):
         self.db.commit()
 
     async def _still_there(self):
-        """The job's status; where it runs, the server's address is that. Raises NotStarted if it ended."""
+        """The job's status; where it runs, the server's address is that.
+
+        Raises NotStarted if it ended.
+        """
         number, status = self.job_id, await self.query_job_status(1)
         if status == JobStatus.NOTFOUND:
             why = await self._why()
-            log = "" if self.job and self.job.exit_code == NO_LOG else f" Its log is {self.log_name(number)}"
+            log = (
+                ""
+                if self.job and self.job.exit_code == NO_LOG
+                else f" Its log is {self.log_name(number)}"
+            )
             raise NotStarted(f"Your server ended before it answered: {why}{self._where()}{log}")
         if status == JobStatus.RUNNING:
             self.ip = self.job.node
@@ -359,7 +534,11 @@ class ProfileSpawner(KnownByName):
         return bool(self.port and await self.own_answer(self.ip, self.port))
 
     async def stop(self, now=False):
-        """End the job. What Slurm does not end now, because it is away or the number is not known yet, is ended by jobs.py."""
+        """End the job.
+
+        What Slurm does not end now, because it is away or the number is not known yet, is ended by
+        jobs.py.
+        """
         self.stopping = True
         self.jobs.wake.set()
         if not self.job_id:
@@ -372,11 +551,18 @@ class ProfileSpawner(KnownByName):
     # What became of it.
 
     async def query_job_status(self, age=None):
-        """What Slurm says of the job: NOTFOUND only if it is over; UNKNOWN, which counts as alive, if it says nothing."""
+        """What Slurm says of the job: NOTFOUND only if it is over; UNKNOWN, which counts as alive,
+        if it says nothing.
+        """
         if not self.job_id:
             return JobStatus.NOTFOUND
         try:
-            self.job = await self.jobs.find(self.user.name, time.monotonic() - (self.poll_interval if age is None else age), self.job_id, self.mark)
+            self.job = await self.jobs.find(
+                self.user.name,
+                time.monotonic() - (self.poll_interval if age is None else age),
+                self.job_id,
+                self.mark,
+            )
         except SlurmSilent as error:
             self.log.warning("What became of job %s is not known: %s", self.job_id, error)
             self.job = None
@@ -390,11 +576,11 @@ class ProfileSpawner(KnownByName):
 
     async def poll(self):
         number = self.job_id
-        if self.cut_off:        # nobody waits for this job, and it knows a hub that has gone
+        if self.cut_off:  # nobody waits for this job, and it knows a hub that has gone
             self._forget("the hub was restarted while it started. Start it again.")
             return 1
         status = await self.query_job_status()
-        if number != self.job_id:       # meanwhile another has started
+        if number != self.job_id:  # meanwhile another has started
             return None
         if status == JobStatus.PENDING and not self.starting and self.job.state in PUT_BACK:
             self._forget("Slurm has put its job back into the queue. Start it again.")
@@ -408,12 +594,20 @@ class ProfileSpawner(KnownByName):
 
     def _where(self):
         """A sentence with the name of the node, if there was one."""
-        return f" It ran on {self.job.node}." if self.job and self.job.node not in ("", "n/a", "(null)") else ""
+        return (
+            f" It ran on {self.job.node}."
+            if self.job and self.job.node not in ("", "n/a", "(null)")
+            else ""
+        )
 
     def _forget(self, why):
         """The server has ended, or is none any more: its job is no longer wanted."""
         why += self._where()
-        self.ended = f"Your last server (job {self.job_id}) ended: {why}" if self.job_id else f"Your last server ended: {why}"
+        self.ended = (
+            f"Your last server (job {self.job_id}) ended: {why}"
+            if self.job_id
+            else f"Your last server ended: {why}"
+        )
         self.log.warning("Job %s of %s ended: %s", self.job_id, self._log_name, why)
         self.clear_state()
         self.jobs.wake.set()
@@ -422,27 +616,46 @@ class ProfileSpawner(KnownByName):
         """Why the job ended, by Slurm's state of it, in a sentence that goes on after a colon."""
         profile, state = self.profile, self.job.state if self.job else None
         if self.job and self.job.exit_code in EXITS:
-            return EXITS[self.job.exit_code].format(node=self.job.node, home=self.home, home_advice=self.home_advice)
+            return EXITS[self.job.exit_code].format(
+                node=self.job.node, home=self.home, home_advice=self.home_advice
+            )
         if state in (None, "FAILED"):
             told, used = await self.jobs.accounted(self.job_id)
-            state = told if told in ENDS else state or told       # the accounts may not know its end yet
-            if state == "FAILED" and used >= 0.95 * profile.bytes:     # where slurmd measures memory itself, it says FAILED
+            state = told if told in ENDS else state or told  # the accounts may not know its end yet
+            if (
+                state == "FAILED" and used >= 0.95 * profile.bytes
+            ):  # where slurmd measures memory itself, it says FAILED
                 state = "OUT_OF_MEMORY"
         if state is None:
             return "Slurm does not know it any more. Start it again."
         idle = f", as its profile says: {profile.idle}" if profile.idle_seconds else ""
-        return ENDS.get(state, GONE_WRONG).format(state=state, time=profile.time, most=profile.most, idle=idle, advice=self._advice())
+        return ENDS.get(state, GONE_WRONG).format(
+            state=state, time=profile.time, most=profile.most, idle=idle, advice=self._advice()
+        )
 
     def _advice(self):
-        bigger = sorted((other.bytes, other.name) for other in self.profiles if other.bytes > self.profile.bytes)
-        return f"Choose “{bigger[0][1]}” next time, or take less." if bigger else "Take less, or compute it in a batch job."
+        bigger = sorted(
+            (other.bytes, other.name) for other in self.profiles if other.bytes > self.profile.bytes
+        )
+        return (
+            f"Choose “{bigger[0][1]}” next time, or take less."
+            if bigger
+            else "Take less, or compute it in a batch job."
+        )
 
     def get_state(self):
-        return super().get_state() | {key: getattr(self, key) for key in ("mark", "ended", "starting") if getattr(self, key)}
+        return super().get_state() | {
+            key: getattr(self, key) for key in ("mark", "ended", "starting") if getattr(self, key)
+        }
 
     def load_state(self, state):
         super().load_state(state)
-        self.mark, self.ended, self.cut_off, self.job = state.get("mark", ""), state.get("ended", ""), state.get("starting", False), None
+        self.mark, self.ended, self.cut_off, self.job = (
+            state.get("mark", ""),
+            state.get("ended", ""),
+            state.get("starting", False),
+            None,
+        )
 
     def clear_state(self):
         super().clear_state()
@@ -450,8 +663,13 @@ class ProfileSpawner(KnownByName):
 
     @default("progress_ready_hook")
     def _ready_hook(self):
-        # JupyterHub calls a start that was cancelled ready until its job has gone, and the page would go to a server that is none
-        return lambda spawner, event: {"progress": 100, "failed": True, "message": "The start is cancelled."} if spawner.starting else event
+        # JupyterHub calls a start that was cancelled ready until its job has gone, and the page
+        # would go to a server that is none
+        return lambda spawner, event: (
+            {"progress": 100, "failed": True, "message": "The start is cancelled."}
+            if spawner.starting
+            else event
+        )
 
     async def progress(self):
         said = ""
@@ -462,12 +680,22 @@ class ProfileSpawner(KnownByName):
             elif job is None:
                 message = "Submitting the job..."
             elif job.state == "PENDING":
-                start = f" It expects to start it at {job.start.replace('T', ' ')} at the latest." if job.start[:1].isdigit() else ""
-                message = f"Pending in queue... {job.reason}: {WAITS.get(job.reason.partition(',')[0], 'Slurm waits for that.')}{start}"
+                start = (
+                    f" It expects to start it at {job.start.replace('T', ' ')} at the latest."
+                    if job.start[:1].isdigit()
+                    else ""
+                )
+                message = (
+                    f"Pending in queue... {job.reason}: "
+                    f"{WAITS.get(job.reason.partition(',')[0], 'Slurm waits for that.')}{start}"
+                )
             elif job.state == "RUNNING":
                 message = f"Cluster job running... waiting to connect to {job.node}"
             else:
-                message = f"Slurm says {job.state} of the job: {STATES.get(job.state, 'it waits for that.')}"
+                message = (
+                    f"Slurm says {job.state} of the job: "
+                    f"{STATES.get(job.state, 'it waits for that.')}"
+                )
             if message != said:
                 yield {"message": message, "progress": 60 if message.startswith("Cluster") else 20}
                 said = message
@@ -476,23 +704,41 @@ class ProfileSpawner(KnownByName):
 
 # ---------------------------------------------------------------- the port
 
+
 class PortHandler(APIHandler):
-    """A server that starts tells its port here. batchspawner's own handler would set any attribute of the spawner."""
+    """A server that starts tells its port here. batchspawner's own handler would set any attribute
+    of the spawner.
+    """
 
     @web.authenticated
     def post(self):
         token, data = self.get_auth_token(), self.get_json_body()
-        spawner = next((spawner for spawner in self.current_user.spawners.values() if token and spawner.api_token == token), None)
+        spawner = next(
+            (
+                spawner
+                for spawner in self.current_user.spawners.values()
+                if token and spawner.api_token == token
+            ),
+            None,
+        )
         if spawner is None:
             raise web.HTTPError(403, "Only a server tells its port")
         port = data.get("port") if isinstance(data, dict) and set(data) == {"port"} else None
         if type(port) is not int or not 1024 <= port < 65536 or spawner.pending != "spawn":
-            self.log.warning("Refused from the server of %s: fields %s", spawner._log_name, sorted(map(str, data))[:5] if isinstance(data, dict) else "none")
-            raise web.HTTPError(400, "A server may tell its port, while it starts, and nothing else")
+            self.log.warning(
+                "Refused from the server of %s: fields %s",
+                spawner._log_name,
+                sorted(map(str, data))[:5] if isinstance(data, dict) else "none",
+            )
+            raise web.HTTPError(
+                400, "A server may tell its port, while it starts, and nothing else"
+            )
         spawner.port = port
         self.set_status(201)
         self.finish(json.dumps({"message": "port noted"}))
 
 
-default_handlers[:] = [entry for entry in default_handlers if entry[1] is not batchspawner.api.BatchSpawnerAPIHandler]
+default_handlers[:] = [
+    entry for entry in default_handlers if entry[1] is not batchspawner.api.BatchSpawnerAPIHandler
+]
 default_handlers.append((r"/api/batchspawner", PortHandler))

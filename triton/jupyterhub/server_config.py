@@ -1,4 +1,5 @@
 """What the hub's job tells each server; job.sh writes it where the server reads its configuration."""
+
 import contextlib
 import logging
 import os
@@ -11,17 +12,32 @@ import urllib.error
 import urllib.request
 
 # What the log is not told: these messages name the session, which is as good as a password.
-TELL = ("Setting new xsrf cookie", "xsrf id mismatch", "HubAuth cache miss", "Received request from Hub user", "User model")
-logging.getLogger("tornado.application").addFilter(lambda record: not str(record.msg).startswith(TELL))
+TELL = (
+    "Setting new xsrf cookie",
+    "xsrf id mismatch",
+    "HubAuth cache miss",
+    "Received request from Hub user",
+    "User model",
+)
+logging.getLogger("tornado.application").addFilter(
+    lambda record: not str(record.msg).startswith(TELL)
+)
 
 
 def refused() -> bool:
-    """Whether the hub answers and does not know this server's token. A hub that is away or starts, and all that is no hub, refuses nothing."""
-    request = urllib.request.Request(os.environ["JUPYTERHUB_API_URL"] + "/user",
-                                     headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+    """Whether the hub answers and does not know this server's token.
+
+    A hub that is away or starts, and all that is no hub, refuses nothing.
+    """
+    request = urllib.request.Request(
+        os.environ["JUPYTERHUB_API_URL"] + "/user",
+        headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]},
+    )
     handlers = [urllib.request.ProxyHandler({})]
     if certificate := os.environ.get("JUPYTERHUB_SSL_CERTFILE"):
-        context = ssl.create_default_context(cafile=os.environ.get("JUPYTERHUB_SSL_CLIENT_CA") or None)
+        context = ssl.create_default_context(
+            cafile=os.environ.get("JUPYTERHUB_SSL_CLIENT_CA") or None
+        )
         context.load_cert_chain(certificate, os.environ.get("JUPYTERHUB_SSL_KEYFILE"))
         handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
@@ -34,19 +50,27 @@ def refused() -> bool:
 
 
 def end_when_refused(seconds: float) -> None:
-    """End this server once the hub has refused it for so long without a break: nobody can reach it any more."""
+    """End this server once the hub has refused it for so long without a break: nobody can reach it
+    any more.
+    """
     since = None
     while since is None or time.monotonic() - since < seconds:
         time.sleep(min(60, seconds / 5))
         since = (since or time.monotonic()) if refused() else None
-    logging.getLogger("tornado.application").warning("The hub does not know this server any more, so it ends.")
+    logging.getLogger("tornado.application").warning(
+        "The hub does not know this server any more, so it ends."
+    )
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if "JUPYTERHUB_API_TOKEN" in os.environ:
-    threading.Thread(target=end_when_refused, args=(float(os.environ.get("JUPYTERHUB_REFUSED_SECONDS", 600)),), daemon=True).start()
+    threading.Thread(
+        target=end_when_refused,
+        args=(float(os.environ.get("JUPYTERHUB_REFUSED_SECONDS", 600)),),
+        daemon=True,
+    ).start()
 
 
 def keep_short(number: int) -> None:
@@ -72,7 +96,8 @@ threading.Thread(target=keep_short, args=(2,), daemon=True).start()
 
 # ---------------------------------------------------------------- what is used
 
-# Where a profile stops what is not used, these say what is: what a page shows, and what runs. Its time begins anew with the last look.
+# Where a profile stops what is not used, these say what is: what a page shows, and what runs. Its
+# time begins anew with the last look.
 
 from typing import Any  # noqa: E402
 
@@ -85,14 +110,14 @@ from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E4
 class Kernels(AsyncMappingKernelManager):
     """Counts a kernel as used while a cell of it runs.
 
-    The state that Jupyter keeps is that of the last message: another thread of the kernel (a subshell) may have said
-    "idle" while the cell goes on.
+    The state that Jupyter keeps is that of the last message: another thread of the kernel (a
+    subshell) may have said "idle" while the cell goes on.
     """
 
     def start_watching_activity(self, kernel_id: str) -> None:
         super().start_watching_activity(kernel_id)
         kernel = self.get_kernel(kernel_id)
-        kernel.cells = set()    # the requests that have begun and not ended
+        kernel.cells = set()  # the requests that have begun and not ended
         session = Session(config=kernel.session.config, key=kernel.session.key)
 
         def look(parts: list[bytes]) -> None:

@@ -1,9 +1,12 @@
-"""A file that is opened in a tab of a server of sjupyter runs no script. A part of the configuration of these servers.
+"""A file that is opened in a tab of a server of sjupyter runs no script.
 
-Jupyter lets scripts of an HTML file run, though apart from its own. They read the server's path in their address, which nobody else may
-know, and from then on the cookies of the server go to whatever port of the node they choose. The hub's servers need none of this: no
-other server has their name.
+A part of the configuration of these servers.
+
+Jupyter lets scripts of an HTML file run, though apart from its own. They read the server's path in
+their address, which nobody else may know, and from then on the cookies of the server go to whatever
+port of the node they choose. The hub's servers need none of this: no other server has their name.
 """
+
 from typing import Any
 
 from jupyter_server.base.handlers import AuthenticatedFileHandler, JupyterHandler

@@ -1,9 +1,11 @@
-"""What a server reads of people whom it does not know is little, of all of them together, and nothing outside its own path. A part of the
-configuration of each server, the hub's and sjupyter's.
+"""What a server reads of people whom it does not know is little, of all of them together, and
+nothing outside its own path. A part of the configuration of each server, the hub's and sjupyter's.
 
-Jupyter asks who it is after it has read the whole request, up to 512 MB into memory, which is counted for the owner's job. And it holds
-a connection open for whoever opens one, until it has no descriptor left for its owner.
+Jupyter asks who it is after it has read the whole request, up to 512 MB into memory, which is
+counted for the owner's job. And it holds a connection open for whoever opens one, until it has no
+descriptor left for its owner.
 """
+
 import re
 from collections.abc import Awaitable
 from typing import Any
@@ -14,44 +16,68 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import ErrorHandler
 
-STRANGERS = 200         # connections that are open at the same time of who is not known, with at most about 200 kB each; a browser opens six
-PARTS = 300             # of the headers: their lines, and what stands between semicolons. A browser keeps 180 cookies of a site
-LITTLE = 16_384         # bytes of a request that are kept whoever sends them: the form of a login has some hundred
-LITTLE_SECONDS = 10     # within which they have to come
-MOST = 10_000_000       # bytes that are read and forgotten, so that who has to log in anew is told so
-SECONDS = 60            # within which they have to come
-IDLE_SECONDS = 97       # for which a connection may say nothing; no page asks just as often
+# connections that are open at the same time of who is not known, with at most about 200 kB each; a
+# browser opens six
+STRANGERS = 200
+# of the headers: their lines, and what stands between semicolons. A browser keeps 180 cookies of a
+# site
+PARTS = 300
+# bytes of a request that are kept whoever sends them: the form of a login has some hundred
+LITTLE = 16_384
+LITTLE_SECONDS = 10  # within which they have to come
+MOST = 10_000_000  # bytes that are read and forgotten, so that who has to log in anew is told so
+SECONDS = 60  # within which they have to come
+IDLE_SECONDS = 97  # for which a connection may say nothing; no page asks just as often
 
 
 class Look(JupyterHandler):
-    """A request of which the headers are there: who sends it. A page of another user's server sends cookies too, and is unknown without the XSRF token."""
+    """A request of which the headers are there: who sends it.
+
+    A page of another user's server sends cookies too, and is unknown without the XSRF token.
+    """
 
 
 class AsksFirst(HTTPMessageDelegate):
     """Passes a request on: all of it, or of somebody unknown no more than a little."""
 
-    def __init__(self, passes_on: HTTPMessageDelegate, connection: Any, server: "CarefulServer") -> None:
+    def __init__(
+        self, passes_on: HTTPMessageDelegate, connection: Any, server: "CarefulServer"
+    ) -> None:
         self.connection, self.server, self.application = connection, server, server.request_callback
         self._pass_on_to(passes_on)
 
     def _pass_on_to(self, passes_on: HTTPMessageDelegate) -> None:
         self.passes_on = passes_on
-        self.data_received, self.finish, self.on_connection_close = passes_on.data_received, passes_on.finish, passes_on.on_connection_close
+        self.data_received, self.finish, self.on_connection_close = (
+            passes_on.data_received,
+            passes_on.finish,
+            passes_on.on_connection_close,
+        )
 
     async def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        if sum(value.count(";") + 1 for _, value in headers.get_all()) > PARTS:     # each takes a hundred times its bytes, once it is an object
+        if (
+            sum(value.count(";") + 1 for _, value in headers.get_all()) > PARTS
+        ):  # each takes a hundred times its bytes, once it is an object
             self.connection.detach().close()
             return
-        request = HTTPServerRequest(connection=self.connection, start_line=start_line, headers=headers)
+        request = HTTPServerRequest(
+            connection=self.connection, start_line=start_line, headers=headers
+        )
         is_own = f"{request.path}/".startswith(self.application.settings["base_url"])
-        if not is_own:      # Jupyter's own page of what is not found tells that path
-            self._pass_on_to(self.application.get_handler_delegate(request, ErrorHandler, {"status_code": 404}))
+        if not is_own:  # Jupyter's own page of what is not found tells that path
+            self._pass_on_to(
+                self.application.get_handler_delegate(request, ErrorHandler, {"status_code": 404})
+            )
         if is_own and await self._is_known(request):
             self.server.knows(self.connection.stream)
         else:
             self.server.meets(self.connection.stream)
             length = headers.get("Content-Length", "0")
-            is_little = "Transfer-Encoding" not in headers and re.fullmatch(r"\d{1,5}", length) and int(length) <= LITTLE
+            is_little = (
+                "Transfer-Encoding" not in headers
+                and re.fullmatch(r"\d{1,5}", length)
+                and int(length) <= LITTLE
+            )
             self.connection.set_max_body_size(MOST)
             self.connection.set_body_timeout(LITTLE_SECONDS if is_little else SECONDS)
             if not is_little:
@@ -68,18 +94,23 @@ class AsksFirst(HTTPMessageDelegate):
         try:
             user = look.identity_provider.get_user(look)
             return bool(await user if isinstance(user, Awaitable) else user)
-        except Exception:      # of whatever is sent, or of a hub that is away
+        except Exception:  # of whatever is sent, or of a hub that is away
             return False
         finally:
-            look.ui = None      # it leads back to the look, which would stay with all its headers until the garbage is collected
+            # it leads back to the look, which would stay with all its headers until the garbage is
+            # collected
+            look.ui = None
 
 
 class CarefulServer(HTTPServer):
-    """Holds few connections of strangers: for the next one, it closes the oldest. So somebody who is about to say who they are gets in."""
+    """Holds few connections of strangers: for the next one, it closes the oldest.
+
+    So somebody who is about to say who they are gets in.
+    """
 
     def initialize(self, *args: Any, **options: Any) -> None:
         super().initialize(*args, **options)
-        self.strangers: dict[IOStream, None] = {}       # the oldest first
+        self.strangers: dict[IOStream, None] = {}  # the oldest first
 
     def meets(self, stream: IOStream) -> None:
         self.strangers.setdefault(stream)
@@ -98,7 +129,9 @@ class CarefulServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         return AsksFirst(super().start_request(server_conn, request_conn), request_conn, self)
 
-    def on_close(self, server_conn: Any) -> None:      # or it is a WebSocket now, which Jupyter opens for who is known only
+    def on_close(
+        self, server_conn: Any
+    ) -> None:  # or it is a WebSocket now, which Jupyter opens for who is known only
         self.knows(server_conn.stream)
         super().on_close(server_conn)
 

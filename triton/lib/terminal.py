@@ -1,12 +1,22 @@
-"""What commands print of words that others have chosen: names of files and kernels, messages of programs. A terminal would follow some."""
+"""What commands print of words that others have chosen: names of files and kernels, messages of
+programs. A terminal would follow some.
+"""
+
 import io
 import re
 import sys
 
 
 def printable(text: str) -> str:
-    """`text`, where each character that is none to see stands as Python writes it, such as \\x1b. Ends of lines and tabs stay."""
-    return re.sub(r"[^\n\t -~]", lambda found: found[0] if found[0].isprintable() else ascii(found[0])[1:-1], text)
+    """`text`, where each character that is none to see stands as Python writes it, such as \\x1b.
+
+    Ends of lines and tabs stay.
+    """
+    return re.sub(
+        r"[^\n\t -~]",
+        lambda found: found[0] if found[0].isprintable() else ascii(found[0])[1:-1],
+        text,
+    )
 
 
 class Printable(io.TextIOWrapper):
@@ -15,7 +25,15 @@ class Printable(io.TextIOWrapper):
 
 
 def print_printable() -> None:
-    """From here on, all that is printed is printable(). sys.__stdout__ and sys.__stderr__ stay as they were."""
+    """From here on, all that is printed is printable(). sys.__stdout__ and sys.__stderr__ stay as
+    they were.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        setattr(sys, name, Printable(stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering))
+        setattr(
+            sys,
+            name,
+            Printable(
+                stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering
+            ),
+        )
