@@ -1,4 +1,4 @@
-"""The checkout: where it is, and a copy of what git tracks in it."""
+"""The checkout: where it is, a copy of what git tracks in it, and how a file is written whole."""
 
 import os
 import shutil
@@ -8,21 +8,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def copy_source(target):
-    """Copy what git tracks, and new files it does not ignore, to `target`, with the history; return
-    `target`.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` to the file `path`, text as UTF-8; the folder must be there.
+
+    Whoever reads the file meanwhile, or after this process was killed, has the old content or the
+    new one, never a part. A file that was there keeps its permissions, and a link stays a link.
+    Raises OSError; then the file is as it was, and nothing else is left.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def copy_source(target: Path, source: Path = ROOT) -> Path:
+    """Copy the checkout `source` to the new folder `target`, and return `target`.
+
+    The copy has what git tracks, new files that git does not ignore, and the history. Raises
+    subprocess.CalledProcessError if `source` is no checkout.
     """
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
+        cwd=source,
         capture_output=True,
         check=True,
     ).stdout.split(b"\0")
     for name in map(os.fsdecode, filter(None, names)):
-        if (ROOT / name).exists():
+        if (source / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    subprocess.run(["git", "clone", "-q", "--bare", ROOT, target / ".git"], check=True)
+            shutil.copy2(source / name, target / name)
+    subprocess.run(["git", "clone", "-q", "--bare", source, target / ".git"], check=True)
     subprocess.run(["git", "-C", target, "config", "core.bare", "false"], check=True)
     subprocess.run(["git", "-C", target, "reset", "-q"], check=True)
     return target
