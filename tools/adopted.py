@@ -12,6 +12,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from tools.files import ROOT, copy_source
 
@@ -26,26 +27,28 @@ TESTS = [
 ]
 
 
-def rename(text, names):
-    """The text of a facts.toml with the values of `names`, a dict of tables; KeyError names what it
-    does not have.
+def rename(text: str, names: dict[str, dict[str, Any]]) -> str:
+    """The text of a facts.toml in which the values are those of `names`, a dict of tables.
+
+    Raises KeyError with the first name, TABLE.KEY, that the text does not have.
     """
     left = {
         (table, key): value for table, entries in names.items() for key, value in entries.items()
     }
-    lines, table = [], None
+    lines = []
+    table = ""
     for line in text.splitlines():
         if line.startswith("["):
             table = line.strip("[] ")
-        elif (found := re.match(r'(\w+) = ("[^"]*"|\d+)', line)) and (table, found[1]) in left:
-            line = f"{found[1]} = {json.dumps(left.pop((table, found[1])))}{line[found.end() :]}"
+        elif (match := re.match(r'(\w+) = ("[^"]*"|\d+)', line)) and (table, match[1]) in left:
+            line = f"{match[1]} = {json.dumps(left.pop((table, match[1])))}{line[match.end() :]}"
         lines.append(line)
     if left:
         raise KeyError(".".join(next(iter(left))))
     return "\n".join(lines) + "\n"
 
 
-def adopt(folder):
+def adopt(folder: Path) -> Path:
     """Copy the checkout to `folder`, under the names of the invented cluster; return `folder`."""
     copy_source(folder)
     path = folder / "triton/facts.toml"
@@ -53,7 +56,10 @@ def adopt(folder):
     return folder
 
 
-def main(tests):
+def main(tests: list[str]) -> int:
+    """Run `tests`, file names below tests/, or else TESTS, in an adopted copy; return the exit
+    status of the first command that fails, or 0.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = adopt(Path(folder) / "guide")
         for name in (".venv", ".venv-nbdime"):

@@ -1,32 +1,29 @@
-"""Add the addresses of today's sections to tests/data/anchors.txt, the list of all that readers may
-have bookmarked; it never shrinks.
+"""Add the addresses of today's sections to tests/data/anchors.txt: `make anchors`.
 
-make anchors
+The file lists all addresses that readers may have bookmarked, and never shrinks.
 """
 
 import re
 from pathlib import Path
 
-from tools.files import ROOT
+from tools.files import ROOT, write_whole
 
 LIST = ROOT / "tests/data/anchors.txt"
 SECTION = re.compile(r'<section id="([^"]+)">\s*((?:<span id="[^"]+"></span>)*)')
 
 
-def anchors(site):
-    """page#anchor of each section of the guide in the folder `site`, by all the names that it has."""
-    found = set()
+def anchors(site: Path) -> set[str]:
+    """The address, page#anchor, of each section in the built site; a section may have several."""
+    addresses = set()
     for path in site.rglob("*.html"):
         page = path.relative_to(site).as_posix()
         for first, others in SECTION.findall(path.read_text(encoding="utf-8")):
-            found |= {
+            addresses |= {
                 f"{page}#{anchor}" for anchor in (first, *re.findall(r'id="([^"]+)"', others))
             }
-    return found
+    return addresses
 
 
 if __name__ == "__main__":
     published = set(LIST.read_text(encoding="utf-8").split()) if LIST.exists() else set()
-    LIST.write_text(
-        "\n".join(sorted(published | anchors(ROOT / "_build/html"))) + "\n", encoding="utf-8"
-    )
+    write_whole(LIST, "\n".join(sorted(published | anchors(ROOT / "_build/html"))) + "\n")

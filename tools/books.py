@@ -1,8 +1,9 @@
-"""The guide as a book, for a train without a network: EPUB by Sphinx, and PDF as Chromium prints
-the whole guide on one page.
+"""The guide as a book, for a train without a network.
 
-python -m tools.books FOLDER    make FOLDER/NAME.epub and FOLDER/NAME.pdf, in a few seconds; NAME is
-the project's
+    python -m tools.books FOLDER
+
+makes FOLDER/NAME.epub and FOLDER/NAME.pdf in a few seconds, where NAME is the project's. Sphinx
+makes the EPUB; Chromium prints the PDF from a page that has the whole guide.
 """
 
 import shutil
@@ -11,6 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
+from tools.browser import CHROMIUM
 from tools.files import ROOT
 
 FOOT = (
@@ -19,9 +23,12 @@ FOOT = (
 )
 
 
-def build(builder, folder):
-    """Have Sphinx make the book into folder/builder; both builders share what they read."""
-    command = [
+def build(builder: str, folder: Path) -> Path:
+    """Have Sphinx make the book, and return the folder that it is in: `folder`/BUILDER.
+
+    Builders that share `folder` read the pages once. Ends the program if Sphinx fails.
+    """
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "sphinx",
@@ -42,18 +49,16 @@ def build(builder, folder):
     return folder / builder
 
 
-def pdf(page, target):
-    """Print the HTML file `page` into the file `target`, with bookmarks and page numbers."""
-    from playwright.sync_api import sync_playwright
+def pdf(page: Path, target: Path) -> None:
+    """Print the HTML file `page` into the file `target`, with bookmarks and page numbers.
 
-    chromium = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if not chromium:
+    Ends the program if there is no Chromium.
+    """
+    if not CHROMIUM:
         sys.exit("books.py: no Chromium here, which prints the PDF: make system installs it")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
         opened = browser.new_page(
             reduced_motion="reduce", color_scheme="light", java_script_enabled=False
@@ -62,7 +67,7 @@ def pdf(page, target):
         opened.pdf(
             path=target,
             format="A4",
-            margin={side: "18mm" for side in ("top", "bottom", "left", "right")},
+            margin={"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"},
             outline=True,
             tagged=True,
             display_header_footer=True,
@@ -72,8 +77,8 @@ def pdf(page, target):
         browser.close()
 
 
-def main(folder):
-    folder = Path(folder)
+def main(folder: Path) -> None:
+    """Make both books in `folder`, and print their names."""
     with tempfile.TemporaryDirectory() as made:
         epub = next(build("epub", Path(made)).glob("*.epub"))
         new = Path(made, "new.pdf")
@@ -86,4 +91,4 @@ def main(folder):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

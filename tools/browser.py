@@ -23,5 +23,7 @@ needs_chromium = pytest.mark.skipif(
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
+    """Serves the files of a folder, and logs nothing."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Log nothing."""

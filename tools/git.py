@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from pathlib import Path
+from typing import Any, Literal, overload
 
 # Git hands these to its hooks. They name the repository that is being committed to, whatever folder
 # git is then called in.
@@ -27,14 +29,32 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in CHOOSE_A_REPOSITORY}
 
 
-def run(*arguments, cwd, **options) -> subprocess.CompletedProcess:
-    """The finished `git ARGUMENTS`, called in the folder `cwd`; its output is kept, as bytes unless
-    `options` say otherwise.
+@overload
+def run(
+    *arguments: str | Path, cwd: Path, text: Literal[True], **options: Any
+) -> subprocess.CompletedProcess[str]: ...
+
+
+@overload
+def run(
+    *arguments: str | Path, cwd: Path, text: Literal[False] = False, **options: Any
+) -> subprocess.CompletedProcess[bytes]: ...
+
+
+def run(
+    *arguments: str | Path, cwd: Path, text: bool = False, **options: Any
+) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
+    """Call `git ARGUMENTS` in the folder `cwd`; return the completed process.
+
+    Its output is kept, as bytes unless `text` is set. The other options are those of
+    subprocess.run; `env` is without the variables that choose a repository unless it is given.
     """
+    environment_of_git = options.pop("env", None) or environment()
     return subprocess.run(
         ["git", *arguments],
         cwd=cwd,
-        env=options.pop("env", None) or environment(),
+        env=environment_of_git,
         capture_output=True,
+        text=text,
         **options,
     )

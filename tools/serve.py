@@ -1,5 +1,8 @@
-"""Show the guide while it is written: serve.py [PORT] builds it, serves it on this computer, and
-builds what changes, in less than a second.
+"""Show the guide while it is written.
+
+    python -m tools.serve [PORT]
+
+builds it, serves it on this computer, and builds what changes, in less than a second.
 
 sphinx-autobuild watches the files, and makes the browser load a page again. By itself it starts
 Sphinx anew for each change, which takes seconds; here a change is built by a fork of a process that
@@ -10,17 +13,21 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx_autobuild import __main__ as autobuild
 
 from tools.files import ROOT
 
-FOLDERS = ["_build/serve", "_build/doctrees-serve"]
+SITE = ROOT / "_build/serve"
+DOCTREES = ROOT / "_build/doctrees-serve"
+RESTART = (ROOT / "conf.py", ROOT / "triton/facts.toml")  # Sphinx reads them once, when it starts
+NOT_WATCHED = r"/(_build|\.venv[^/]*|\.triton|\.node|\.git|__pycache__)/"
 
-
-loaded = None  # Sphinx with all pages; a fork of this process has it too
+loaded: Sphinx | None = None  # Sphinx with all pages; a fork of this process has it too
 
 
 class Builder:
@@ -29,31 +36,18 @@ class Builder:
     It is sent to the fork, so it holds little.
     """
 
-    def __init__(self, arguments, **options):
+    def __init__(self, arguments: list[str], **options: Any) -> None:
+        """The arguments are those of sphinx-autobuild's own builder, which needs them."""
         global loaded
         self.began = time.time()
-        loaded = Sphinx(
-            ROOT, ROOT, *(ROOT / folder for folder in FOLDERS), "html", status=None, tags=["serve"]
-        )
+        loaded = Sphinx(ROOT, ROOT, SITE, DOCTREES, "html", status=None, tags=["serve"])
 
-    def __call__(self, *, changed_paths):
+    def __call__(self, *, changed_paths: Sequence[Path]) -> None:
+        """Build the site, and print how long it took and for which files."""
         began = time.perf_counter()
-        if self._loaded_is_old():
-            command = [
-                sys.executable,
-                "-m",
-                "sphinx",
-                "-q",
-                "-t",
-                "serve",
-                "-b",
-                "html",
-                "-d",
-                FOLDERS[1],
-                ".",
-                FOLDERS[0],
-            ]
-            subprocess.run(command, cwd=ROOT)
+        if loaded is None or self._loaded_is_old():
+            options: list[str | Path] = ["-q", "-t", "serve", "-b", "html", "-d", DOCTREES]
+            subprocess.run([sys.executable, "-m", "sphinx", *options, ROOT, SITE], cwd=ROOT)
         else:
             loaded.build()
         print(
@@ -62,14 +56,9 @@ class Builder:
             flush=True,
         )
 
-    def _loaded_is_old(self):
+    def _loaded_is_old(self) -> bool:
         """Whether a file has changed that Sphinx reads once, when it starts."""
-        sources = [
-            ROOT / "conf.py",
-            ROOT / "triton/facts.toml",
-            *(ROOT / "_ext").glob("*.py"),
-            *(ROOT / "tools").rglob("*.py"),
-        ]
+        sources = [*RESTART, *(ROOT / "_ext").glob("*.py"), *(ROOT / "tools").rglob("*.py")]
         return any(path.stat().st_mtime > self.began for path in sources)
 
 
@@ -79,15 +68,4 @@ if __name__ == "__main__":
     multiprocessing.set_start_method("fork")
     autobuild.Builder = Builder
     port = sys.argv[1] if len(sys.argv) > 1 else "8000"
-    sys.exit(
-        autobuild.main(
-            [
-                "--port",
-                port,
-                "--re-ignore",
-                r"/(_build|\.venv[^/]*|\.triton|\.node|\.git|__pycache__)/",
-                str(ROOT),
-                str(ROOT / FOLDERS[0]),
-            ]
-        )
-    )
+    sys.exit(autobuild.main(["--port", port, "--re-ignore", NOT_WATCHED, str(ROOT), str(SITE)]))

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 
-def build_site(source, target, *options):
-    """Build the site from `source` into `target`/html as `make html` does; return the finished
-    process.
+def build_site(source: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Build the site from `source` into `target`/html as `make html` does.
+
+    options: more of sphinx-build. Returns the completed process with what it printed; it does not
+    raise if the build fails.
     """
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "sphinx",
@@ -26,8 +29,8 @@ def build_site(source, target, *options):
     return subprocess.run(command, capture_output=True, text=True, cwd=source)
 
 
-def html_pages(site):
-    """The pages of the built site that are the guide's own: not those of JupyterLite."""
+def html_pages(site: Path) -> list[Path]:
+    """The HTML files of the built site that are the guide's own: not those of JupyterLite."""
     return [
         path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "lite"
     ]
