@@ -136,7 +136,7 @@ def page(browser, address):
 
 
 @pytest.fixture
-def entry(request, record_property):
+def entry(request):
     """The entry of the FAQ that the test proves; at the end the messages that the test is for must
     have been seen.
     """
@@ -144,7 +144,6 @@ def entry(request, record_property):
     found = faq.Entry(marker.args[0])
     if len(marker.args) > 1:
         found.wanted = marker.args[1]
-    record_property("kind", "FAQ entry")
     request.node.add_report_section("setup", "entry", f"{faq.FAQ}:{found.line}")
     yield found
     for index, message in enumerate(found.messages):

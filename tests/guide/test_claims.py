@@ -39,11 +39,10 @@ CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter
 
 
 @pytest.fixture(autouse=True)
-def claim(record_property, request):
+def claim(request):
     """What the guide says where it names the test, each time a paragraph; a failure names these
     places, and the files that the test itself names.
     """
-    record_property("kind", "claim")
     found = pages.claims(f"test_claims.py::{request.function.__name__}")
     files = re.findall(r"\b(?:triton|scicomp)/[\w/.-]+\w", inspect.getsource(request.function))
     request.node.add_report_section(

@@ -131,7 +131,7 @@ def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
 def test_the_block_does_what_the_page_shows(block, readers, record_property):
-    record_property("kind", "console block")
+    record_property("console block", block.page)
     fault = readers[block.page].outcomes[block.line].result(timeout=600)
     if fault:
         pytest.fail(fault, pytrace=False)
@@ -249,7 +249,7 @@ def test_a_command_that_goes_on_is_left_in_its_window(triton):
 
 
 def test_a_block_without_a_prompt_is_no_console_block():
-    with pytest.raises(ValueError, match="page.rst:3: a console block begins with a prompt"):
+    with pytest.raises(ValueError, match=r"page\.rst:3: a console block begins with a prompt"):
         pages.blocks("page.rst", _page("squeue --me"))
 
 

@@ -46,9 +46,8 @@ def identify(literals):
 )
 @pytest.mark.parametrize("literal", LITERALS, ids=identify(LITERALS))
 def test_the_literal_is_true(literal, reality, record_property):
-    record_property("kind", "literal")
+    record_property("literal", literal.page)
     rule, fault = check(literal, PAGES[literal.page], reality)
-    record_property("class", rule)
     if entry := UNCHECKED.get((literal.page, literal.text)):
         record_property("not_covered", f"{literal.name}: {entry['reason']}")
         if not fault:

@@ -282,6 +282,22 @@ def test_a_whole_run_writes_what_it_has_shown(guide):
     }
 
 
+def test_a_page_is_credited_with_what_tests_say_they_show(guide):
+    """Whatever their files are called; what fails shows nothing."""
+    (guide / "tests/test_it.py").write_text(
+        "import pytest\n"
+        '@pytest.mark.parametrize("page", ["a.rst", "a.rst", "b.rst"])\n'
+        "def test_it_holds(page, record_property):\n"
+        '    record_property("console block", page)\n'
+        '    record_property("literal", "c.rst")\n'
+        '    assert page == "a.rst"\n'
+    )
+    run(guide, ci="")
+    report = json.loads((guide / "_build/proof.json").read_text())
+    assert report["pages"] == {"a.rst": {"blocks": 2}, "c.rst": {"literals": 2}}
+    assert report["tests"] == {"test_it.py::test_it_holds": "failed"}
+
+
 def test_a_run_of_a_part_writes_nothing(guide):
     assert run(guide, "-k", "holds").returncode == 0
     assert not (guide / "_build/proof.json").exists()

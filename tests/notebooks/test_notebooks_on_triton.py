@@ -43,7 +43,6 @@ def run(triton, user, *more):
 
 @pytest.mark.claims("The course runs as jobs on the cluster, and gives the outputs that are stored in it.")
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "submitted"])
-def test_the_notebook_gives_its_stored_outputs_in_a_job(name, verdicts, record_property):
-    record_property("kind", "notebook on the cluster")
+def test_the_notebook_gives_its_stored_outputs_in_a_job(name, verdicts):
     if verdicts[name] is not None:
         pytest.fail(f"{name}: {verdicts[name]}", pytrace=False)

@@ -1,9 +1,15 @@
 """pytest plugin: what a whole run has proven goes to _build/proof.json, which the page how-tested
 shows.
 
-A test may add `record_property("not_covered", "sentence")`, and "measured". A run of a part of the
-tests writes nothing. In a whole run each test that a page names with :tested:, or
-tests/data/seed.toml for a section of the old page, must have passed.
+A test says with record_property what it is for:
+
+    record_property("console block", page)       it types a block of that page
+    record_property("literal", page)             it looks up a name on that page
+    record_property("measured", sentence)        what the page how-tested tells of it
+    record_property("not_covered", sentence)     what it leaves out, and why
+
+A run of a part of the tests writes nothing. In a whole run each test that a page names with
+:tested:, or tests/data/seed.toml for a section of the old page, must have passed.
 """
 
 import datetime
@@ -13,41 +19,49 @@ import re
 import subprocess
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from _ext import facts
-from tools.files import ROOT
+from tools.files import ROOT, write_whole
+
+if TYPE_CHECKING:  # a guide without a cluster can use the plugin too
+    from tools.cluster.small_triton import Triton
 
 TARGET = ROOT / "_build/proof.json"
 MARK = re.compile(r":tested:`([^`]+)`")
-PAGE = re.compile(r"\[([\w/.-]+\.rst):\d+")
+SEED_TEST = re.compile(r'"(test_\w+\.py::\w+)"')
+# What a test may show of a page, and what proof.json calls it.
+SHOWN = {"console block": "blocks", "literal": "literals"}
 
 
-def claims():
+def claims() -> Iterator[tuple[str, int, str]]:
     """(file, line, test) of each :tested: mark in the guide, and of each test that shows what the
     old page said.
     """
-    for path in sorted(
-        [
-            ROOT / "index.rst",
-            *(
-                path
-                for folder in ("about", "triton", "scicomp", "notebooks")
-                for path in (ROOT / folder).rglob("*.rst")
-            ),
-        ]
-    ):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for found in MARK.finditer(line):
-                yield path.relative_to(ROOT).as_posix(), number, found[1]
+    pages = [
+        ROOT / "index.rst",
+        *(
+            path
+            for folder in ("about", "triton", "scicomp", "notebooks")
+            for path in (ROOT / folder).rglob("*.rst")
+        ),
+    ]
+    for path in sorted(pages):
+        yield from _tests_in(path, MARK)
     seed = ROOT / "tests/data/seed.toml"
-    for number, line in enumerate(
-        seed.read_text(encoding="utf-8").splitlines() if seed.exists() else [], start=1
-    ):
-        for found in re.finditer(r'"(test_\w+\.py::\w+)"', line):
-            yield "tests/data/seed.toml", number, found[1]
+    if seed.exists():
+        yield from _tests_in(seed, SEED_TEST)
+
+
+def _tests_in(path: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, str]]:
+    """(file, line, test) of each place where `pattern` names a test."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for match in pattern.finditer(line):
+            yield path.relative_to(ROOT).as_posix(), number, match[1]
 
 
 VERSIONS = {
@@ -62,7 +76,13 @@ VERSIONS = {
 }
 
 
-def _short(nodeid):
+def _git(*arguments: str) -> str:
+    """What git prints about the checkout; "" if it cannot tell."""
+    command = ["git", "-C", str(ROOT), "-c", "safe.directory=*", *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def _short(nodeid: str) -> str:
     """file.py::test of a test's name, without the folder of the file: no two files of tests have
     one name.
     """
@@ -71,93 +91,95 @@ def _short(nodeid):
 
 
 class Recorder:
-    """Keeps what becomes of each test; `versions` are those of what the cluster runs."""
+    """Keeps what becomes of each test.
 
-    def __init__(self, config):
-        self.config, self.began = config, time.time()
-        self.outcomes, self.sentences, self.versions, self.deselected, self.unproven = (
-            {},
-            {"measured": set(), "not_covered": set()},
-            {},
-            False,
-            [],
-        )
+    `outcomes` has one of passed, failed and skipped by the test's name, `shown` the pages whose
+    blocks and literals it shows, `sentences` what tests say that they measured or left out,
+    `versions` those of what the cluster runs, and `unproven` the claims, with the outcome of their
+    test, that nothing shows.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.began = time.time()
+        self.outcomes: dict[str, str] = {}
+        self.shown: dict[str, list[tuple[str, str]]] = defaultdict(list)  # (page, kind)
+        self.sentences: dict[str, set[str]] = {"measured": set(), "not_covered": set()}
+        self.versions: dict[str, str] = {}
+        self.deselected = False
+        self.unproven: list[tuple[str, int, str, str]] = []
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         """Whether this run is one of all tests."""
         chosen = [Path(argument.split("::")[0]).resolve() for argument in self.config.args]
         return not self.deselected and not self.config.option.keyword and chosen == [ROOT / "tests"]
 
-    def pytest_deselected(self, items):
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Note that a part of the tests does not run."""
         self.deselected = self.deselected or bool(items)
 
-    def pytest_runtest_logreport(self, report):
-        if report.when == "call" or report.outcome != "passed":
-            name = _short(report.nodeid)
-            self.outcomes[name] = (
-                "failed" if self.outcomes.get(name) == "failed" else report.outcome
-            )
-            for name, value in report.user_properties:
-                if name in self.sentences:
-                    self.sentences[name].add(value)
-            if report.skipped and isinstance(report.longrepr, tuple):
-                self.sentences["not_covered"].add(
-                    f"{_short(report.nodeid)}: {report.longrepr[2].removeprefix('Skipped: ')}"
-                )
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the outcome of a test, and what it has recorded."""
+        if report.when != "call" and report.passed:
+            return
+        test = _short(report.nodeid)
+        self.outcomes[test] = "failed" if self.outcomes.get(test) == "failed" else report.outcome
+        for name, value in report.user_properties:
+            if name in self.sentences:
+                self.sentences[name].add(str(value))
+            elif name in SHOWN and report.when == "call":
+                self.shown[test].append((str(value), SHOWN[name]))
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            self.sentences["not_covered"].add(f"{test}: {reason}")
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node):
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over the versions that a worker of pytest-xdist has noted."""
         self.versions |= getattr(node, "workeroutput", {}).get("versions", {})
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session):
-        if hasattr(
-            self.config, "workeroutput"
-        ):  # one of several workers: who started them puts it together
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write proof.json after a whole run; with CI=true a claim that was not shown fails it."""
+        if hasattr(self.config, "workeroutput"):
+            # One of several workers: who started them puts it together.
             self.config.workeroutput["versions"] = self.versions
             return
         if not self.whole or session.config.option.collectonly:
             return
-        tests = defaultdict(set)
-        for name, outcome in self.outcomes.items():
-            tests[name.split("[")[0]].add(outcome)
-        summed = {
-            name: "failed" if "failed" in found else "passed" if found == {"passed"} else "skipped"
-            for name, found in tests.items()
-        }
+        outcomes = self._outcomes_of_functions()
         self.unproven = [
-            (page, line, test, summed.get(test, "not run"))
+            (page, line, test, outcomes.get(test, "not run"))
             for page, line, test in claims()
-            if summed.get(test) != "passed"
+            if outcomes.get(test) != "passed"
         ]
         if self.unproven and os.environ.get("CI") == "true":
             session.exitstatus = session.exitstatus or 1
-        write(self.report(summed))
+        write(self.report(outcomes))
 
-    def report(self, summed):
-        """All that proof.json has, as a dict."""
-        files, pages = defaultdict(Counter), defaultdict(Counter)
+    def _outcomes_of_functions(self) -> dict[str, str]:
+        """The outcome of each test function, over all its parameters: passed if all have passed."""
+        tests = defaultdict(set)
+        for name, outcome in self.outcomes.items():
+            tests[name.split("[")[0]].add(outcome)
+        return {
+            name: "failed" if "failed" in kinds else "passed" if kinds == {"passed"} else "skipped"
+            for name, kinds in tests.items()
+        }
+
+    def report(self, outcomes: dict[str, str]) -> dict[str, Any]:
+        """All that proof.json has; `outcomes` are those of test functions."""
+        files: dict[str, Counter[str]] = defaultdict(Counter)
+        pages: dict[str, Counter[str]] = defaultdict(Counter)
         for name, outcome in self.outcomes.items():
             files[name.split("::")[0]][outcome] += 1
-            page = PAGE.search(name)
-            kind = {"test_console_blocks.py": "blocks", "test_literals.py": "literals"}.get(
-                name.split("::")[0]
-            )
-            if page and kind and outcome == "passed":
-                pages[page[1]][kind] += 1
-        git = ["git", "-C", ROOT, "-c", "safe.directory=*"]
+            for page, kind in self.shown[name] if outcome == "passed" else ():
+                pages[page][kind] += 1
         return {
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "commit": subprocess.run(
-                [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-            ).stdout.strip()
-            or "unknown",
-            "changed": bool(
-                subprocess.run(
-                    [*git, "status", "--porcelain"], capture_output=True, text=True
-                ).stdout
-            ),
+            "commit": _git("rev-parse", "--short", "HEAD") or "unknown",
+            "changed": bool(_git("status", "--porcelain")),
             "seconds": round(time.time() - self.began),
             "versions": self.versions,
             "files": {
@@ -165,35 +187,35 @@ class Recorder:
                 for name, counts in files.items()
             },
             "pages": pages,
-            "tests": summed,
-            **{name: sorted(found) for name, found in self.sentences.items()},
+            "tests": outcomes,
+            **{name: sorted(sentences) for name, sentences in self.sentences.items()},
         }
 
-    def note_versions(self, triton):
+    def note_versions(self, triton: "Triton") -> None:
         """Ask the cluster what it runs."""
         module = facts.load(ROOT / "triton/facts.toml")["modules"]["jupyter"]
         for name, command in VERSIONS.items():
             printed = triton.run(
                 "login", f"module load {module}; {command} 2>&1", "alice", check=False
             ).stdout
-            self.versions[name] = (
-                found[0] if (found := re.search(r"\d+\.[\d.]+\w*", printed)) else "unknown"
-            )
+            version = re.search(r"\d+\.[\d.]+\w*", printed)
+            self.versions[name] = version[0] if version else "unknown"
 
     @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter):
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the claims that this run has not shown."""
         for page, line, test, outcome in self.unproven:
             terminalreporter.write_line(
                 f"NOT PROVEN: {page}:{line} says that {test} shows it; it was {outcome}", red=True
             )
 
 
-def write(report):
+def write(report: dict[str, Any]) -> None:
+    """Write proof.json, whole or not at all."""
     TARGET.parent.mkdir(exist_ok=True)
-    temporary = TARGET.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(TARGET)
+    write_whole(TARGET, json.dumps(report, indent=1, sort_keys=True) + "\n")
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to record."""
     config.pluginmanager.register(Recorder(config), "proof-recorder")
