@@ -3,8 +3,11 @@
 For each page, on a phone (390 pixels wide, a slow network) and on a desktop (1280): what it
 transfers and asks for, and Lighthouse's scores beside the least that they may be; and how soon a
 question has its results. A busy machine only ever lowers the performance, so the best of three runs
-counts. A folder and pages on the command line measure another site: `page_quality.py FOLDER
-index.html more.html`.
+counts.
+
+    python -m tools.page_quality FOLDER index.html more.html
+
+measures these pages of another site.
 """
 
 import contextlib
@@ -17,6 +20,8 @@ import subprocess
 import sys
 import threading
 import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -24,6 +29,7 @@ from playwright.sync_api import sync_playwright
 
 from tools.browser import CHROMIUM, FLAGS
 from tools.files import ROOT
+from tools.site import html_pages
 
 TYPES = [
     "index.html",
@@ -34,8 +40,10 @@ TYPES = [
     "search.html?q=proxy",
     "404.html",
 ]
-REQUESTS, KILOBYTES = 12, 200
-QUESTIONS = [
+REQUESTS = 12  # at most
+KILOBYTES = 200  # at most
+# A question, the addresses that answer it, and among how many results one of them must be.
+QUESTIONS: list[tuple[str, list[str], int]] = [
     (question, answers, 1 if kind == "first" else 3)
     for kind, asked in tomllib.loads(
         (ROOT / "tests/data/questions.toml").read_text(encoding="utf-8")
@@ -55,11 +63,13 @@ TEXT = {".html", ".css", ".js", ".json", ".svg", ".xml", ".txt", ".md", ".ipynb"
 class Compressing(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, text compressed, as web servers send them."""
 
-    def end_headers(self):
+    def end_headers(self) -> None:
+        """Let no connection stay open."""
         self.send_header("Connection", "close")
         super().end_headers()
 
-    def do_GET(self):
+    def do_GET(self) -> None:
+        """Send a file: text compressed, others as they are."""
         path = Path(self.translate_path(self.path))
         if path.is_dir():
             path /= "index.html"
@@ -70,18 +80,29 @@ class Compressing(http.server.SimpleHTTPRequestHandler):
         for name, value in {
             "Content-Type": f"{self.guess_type(path)}; charset=utf-8",
             "Content-Encoding": "gzip",
-            "Content-Length": len(body),
+            "Content-Length": str(len(body)),
         }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *arguments):
-        pass
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Log nothing."""
+
+
+@dataclass
+class Measured:
+    """What Lighthouse says of a page."""
+
+    scores: dict[str, int]  # by category, 0 to 100
+    lowered: dict[str, list[str]]  # by category, the titles of the audits that lowered its score
+    kilobytes: float  # that the page transfers
+    requests: int
+    other_hosts: set[str]  # that the page asks
 
 
 @contextlib.contextmanager
-def served(folder):
+def served(folder: Path) -> Iterator[str]:
     """The address at which the site in `folder` is served, on the loopback interface."""
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Compressing, directory=folder)
@@ -91,11 +112,9 @@ def served(folder):
         server.shutdown()
 
 
-def lighthouse(url, form):
-    """Lighthouse's scores of the page, by category, what lowered them, the kilobytes that it
-    transfers, its requests, and the other hosts that it asks.
-    """
-    command = [
+def lighthouse(url: str, form: str) -> Measured:
+    """Have Lighthouse measure a page on one of FORMS; ends the program if it cannot."""
+    command: list[str | Path] = [
         NODE / "node_modules/.bin/lighthouse",
         url,
         "--quiet",
@@ -104,11 +123,13 @@ def lighthouse(url, form):
         *FORMS[form],
         f"--chrome-flags=--headless=new {' '.join(FLAGS)}",
     ]
-    environment = os.environ | {"CHROME_PATH": CHROMIUM, "PATH": f"{NODE}/bin:{os.environ['PATH']}"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    if done.returncode:
-        sys.exit(f"Lighthouse could not measure {url}:\n{done.stderr}")
-    report = json.loads(done.stdout)
+    environment = _with_node() | {"CHROME_PATH": CHROMIUM or ""}
+    completed = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300
+    )
+    if completed.returncode:
+        sys.exit(f"Lighthouse could not measure {url}:\n{completed.stderr}")
+    report = json.loads(completed.stdout)
     scores = {
         name: round(100 * (category["score"] or 0))
         for name, category in report["categories"].items()
@@ -125,69 +146,71 @@ def lighthouse(url, form):
         ]
         for name, category in report["categories"].items()
     }
-    asked = [
+    requests = [
         item
         for item in audits["network-requests"]["details"]["items"]
         if item["url"].startswith("http")
     ]
-    others = {urlparse(item["url"]).netloc for item in asked} - {urlparse(url).netloc}
-    return (
+    hosts = {urlparse(item["url"]).netloc for item in requests}
+    return Measured(
         scores,
         lowered,
-        sum(item.get("transferSize", 0) for item in asked) / 1000,
-        len(asked),
-        others,
+        sum(item.get("transferSize", 0) for item in requests) / 1000,
+        len(requests),
+        hosts - {urlparse(url).netloc},
     )
 
 
-def measure(address, name, form):
+def _with_node() -> dict[str, str]:
+    """The variables of this process, and Node.js on the PATH."""
+    return os.environ | {"PATH": f"{NODE}/bin:{os.environ['PATH']}"}
+
+
+def measure(address: str, name: str, form: str) -> list[str]:
     """Print a line about the page; return what is wrong with it."""
     for _ in range(3):
-        scores, lowered, size, requests, others = lighthouse(f"{address}/{name}", form)
-        if scores["performance"] >= LEAST["performance"]:
+        measured = lighthouse(f"{address}/{name}", form)
+        if measured.scores["performance"] >= LEAST["performance"]:
             break
     print(
-        f"{name:42}{form:9}{size:6.0f} kB{requests:4} requests   "
-        + "  ".join(f"{score:3}" for score in scores.values()),
+        f"{name:42}{form:9}{measured.kilobytes:6.0f} kB{measured.requests:4} requests   "
+        + "  ".join(f"{score:3}" for score in measured.scores.values()),
         flush=True,
     )
-    wrong = [
-        f"{category} {score}, not {LEAST[category]}: {'; '.join(lowered[category])}"
-        for category, score in scores.items()
+    problems = [
+        f"{category} {score}, not {LEAST[category]}: {'; '.join(measured.lowered[category])}"
+        for category, score in measured.scores.items()
         if score < LEAST[category]
     ]
-    wrong += [f"it asks other hosts: {', '.join(sorted(others))}"] * bool(others)
+    if measured.other_hosts:
+        problems.append(f"it asks other hosts: {', '.join(sorted(measured.other_hosts))}")
+    if measured.kilobytes > KILOBYTES:
+        problems.append(f"it transfers {measured.kilobytes:.0f} kB, not {KILOBYTES}")
     most = REQUESTS if "?" not in name else 2 * REQUESTS  # a question asks the index too
-    wrong += [f"it transfers {size:.0f} kB, not {KILOBYTES}"] * (size > KILOBYTES) + [
-        f"{requests} requests, not {most}"
-    ] * (requests > most)
-    return [f"{name}, {form}: {fault}" for fault in wrong]
+    if measured.requests > most:
+        problems.append(f"{measured.requests} requests, not {most}")
+    return [f"{name}, {form}: {problem}" for problem in problems]
 
 
-def invalid(folder):
-    """Where the HTML of a page in `folder` breaks the standard: file:line and the rule;
-    JupyterLab's own pages, in lite/, are not ours.
+def invalid(folder: Path) -> list[str]:
+    """Where the HTML of a page of the site breaks the standard: file:line and the rule.
+
+    JupyterLab's own pages, in lite/, are not ours. Ends the program if the check cannot run.
     """
-    pages = [path for path in folder.rglob("*.html") if path.relative_to(folder).parts[0] != "lite"]
-    command = [
+    command: list[str | Path] = [
         NODE / "node_modules/.bin/html-validate",
         "--config",
         ROOT / "tools/node/.htmlvalidate.json",
         "--formatter",
         "json",
-        *pages,
+        *html_pages(folder),
     ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PATH": f"{NODE}/bin:{os.environ['PATH']}"},
-    )
-    if done.returncode not in (0, 1) or not done.stdout:
-        sys.exit(f"html-validate failed:\n{done.stderr}")
+    completed = subprocess.run(command, capture_output=True, text=True, env=_with_node())
+    if completed.returncode not in (0, 1) or not completed.stdout:
+        sys.exit(f"html-validate failed:\n{completed.stderr}")
     return [
         f"{Path(page['filePath']).relative_to(folder)}:{fault['line']}: {fault['message']}"
-        for page in json.loads(done.stdout)
+        for page in json.loads(completed.stdout)
         for fault in page["messages"]
     ]
 
@@ -203,9 +226,9 @@ TYPE = """async questions => {
 }"""
 
 
-def typing(address):
-    """Print in how many milliseconds a typed question has its results, of those in
-    tests/data/questions.toml; return what is wrong with that.
+def typing(address: str) -> list[str]:
+    """Print in how many milliseconds a typed question of QUESTIONS has its results; return what is
+    wrong with that.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -214,36 +237,41 @@ def typing(address):
         page.evaluate(TYPE, ["a"])  # the index comes with the first letter
         took = sorted(page.evaluate(TYPE, [question for question, *_ in QUESTIONS]))
         browser.close()
-    middle, slow = took[len(took) // 2], took[len(took) * 19 // 20]
+    middle = took[len(took) // 2]
+    slow = took[len(took) * 19 // 20]
     print(
         f"search: {len(took)} questions, half of them answered within {middle:.0f} ms, 19 "
         f"of 20 within {slow:.0f} ms"
     )
-    return [f"one question of 20 takes more than {slow:.0f} ms, not {MILLISECONDS}"] * (
-        slow > MILLISECONDS
-    )
+    if slow > MILLISECONDS:
+        return [f"one question of 20 takes more than {slow:.0f} ms, not {MILLISECONDS}"]
+    return []
 
 
-def main(folder=ROOT / "_build/html", *names):
+def main(folder: str | Path = ROOT / "_build/html", *names: str) -> bool:
+    """Print what was measured of the site in `folder` and its faults; return whether there are any.
+
+    names: the pages to measure; without them one of each type, and the search.
+    """
     folder = Path(folder).resolve()
     print(f"{'':51}{'transferred':>9}{'':14}{' '.join(LEAST)}")
     with served(folder) as address:
-        wrong = [
-            fault
+        problems = [
+            problem
             for name in names or TYPES
             for form in FORMS
-            for fault in measure(address, name, form)
+            for problem in measure(address, name, form)
         ]
-        wrong += [] if names else typing(address)
-    wrong += invalid(folder)
+        problems += [] if names else typing(address)
+    problems += invalid(folder)
     print(
-        *wrong,
-        f"{len(wrong)} faults"
-        if wrong
+        *problems,
+        f"{len(problems)} faults"
+        if problems
         else f"No faults, and valid HTML on {len(list(folder.rglob('*.html')))} pages.",
         sep="\n",
     )
-    return bool(wrong)
+    return bool(problems)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Facts are filled in first, as Sphinx does, which leaves line numbers as they are
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -43,41 +44,54 @@ class Block:
     files: dict[str, str]
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Where it stands: PAGE:LINE."""
         return f"{self.page}:{self.line}"
 
 
-def sources():
+@dataclass
+class Directive:
+    """A directive in a page: its line, its name, and its content with the line of its beginning."""
+
+    line: int
+    name: str
+    argument: str
+    content: str
+    first_line: int
+
+
+def sources() -> list[str]:
     """The reST pages of the guide, as paths below the root folder."""
-    found = [
+    pages = [
         path.relative_to(ROOT)
         for folder in ("triton", "scicomp", "notebooks")
         for path in (ROOT / folder).rglob("*.rst")
     ]
-    return sorted(str(path) for path in (*found, Path("index.rst")))
+    return sorted(str(path) for path in (*pages, Path("index.rst")))
 
 
-def notebooks():
+def notebooks() -> list[str]:
     """The texts of the course, as paths below the root folder."""
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").rglob("*.md"))
 
 
-def shown_files():
+def shown_files() -> list[str]:
     """The files that pages show and publish, as paths below the root folder."""
     texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in sources()}
     return sorted(
         {
-            os.path.normpath(Path(page).parent / file)
+            os.path.normpath(Path(page).parent / directive.argument)
             for page, text in texts.items()
-            for _, _, file, *_ in _directives(page, text, "rendered-file")
+            for directive in _directives(page, text, "rendered-file")
         }
     )
 
 
 @cache
-def read(name):
-    """The text of the file `name` below the root folder, with the facts filled in; ValueError names
-    what is no fact.
+def read(name: str) -> str:
+    """The text of the file `name` below the root folder, with the facts filled in.
+
+    Raises ValueError, which names the line, for a name that is no fact.
     """
     text, unknown = substitute(
         (ROOT / name).read_text(encoding="utf-8"), load(ROOT / "triton/facts.toml")
@@ -87,20 +101,22 @@ def read(name):
     return text
 
 
-def controls(name):
-    """(line, role, names) of what the page says to click: a button as one name, a menu as the names
-    from the bar to the entry.
+def controls(name: str) -> list[tuple[int, str, list[str]]]:
+    """(line, role, names) of what the page says to click.
+
+    A button is one name, a menu the names from the bar to the entry.
     """
     text = read(name)
     return [
-        (text.count("\n", 0, found.start()) + 1, found[1], re.split(r"\s*-->\s*", found[2]))
-        for found in re.finditer(r":(guilabel|menuselection):`([^`]+)`", text)
+        (_line(text, match.start()), match[1], re.split(r"\s*-->\s*", match[2]))
+        for match in re.finditer(r":(guilabel|menuselection):`([^`]+)`", text)
     ]
 
 
-def menus(name):
-    """(page:line, menu, entry) of each entry of a menu that the page names; a notebook, which has
-    no roles, writes **File, Download**.
+def menus(name: str) -> list[tuple[str, ...]]:
+    """(page:line, menu, entry) of each entry of a menu that the page or notebook names.
+
+    A notebook, which has no roles, writes **File, Download**.
     """
     if name.endswith(".rst"):
         return [
@@ -110,85 +126,89 @@ def menus(name):
         ]
     text = (ROOT / name).read_text(encoding="utf-8")
     return [
-        (f"{name}:{text.count(chr(10), 0, found.start()) + 1}", *found.groups())
-        for found in re.finditer(rf"\*\*({BAR}), ([^*]+)\*\*", text)
+        (f"{name}:{_line(text, match.start())}", *match.groups())
+        for match in re.finditer(rf"\*\*({BAR}), ([^*]+)\*\*", text)
     ]
 
 
-def claims(test):
-    """(page, line, paragraph) of each mark that names this test function of a file of tests, as
-    `file.py::test`.
-    """
-    found = []
+def claims(test: str) -> list[tuple[str, int, str]]:
+    """(page, line, paragraph) of each mark that names `test`, a test as file.py::function."""
+    paragraphs = []
     for page in sources():
         text = read(page)
         for mark in re.finditer(rf":tested:`{re.escape(test)}`", text):
             begin = max(text.rfind("\n\n", 0, mark.start()), 0)
-            found.append(
-                (
-                    page,
-                    text.count("\n", 0, mark.start()) + 1,
-                    text[begin : text.find("\n\n", mark.end())].strip(),
-                )
-            )
-    return found
+            end = text.find("\n\n", mark.end())
+            paragraphs.append((page, _line(text, mark.start()), text[begin:end].strip()))
+    return paragraphs
 
 
-def _directives(page, text, pattern):
-    """(line, directive, argument, content, first line of the content) of each directive of `page`
-    that `pattern` matches.
-    """
+def _line(text: str, position: int) -> int:
+    """The number of the line in which the character at `position` stands."""
+    return text.count("\n", 0, position) + 1
+
+
+def _directives(page: str, text: str, pattern: str) -> Iterator[Directive]:
+    """The directives of `page` whose names match `pattern`, in order."""
     document = Document(text, page)
     for region in DirectiveLexer(pattern)(document):
-        line, source = document.text.count("\n", 0, region.start) + 1, region.lexemes["source"]
-        yield (
+        line = _line(document.text, region.start)
+        content = region.lexemes["source"]
+        yield Directive(
             line,
             region.lexemes["directive"],
             (region.lexemes["arguments"] or "").strip(),
-            source,
-            line + source.line_offset + 1,
+            content,
+            line + content.line_offset + 1,
         )
 
 
-def blocks(page, text=None):
-    """The console blocks of `page`, in order; ValueError names a line that is none of prompt,
-    command and output.
+def blocks(page: str, text: str | None = None) -> list[Block]:
+    """The console blocks of `page`, in order.
 
-    text: what the page says, if not what is in its file.
+    text: what the page says, if not what is in its file. Raises ValueError, which names the line,
+    for a block that does not begin with a prompt.
     """
-    found, files = [], {}
-    for line, directive, argument, source, first in _directives(
+    console_blocks = []
+    files: dict[str, str] = {}
+    for directive in _directives(
         page, read(page) if text is None else text, "code-block|rendered-file"
     ):
-        if directive == "rendered-file":
-            files[Path(argument).name] = read(str(Path(page).parent / argument))
-        elif argument == "console":
-            found.append(Block(page, line, _commands(source, page, first), dict(files)))
-    return found
+        if directive.name == "rendered-file":
+            name = directive.argument
+            files[Path(name).name] = read(str(Path(page).parent / name))
+        elif directive.argument == "console":
+            commands = _commands(directive.content, page, directive.first_line)
+            console_blocks.append(Block(page, directive.line, commands, dict(files)))
+    return console_blocks
 
 
-def other_code(page):
+def other_code(page: str) -> list[tuple[int, str, str]]:
     """(line, language, lines with ; between) of each piece of code on `page` that is neither a
     console block nor a file.
     """
     pattern = "code-block|code|sourcecode|highlight|parsed-literal|literalinclude"
-    found = [
-        (line, argument or directive, "; ".join(filter(None, map(str.strip, source.splitlines()))))
-        for line, directive, argument, source, _ in _directives(page, read(page), pattern)
-        if argument != "console"
+    pieces = [
+        (
+            directive.line,
+            directive.argument or directive.name,
+            "; ".join(filter(None, map(str.strip, directive.content.splitlines()))),
+        )
+        for directive in _directives(page, read(page), pattern)
+        if directive.argument != "console"
     ]
     # a paragraph that ends in :: makes a block as well
-    found += [
+    pieces += [
         (number, "::", line.strip())
         for number, line in enumerate(read(page).splitlines(), start=1)
         if line.endswith("::") and not line.lstrip().startswith("..")
     ]
-    return sorted(found)
+    return sorted(pieces)
 
 
-def _commands(source, page, first):
-    commands = []
-    for number, text in enumerate(source.rstrip().splitlines(), start=first):
+def _commands(content: str, page: str, first_line: int) -> list[Command]:
+    commands: list[Command] = []
+    for number, text in enumerate(content.rstrip().splitlines(), start=first_line):
         if prompt := PROMPT.match(text):
             commands.append(
                 Command(number, prompt["host"], prompt["folder"], prompt["command"] or "")
@@ -203,12 +223,11 @@ def _commands(source, page, first):
     return commands
 
 
-def matches(shown, printed):
-    """Whether the lines `printed` are the lines `shown`, where `...` stands for any text, and alone
-    for any lines.
+def matches(shown: Sequence[str], printed: Sequence[str]) -> bool:
+    """Whether the lines `printed` are the lines `shown`.
 
-    Spaces at the ends of lines do not count. Where only `...` is shown, something must have been
-    printed.
+    In `shown`, `...` stands for any text, and alone in a line for any lines. Spaces at the ends of
+    lines do not count. Where only `...` is shown, something must have been printed.
     """
     if shown and not any(line.strip(". ") for line in shown):
         return bool(printed)

@@ -2,7 +2,7 @@
 
 import re
 
-NUMBERS = [
+_COUNTED = [
     "zero",
     "one",
     "two",
@@ -19,7 +19,7 @@ NUMBERS = [
     *map(str, range(13, 20)),
     "twenty",
 ]
-NUMBERS = {name: number for number, name in enumerate(NUMBERS)} | {
+NUMBERS: dict[str, float] = {name: number for number, name in enumerate(_COUNTED)} | {
     "a": 1,
     "an": 1,
     "half an": 0.5,
