@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
 from tools import pages
 from tools.cluster.jupyter_server import literals
@@ -12,9 +13,9 @@ FAQ = "triton/apps/jupyter/faq.rst"
 LABELS = re.findall(r"^\.\. _(faq-[\w-]+):$", pages.read(FAQ), re.MULTILINE)
 
 # Entries that no test brings about yet, and why. The list may only shrink.
-NOT_YET = {}
+NOT_YET: dict[str, str] = {}
 # Messages, by their place in the entry, that cannot be seen here, and why. Some are another test's.
-UNSEEN = {
+UNSEEN: dict[str, dict[int, str]] = {
     "faq-spawn": {3: "the page says itself that older versions said it"},
     "faq-500": {1: "the page says itself that older versions said it"},
     "faq-tunnel": {1: "Firefox says it, and the readers' computers have Chromium alone"},
@@ -22,37 +23,48 @@ UNSEEN = {
 }
 
 
-def visible(label, messages):
+def visible(label: str, messages: Sequence[str]) -> list[int]:
     """The places of the messages that can be seen here."""
     return [index for index in range(len(messages)) if index not in UNSEEN.get(label, {})]
 
 
 class Entry:
-    """One entry of the page: its title, the messages of `:You see:`, and what follows `:Do:`."""
+    """One entry of the page.
 
-    def __init__(self, label):
-        text = re.search(
+    It has a label and a title, the messages of `:You see:`, and what follows `:Do:`. `wanted` are
+    the places of the messages that a test must see, `seen` of those that it has seen.
+    """
+
+    def __init__(self, label: str) -> None:
+        """Raises KeyError if the page has no entry with this label."""
+        match = re.search(
             rf"^\.\. _{label}:$(.*?)(?=^\.\. _faq|\Z)", pages.read(FAQ), re.MULTILINE | re.DOTALL
-        )[1]
-        self.label, self.title = label, text.strip().splitlines()[0]
+        )
+        if not match:
+            raise KeyError(f"{FAQ} has no entry {label}")
+        text = match[1]
+        self.label = label
+        self.title = text.strip().splitlines()[0]
         self.line = pages.read(FAQ).partition(f".. _{label}:")[0].count("\n") + 1
-        self.messages, self.do = literals(self._field(text, "You see")), self._field(text, "Do")
-        self.seen, self.wanted = set(), visible(label, self.messages)
+        self.messages: list[str] = literals(self._field(text, "You see"))
+        self.do = self._field(text, "Do")
+        self.seen: set[int] = set()
+        self.wanted: Sequence[int] = visible(label, self.messages)
 
     @staticmethod
-    def _field(text, name):
-        found = re.search(rf"^:{name}:((?:.*\n)(?:[ \t]+.*\n|\n)*)", text + "\n", re.MULTILINE)
-        return found[1] if found else ""
+    def _field(text: str, name: str) -> str:
+        match = re.search(rf"^:{name}:((?:.*\n)(?:[ \t]+.*\n|\n)*)", text + "\n", re.MULTILINE)
+        return match[1] if match else ""
 
-    def shows(self, text, which=0):
-        """Assert that `text` has the message; its ... stands for anything."""
+    def shows(self, text: str, which: int = 0) -> None:
+        """Assert that `text` has the message at the place `which`; its ... stands for anything."""
         message = self.messages[which]
         self.seen.add(which)
         assert re.search(".*".join(map(re.escape, message.split("..."))), " ".join(text.split())), (
             f"the page says {message!r}, the reader sees {text!r}"
         )
 
-    def commands(self):
+    def commands(self) -> list[str]:
         """The commands that it says to type, without prompts."""
         return [
             line.split("$ ", 1)[1].strip()
@@ -61,18 +73,22 @@ class Entry:
         ]
 
 
-def declared():
-    """{label: {test: the places of the messages that it sees, None for all that can be seen}} of
-    the markers `proves` of all tests.
+def declared() -> dict[str, dict[str, list[int] | None]]:
+    """Which tests have the marker `proves` for an entry.
+
+    {label: {test as file.py::function: the places of the messages that it sees, or None for all
+    that can be seen}}
     """
-    found = defaultdict(dict)
+    tests: dict[str, dict[str, list[int] | None]] = defaultdict(dict)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for test in ast.parse(path.read_text(encoding="utf-8")).body:
-            for marker in getattr(test, "decorator_list", []):
+        for function in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for marker in function.decorator_list:
                 if (
                     isinstance(marker, ast.Call)
                     and ast.unparse(marker.func) == "pytest.mark.proves"
                 ):
                     label, *places = map(ast.literal_eval, marker.args)
-                    found[label][f"{path.name}::{test.name}"] = places[0] if places else None
-    return dict(found)
+                    tests[label][f"{path.name}::{function.name}"] = places[0] if places else None
+    return dict(tests)

@@ -2,12 +2,14 @@
 
 import re
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from tools import pages
-from tools.cluster.small_triton import PROMPTS
+from tools.cluster.small_triton import PROMPTS, Triton
 from tools.cluster.terminal import GoesOn, Stuck, Terminal
+from tools.pages import Block, Command
 from tools.proof import stages
 
 
@@ -17,39 +19,49 @@ class Reader(threading.Thread):
     `outcomes` holds a Future for each line.
     """
 
-    def __init__(self, triton, page, blocks, patience=120):
+    def __init__(
+        self, triton: Triton, page: str, blocks: list[Block], patience: float = 120
+    ) -> None:
         """patience: the seconds that a command may take until its prompt is back."""
         super().__init__(name=page, daemon=True)
-        self.triton, self.page, self.blocks, self.patience = triton, page, blocks, patience
-        self.outcomes = {block.line: Future() for block in self.blocks}
+        self.triton = triton
+        self.page = page
+        self.blocks = blocks
+        self.patience = patience
+        self.outcomes: dict[int, Future[str]] = {block.line: Future() for block in self.blocks}
         self.user = triton.account()
-        self.terminals, self.busy = [], []
+        self.terminals: list[Terminal] = []
+        self.busy: list[Terminal] = []  # those in which a command goes on
         # What prompts call the hosts, and the words that stand for something of the reader's own.
         self.hosts = {**PROMPTS, **{node: node for node in triton.nodes}}
         self.words = {"username": self.user}
 
-    def run(self):
+    def run(self) -> None:
+        """Type all blocks; give each outcome as soon as it is known.
+
+        An outcome is an empty string, or what went otherwise than the page says.
+        """
+        problem = ""
         try:
             stages.prepare(self.triton, self.page, self.user)
-            fault = None
         except Exception as error:  # whatever it is, each block has to say so
-            fault = f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
+            problem = f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
         for block in self.blocks:
             try:
-                self.outcomes[block.line].set_result(fault or self._block(block))
+                self.outcomes[block.line].set_result(problem or self._block(block))
             except Exception as error:  # a thread must not die with blocks unanswered
                 self.outcomes[block.line].set_exception(error)
         for terminal in self.terminals + self.busy:
             terminal.close()
         self.triton.run("login", "scancel --me", self.user, check=False)
 
-    def own(self, text):
+    def own(self, text: str) -> str:
         """`text` with the words of the guide that stand for the reader's own replaced."""
         return re.sub(
             "|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text
         )
 
-    def _terminal(self, name):
+    def _terminal(self, name: str) -> Terminal:
         """The reader's terminal whose prompt names this host: the one used last, or a new one."""
         host = self.hosts[self.words.get(name, name)]
         for terminal in reversed(self.terminals):
@@ -60,77 +72,85 @@ class Reader(threading.Thread):
         self.terminals.append(Terminal(self.triton, host, self.user, self.hosts))
         return self.terminals[-1]
 
-    def _block(self, block):
+    def _block(self, block: Block) -> str:
         """Type the commands of `block`; return what went otherwise than the page says, or an empty
         string.
         """
         for command in block.commands:
-            if command.host not in self.hosts:
-                return _tell(
-                    block,
-                    command,
-                    f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}",
-                )
-            try:
-                terminal = self._terminal(command.host)
-            except LookupError as error:
-                return _tell(block, command, str(error))
-            for name, text in block.files.items():
-                if terminal.host not in self.triton.nodes:
-                    self.triton.write(terminal.host, f"~/{name}", self.own(text), self.user)
-            if terminal.folder != self.own(command.folder):
-                return _tell(
-                    block,
-                    command,
-                    f"the prompt shows the folder {self.own(command.folder)}, but the "
-                    f"terminal is in {terminal.folder}",
-                )
-            if not command.text:
-                continue
-            here, shown = terminal.host, [self.own(line) for line in command.shown]
-            told = any(line.strip(". ") for line in shown)
-            try:
-                printed, status = terminal.type(
-                    self.own(command.text),
-                    self.patience,
-                    told and (lambda lines: pages.matches(shown, lines)),
-                )
-            except GoesOn:
-                self.terminals.remove(
-                    terminal
-                )  # it goes on in its window; what follows is typed in another one
-                self.busy.append(terminal)
-                continue
-            except Stuck as stuck:
-                self.terminals.remove(terminal)
-                terminal.close()
-                return _tell(
-                    block,
-                    command,
-                    f"the prompt did not come back in {self.patience} seconds",
-                    str(stuck).splitlines(),
-                )
-            if terminal.host in self.triton.nodes:
-                self.words[min(self.triton.nodes)] = (
-                    terminal.host
-                )  # the page's node is the one that Slurm gave
-            if terminal.host != here and not shown:
-                continue  # a shell on another host: what it says in greeting is no part of the page
-            if not pages.matches(shown, printed):
-                return _tell(
-                    block, command, "it printed something else than the page shows", printed
-                )
-            if status and not told:
-                return _tell(
-                    block,
-                    command,
-                    f"it ended with status {status}, and the page shows no error",
-                    printed,
-                )
+            if problem := self._command(block, command):
+                return problem
+        return ""
+
+    def _command(self, block: Block, command: Command) -> str:
+        """Type one command of `block`; return as `_block`."""
+        if command.host not in self.hosts:
+            return _report(
+                block,
+                command,
+                f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}",
+            )
+        try:
+            terminal = self._terminal(command.host)
+        except LookupError as error:
+            return _report(block, command, str(error))
+        for name, text in block.files.items():
+            if terminal.host not in self.triton.nodes:
+                self.triton.write(terminal.host, f"~/{name}", self.own(text), self.user)
+        if terminal.folder != self.own(command.folder):
+            return _report(
+                block,
+                command,
+                f"the prompt shows the folder {self.own(command.folder)}, but the "
+                f"terminal is in {terminal.folder}",
+            )
+        return self._type(terminal, block, command) if command.text else ""
+
+    def _type(self, terminal: Terminal, block: Block, command: Command) -> str:
+        """Type `command` where its prompt says; return as `_block`."""
+        host_before = terminal.host
+        shown = [self.own(line) for line in command.shown]
+        shows_text = any(line.strip(". ") for line in shown)
+
+        def enough(lines: list[str]) -> bool:
+            return pages.matches(shown, lines)
+
+        try:
+            printed, status = terminal.type(
+                self.own(command.text), self.patience, enough if shows_text else None
+            )
+        except GoesOn:
+            # It goes on in its window; what follows is typed in another one.
+            self.terminals.remove(terminal)
+            self.busy.append(terminal)
+            return ""
+        except Stuck as stuck:
+            self.terminals.remove(terminal)
+            terminal.close()
+            return _report(
+                block,
+                command,
+                f"the prompt did not come back in {self.patience} seconds",
+                str(stuck).splitlines(),
+            )
+        if terminal.host in self.triton.nodes:
+            # The page's node is the one that Slurm gave.
+            self.words[min(self.triton.nodes)] = terminal.host
+        if terminal.host != host_before and not shown:
+            return ""  # a shell on another host: what it says in greeting is no part of the page
+        if not pages.matches(shown, printed):
+            return _report(block, command, "it printed something else than the page shows", printed)
+        if status and not shows_text:
+            return _report(
+                block,
+                command,
+                f"it ended with status {status}, and the page shows no error",
+                printed,
+            )
         return ""
 
 
-def _tell(block, command, what, printed=None):
+def _report(block: Block, command: Command, what: str, printed: Sequence[str] | None = None) -> str:
+    """Where and what went otherwise, what was typed, what the page shows and what was printed."""
     lines = [
         f"{block.page}:{command.line}: {what}",
         f"  typed     username@{command.host}:{command.folder}$ {command.text}",
@@ -145,11 +165,11 @@ def _tell(block, command, what, printed=None):
     return "\n".join(lines)
 
 
-def _words(lines):
+def _words(lines: Sequence[str]) -> set[str]:
     return set(re.findall(r"\w{3,}", "\n".join(lines)))
 
 
-def _shown_with(block, words):
+def _shown_with(block: Block, words: set[str]) -> Iterator[str]:
     """file:line of the line with the most of `words` in each file that the page has shown above."""
     for file in pages.shown_files():
         if Path(file).name in block.files and file.startswith(f"{Path(block.page).parent}/"):

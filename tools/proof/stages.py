@@ -7,19 +7,20 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Callable, Collection
 
-from _ext import facts
 from tools.cluster import cluster
+from tools.cluster.small_triton import Triton
 from tools.course import editions
 
 
-def prepare(triton, page, user):
+def prepare(triton: Triton, page: str, user: str) -> None:
     """Bring about for `user` what `page` takes as given."""
     for stage in STAGES.get(page, ()):
         stage(triton, user)
 
 
-def a_server_died_of_memory(triton, user):
+def a_server_died_of_memory(triton: Triton, user: str) -> None:
     """A kernel took more memory than its server's job may, and Slurm killed it.
 
     The log is where the hub's servers put theirs.
@@ -43,9 +44,10 @@ def a_server_died_of_memory(triton, user):
     )
 
 
-def repository(what):
-    """A shell script: the repository ~/analysis, and `what`, in which `save TEXT` writes TEXT into
-    a notebook and commits it.
+def repository(commands: str) -> str:
+    """A shell script that makes the repository ~/analysis and then runs `commands`.
+
+    In them `save TEXT` writes TEXT into a notebook and commits it.
     """
     return f"""set -e
 git config --global user.name Reader; git config --global user.email reader@example.org
@@ -54,11 +56,12 @@ save() {{ cat > analysis.ipynb <<NOTEBOOK
 {json.dumps(NOTEBOOK, indent=1).replace("WORK", "$1")}
 NOTEBOOK
 git add analysis.ipynb; git commit --quiet -m "$1"; }}
-{what}
+{commands}
 """
 
 
-def a_notebook_has_changed_since_its_commit(triton, user):
+def a_notebook_has_changed_since_its_commit(triton: Triton, user: str) -> None:
+    """On the login node a notebook of the reader's has another cell than the last commit."""
     triton.run(
         "login",
         repository(
@@ -69,7 +72,7 @@ def a_notebook_has_changed_since_its_commit(triton, user):
     )
 
 
-def a_colleague_changed_the_same_cell(triton, user):
+def a_colleague_changed_the_same_cell(triton: Triton, user: str) -> None:
     """On the reader's computer two branches change the cell that main changed."""
     triton.run(
         "laptop",
@@ -100,20 +103,21 @@ NOTEBOOK = {
 }
 
 
-def the_course_is_there(triton, user, names=("01-first-notebook", "08-shell")):
-    """The student edition in the reader's home, with these of its notebooks: enough to see what a
+def the_course_is_there(
+    triton: Triton, user: str, names: Collection[str] = ("01-first-notebook", "08-shell")
+) -> None:
+    """The student edition is in the reader's home, with the notebooks `names`: enough to see what a
     command does with each.
     """
-    values, packed = facts.load(cluster.ROOT / "triton/facts.toml"), io.BytesIO()
+    values = cluster.facts()
     course = {name: notebook for name, notebook in editions.load().items() if name in names}
+    packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for path, content in editions.student_files(course, values["site"]["url"], values).items():
-            entry, content = (
-                tarfile.TarInfo(f"{editions.FOLDER}/{path}"),
-                content if isinstance(content, bytes) else content.encode(),
-            )
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+            data = content if isinstance(content, bytes) else content.encode()
+            entry = tarfile.TarInfo(f"{editions.FOLDER}/{path}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
     subprocess.run(
         triton.command("login", "tar --extract --no-same-owner", user),
         input=packed.getvalue(),
@@ -121,7 +125,7 @@ def the_course_is_there(triton, user, names=("01-first-notebook", "08-shell")):
     )
 
 
-STAGES = {
+STAGES: dict[str, list[Callable[[Triton, str], None]]] = {
     "notebooks/teaching.rst": [the_course_is_there],
     "scicomp/git.rst": [a_colleague_changed_the_same_cell],
     "triton/apps/jupyter/git.rst": [a_notebook_has_changed_since_its_commit],
