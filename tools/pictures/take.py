@@ -1,15 +1,16 @@
-"""The guide's pictures, each made from a real run on the small Triton: `make pictures` makes them
-anew.
+"""Make the guide's pictures anew, each from a real run on the small Triton: `make pictures`.
 
 A picture is a file and the function that goes the steps it shows; tests/site/test_pictures.py goes
 the same ones.
 """
 
-import os
 import re
+import string
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -19,15 +20,21 @@ from playwright.sync_api import Error, sync_playwright
 from tools.browser import CHROMIUM
 from tools.cluster import cluster
 from tools.cluster.jupyter_server import let_in
-from tools.cluster.small_triton import PROMPTS, bring_up
+from tools.cluster.small_triton import PROMPTS, Triton, bring_up
 from tools.cluster.terminal import Stuck, Terminal, clean
-from tools.files import ROOT
+from tools.files import ROOT, write_whole
 from tools.pictures import tour
 
 LOGIN = cluster.facts()["hosts"]["login"]
 SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")  # the token and the path of a server
-KEY, READ = 0.06, 2  # seconds that a person takes for a key, and to read before the next command
+KEY = 0.06  # seconds that a person takes for a key
+READ = 2  # seconds that a person reads before the next command
 LONGEST = 2  # seconds for which a wait is shown, however long it was
+# A wait of no length is put off until a piece of text came; it hides the text until then.
+FRAME = Path(__file__).with_name("recording.svg")
+
+
+Row = list[tuple[float, str]]  # of a screen: seconds after the beginning, and what came then
 
 
 class Failed(Exception):
@@ -40,29 +47,34 @@ class Failed(Exception):
 class Recording:
     """What a terminal has printed, and when each character came. pexpect writes into it."""
 
-    def __init__(self, text):
-        self.text, self.times = text, [time.monotonic()] * len(text)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.times = [time.monotonic()] * len(text)
 
-    def write(self, text):
+    def write(self, text: str) -> None:
+        """Add `text`, which came now."""
         self.text += text
         self.times += [time.monotonic()] * len(text)
 
-    def flush(self):
-        pass
+    def flush(self) -> None:
+        """Do nothing; pexpect asks for it."""
 
-    def rows(self):
-        """The screen at the end, row by row, each as a list of (seconds after the beginning, text
-        that came then); without secrets.
+    def rows(self) -> list[Row]:
+        """The screen at the end, row by row, without secrets.
+
+        Raises Failed if a line was printed over.
         """
-        text, times = self.text, list(self.times)
+        text = self.text
+        times = list(self.times)
         for secret in reversed(list(SECRET.finditer(text))):
             text = text[: secret.start()] + "..." + text[secret.end() :]
             times[secret.start() : secret.end()] = [times[secret.start()]] * 3
-        now, clock = 0, []
-        for before, after in zip([times[0], *times], times, strict=False):
+        now = 0.0
+        clock = []
+        for before, after in pairwise([times[0], *times]):
             now += min(after - before, LONGEST)
             clock.append(round(now * 20) / 20)
-        rows = []
+        rows: list[Row] = []
         for index, moment in enumerate(clock):
             if clock[index + 1 : index + 2] == [moment]:
                 continue
@@ -86,12 +98,13 @@ class Window(Terminal):
     With `pace` 1 it is used at the speed of a person, with 0 at once.
     """
 
-    def __init__(self, triton, host, user, pace):
+    def __init__(self, triton: Triton, host: str, user: str, pace: float) -> None:
         super().__init__(triton, host, user, PROMPTS)
-        self.triton, self.pace = triton, pace
+        self.triton = triton
+        self.pace = pace
         self.screen.logfile_read = self.recording = Recording(clean(self.screen.after).lstrip("\n"))
 
-    def keys(self, command):
+    def keys(self, command: str) -> None:
         """Type `command`, and Enter."""
         time.sleep(READ * self.pace)
         for key in command + "\n":
@@ -99,15 +112,16 @@ class Window(Terminal):
             self.screen.expect_exact("\n" if key == "\n" else key, timeout=60)
             time.sleep(KEY * self.pace)
 
-    def enter(self, command, host):
-        """Type `command` and wait for the prompt, then of `host`; raises Failed if it is another's,
-        or if the command failed.
+    def enter(self, command: str, host: str) -> None:
+        """Type `command` and wait for the prompt of `host`.
+
+        Raises Failed if another host's prompt comes, or if the command failed.
         """
         self.keys(command)
-        before = self.host
+        host_before = self.host
         printed = self._wait(60)
         self.screen.logfile_read = None
-        status = self.type(" (exit $?)")[1] if self.host == before else 0
+        status = self.type(" (exit $?)")[1] if self.host == host_before else 0
         self.screen.logfile_read = self.recording
         if (self.host, status) != (host, 0):
             raise Failed(
@@ -115,8 +129,8 @@ class Window(Terminal):
             )
 
 
-def svg(recording):
-    """The recording as an SVG file: each piece of text appears in its time and stays.
+def svg(recording: Recording) -> str:
+    """The recording as the text of an SVG file: each piece of text appears in its time and stays.
 
     Without animation all are there.
     """
@@ -137,32 +151,20 @@ def svg(recording):
                 else ""
             )
             lines.append(f'<text x="16" y="{30 + 18 * number}"{typed}>{pieces}</text>')
-    width, height = 32 + round(wide * 7.83), 26 + 18 * len(rows)
-    return SVG.format(width=width, height=height, lines="\n".join(lines))
-
-
-# A wait of no length, whose beginning is put off: until then, what waits is hidden.
-SVG = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">
-<style>
-rect {{ fill: #1d2330; }}
-text {{ font: 13px "DejaVu Sans Mono", Menlo, Consolas, "Liberation Mono", monospace; fill: #d5dae4; white-space: pre; }}
-.typed {{ fill: #9fe39f; }}
-@keyframes wait {{ from, to {{ visibility: hidden; }} }}
-@media screen and (prefers-reduced-motion: no-preference) {{ tspan {{ animation: wait 1ms backwards; }} }}
-</style>
-<rect width="100%" height="100%" rx="8"/>
-{lines}
-</svg>
-"""
+    frame = string.Template(FRAME.read_text(encoding="utf-8"))
+    return frame.substitute(
+        width=32 + round(wide * 7.83), height=26 + 18 * len(rows), lines="\n".join(lines)
+    )
 
 
 # ---------------------------------------------------------------- the steps
 
 
-def sjupyter(triton, user, pace=0):
-    """A server is started from the laptop and waits in the queue; the connection breaks; it is
-    found again, and stopped. Return the Recording.
+def sjupyter(triton: Triton, user: str, pace: float = 0) -> Recording:
+    """What a reader's terminal shows of a server that is started, lost, found again and stopped.
+
+    It is started from the laptop and waits in the queue; then the connection breaks. pace: see
+    Window. Raises Failed if a step does not work.
     """
     let_in(triton, user, ["laptop"])
     triton.run("login", "touch .hushlogin", user)
@@ -186,11 +188,13 @@ def sjupyter(triton, user, pace=0):
         triton.run("login", f"scancel {others}; scancel --user={user} --name=sjupyter")
 
 
-def connect(window):
+def connect(window: Window) -> None:
+    """Log in from the laptop."""
     window.enter(f"ssh {LOGIN}", "login")
 
 
-def start(window, others):
+def start(window: Window, others: str) -> None:
+    """Start a server; the job `others`, for which it waits, ends."""
     window.keys("sjupyter -t 02:00:00 --mem=1G")
     window.screen.expect(
         r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60
@@ -199,7 +203,8 @@ def start(window, others):
     window.screen.expect(r"localhost:\d+/\w+/lab\?token=\w+\r\n", timeout=60)
 
 
-def break_the_connection(window):
+def break_the_connection(window: Window) -> None:
+    """Lose the connection to the login node."""
     window.screen.expect(pexpect.TIMEOUT, timeout=max(0.5, READ * window.pace))  # reads to the end
     window.screen.send("~.")  # to ssh, at the beginning of a line: end at once
     window._wait(20)
@@ -207,27 +212,28 @@ def break_the_connection(window):
         raise Failed("ssh goes on after ~.")
 
 
-def find(window):
+def find(window: Window) -> None:
+    """Look for the server."""
     window.enter("sjupyter --list", "login")
 
 
-def stop(window):
+def stop(window: Window) -> None:
+    """Stop the server."""
     window.enter("sjupyter --stop", "login")
 
 
-PICTURES = {"images/sjupyter.svg": sjupyter}
+PICTURES: dict[str, Callable[..., Recording]] = {"images/sjupyter.svg": sjupyter}
 
 
-def keep(name, content):
+def keep(name: str, content: bytes) -> None:
     """Write `content` to the file `name` below the root folder, whole or not at all."""
-    new = ROOT / f"{name}.new"
-    new.parent.mkdir(parents=True, exist_ok=True)
-    new.write_bytes(content)
-    os.replace(new, ROOT / name)
+    (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(ROOT / name, content)
     print(f"{name}: {len(content) / 1000:.0f} kB")
 
 
-def main():
+def main() -> None:
+    """Make all pictures; ends the program with a sentence if one cannot be made."""
     if why := cluster.obstacle():
         sys.exit(f"The pictures are made on the small Triton, which cannot run here: {why}")
     if not CHROMIUM:

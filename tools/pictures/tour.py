@@ -1,5 +1,6 @@
-"""One visit of the hub, from the login to the stop: what the guide's screenshots and its film show,
-by the steps that the tests of the hub use.
+"""One visit of the hub, from the login to the stop, by the steps that the tests of the hub use.
+
+It is what the guide's screenshots and its film show.
 
 Each view is taken light and dark, at one size, before the click on what has the ring around it.
 """
@@ -8,16 +9,22 @@ import contextlib
 import io
 import re
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Playwright
 
 from tools.cluster import hub, jupyter_server
 from tools.cluster.hub import FACTS, Visit
+from tools.cluster.small_triton import Triton
 
-WIDTH, HEIGHT, SCALE = 1000, 680, 2  # of the window; pixels of a screenshot for each of its own
-SCHEMES = ("light", "dark")
+WIDTH = 1000  # of the window, in pixels
+HEIGHT = 680
+SCALE = 2  # pixels of a screenshot for each of the window's
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SECONDS = 2  # for which the film shows a view
 PROFILE = FACTS["profiles"][0]["name"]
 FOLLOWS_THE_SYSTEM = (
@@ -35,8 +42,12 @@ VARIES = [
 ]
 RING = """box => {
     const ring = document.body.appendChild(document.createElement("div"));
-    ring.style = `position: fixed; z-index: 99999; pointer-events: none; box-sizing: border-box; border: 3px solid #d6246e; border-radius: 12px;
-        box-shadow: 0 0 0 2px #fff, inset 0 0 0 2px #fff; left: ${box.x - 8}px; top: ${box.y - 8}px; width: ${box.width + 16}px; height: ${box.height + 16}px`;
+    ring.style = `
+        position: fixed; z-index: 99999; pointer-events: none; box-sizing: border-box;
+        border: 3px solid #d6246e; border-radius: 12px;
+        box-shadow: 0 0 0 2px #fff, inset 0 0 0 2px #fff;
+        left: ${box.x - 8}px; top: ${box.y - 8}px;
+        width: ${box.width + 16}px; height: ${box.height + 16}px`;
     ring.id = "ring";
 }"""
 # As in the guide's commands, whoever it is.
@@ -62,21 +73,22 @@ STILLS = {
 FILM = "jupyter_demo"
 
 
+Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels of a screenshot
+
+
 @dataclass
 class View:
-    """What a reader sees before a click: name is what is clicked, as the page calls it, or what is
-    to be seen.
-    """
+    """What a reader sees before a click."""
 
-    name: str
+    name: str  # what is clicked, as the page calls it, or what is to be seen
     clicks: bool
-    shots: dict  # light and dark: images
-    varies: list  # boxes (left, top, right, bottom) of what is another in each run, in pixels
+    shots: dict[str, Image.Image]  # by colour scheme
+    varies: list[Box]  # what is another in each run
     says: str  # the words on the page
 
 
-def still(page, most=20):
-    """A screenshot of the page once it has come to rest, or the last of so many."""
+def still(page: Page, most: int = 20) -> Image.Image:
+    """A screenshot of the page once it has come to rest, or the last of `most`."""
     before = None
     for _ in range(most):
         now = page.screenshot(animations="disabled")
@@ -88,66 +100,61 @@ def still(page, most=20):
 
 
 class Camera:
-    def __init__(self, user):
-        self.user, self.views = user, []
+    """Takes the views of a visit by `user`, whom they call username."""
 
-    def looks(self, target):
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.views: list[View] = []
+
+    def looks(self, target: Locator) -> None:
         """Take a view with a ring around `target`; see hub.Window."""
         name = target.evaluate("element => element.innerText || element.value")
         self.take(" ".join(name.split()), target.page, target)
 
-    def take(self, name, page, target=None):
+    def take(self, name: str, page: Page, target: Locator | None = None) -> None:
+        """Take a view of `page`, with a ring around `target` if there is one."""
         if target:
             target.scroll_into_view_if_needed()
             still(page)  # what comes late would move it away from its ring
             page.evaluate(RING, target.bounding_box())
         page.evaluate(CALL, [self.user, "username"])
-        shots, boxes = {}, []
+        shots: dict[str, Image.Image] = {}
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             page.wait_for_function(IS, arg=scheme == "dark")
             shots[scheme] = still(page)
-        for selector in VARIES:
-            for box in filter(
-                None, (found.bounding_box() for found in page.locator(selector).all())
-            ):
-                boxes.append(
-                    tuple(
-                        round(SCALE * side)
-                        for side in (
-                            box["x"],
-                            box["y"],
-                            box["x"] + box["width"],
-                            box["y"] + box["height"],
-                        )
-                    )
-                )
+        boxes = [box for selector in VARIES for box in _boxes(page.locator(selector))]
         page.evaluate(CALL, ["username", self.user])
         if target:
             page.evaluate("document.getElementById('ring').remove()")
-        self.views.append(
-            View(
-                name,
-                bool(target),
-                shots,
-                boxes,
-                " ".join(page.locator("body").inner_text().split()),
+        words = " ".join(page.locator("body").inner_text().split())
+        self.views.append(View(name, bool(target), shots, boxes, words))
+
+
+def _boxes(locator: Locator) -> Iterator[Box]:
+    """Where the elements of `locator` are on a screenshot; nothing for those that are not shown."""
+    for element in locator.all():
+        if box := element.bounding_box():
+            yield (
+                round(SCALE * box["x"]),
+                round(SCALE * box["y"]),
+                round(SCALE * (box["x"] + box["width"])),
+                round(SCALE * (box["y"] + box["height"])),
             )
-        )
 
 
 @contextlib.contextmanager
-def chromium(triton, playwright):
+def chromium(triton: Triton, playwright: Playwright) -> Iterator[Browser]:
     """A browser on the laptop, and the hub running."""
     hub.running(triton)
     with (
         tempfile.TemporaryDirectory() as folder,
-        jupyter_server.browser(playwright, triton, Path(folder)) as found,
+        jupyter_server.browser(playwright, triton, Path(folder)) as browser,
     ):
-        yield found
+        yield browser
 
 
-def go(triton, user, browser):
+def go(triton: Triton, user: str, browser: Browser) -> list[View]:
     """The Views of a visit, on a cluster whose nodes are busy at first."""
     camera = Camera(user)
     visit = Visit(
@@ -190,7 +197,7 @@ def go(triton, user, browser):
     return camera.views
 
 
-def film(views, scheme, format, **options):
+def film(views: Sequence[View], scheme: str, format: str, **options: Any) -> bytes:
     """The views one after the other as an animated picture, one pixel for each of the window's."""
     frames = [view.shots[scheme].reduce(SCALE) for view in views]
     if format == "GIF":
@@ -208,14 +215,15 @@ def film(views, scheme, format, **options):
     return out.getvalue()
 
 
-def webp(image):
+def webp(image: Image.Image) -> bytes:
+    """The image as a WebP file, without loss."""
     out = io.BytesIO()
     image.save(out, "WEBP", lossless=True, method=6)
     return out.getvalue()
 
 
-def files(views):
-    """What is made of the views: names and bytes."""
+def files(views: Sequence[View]) -> dict[str, bytes]:
+    """What is made of the views: the content of each file, by its name."""
     by_name = {view.name: view for view in views}
     made = {f"{FILM}.gif": film(views, "light", "GIF", optimize=True)}
     for scheme in SCHEMES:
