@@ -14,8 +14,10 @@ import ntpath
 import os
 import re
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from sybil import Document
@@ -24,7 +26,8 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 from tools import pages
 from tools.cluster import cluster
 from tools.course import editions
-from tools.proof.reality import PORTS, words_of
+from tools.files import ROOT
+from tools.proof.reality import PORTS, Program, Reality, words_of
 
 # As docutils has it: what may stand before and after, and no space inside at the ends.
 LITERAL = re.compile(
@@ -46,16 +49,20 @@ class Literal:
     start: int
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Where it stands, and what it is."""
         return f"{self.page}:{self.line} ``{self.text}``"
 
 
 class Page:
     """A page with the facts filled in: its literals, and what stands around each."""
 
-    def __init__(self, name, text=None):
-        self.name, self.text = name, pages.read(name) if text is None else text
-        self.code, self.files = [], {}
+    def __init__(self, name: str, text: str | None = None) -> None:
+        """text: what the page says, if not what is in its file."""
+        self.name = name
+        self.text = pages.read(name) if text is None else text
+        self.code: list[tuple[int, str, str]] = []  # offset, language, content
+        self.files: dict[str, str] = {}
         hidden = list(self.text)
         for region in DirectiveLexer(CODE)(Document(self.text, name)):
             argument = region.lexemes["arguments"] or ""
@@ -83,7 +90,7 @@ class Page:
         self._prose = prose
 
     @cached_property
-    def commands(self):
+    def commands(self) -> list[tuple[int, str]]:
         """(offset, command) of all that the page types after prompts, and of what its other code
         blocks hold.
         """
@@ -109,16 +116,16 @@ class Page:
         return found
 
     @cached_property
-    def words(self):
+    def words(self) -> set[str]:
         """Every shell word of every command, and of the parts that = and $( separate."""
-        found = set()
+        found: set[str] = set()
         for _, command in self.commands:
             for word in split(command, True):
                 found |= {word, *re.split(r"=|\$\(|\)", word)}
         return found - {""}
 
     @cached_property
-    def programs(self):
+    def programs(self) -> set[str]:
         """The programs that commands of the page run."""
         return {
             words[0].rsplit("/", 1)[-1]
@@ -126,25 +133,23 @@ class Page:
             for words in simple_commands(command)
         }
 
-    def arguments(self, program):
+    def arguments(self, program: str) -> set[str]:
         """The words that stand behind `program` in commands of the page."""
         found = [words for _, command in self.commands for words in simple_commands(command)]
         return {word for words in found if words[0] == program for word in words[1:]}
 
-    def values(self, flag):
+    def values(self, flag: str) -> set[str]:
         """What this option is given in the commands of the page."""
-        found = set()
+        found: set[str] = set()
         for _, command in self.commands:
             for words in simple_commands(command):
                 found |= {word.partition("=")[2] for word in words if word.startswith(flag + "=")}
                 found |= {
-                    value
-                    for word, value in zip(words, words[1:], strict=False)
-                    if word == flag and len(flag) == 2
+                    value for word, value in pairwise(words) if word == flag and len(flag) == 2
                 }
         return found
 
-    def says_in_code(self, text):
+    def says_in_code(self, text: str) -> bool:
         """Whether a command or a file of the page holds `text`, not as a part of a longer word."""
         sources = [command for _, command in self.commands] + list(self.files.values())
         edge = [
@@ -153,54 +158,60 @@ class Page:
         ]
         return any(re.search(edge[0] + re.escape(text) + edge[1], source) for source in sources)
 
-    def _between(self, literal, before, after):
+    def _between(self, literal: Literal, before: str, after: str) -> tuple[int, int]:
+        """The offsets of the stretch around `literal` that these patterns end."""
         begin = max(
             (found.end() for found in re.finditer(before, self.prose[: literal.start])), default=0
         )
         end = re.compile(after).search(self.prose, literal.start)
         return begin, end.start() if end else len(self.prose)
 
-    def sentence(self, literal):
+    def sentence(self, literal: Literal) -> str:
+        """The sentence that the literal stands in."""
         ends = r"\n[ \t]*\n|{}\s|\n\s*(?:[*#]\.? +|- )"
         return self._text(
             self._between(literal, ends.format("(?<=[.:?!;])"), ends.format("[.:?!;]"))
         )
 
-    def paragraph(self, literal):
+    def paragraph(self, literal: Literal) -> str:
+        """The paragraph, or the row of a table, that the literal stands in."""
         return self._text(
             self._between(literal, r"\n[ \t]*\n|\n\s*\* - ", r"\n[ \t]*\n|\n\s*\* - ")
         )
 
-    def in_table(self, literal):
+    def in_table(self, literal: Literal) -> bool:
+        """Whether the literal stands in a table."""
         begin, end = self._between(literal, r"\n[ \t]*\n", r"\n[ \t]*\n")
         return re.match(r"\s*\* - ", self.prose[begin:end]) is not None
 
-    def cell(self, literal):
+    def cell(self, literal: Literal) -> str:
+        """The cell of a table that the literal stands in."""
         return self._text(
             self._between(literal, r"\n[ \t]*\n|\n\s*(?:\* )?- ", r"\n[ \t]*\n|\n\s*(?:\* )?- ")
         )
 
-    def section(self, literal):
+    def section(self, literal: Literal) -> tuple[int, int]:
         """The offsets of the section that the literal stands in."""
         return self._between(literal, r"\n[=~-]{4,}\n", r"\n[^\n]+\n[=~-]{4,}\n")
 
-    def _text(self, offsets):
+    def _text(self, offsets: tuple[int, int]) -> str:
         return self._prose[slice(*offsets)]
 
-    def beside(self, literal, text):
+    def beside(self, literal: Literal, text: str) -> list[str]:
         """The other literals in a stretch of `text` around this one."""
         found = [" ".join(match[1].split()) for match in LITERAL.finditer(text)]
         return [other for other in found if other != literal.text]
 
 
-def split(command, comments=False):
+def split(command: str, comments: bool = False) -> list[str]:
+    """The words of a command as a shell has them; where its quotes do not match, as they stand."""
     try:
         return shlex.split(command, comments)
     except ValueError:
         return command.split()
 
 
-def simple_commands(command):
+def simple_commands(command: str) -> list[list[str]]:
     """The commands that pipes, && and $( ) connect, each as a list of words."""
     return [
         words
@@ -209,30 +220,37 @@ def simple_commands(command):
     ]
 
 
-def facts(*tables):
+def facts(*tables: str) -> set[str]:
     """The values of these tables of triton/facts.toml, as text."""
     known = cluster.facts()
     return {str(value) for table in tables for value in known[table].values()}
 
 
-def one_slip(first, second):
+def one_slip(first: str, second: str) -> bool:
     """Whether two texts differ by one character that was added, left out or replaced."""
     if first == second or abs(len(first) - len(second)) > 1:
         return False
-    head = len(os.path.commonprefix([first, second]))
-    tail = len(os.path.commonprefix([first[head:][::-1], second[head:][::-1]]))
+    head = _alike(first, second)
+    tail = _alike(first[head:][::-1], second[head:][::-1])
     return max(len(first), len(second)) - head - tail <= 1
+
+
+def _alike(first: str, second: str) -> int:
+    """How many characters at the beginning are the same."""
+    return sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    )
 
 
 # Names and addresses.
 
 
-def fact(literal, page, reality):
-    """What is outside the small Triton, as triton/facts.toml has it: the VPN, the pattern of logs."""
+def fact(literal: Literal, page: Page, reality: Reality) -> str | None:
+    """What is outside the small Triton, as triton/facts.toml has it: the VPN, the logs' names."""
     return "" if literal.text in facts("cluster", "logs") else None
 
 
-def address(literal, page, reality):
+def address(literal: Literal, page: Page, reality: Reality) -> str | None:
     """https:// and http:// addresses."""
     if not (found := re.match(r"https?://([^/:]+)(?::(\d+))?(/.*)?$", literal.text)):
         return None
@@ -259,7 +277,7 @@ SAYS = {
 }  # what a sentence with such a name speaks of
 
 
-def host(literal, page, reality):
+def host(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Names of hosts, of domains, and patterns of such names."""
     names, text = cluster.facts()["hosts"], literal.text
     if text == cluster.facts()["proxy"]["pattern"]:
@@ -304,7 +322,7 @@ def host(literal, page, reality):
     return "" if reality.resolves(where, text) else f"on {where} it does not resolve"
 
 
-def port(literal, page, reality):
+def port(literal: Literal, page: Page, reality: Reality) -> str | None:
     """A bare port, and what stands where a page says a port."""
     if (
         re.search(r"\bport:?\s$", page._prose[: literal.start], re.IGNORECASE)
@@ -316,7 +334,7 @@ def port(literal, page, reality):
     return "" if literal.text in PORTS else f"triton/facts.toml has no port {literal.text}"
 
 
-def reader(literal, page, reality):
+def reader(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The word that stands for the reader's own name: the one in the prompts."""
     users = set(re.findall(r"^\s*(\w+)@[\w-]+:\S*\$", page.text, re.MULTILINE))
     return "" if users == {literal.text} else None
@@ -325,8 +343,8 @@ def reader(literal, page, reality):
 # kernel.json
 
 
-def kernel_value(literal, page, reality):
-    """What can stand in the env block or in argv of a kernel.json, and what the kernel gets of it."""
+def kernel_value(literal: Literal, page: Page, reality: Reality) -> str | None:
+    """What can stand in the env block or in argv of a kernel.json, and what the kernel gets."""
     text = literal.text
     if text == reality.jupyter_client["placeholder"]:
         return ""
@@ -362,7 +380,7 @@ def kernel_value(literal, page, reality):
     return f"the page speaks of {others[0]}, which is not in {text}" if others else ""
 
 
-def kernel_result(literal, page, reality):
+def kernel_result(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The other side: what the kernel gets, in a table whose left side is what is written."""
     row = page.paragraph(literal)
     if not re.match(r"\s*``\"", row) or not re.search(r"[~$/]", literal.text):
@@ -372,7 +390,7 @@ def kernel_result(literal, page, reality):
     return "" if literal.text in got else None
 
 
-def kernel_key(literal, page, reality):
+def kernel_key(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The keys of kernel.json."""
     return (
         ""
@@ -384,8 +402,8 @@ def kernel_key(literal, page, reality):
 # Paths.
 
 
-def git_file(literal, page, reality):
-    """Files of a git repository: git, nbdime and nbdime-git make them, or git knows them by name."""
+def git_file(literal: Literal, page: Page, reality: Reality) -> str | None:
+    """Files of a git repository: git, nbdime and nbdime-git make them, or git knows their names."""
     if not literal.text.startswith(".git"):
         return None
     return (
@@ -395,7 +413,7 @@ def git_file(literal, page, reality):
     )
 
 
-def home_file(literal, page, reality):
+def home_file(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Files and folders in a home directory: a program says that it uses them."""
     text = literal.text
     if text.startswith("%"):
@@ -418,11 +436,11 @@ def home_file(literal, page, reality):
     return None
 
 
-def home_path(text, page, reality):
+def home_path(text: str, page: Page, reality: Reality) -> str:
     if text in reality.home_places:
         return ""
     if any(
-        reality.is_string(name, text) or text[2] == "." and reality.is_string(name, text[2:])
+        reality.is_string(name, text) or (text[2] == "." and reality.is_string(name, text[2:]))
         for name in ("bash", "ssh", "R")
     ):
         return ""
@@ -431,7 +449,7 @@ def home_path(text, page, reality):
     return "no program on the cluster uses it"
 
 
-def path(literal, page, reality):
+def path(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Absolute paths: files of the cluster, or parts of an address of Jupyter."""
     text = literal.text
     if not re.fullmatch(r"(/[\w.*-]+)+", text):
@@ -447,14 +465,14 @@ def path(literal, page, reality):
     return ""
 
 
-def ending(literal, page, reality):
+def ending(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Endings of file names: of files beside the page, of those that ssh-keygen and Slurm make, or
     of plain text.
     """
     text = literal.text
     if not re.fullmatch(r"\.\w+", text):
         return None
-    near = {path.suffix for path in (pages.ROOT / page.name).parent.iterdir()} | {
+    near = {path.suffix for path in (ROOT / page.name).parent.iterdir()} | {
         Path(name).suffix for name in page.files
     }
     if text in near - {".rst"}:
@@ -471,14 +489,14 @@ def ending(literal, page, reality):
     return None
 
 
-def file(literal, page, reality):
+def file(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Names of files: beside the page, of the course, or of a command that some page shows."""
     text = literal.text
     if not re.fullmatch(r"[\w./-]+\.\w+|[a-z]+", text):
         return None
     if "." not in text:
-        return "" if (pages.ROOT / text).is_dir() and page.name.startswith(text) else None
-    if ((pages.ROOT / page.name).parent / text).is_file() or any(
+        return "" if (ROOT / text).is_dir() and page.name.startswith(text) else None
+    if ((ROOT / page.name).parent / text).is_file() or any(
         text in every(name).words or text in every(name).files
         for name in ([page.name, *pages.sources()])
     ):
@@ -493,14 +511,13 @@ def file(literal, page, reality):
     )
 
 
-def every(name, known={}):  # noqa: B006
+@cache
+def every(name: str) -> Page:
     """The page `name` as it is in the checkout, read once."""
-    if name not in known:
-        known[name] = Page(name)
-    return known[name]
+    return Page(name)
 
 
-def links(literal, page, reality):
+def links(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The folders that one begins in: links to the cluster's own, by their names."""
     known = cluster.facts()["paths"]
     if literal.text not in {Path(known[key]).name for key in ("home", "scratch")}:
@@ -511,15 +528,15 @@ def links(literal, page, reality):
 # Variables.
 
 
-def variable(literal, page, reality):
+def variable(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Variables of the shell: set on the login node, in a job, by a command of the page, or read by
     a program.
     """
     text = literal.text
-    name = re.fullmatch(r"\$\{?(\w+)\}?|([A-Z][A-Z0-9_]+)", text)
-    if not name:
+    match = re.fullmatch(r"\$\{?(\w+)\}?|([A-Z][A-Z0-9_]+)", text)
+    if not match:
         return None
-    name = name[1] or name[2]
+    name: str = match[1] or match[2]
     if name in reality.environment or name in reality.job_environment:
         return ""
     if "begin with" in page.sentence(literal) and any(
@@ -536,7 +553,7 @@ def variable(literal, page, reality):
 # Slurm.
 
 
-def slurm_word(literal, page, reality):
+def slurm_word(literal: Literal, page: Page, reality: Reality) -> str | None:
     """States, reasons, columns and partitions, as Slurm's own library and programs have them."""
     text, known = literal.text, reality.slurm
     for kind in ("states", "codes", "reasons", "partitions", "steps"):
@@ -549,7 +566,7 @@ def slurm_word(literal, page, reality):
     return None
 
 
-def slurm_sign(literal, page, reality):
+def slurm_sign(literal: Literal, page: Page, reality: Reality) -> str | None:
     """#SBATCH, %a, %20, the % of an array, the _ in a task's number, how the name of an output
     begins.
     """
@@ -592,9 +609,10 @@ def slurm_sign(literal, page, reality):
 # Programs and their options.
 
 
-def program_near(literal, page, reality):
-    """Programs that an option may belong to, nearest first: named before it in the sentence or
-    paragraph, typed in its section.
+def program_near(literal: Literal, page: Page) -> Iterator[list[str]]:
+    """The first words of programs that an option may belong to, nearest first.
+
+    They are named before it in the sentence or paragraph, or typed in its section.
     """
     paragraph = page.paragraph(literal)
     before = paragraph[: max(paragraph.find(f"``{literal.text}``"), 0)]
@@ -617,52 +635,51 @@ def program_near(literal, page, reality):
         yield from simple_commands(command)
 
 
-def option(literal, page, reality):
+def option(literal: Literal, page: Page, reality: Reality) -> str | None:
     """An option, with or without its value, of the program that the page speaks of here."""
     words = split(literal.text)
     if not words or not re.match(r"--?[A-Za-z]|--$", words[0]):
         return None
     tried = []
-    for near in program_near(literal, page, reality):
-        found = reality.program(near)
-        if not found or str(found) in tried:
+    for near in program_near(literal, page):
+        program = reality.program(near)
+        if not program or str(program) in tried:
             continue
-        tried.append(str(found))
-        if (
-            found.words[0] in SPOKEN
-            and words[0] != "--"
-            and not reality.entry(found, words[0].split("=")[0])
-        ):
-            found = reality.program([SPOKEN[found.words[0]]])  # what it does not know it hands on
-        if reality.has_option(found, words[0].split("=")[0]):
-            values = page.values(words[0].split("=")[0])
+        tried.append(str(program))
+        flag = words[0].split("=")[0]
+        if program.words[0] in SPOKEN and flag != "--" and not reality.entry(program, flag):
+            program = reality.program(
+                [SPOKEN[program.words[0]]]
+            )  # what it does not know it hands on
+        if program and reality.has_option(program, flag):
+            values = page.values(flag)
             given = words[0].partition("=")[2] or " ".join(words[1:])
             if given and len(values) == 1 and given not in values:
                 return f"where this page runs it, it has the value {values.pop()}"
-            return arguments(found, words, literal, page, reality)
+            return arguments(program, words, literal, page, reality)
     return f"the programs spoken of here ({', '.join(tried) or 'none'}) have no such option"
 
 
-def command(literal, page, reality):
+def command(literal: Literal, page: Page, reality: Reality) -> str | None:
     """A command: its program is on the PATH, its options in the program's help, its other words
     known here.
     """
     words = split(literal.text)
     if not words or not re.match(r"\w|[./~]+\w", words[0]):
         return None
-    while words and (found := re.fullmatch(r"([A-Z_]+)=\S*", words[0])):
-        if not reality.in_scripts(found[1]):
-            return f"no command of the cluster reads {found[1]}"
+    while words and (setting := re.fullmatch(r"([A-Z_]+)=\S*", words[0])):
+        if not reality.in_scripts(setting[1]):
+            return f"no command of the cluster reads {setting[1]}"
         words.pop(0)
-    found = reality.program(words)
-    if not found:
+    program = reality.program(words)
+    if not program:
         return None
     for package in re.findall(r"``pip install (\w[\w-]*)``", page.cell(literal)):
         if words[0] != "pip" and not reality.brings(package, tuple(words)):
             return f"{package}, which is installed before it, does not bring it"
-    rest = words[len(found.words) :]
+    rest = words[len(program.words) :]
     if rest:
-        return arguments(found, rest, literal, page, reality)
+        return arguments(program, rest, literal, page, reality)
     if any(literal.text in every(name).programs for name in pages.sources()):
         return ""
     meant_one = next(
@@ -676,7 +693,9 @@ def command(literal, page, reality):
     return f"the page runs {meant_one}" if meant_one else ""
 
 
-def arguments(program, words, literal, page, reality):
+def arguments(
+    program: Program, words: Sequence[str], literal: Literal, page: Page, reality: Reality
+) -> str:
     """What is wrong with these options and other words of a program; "" if nothing is."""
     for number, word in enumerate(words):
         if re.match(r"--?[A-Za-z]|--$", word):
@@ -703,9 +722,10 @@ def arguments(program, words, literal, page, reality):
     return reality.try_out(program, words, page)
 
 
-def meant(program, flag, literal, page, reality):
-    """Whether a one-letter option is the one that the page means: commands that are run have it, or
-    its manual speaks of the same.
+def meant(program: Program, flag: str, literal: Literal, page: Page, reality: Reality) -> bool:
+    """Whether a one-letter option is the one that the page means.
+
+    Commands that are run have it, or its manual speaks of the same.
     """
     for name in {*pages.sources()} - {page.name}:
         if runs(every(name), program, flag):
@@ -725,7 +745,8 @@ def meant(program, flag, literal, page, reality):
     return bool(words_of(LITERAL.sub(" ", around)) & reality.meaning(program, flag))
 
 
-def runs(page, program, flag):
+def runs(page: Page, program: Program, flag: str) -> bool:
+    """Whether a command of the page runs `program` with this option."""
     for _, command in page.commands:
         for words in simple_commands(command):
             if program.words[0] in (words[0], SPOKEN.get(words[0])) and flag in words:
@@ -733,18 +754,22 @@ def runs(page, program, flag):
     return False
 
 
-def slipped(word, page):
-    """The word of the page's commands from which `word` differs by one character; None if it stands
-    there itself.
+def slipped(word: str, page: Page) -> str | None:
+    """The word of the page's commands from which `word` differs by one character.
+
+    None if there is none, or if `word` stands there itself.
     """
     if word in page.words:
         return None
     return next((other for other in page.words if "=" in other and one_slip(word, other)), None)
 
 
-def argument(program, words, number, page, reality):
-    """What is wrong with a word that is no option, or ""."""
-    word, before = words[number], words[number - 1] if number else ""
+def argument(
+    program: Program, words: Sequence[str], number: int, page: Page, reality: Reality
+) -> str:
+    """What is wrong with a word that is no option; "" if nothing is."""
+    word = words[number]
+    before = words[number - 1] if number else ""
     if word in page.arguments(program.words[0]) and not re.fullmatch(r"[\d:]+", word):
         return ""
     if re.fullmatch(r":?\d{3,5}", word):
@@ -773,19 +798,19 @@ def argument(program, words, number, page, reality):
     return f"{program} knows no {word!r}, and no command of this page has it"
 
 
-def mentioned(name, page):
+def mentioned(name: str, page: Page) -> int:
     """How often a made-up name stands in the page: one that stands once may be misspelt."""
     return len(re.findall(rf"(?<!\w){re.escape(name)}(?!\w)", page.text))
 
 
-def elsewhere(literal, page, reality):
+def elsewhere(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Commands that other clusters have: those that come with Slurm's sources."""
     if not re.match(r"\W*Some clusters\b", page.sentence(literal)):
         return None
     return "" if reality.contributed_to_slurm(literal.text) else None
 
 
-def module(literal, page, reality):
+def module(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Modules, with or without version, and versions."""
     if literal.text in reality.modules or literal.text in {
         name.partition("/")[0] for name in reality.modules
@@ -812,7 +837,7 @@ def module(literal, page, reality):
 # Python, notebooks, R.
 
 
-def notebook_line(literal, page, reality):
+def notebook_line(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Lines of a cell: ! and % commands, and the numbers beside cells."""
     text = literal.text
     if (found := re.fullmatch(r"!(.*)", text)) and (
@@ -839,7 +864,7 @@ def notebook_line(literal, page, reality):
     return None
 
 
-def python(literal, page, reality):
+def python(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Python: keywords, and expressions that evaluate."""
     text = literal.text
     if re.fullmatch(r"[a-z]+", text):
@@ -854,7 +879,7 @@ def python(literal, page, reality):
     return None
 
 
-def r_name(literal, page, reality):
+def r_name(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Functions of R."""
     if not re.fullmatch(r"[a-z]+\.[a-z]+", literal.text) or not re.search(
         r"(?<!\w)R(?!\w)", page.paragraph(literal)
@@ -863,7 +888,7 @@ def r_name(literal, page, reality):
     return "" if reality.in_r(literal.text) else None
 
 
-def package(literal, page, reality):
+def package(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Python packages that commands of the page install, and that can be installed."""
     return "" if literal.text in reality.wheels and literal.text in page.words else None
 
@@ -871,7 +896,7 @@ def package(literal, page, reality):
 # Keys and answers.
 
 
-def key(literal, page, reality):
+def key(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Keys: JupyterLab's shortcuts, those of the pager, answers to questions of ssh."""
     text = literal.text
     if found := re.fullmatch(r"Control-([A-Z])", text):
@@ -893,7 +918,7 @@ def key(literal, page, reality):
     return None
 
 
-def protocol(literal, page, reality):
+def protocol(literal: Literal, page: Page, reality: Reality) -> str | None:
     """A kind of proxy, as PAC files name it."""
     if not re.fullmatch(r"SOCKS\w*", literal.text):
         return None
@@ -911,7 +936,7 @@ def protocol(literal, page, reality):
     )
 
 
-def ssh_keyword(literal, page, reality):
+def ssh_keyword(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Keywords of an ssh configuration."""
     if not re.fullmatch(r"([A-Z][a-z]+){2,}", literal.text) or not any(
         literal.text in text for text in page.files.values()
@@ -923,7 +948,7 @@ def ssh_keyword(literal, page, reality):
 # What programs print.
 
 
-def made_up_error(literal, page, reality):
+def made_up_error(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Errors of Python and of the shell about a name that is not there."""
     text = literal.text
     if found := re.fullmatch(r"(\w+): command not found", text):
@@ -940,7 +965,7 @@ def made_up_error(literal, page, reality):
     return None
 
 
-def message(literal, page, reality):
+def message(literal: Literal, page: Page, reality: Reality) -> str | None:
     """What Slurm, ssh, curl, git, the system and JupyterLab print: brought about, or found in the
     program.
     """
@@ -972,11 +997,10 @@ def message(literal, page, reality):
     return "" if said_by_jupyter(text, page, reality) else None
 
 
-def said_by_jupyter(text, page, reality, depth=0):
-    """Whether JupyterLab, the hub or a server of the environment says `text`; what stands for %1
-    must be known itself.
+def said_by_jupyter(text: str, page: Page, reality: Reality, depth: int = 0) -> bool:
+    """Whether JupyterLab, the hub or a server of the environment says `text`.
 
-    ... at its end stands for the rest.
+    What stands for %1 must be known itself. In `text`, ... at the end stands for the rest.
     """
     plain, templates = reality.jupyter_messages
     if text in plain:
@@ -994,15 +1018,22 @@ def said_by_jupyter(text, page, reality, depth=0):
     for pieces in templates if depth < 2 else ():
         cuts = [] if head is None else [(head, pieces[:number]) for number in range(1, len(pieces))]
         for said, known in [(text, pieces), *cuts]:
-            if all(piece in said for piece in known) and (
-                found := re.fullmatch("(.+?)".join(map(re.escape, known)) + r"(?:(?<!\.)\.)?", said)
+            if (
+                all(piece in said for piece in known)
+                and (found := _fits(said, known))
+                and all(fill(value, page, reality, depth) for value in found.groups())
             ):
-                if all(fill(value, page, reality, depth) for value in found.groups()):
-                    return True
+                return True
     return False
 
 
-def fill(value, page, reality, depth):
+def _fits(text: str, pieces: Sequence[str]) -> re.Match[str] | None:
+    """How `text` consists of these pieces and what stands between them."""
+    return re.fullmatch("(.+?)".join(map(re.escape, pieces)) + r"(?:(?<!\.)\.)?", text)
+
+
+def fill(value: str, page: Page, reality: Reality, depth: int) -> bool:
+    """Whether `value` can stand for the %1 of a message: it is known itself."""
     here = Literal(
         page.name, 0, re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":...")), 0
     )
@@ -1015,19 +1046,19 @@ def fill(value, page, reality, depth):
     ) or said_by_jupyter(value, page, reality, depth + 1)
 
 
-def interface(literal, page, reality):
+def interface(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The name of a tab that an extension of JupyterLab has."""
     return "" if literal.text in reality.tabs else None
 
 
-def conflict(literal, page, reality):
+def conflict(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The lines that git puts around a conflict."""
     if not re.fullmatch(r"([<>=|])\1+", literal.text):
         return None
     return "" if literal.text in reality.conflict_marks else "git writes another number of them"
 
 
-def own_words(literal, page, reality):
+def own_words(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Names of the university's own that no cluster of ours has: as Triton's old page has them."""
     if not re.fullmatch(r"[a-z_]{4,}( [a-z]+)?", literal.text) or literal.text in page.words:
         return None
@@ -1041,7 +1072,7 @@ def own_words(literal, page, reality):
     )
 
 
-def classroom(literal, page, reality):
+def classroom(literal: Literal, page: Page, reality: Reality) -> str | None:
     """On the page for those who teach: the guide's own repository, its tasks and settings, and what
     the editions have.
     """
@@ -1049,7 +1080,7 @@ def classroom(literal, page, reality):
     if page.name != "notebooks/teaching.rst":
         return None
     if text.startswith("make "):
-        makefile = (pages.ROOT / "Makefile").read_text(encoding="utf-8")
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         return (
             ""
             if re.search(rf"^{re.escape(text.removeprefix('make '))}:.*##", makefile, re.MULTILINE)
@@ -1069,11 +1100,7 @@ def classroom(literal, page, reality):
             else "the student edition has no such program, notebook or exercise"
         )
     if text.startswith("_build/"):
-        return (
-            ""
-            if text in (pages.ROOT / "Makefile").read_text(encoding="utf-8")
-            else "no task makes it"
-        )
+        return "" if text in (ROOT / "Makefile").read_text(encoding="utf-8") else "no task makes it"
     if re.fullmatch(r'"\w+"', text):
         try:
             editions.released(text.strip('"'), "")
@@ -1092,7 +1119,7 @@ def classroom(literal, page, reality):
     return (
         ""
         if text in known
-        or (pages.ROOT / text).is_file()
+        or (ROOT / text).is_file()
         or all(text in editions.source(cell) for cell in checks)
         else None
     )
@@ -1136,12 +1163,12 @@ RULES = [
 ]
 
 
-def check(literal, page, reality):
+def check(literal: Literal, page: Page, reality: Reality) -> tuple[str | None, str]:
     """(the rule that knows `literal`, what is wrong with it); (None, ...) if no rule knows it."""
     for rule in RULES:
-        said = rule(literal, page, reality)
-        if said is not None:
-            return rule.__name__, said
+        problem = rule(literal, page, reality)
+        if problem is not None:
+            return rule.__name__, problem
     return (
         None,
         "no rule knows it: is it misspelt? If not, teach tools/proof/literals.py to check it",

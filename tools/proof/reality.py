@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import ctypes
 import functools
 import json
 import mmap
@@ -11,27 +12,39 @@ import shlex
 import signal
 import threading
 import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, Unpack
 
-from tools import pages
 from tools.cluster import cluster
+from tools.cluster.small_triton import Triton
+from tools.files import ROOT
+
+if TYPE_CHECKING:  # literals.py asks this file
+    from tools.proof.literals import Page
+
+Answer = TypeVar("Answer")
+Arguments = TypeVarTuple("Arguments")
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
 PORTS = {str(cluster.facts()["proxy"][key]) for key in ("port", "example")}
 
 
-def words_of(text):
+COMMON = """
+also been before both does each else ever first from have here into like more most must need only
+other over such than that their them then there these they this those time used uses using very what
+when where which while will with without your option options value specify specified default given
+command commands name same some should instead about above below example
+"""
+
+
+def words_of(text: str) -> set[str]:
     """The words of a text that mean something, cut to their stems."""
     return {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())} - {
         word[:5] for word in COMMON.split()
     }
-
-
-COMMON = """also been before both does each else ever first from have here into like more most must need only other over such than that
-their them then there these they this those time used uses using very what when where which while will with without your option options
-value specify specified default given command commands name same some should instead about above below example"""
 
 
 @dataclass(frozen=True)
@@ -42,15 +55,17 @@ class Program:
     before: str
     words: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return " ".join(self.words)
 
 
-def once(method):
+def once(
+    method: Callable[["Reality", Unpack[Arguments]], Answer],
+) -> Callable[["Reality", Unpack[Arguments]], Answer]:
     """A method whose answer is kept; two threads that ask the same wait for one answer."""
 
     @functools.wraps(method)
-    def ask(self, *arguments):
+    def ask(self: "Reality", *arguments: *Arguments) -> Answer:
         with self._guard:
             question = (method.__name__, arguments)
             mine = question not in self._answers
@@ -60,26 +75,35 @@ def once(method):
                 answer.set_result((method(self, *arguments), None))
             except Exception as error:
                 answer.set_result((None, error))
-        value, error = answer.result()
-        if error:
-            raise RuntimeError(
-                f"{method.__name__}{arguments or ''}: {error}"
-            )  # a new one: what is raised anew grows
+        value: Answer
+        value, problem = answer.result()
+        if problem:
+            # A new one: what is raised anew grows.
+            raise RuntimeError(f"{method.__name__}{arguments or ''}: {problem}")
         return value
 
     return ask
 
 
-def fixed(method):
-    return property(once(method))
+class fixed(Generic[Answer]):
+    """A property whose value is asked for once."""
+
+    def __init__(self, method: Callable[["Reality"], Answer]) -> None:
+        self._ask = once(method)
+
+    def __get__(self, instance: "Reality", owner: type["Reality"]) -> Answer:
+        return self._ask(instance)
 
 
 class Reality:
     """A running small Triton, a user of it, and the programs that are installed there."""
 
-    def __init__(self, triton):
-        self.triton, self.user = triton, triton.account()
-        self._answers, self._guard = {}, threading.Lock()
+    def __init__(self, triton: Triton) -> None:
+        self.triton = triton
+        self.user = triton.account()
+        # By question: the answer, or the error that came instead of one.
+        self._answers: dict[tuple[str, object], Future[tuple[Any, Exception | None]]] = {}
+        self._guard = threading.Lock()
         self.central = Path(cluster.facts()["paths"]["jupyter_env"])
         # The same files, as this machine has them.
         self.installed = (
@@ -96,30 +120,31 @@ class Reality:
         for thread in self._beforehand:
             thread.start()
 
-    def _ask_each(self, *names):
+    def _ask_each(self, *names: str) -> None:
         for name in names:
             with contextlib.suppress(RuntimeError):  # kept, and raised for whoever asks next
                 getattr(self, name)
 
-    def close(self):
+    def close(self) -> None:
+        """Wait until nothing is asked any more."""
         for thread in self._beforehand:
             thread.join(300)
 
-    def ask(self, host, script, timeout=60):
+    def ask(self, host: str, script: str, timeout: float = 60) -> tuple[int, str]:
         """(exit status, what was printed) of a script in a login shell of the user on `host`."""
         done = self.triton.run(
             host, f"exec 2>&1; {script}", self.user, check=False, timeout=timeout
         )
         return done.returncode, done.stdout + done.stderr
 
-    def answer(self, host, script):
-        """As `ask`, for what must succeed."""
+    def answer(self, host: str, script: str) -> str:
+        """What was printed, as `ask`; raises RuntimeError if the script fails."""
         status, printed = self.ask(host, script)
         if status:
             raise RuntimeError(f"on {host}: {script}\n{printed}")
         return printed
 
-    def python(self, code, *arguments):
+    def python(self, code: str, *arguments: str) -> str:
         """What Python of the central environment prints."""
         return self.answer(
             "login", shlex.join([f"{self.central}/bin/python", "-c", code, *arguments])
@@ -128,21 +153,23 @@ class Reality:
     # hosts, paths, variables
 
     @once
-    def resolves(self, host, name):
+    def resolves(self, host: str, name: str) -> bool:
+        """Whether the name has an address on `host`."""
         return self.ask(host, f"getent hosts {shlex.quote(name)}")[0] == 0
 
     @once
-    def listens(self, host, name):
+    def listens(self, host: str, name: str) -> bool:
         """Whether one gets an ssh connection from `host` to `name`."""
         return self.ask(host, f"timeout 2 bash -c ': < /dev/tcp/{name}/22' 2>/dev/null")[0] == 0
 
     @once
-    def exists(self, path):
+    def exists(self, path: str) -> bool:
+        """Whether the login node has this file or folder."""
         quoted = "~/" + shlex.quote(path[2:]) if path.startswith("~/") else shlex.quote(path)
         return self.ask("login", f"test -e {quoted}")[0] == 0
 
     @fixed
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """The variables of a login shell."""
         return dict(
             pair.split("=", 1)
@@ -151,22 +178,24 @@ class Reality:
         )
 
     @once
-    def read_by_loader(self, name):
+    def read_by_loader(self, name: str) -> bool:
         """Whether the dynamic loader speaks of the variable `name` in its help."""
-        loader = re.search(r"\S+/ld-linux\S+", self.answer("login", "ldd /bin/true"))[0]
-        return (
-            re.search(rf"(?<!\w){name}(?!\w)", self.answer("login", f"{loader} --help")) is not None
-        )
+        loader = re.search(r"\S+/ld-linux\S+", self.answer("login", "ldd /bin/true"))
+        if not loader:
+            return False
+        printed = self.answer("login", f"{loader[0]} --help")
+        return re.search(rf"(?<!\w){name}(?!\w)", printed) is not None
 
     @fixed
-    def home_places(self):
+    def home_places(self) -> set[str]:
         """The folders below a home directory that programs say they use, and those above them, as
         ~/...
         """
         said = self.answer(
             "login",
-            f"""{self.central}/bin/jupyter --paths; {self.central}/bin/python -m site; pip cache dir; pipx environment
-            {self.central}/bin/python -c 'import send2trash.plat_other as trash; print(trash.HOMETRASH)'""",
+            f"""{self.central}/bin/jupyter --paths
+            {self.central}/bin/python -m site; pip cache dir; pipx environment
+            {self.central}/bin/python -c 'import send2trash.plat_other as t; print(t.HOMETRASH)'""",
         )
         found = set()
         for place in re.findall(
@@ -177,12 +206,14 @@ class Reality:
         return found
 
     @fixed
-    def modules(self):
+    def modules(self) -> set[str]:
+        """The modules, as NAME/VERSION."""
         said = self.answer("login", "module -t avail")
         return {line for line in said.split() if "/" in line and not line.endswith((":", "/"))}
 
     @fixed
-    def wheels(self):
+    def wheels(self) -> set[str]:
+        """The Python packages that can be installed."""
         return {
             path.name.split("-")[0].replace("_", "-").lower()
             for path in (cluster.APPS / "wheels").glob("*.whl")
@@ -191,7 +222,7 @@ class Reality:
     # Slurm
 
     @fixed
-    def slurm(self):
+    def slurm(self) -> dict[str, Any]:
         """What Slurm knows: states, their codes, reasons, columns, partitions, steps; and how it
         writes that it does not know.
         """
@@ -201,7 +232,9 @@ def names(function, most):
     function = getattr(library, function)
     function.restype = ctypes.c_char_p
     return [function(number).decode() for number in range(most)]
-print(json.dumps([names("job_state_string", 16), names("job_state_string_compact", 16), names("job_reason_string", 256)]))"""
+states = names("job_state_string", 16)
+codes = names("job_state_string_compact", 16)
+print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         states, codes, reasons = (
             set(names)
             for names in json.loads(self.answer("login", shlex.join(["python3", "-c", code])))
@@ -221,31 +254,38 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         }
 
     @fixed
-    def _jobs(self):
+    def _jobs(self) -> dict[str, str]:
         """Two jobs that were run: the variables of one with tasks, the files that they left, and
         how Slurm lists them.
         """
         printed = self.answer(
             "login",
             r"""rm -rf jobs && mkdir jobs && cd jobs &&
-            sbatch --quiet --wait --array=0-1 --output=%A_%a.env --wrap 'env' && sbatch --quiet --wait --wrap 'squeue --me' &&
-            held=$(sbatch --parsable --hold --array=0-3%2 --wrap true) && echo ==waiting && squeue --me --start && squeue --me --array &&
-            scancel $held && echo ==running && cat slurm-*.out && echo ==files && ls && echo ==env && cat *_0.env && echo ==steps &&
-            for try in 1 2 3 4 5 6 7 8; do sacct --noheader --parsable2 --format=JobID | grep batch && break; sleep 0.5; done""",
+            sbatch --quiet --wait --array=0-1 --output=%A_%a.env --wrap 'env' &&
+            sbatch --quiet --wait --wrap 'squeue --me' &&
+            held=$(sbatch --parsable --hold --array=0-3%2 --wrap true) &&
+            echo ==waiting && squeue --me --start && squeue --me --array &&
+            scancel $held && echo ==running && cat slurm-*.out &&
+            echo ==files && ls && echo ==env && cat *_0.env && echo ==steps &&
+            for try in 1 2 3 4 5 6 7 8; do
+                sacct --noheader --parsable2 --format=JobID | grep batch && break; sleep 0.5
+            done""",
         )
         parts = re.split(r"^==(\w+)\n", printed, flags=re.MULTILINE)
         return dict(zip(parts[1::2], parts[2::2], strict=True))
 
     @property
-    def job_environment(self):
+    def job_environment(self) -> set[str]:
+        """The variables of a job."""
         return {line.split("=")[0] for line in self._jobs["env"].splitlines() if "=" in line}
 
     @property
-    def job_files(self):
+    def job_files(self) -> list[str]:
+        """The files that jobs have left."""
         return [name for name in self._jobs["files"].split() if not name.endswith(".env")]
 
     @property
-    def array_signs(self):
+    def array_signs(self) -> set[str]:
         """What Slurm writes between the numbers of a job and of its task, and before the number of
         tasks at a time.
         """
@@ -253,7 +293,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return {sign for signs in found for sign in signs} - {"", " ", "]"}
 
     @once
-    def contributed_to_slurm(self, name):
+    def contributed_to_slurm(self, name: str) -> bool:
         """Whether Slurm's sources have a command of that name beside Slurm's own; Debian lists who
         wrote which.
         """
@@ -268,7 +308,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     # programs
 
     @fixed
-    def places(self):
+    def places(self) -> list[tuple[str, str, set[str]]]:
         """(host, what to do first, the names of all programs there), in the order in which a reader
         comes to them.
         """
@@ -282,14 +322,12 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
             found.insert(-1, ("login", before, set(self.ask("login", before + names)[1].split())))
         return found
 
-    def program(self, words):
-        """The Program that a command's first words name, with its subcommand; None if there is
-        none.
-        """
+    def program(self, words: Sequence[str]) -> Program | None:
+        """The program that a command's first words name, with its subcommand, if there is one."""
         return self._program(tuple(words))
 
     @once
-    def _program(self, words):
+    def _program(self, words: tuple[str, ...]) -> Program | None:
         name = words[0] if words else ""
         if re.search(r"(?:^|/)python3?$", name) and words[1:2] == ("-m",):
             return Program(
@@ -310,7 +348,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return None
 
     @once
-    def _has_part(self, program, word):
+    def _has_part(self, program: Program, word: str) -> bool:
         """Whether `word` is a subcommand."""
         if program.words == ("git",):
             return word in self.answer(program.host, "git --list-cmds=main,others").split()
@@ -349,7 +387,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return listed is not None
 
     @once
-    def help(self, program):
+    def help(self, program: Program) -> str:
         """What a program says when it is asked how to use it."""
         words = shlex.join(program.words)
         if program.words[0] == "module":
@@ -375,21 +413,23 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return printed
 
     @fixed
-    def builtins(self):
+    def builtins(self) -> set[str]:
+        """The commands that the shell has itself."""
         return set(self.answer("login", "compgen -b").split())
 
     @once
-    def manual(self, program):
+    def manual(self, program: Program) -> str:
+        """The manual page of a program; "" if there is none."""
         name = (
             "-".join(program.words[:2])
             if program.words[0] == "git" and len(program.words) > 1
             else program.words[0]
         )
-        status, printed = self.ask(program.host, f"MANWIDTH=200 man {name} 2>/dev/null | col -bx")
+        printed = self.ask(program.host, f"MANWIDTH=200 man {name} 2>/dev/null | col -bx")[1]
         return printed if len(printed) > 200 else ""
 
     @once
-    def has_option(self, program, flag):
+    def has_option(self, program: Program, flag: str) -> bool:
         """Whether a program's help, or else its manual, has this option."""
         exact = re.compile(
             rf"(?<![\w-])(?:{re.escape(flag)}|--\[no-\]{re.escape(flag[2:])})(?![\w-])"
@@ -401,10 +441,8 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         said = self.help(program)
         if flag == "--help":
             return self.ask(program.host, f"{program.before}{program} --help")[0] == 0
-        if (
-            exact.search(said)
-            or len(flag) == 2
-            and any(flag[1] in some for some in re.findall(r"\[-(\w+)\]", said))
+        if exact.search(said) or (
+            len(flag) == 2 and any(flag[1] in some for some in re.findall(r"\[-(\w+)\]", said))
         ):
             return True
         return (
@@ -415,7 +453,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         )
 
     @once
-    def entry(self, program, flag):
+    def entry(self, program: Program, flag: str) -> str:
         """What the manual says of a one-letter option; "" if it is not there."""
         for text in (self.manual(program), self.help(program)):
             if found := re.search(
@@ -428,22 +466,20 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return ""
 
     @once
-    def meaning(self, program, flag):
+    def meaning(self, program: Program, flag: str) -> set[str]:
         """The words by which the manual tells this option from most others."""
         entries = [
             self.entry(program, f"-{letter}")
             for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
         ]
-        entries = [words_of(entry) for entry in entries if entry]
+        words = [words_of(entry) for entry in entries if entry]
         own = words_of(self.entry(program, flag))
         return {
-            word
-            for word in own
-            if sum(word in other for other in entries) <= max(2, len(entries) / 5)
+            word for word in own if sum(word in other for other in words) <= max(2, len(words) / 5)
         }
 
     @once
-    def has_effect(self, program, flag):
+    def has_effect(self, program: Program, flag: str) -> bool:
         """Whether git or ssh does something else with this option than without; for the others,
         False.
         """
@@ -477,7 +513,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return False
 
     @fixed
-    def _traveller(self):
+    def _traveller(self) -> tuple[str, str]:
         """A user who has a key on the login node, and the ssh command that goes there."""
         user = self.triton.account()
         for host in ("laptop", "login"):
@@ -496,7 +532,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=known"
         return user, f"ssh {options} {user}@{cluster.facts()['hosts']['login']}"
 
-    def try_out(self, program, words, page):
+    def try_out(self, program: Program, words: Sequence[str], page: "Page") -> str:
         """Run what may be run, as far as it goes; return what it complains about, or ""."""
         return self._try_out(
             program,
@@ -506,41 +542,23 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         )
 
     @once
-    def _try_out(self, program, words, ssh_config, scripts):
-        name, given = program.words[0], shlex.join(words)
-        known = cluster.facts()["hosts"]
+    def _try_out(
+        self,
+        program: Program,
+        words: tuple[str, ...],
+        ssh_config: str,
+        scripts: tuple[tuple[str, str], ...],
+    ) -> str:
+        name = program.words[0]
+        given = shlex.join(words)
         if name == "ssh":
-            if len(words) == 1 and words[0].startswith("-"):
-                return ""  # an option without its value
-            elsewhere = not re.match(r"-", words[-1]) and not (
-                len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
-            )
-            target = "" if elsewhere or "-o" in words else f" username@{known['login']}"
-            self.triton.write("laptop", "~/ssh_config_of_page", ssh_config, self.user)
-            status, said = self.ask("laptop", f"ssh -F ~/ssh_config_of_page -G {given}{target}")
-            if status:
-                return said.strip().splitlines()[-1]
-            settings = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
-            if settings.get("hostname") != known["login"] or settings.get("user") != "username":
-                return f"it would log in as {settings.get('user')} on {settings.get('hostname')}"
-            ports = re.findall(r"\d{3,}", settings.get("dynamicforward", ""))
-            if not set(ports) <= PORTS:
-                return f"triton/facts.toml has no port {ports[0]}"
-            jump = settings.get("proxyjump")
-            return (
-                f"it would go over {jump}"
-                if jump and jump != f"username@{known['gateway']}"
-                else ""
-            )
+            return self._try_ssh(words, ssh_config)
         if name == "lsof":
-            status, said = self.ask("laptop", f"lsof {given}")
-            return said.splitlines()[0] if "lsof" in said else ""
+            printed = self.ask("laptop", f"lsof {given}")[1]
+            return printed.splitlines()[0] if "lsof" in printed else ""
         if name == "git" and (tool := re.search(r"--tool=(\S+)", given)):
-            return (
-                ""
-                if tool[1] in self.git_tools[program.words[1]]
-                else f"git {program.words[1]} knows no tool {tool[1]}"
-            )
+            known = tool[1] in self.git_tools[program.words[1]]
+            return "" if known else f"git {program.words[1]} knows no tool {tool[1]}"
         if name in ("srun", "sbatch", "squeue", "sacct", "scancel", "bash"):
             assert self._jobs  # they have ended: scancel --me must not hit them
             plain = [
@@ -549,38 +567,71 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
                 if word[0] != "-" and not re.fullmatch("-[A-Za-z]", before)
             ]
             if name in ("srun", "sbatch") and not plain:
-                if all("=" not in word and re.match("-", word) for word in words):
-                    return ""  # an option without its value
-                if gres := re.search(r"--gres=(\w+):\d+$", given):
-                    return (
-                        ""
-                        if self.gres_plugin(gres[1])
-                        else f"Slurm has no kind of resource called {gres[1]}"
-                    )
-                status, said = self.ask("login", f"sbatch --test-only {given} --wrap true")
-                return said.strip().splitlines()[-1] if status else ""
-            if all("=" not in word and re.match("--", word) for word in words) and name in (
-                "sbatch",
-                "sacct",
-            ):
-                return ""
-            for script, text in scripts:
-                self.triton.write("login", f"~/{script}", text, self.user)
-            where = (
-                program.before + "module load " + cluster.facts()["modules"]["python"] + "; "
-                if name == "bash"
-                else ""
-            )
-            status, said = self.ask("login", f"{where}timeout 30 {name} {given}")
-            return (said.strip().splitlines() or [f"exit status {status}"])[0] if status else ""
+                return self._try_options_of_a_job(words)
+            return self._try_on_login_node(program, words, scripts)
         return ""
 
+    def _try_ssh(self, words: tuple[str, ...], ssh_config: str) -> str:
+        """What is wrong with these words of an ssh command on the laptop; "" if nothing is."""
+        known = cluster.facts()["hosts"]
+        if len(words) == 1 and words[0].startswith("-"):
+            return ""  # an option without its value
+        elsewhere = not re.match(r"-", words[-1]) and not (
+            len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
+        )
+        target = "" if elsewhere or "-o" in words else f" username@{known['login']}"
+        self.triton.write("laptop", "~/ssh_config_of_page", ssh_config, self.user)
+        status, printed = self.ask(
+            "laptop", f"ssh -F ~/ssh_config_of_page -G {shlex.join(words)}{target}"
+        )
+        if status:
+            return printed.strip().splitlines()[-1]
+        settings = dict(line.split(" ", 1) for line in printed.splitlines() if " " in line)
+        if settings.get("hostname") != known["login"] or settings.get("user") != "username":
+            return f"it would log in as {settings.get('user')} on {settings.get('hostname')}"
+        ports = re.findall(r"\d{3,}", settings.get("dynamicforward", ""))
+        if not set(ports) <= PORTS:
+            return f"triton/facts.toml has no port {ports[0]}"
+        jump = settings.get("proxyjump")
+        right = not jump or jump == f"username@{known['gateway']}"
+        return "" if right else f"it would go over {jump}"
+
+    def _try_options_of_a_job(self, words: tuple[str, ...]) -> str:
+        """What Slurm says against a job with these options; "" if nothing."""
+        if all("=" not in word and re.match("-", word) for word in words):
+            return ""  # an option without its value
+        given = shlex.join(words)
+        if gres := re.search(r"--gres=(\w+):\d+$", given):
+            known = self.gres_plugin(gres[1])
+            return "" if known else f"Slurm has no kind of resource called {gres[1]}"
+        status, printed = self.ask("login", f"sbatch --test-only {given} --wrap true")
+        return printed.strip().splitlines()[-1] if status else ""
+
+    def _try_on_login_node(
+        self, program: Program, words: tuple[str, ...], scripts: tuple[tuple[str, str], ...]
+    ) -> str:
+        """What the program complains about with these words; "" if it succeeds.
+
+        scripts: the names and the texts of files in the folder where it runs.
+        """
+        name = program.words[0]
+        alone = all("=" not in word and re.match("--", word) for word in words)
+        if alone and name in ("sbatch", "sacct"):
+            return ""
+        for script, text in scripts:
+            self.triton.write("login", f"~/{script}", text, self.user)
+        module = f"module load {cluster.facts()['modules']['python']}; "
+        before = program.before + module if name == "bash" else ""
+        status, printed = self.ask("login", f"{before}timeout 30 {name} {shlex.join(words)}")
+        return (printed.strip().splitlines() or [f"exit status {status}"])[0] if status else ""
+
     @once
-    def gres_plugin(self, name):
+    def gres_plugin(self, name: str) -> bool:
+        """Whether Slurm has a kind of resource of this name."""
         return self.ask("login", f"ls /usr/lib/*/slurm*/gres_{name}.so")[0] == 0
 
     @once
-    def in_scripts(self, name):
+    def in_scripts(self, name: str) -> bool:
         """Whether a command of the cluster's own reads the variable `name`."""
         return (
             self.ask(
@@ -590,7 +641,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
             == 0
         )
 
-    def binary(self, name):
+    def binary(self, name: str) -> list[str]:
         """The files that the program `name` is made of: itself, or what it loads."""
         made_of = {
             "ssh": ["/usr/bin/ssh"],
@@ -603,7 +654,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return [path for path in made_of[name] if os.path.exists(path)]
 
     @once
-    def is_string(self, name, text):
+    def is_string(self, name: str, text: str) -> bool:
         """Whether `text` is a whole string of the program `name`, or a path at the end of one."""
         pattern = re.compile(
             rb"(?:\0|[~%]s?/|^|[\"'])" + re.escape(os.fsencode(text)) + rb"[\0\"']"
@@ -620,7 +671,7 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
     # ssh, git
 
     @fixed
-    def made_files(self):
+    def made_files(self) -> list[str]:
         """The files that ssh-keygen makes for one key, and those of Slurm for jobs."""
         return (
             self.answer(
@@ -630,18 +681,19 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         )
 
     @once
-    def ssh_keyword(self, name):
+    def ssh_keyword(self, name: str) -> bool:
+        """Whether ssh has a setting of this name."""
         return self.ask("laptop", f"ssh -o {shlex.quote(name)}=1 -G nowhere")[0] == 0
 
-    def answers(self, paragraph):
+    def answers(self, paragraph: str) -> set[str]:
         """The answers after which ssh trusts a host, or ssh-keygen keeps an old key: whichever the
         paragraph is about.
         """
         return self._keeps_key if "passphrase" in paragraph else self._trusts
 
     @fixed
-    def _keeps_key(self):
-        kept = set()
+    def _keeps_key(self) -> set[str]:
+        kept: set[str] = set()
         for word in "yn":
             said = self.answer(
                 "laptop",
@@ -654,56 +706,63 @@ print(json.dumps([names("job_state_string", 16), names("job_state_string_compact
         return kept
 
     @fixed
-    def _trusts(self):
+    def _trusts(self) -> set[str]:
         with open("/usr/bin/ssh", "rb") as file:
             question = re.search(rb"continue connecting \(([a-z]+)/", file.read())
         return {question[1].decode()} if question else set()
 
     @fixed
-    def _repository(self):
+    def _repository(self) -> str:
         """A repository with everything that the guide sets up in it."""
         return self.answer(
             "login",
-            f"""rm -rf repository; mkdir repository; cd repository; git init -q; 
+            f"""rm -rf repository; mkdir repository; cd repository; git init -q
             git config user.name N; git config user.email e@x
             nbdime-git enable >/dev/null && {self.central}/bin/nbdime config-git --enable
             echo ==files; find .git .gitattributes -maxdepth 2
             echo ==mergetool; git mergetool --tool-help; echo ==difftool; git difftool --tool-help
-            echo ==marks; printf 'a\\n' > base; printf 'b\\n' > one; printf 'c\\n' > two; git merge-file --diff3 -p one base two; true""",
+            echo ==marks; printf 'a\\n' > base; printf 'b\\n' > one; printf 'c\\n' > two
+            git merge-file --diff3 -p one base two; true""",
         )
 
     @property
-    def git_files(self):
-        return set(re.search(r"==files\n(.*?)==", self._repository, re.DOTALL)[1].split())
+    def git_files(self) -> set[str]:
+        """The files that git and nbdime have made."""
+        return set(self._repository.partition("==files\n")[2].partition("==")[0].split())
 
     @property
-    def git_tools(self):
-        told = re.split(r"^==(\w+)\n", self._repository, flags=re.MULTILINE)
-        told = dict(zip(told[1::2], told[2::2], strict=True))
+    def git_tools(self) -> dict[str, set[str]]:
+        """The tools that git mergetool and git difftool know."""
+        parts = re.split(r"^==(\w+)\n", self._repository, flags=re.MULTILINE)
+        printed = dict(zip(parts[1::2], parts[2::2], strict=True))
         return {
-            name: set(re.findall(r"^\s+(\w+)(?:\.cmd)?\b", told[name], re.MULTILINE))
+            name: set(re.findall(r"^\s+(\w+)(?:\.cmd)?\b", printed[name], re.MULTILINE))
             for name in ("mergetool", "difftool")
         }
 
     @property
-    def conflict_marks(self):
+    def conflict_marks(self) -> set[str]:
+        """What git puts around a conflict."""
         return set(re.findall(r"^[<=>|]{5,}", self._repository.split("==marks")[1], re.MULTILINE))
 
     # Python, Jupyter, R
 
     @fixed
-    def python_keywords(self):
+    def python_keywords(self) -> set[str]:
+        """The keywords of Python."""
         return set(self.python("import keyword; print(*keyword.kwlist)").split())
 
     @once
-    def evaluates(self, text):
+    def evaluates(self, text: str) -> bool:
         """Whether the names in `text` exist; a call at its end is not made."""
         code = """import ast, importlib, sys
 tree = ast.parse(sys.argv[1])
-if not tree.body or not isinstance(tree.body[-1], ast.Expr): sys.exit(1)
+if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+    sys.exit(1)
 last = tree.body[-1].value
 last = last.func if isinstance(last, ast.Call) else last
-names = {node.id: importlib.import_module(node.id) for node in ast.walk(last) if isinstance(node, ast.Name) and len(tree.body) == 1}
+used = [node.id for node in ast.walk(last) if isinstance(node, ast.Name)]
+names = {name: importlib.import_module(name) for name in used} if len(tree.body) == 1 else {}
 exec(compile(ast.Module(tree.body[:-1], []), "", "exec"), names)
 eval(compile(ast.Expression(last), "", "eval"), names)"""
         return (
@@ -711,8 +770,8 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         )
 
     @once
-    def brings(self, package, words):
-        """Whether `pip install` of this package makes a command of which these are the first words."""
+    def brings(self, package: str, words: tuple[str, ...]) -> bool:
+        """Whether `pip install` of this package makes a command that begins with these words."""
         scripts = self.python(
             "import sys; from importlib.metadata import distribution; print(*[file.name "
             "for file in distribution(sys.argv[1]).files])",
@@ -721,8 +780,8 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         return any("-".join(words[:count]) in scripts for count in range(1, len(words) + 1))
 
     @once
-    def python_says(self, text, name):
-        """Whether text is what Python ends with when it imports `name`, or takes it from the
+    def python_says(self, text: str, name: str) -> bool:
+        """Whether `text` is what Python ends with when it imports `name`, or takes it from the
         environment.
         """
         for code in (f"import {name}", f"import os; os.environ[{name!r}]"):
@@ -732,7 +791,7 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         return False
 
     @once
-    def shell_says(self, name, text):
+    def shell_says(self, name: str, text: str) -> bool:
         """Whether a shell that does not have `name` says `text`.
 
         A module function is what a plain shell has not.
@@ -743,22 +802,26 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         return said.strip().endswith(": " + text)
 
     @fixed
-    def _ipython(self):
+    def _ipython(self) -> dict[str, Any]:
         code = """import json, sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_line_magic("load_ext", "autoreload")
-print(json.dumps({"magics": sorted(shell.magics_manager.magics["line"]), "first": shell.execution_count}))"""
-        return json.loads(self.python(code).strip().splitlines()[-1])
+magics = sorted(shell.magics_manager.magics["line"])
+print(json.dumps({"magics": magics, "first": shell.execution_count}))"""
+        answer: dict[str, Any] = json.loads(self.python(code).strip().splitlines()[-1])
+        return answer
 
-    def magic(self, text):
+    def magic(self, text: str) -> bool:
+        """Whether IPython has this line magic."""
         name = text[1:].split(" ")[0]
         return (
             name in self._ipython["magics"] and re.fullmatch(r"%\w+|%env \w+=\S+", text) is not None
         )
 
     @once
-    def shell_escape(self, text):
+    def shell_escape(self, text: str) -> bool:
+        """Whether IPython takes the line for a shell command."""
         code = (
             "import sys; from IPython.core.inputtransformer2 import TransformerManager; "
             "print(TransformerManager().transform_cell(sys.argv[1]))"
@@ -766,7 +829,7 @@ print(json.dumps({"magics": sorted(shell.magics_manager.magics["line"]), "first"
         return "system(" in self.python(code, text if text[1:] else f"{text}x")
 
     @property
-    def prompts(self):
+    def prompts(self) -> set[str]:
         """What stands beside cells: the number of the first, and of one that runs."""
         scripts = "".join(
             path.read_text(encoding="utf-8")
@@ -776,7 +839,7 @@ print(json.dumps({"magics": sorted(shell.magics_manager.magics["line"]), "first"
         return {f"[{self._ipython['first']}]"} | {f"[{sign}]" for sign in running}
 
     @fixed
-    def jupyter_client(self):
+    def jupyter_client(self) -> dict[str, Any]:
         """The keys of kernel.json, and the placeholder that Jupyter replaces, as jupyter_client has
         them.
         """
@@ -789,10 +852,12 @@ manager._kernel_spec = KernelSpec(argv=["{connection_file}", "{resource_dir}", "
 names = [name for name in ("connection_file", "resource_dir", "prefix") if name in source]
 done = [name for name in names if "{" + name + "}" not in manager.format_kernel_cmd()]
 print(json.dumps({"keys": sorted(KernelSpec().to_dict()), "placeholder": "{" + done[0] + "}"}))"""
-        return json.loads(self.python(code).strip().splitlines()[-1])
+        answer: dict[str, Any] = json.loads(self.python(code).strip().splitlines()[-1])
+        return answer
 
     @once
-    def kernel_program(self, word):
+    def kernel_program(self, word: str) -> bool:
+        """Whether Jupyter replaces this first word of argv by its own Python."""
         code = """import sys
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -804,29 +869,34 @@ sys.exit(manager.format_kernel_cmd()[0] != sys.executable)"""
         )
 
     @once
-    def expanded(self, value):
+    def expanded(self, value: str) -> str:
         """What a kernel gets of `value` in the env block of its kernel.json."""
         code = """import asyncio, json, os, sys
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerBase, LocalProvisioner
-provisioner = LocalProvisioner(kernel_id="x", kernel_spec=KernelSpec(argv=["true"], env={"ASKED": sys.argv[1]}))
-print(json.dumps(asyncio.run(KernelProvisionerBase.pre_launch(provisioner, env=dict(os.environ)))["env"]["ASKED"]))"""
-        return json.loads(self.python(code, value).strip().splitlines()[-1])
+spec = KernelSpec(argv=["true"], env={"ASKED": sys.argv[1]})
+provisioner = LocalProvisioner(kernel_id="x", kernel_spec=spec)
+launch = KernelProvisionerBase.pre_launch(provisioner, env=dict(os.environ))
+print(json.dumps(asyncio.run(launch)["env"]["ASKED"]))"""
+        answer: str = json.loads(self.python(code, value).strip().splitlines()[-1])
+        return answer
 
     @fixed
-    def jupyter_urls(self):
+    def jupyter_urls(self) -> set[str]:
         """Where the interfaces of Jupyter begin, behind the address of the server."""
         return set(self._jupyter_defaults[:2])
 
     @fixed
-    def _jupyter_defaults(self):
+    def _jupyter_defaults(self) -> list[str]:
         return self.python("""from jupyter_server.services.contents.manager import ContentsManager
 from jupyterlab.labapp import LabApp
 from notebook.app import JupyterNotebookApp
-print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.default_url, ContentsManager.untitled_notebook)))""").split()
+names = [LabApp.default_url, JupyterNotebookApp.default_url, ContentsManager.untitled_notebook]
+for name in names:
+    print(name.default_value)""").split()
 
     @fixed
-    def shortcuts(self):
+    def shortcuts(self) -> set[str]:
         """The keys that run a cell, on a Mac and elsewhere, as the guide writes them."""
         found = set()
         for path in (self.installed / "share/jupyter/lab/schemas/@jupyterlab").glob(
@@ -846,19 +916,21 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         return found
 
     @fixed
-    def terminal_keys(self):
+    def terminal_keys(self) -> set[str]:
         """The keys with which a terminal interrupts, stops or ends what runs in it, as ^C."""
         said = self.answer("login", "script -qc 'stty -a' /dev/null < /dev/null")
         return set(re.findall(r"(?:intr|quit|eof|susp) = (\^\S);", said))
 
     @fixed
-    def pager_quits(self):
+    def pager_quits(self) -> set[str]:
         """The keys that end the pager."""
         said = self.answer("login", "less --help")
-        return set(re.search(r"^((?: +\S+)+) +Exit\.", said, re.MULTILINE)[1].split())
+        keys = re.search(r"^((?: +\S+)+) +Exit\.", said, re.MULTILINE)
+        return set(keys[1].split()) if keys else set()
 
     @once
-    def in_r(self, name):
+    def in_r(self, name: str) -> bool:
+        """Whether R has this function."""
         before = f"module load {cluster.facts()['modules']['r']}; "
         return (
             self.ask(
@@ -868,7 +940,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         )
 
     @fixed
-    def jupyter_messages(self):
+    def jupyter_messages(self) -> tuple[set[str], list[tuple[str, ...]]]:
         """The texts that JupyterLab shows, and those in the sources of the servers beside it, each
         whole and by sentences.
 
@@ -877,7 +949,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         """
         found = set()
         for path in (self.installed / "share/jupyter").glob("lab*/**/*.js"):
-            for quote, said in re.findall(
+            for _, said in re.findall(
                 r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")
             ):
                 found.add(
@@ -919,7 +991,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         return plain, sorted(templates)
 
     @fixed
-    def tabs(self):
+    def tabs(self) -> set[str]:
         """The titles of what extensions add to JupyterLab."""
         found = set()
         for path in (self.installed / "share/jupyter/labextensions").rglob("*.js"):
@@ -932,24 +1004,26 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         return found
 
     @fixed
-    def default_names(self):
+    def default_names(self) -> set[str]:
         """What JupyterLab calls a new notebook."""
         return {self._jupyter_defaults[2] + ".ipynb"}
 
     # what programs print
 
     @fixed
-    def system_messages(self):
+    def system_messages(self) -> set[str]:
+        """What the system calls its errors, and those of a look-up of a name."""
         return {os.strerror(number) for number in range(1, 134)} | {
             text for text in (_gai(number) for number in range(-12, 0)) if text
         }
 
     @fixed
-    def signals(self):
-        return {signal.strsignal(number) for number in range(1, 32)} - {None}
+    def signals(self) -> set[str]:
+        """What the system calls the signals."""
+        return set(filter(None, map(signal.strsignal, range(1, 32))))
 
     @once
-    def printed_by_programs(self, text):
+    def printed_by_programs(self, text: str) -> bool:
         """Whether Slurm's programs, git, ssh or curl hold a text in which this stands between the
         ends of words.
         """
@@ -959,8 +1033,8 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         )
 
     @fixed
-    def _programs(self):
-        places = [
+    def _programs(self) -> list[bytes]:
+        places: list[str | Path] = [
             f"/usr/{name}"
             for name in (
                 "bin/srun",
@@ -978,18 +1052,19 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         return [Path(place).read_bytes() for place in places if os.path.exists(place)]
 
     @once
-    def curl_knows(self, name):
+    def curl_knows(self, name: str) -> bool:
+        """Whether curl knows this kind of proxy."""
         return (
             re.search(rf"(?<!\w){name}(?!\w)", self.answer("laptop", "curl --help all")) is not None
         )
 
-    def scenes_that_say(self, text):
+    def scenes_that_say(self, text: str) -> set[str]:
         """In which situations a program printed `text`, between the ends of words."""
         pattern = re.compile(r"(?<![\w-])" + re.escape(text) + r"(?![\w-])")
         return {scene for scene, said in self.scenes.items() if pattern.search(said)}
 
     @fixed
-    def scenes(self):
+    def scenes(self) -> dict[str, str]:
         """What ssh, curl and Chromium print on a reader's computer in each of the situations that
         can go wrong.
         """
@@ -998,7 +1073,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         web = cluster.facts()["proxy"]["example"]
         user, ssh = self._traveller
 
-        def browse(host, proxy):
+        def browse(host: str, proxy: bool) -> str:
             through = f"--proxy-server=socks5://localhost:{port}" if proxy else ""
             return (
                 "timeout 30 chromium --headless --no-sandbox --disable-gpu "
@@ -1011,7 +1086,7 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
 
         said = {}
 
-        def scene(name, script):
+        def scene(name: str, script: str) -> None:
             done = self.triton.run("laptop", f"exec 2>&1; {script}", user, check=False, timeout=90)
             said[name] = " ".join(done.stdout.split())
 
@@ -1040,25 +1115,23 @@ print(*(name.default_value for name in (LabApp.default_url, JupyterNotebookApp.d
         return said
 
     @fixed
-    def old_page(self):
+    def old_page(self) -> list[str]:
         """What the page that the guide grew from said (tests/data/seed.toml)."""
-        sections = tomllib.loads((pages.ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))[
+        sections = tomllib.loads((ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))[
             "section"
         ]
         return [phrase for section in sections for phrase in section.get("says", [])]
 
 
-def _gai(number):
+def _gai(number: int) -> str:
     """What the system says when a name cannot be looked up for this reason."""
-    import ctypes
-
     function = ctypes.CDLL(None).gai_strerror
     function.restype = ctypes.c_char_p
-    text = function(number)
+    text: bytes | None = function(number)
     return text.decode() if text else ""
 
 
-def _texts(source):
+def _texts(source: str) -> Iterator[str]:
     """The texts in a Python source; what is formatted into them stands as {}."""
     try:
         tree = ast.parse(source)
@@ -1067,7 +1140,7 @@ def _texts(source):
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(
-                part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
             )
         elif (
             isinstance(node, ast.Constant)
