@@ -1,15 +1,15 @@
-#!/usr/bin/env python3
 """Change the guide in one place at a time, and see whether the tests notice and say where.
 
     python -m tools.mutate [-n N] [--seed SEED] [--page FILE]
 
 A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit
-in an output. Those that cannot be taken for each other are put into one copy of the checkout, where
-the tests that read their pages are run; one is caught if a failure names its page and line. What is
-not is judged again, and at last alone. The same seed makes the same mutations, and a larger N goes
-on where a smaller one ended. External addresses are not touched: only the internet could tell. Exit
-status 1 if a mutation survived, or failed a test that does not name its page; 2 if nothing could be
-judged.
+in an output. Mutations that cannot be taken for each other are put into one copy of the checkout,
+and the tests that read their pages run there. A mutation is caught if a failure names its page and
+line. What is not caught is judged again, and at last alone.
+
+The same seed makes the same mutations, and a larger N goes on where a smaller one ended. External
+addresses are not touched: only the internet could tell. The exit status is 1 if a mutation survived
+or failed a test that does not name its page, and 2 if nothing could be judged.
 """
 
 import argparse
@@ -27,14 +27,17 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools.files import ROOT, copy_source, write_whole
+
 FACTS = "triton/facts.toml"
 # What is run, in this order: first what is cheap. A file that is not there is left out.
 TESTS = [
@@ -70,10 +73,14 @@ GRADES = {
 }
 CAUGHT = ("line", "page")
 
+Place = tuple[str, int, int]  # file, first line, last line
+
 
 @dataclass(frozen=True)
 class Mutation:
-    """`before` is the line as it stands; `after` is what stands there instead: a line, none ("") or
+    """One line that is changed.
+
+    `before` is the line as it stands; `after` is what stands there instead: a line, none ("") or
     the line twice.
     """
 
@@ -83,8 +90,8 @@ class Mutation:
     before: str
     after: str
 
-    def apply(self, text):
-        """`text` with this one line changed; ValueError if it is not there."""
+    def apply(self, text: str) -> str:
+        """`text` with this one line changed; raises ValueError if the line is not there."""
         lines = text.split("\n")
         if lines[self.line - 1] != self.before:
             raise ValueError(f"{self.page}:{self.line} is not {self.before!r}")
@@ -94,23 +101,23 @@ class Mutation:
 
 @dataclass
 class Verdict:
-    """What the tests said of a mutation: the grade, the tests that failed, and the first lines of
-    what they printed.
-    """
+    """What came of the tests of a mutation."""
 
-    grade: str
+    grade: str  # one of GRADES
     seconds: float
-    failed: list[str] = field(default_factory=list)
-    said: str = ""
+    failed: list[str] = field(default_factory=list)  # the names of the tests
+    output: str = ""  # the end of what they printed, or why they did not end
+
+
+Result = tuple[Mutation, Verdict]
 
 
 # The guide's text.
 
 PLACEHOLDER = re.compile(r"\{\{ *(\w+)\.(\w+) *\}\}")
 PROMPT = re.compile(
-    r"(?P<indent> "
-    r"*)(?P<user>username)@(?P<host>\w+|\{\{.*?\}\}):(?P<folder>\S*|\{\{.*?\}\}\S*)\$ "
-    r"?(?P<command>.*)$"
+    r"(?P<indent> *)(?P<user>username)@(?P<host>\w+|\{\{.*?\}\}):"
+    r"(?P<folder>\S*|\{\{.*?\}\}\S*)\$ ?(?P<command>.*)$"
 )
 DIRECTIVE = re.compile(r"( *)\.\. ([\w-]+)::(?: (.*))?$")
 TOKEN = re.compile(r"(?:\{\{.*?\}\}|[^\s{]|\{(?!\{))+")
@@ -118,7 +125,8 @@ LITERAL = re.compile(r"(?<![\w`\\])``(?=\S)((?:(?!\n *\n).)+?)(?<=\S)``(?![\w`])
 BLOCKS = ("code-block", "rendered-file", "facts-table", "toctree", "contents")
 ROLE = re.compile(r":(doc|ref):`(?:[^`<]*<)?([^`<>\n]+)>?`")
 FILE_NAME = re.compile(
-    r"\.?[\w-]+\.(sh|out|py|json|ipynb|md|txt|pac|patch|pub|csv|toml|log|ini|Rprofile)|\.[a-z]\w+|\w+_config"
+    r"\.?[\w-]+\.(sh|out|py|json|ipynb|md|txt|pac|patch|pub|csv|toml|log|ini|Rprofile)"
+    r"|\.[a-z]\w+|\w+_config"
 )
 KIND_OF_TABLE = {
     "hosts": "host",
@@ -132,7 +140,7 @@ KIND_OF_TABLE = {
 
 @dataclass(frozen=True)
 class Site:
-    """A piece of a line that can be mutated, and in what way: see WAYS."""
+    """A piece of a line that can be mutated, and in what way: see Mutator."""
 
     kind: str
     page: str
@@ -145,64 +153,69 @@ class Site:
 class Guide:
     """The pages below `root`, the files that they publish, and the facts."""
 
-    def __init__(self, root):
-        self.root = Path(root)
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     @cached_property
-    def pages(self):
-        found = [
+    def pages(self) -> list[str]:
+        """The reST pages, as paths below the root folder."""
+        names = [
             path.relative_to(self.root).as_posix()
             for top in ("triton", "scicomp", "notebooks")
             for path in (self.root / top).rglob("*.rst")
         ]
-        return sorted(found + [name for name in ("index.rst",) if (self.root / name).exists()])
+        return sorted(names + [name for name in ("index.rst",) if (self.root / name).exists()])
 
     @cached_property
-    def published(self):
-        """The files that pages show and publish, as a dict from the file to [(page, line)]."""
-        found = {}
+    def published(self) -> dict[str, list[tuple[str, int]]]:
+        """The files that pages show and publish, and the (page, line) that does so for each."""
+        places: dict[str, list[tuple[str, int]]] = {}
         for page in self.pages:
             for number, line in enumerate(self.lines(page), 1):
                 if (match := DIRECTIVE.match(line)) and match[2] == "rendered-file":
-                    found.setdefault((Path(page).parent / match[3].strip()).as_posix(), []).append(
-                        (page, number)
-                    )
-        return found
+                    file = (Path(page).parent / match[3].strip()).as_posix()
+                    places.setdefault(file, []).append((page, number))
+        return places
 
     @cached_property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
+        """The tables of triton/facts.toml."""
         return tomllib.loads(self.text(FACTS))
 
     @property
-    def files(self):
+    def files(self) -> list[str]:
+        """The pages, the files that they publish, and triton/facts.toml."""
         return [
             *self.pages,
             *sorted(name for name in self.published if (self.root / name).exists()),
             FACTS,
         ]
 
-    def text(self, name):
+    def text(self, name: str) -> str:
+        """What is in the file `name`."""
         return (self.root / name).read_text(encoding="utf-8")
 
-    def lines(self, name):
+    def lines(self, name: str) -> list[str]:
+        """The lines of the file `name`."""
         return self.text(name).split("\n")
 
-    def filled(self, text):
+    def filled(self, text: str) -> str:
         """`text` with the facts filled in, as far as they exist."""
         return PLACEHOLDER.sub(
             lambda match: str(self.facts.get(match[1], {}).get(match[2], match[0])), text
         )
 
-    def block(self, page, line):
-        """First line, last line and name of the directive that `line` is in, if it is one whose
-        body is no prose; or None.
+    def block(self, page: str, line: int) -> tuple[int, int, str] | None:
+        """First line, last line and name of the directive that `line` is in.
+
+        None if it is in none, or in one whose body is prose.
         """
         for first, last, name, _ in _directives(self.lines(page)):
             if name in BLOCKS and first <= line <= last:
                 return first, last, name
         return None
 
-    def extent(self, name, line):
+    def extent(self, name: str, line: int) -> tuple[int, int]:
         """The first and last line of the code block, list item, table cell or paragraph in which
         `line` stands.
         """
@@ -225,37 +238,32 @@ class Guide:
             last += 1
         return first, last
 
-    def shown_in(self, mutation):
-        """Where a reader meets what `mutation` changes, as (file, first line, last line); the file
-        itself comes first.
-        """
-        found = [(mutation.page, *self.extent(mutation.page, mutation.line))]
-        names = {mutation.page: None}
+    def shown_in(self, mutation: Mutation) -> list[Place]:
+        """Where a reader meets what `mutation` changes; the file itself comes first."""
+        places = [self._place(mutation.page, mutation.line)]
+        names = [mutation.page]
         if mutation.page == FACTS:
-            names = {
-                name: line
-                for name in self.files
-                for line in [self._uses(name, mutation.line)]
-                if line and name != FACTS
-            }
-            for name, numbers in names.items():
-                found += [(name, *self.extent(name, number)) for number in numbers]
+            uses = {name: self._uses(name, mutation.line) for name in self.files if name != FACTS}
+            names = [name for name, numbers in uses.items() if numbers]
+            for name in names:
+                places += [self._place(name, number) for number in uses[name]]
         for name in names:
-            found += [
-                (page, *self.extent(page, number)) for page, number in self.published.get(name, ())
-            ]
-        return list(dict.fromkeys(found))
+            places += [self._place(page, number) for page, number in self.published.get(name, ())]
+        return list(dict.fromkeys(places))
 
-    def _uses(self, name, line):
+    def _place(self, name: str, line: int) -> Place:
+        return (name, *self.extent(name, line))
+
+    def _uses(self, name: str, line: int) -> list[int]:
         """The lines of `name` that use the fact in line `line` of the facts."""
         above = [text for text in self.lines(FACTS)[:line] if text.startswith("[")]
         table = above[-1].strip("[] ") if above else ""
         key = self.lines(FACTS)[line - 1].partition("=")[0].strip()
         wanted = re.compile(rf"\{{\{{ *{table}\.{key} *\}}\}}")
         columns = re.compile(rf"(:columns:)? *{key} = ")
-        found = [number for number, text in enumerate(self.lines(name), 1) if wanted.search(text)]
+        uses = [number for number, text in enumerate(self.lines(name), 1) if wanted.search(text)]
         if name.endswith(".rst"):
-            found += [
+            uses += [
                 first
                 for first, last, directive, argument in _directives(self.lines(name))
                 if (directive, argument) == ("facts-table", table)
@@ -264,16 +272,17 @@ class Guide:
                     for text in self.lines(name)[first:last]
                 )
             ]
-        return found
+        return uses
 
 
-def _directives(lines):
+def _directives(lines: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
     """The directives with all that is indented below them, as (first line, last line, name,
     argument).
     """
     for number, text in enumerate(lines, 1):
         if match := DIRECTIVE.match(text):
-            last, indent = number, len(match[1])
+            last = number
+            indent = len(match[1])
             for below in range(number, len(lines)):
                 if lines[below].strip():
                     if len(lines[below]) - len(lines[below].lstrip()) <= indent:
@@ -285,9 +294,9 @@ def _directives(lines):
 # Where the guide can be mutated.
 
 
-def sites(guide, only=None):
-    """All sites of the guide, or of the file `only`, as a dict from their kind to a list."""
-    found = {}
+def sites(guide: Guide, only: str | None = None) -> dict[str, list[Site]]:
+    """All sites of the guide, or of the file `only`, by their kind."""
+    by_kind: dict[str, list[Site]] = {}
     for name in guide.files:
         if only in (None, name):
             scan = (
@@ -298,11 +307,11 @@ def sites(guide, only=None):
                 else _published_sites
             )
             for site in scan(guide, name):
-                found.setdefault(site.kind, []).append(site)
-    return found
+                by_kind.setdefault(site.kind, []).append(site)
+    return by_kind
 
 
-def kind_of(token):
+def kind_of(token: str) -> str | None:
     """What a word in a command or a literal is, from its looks; None for one that could be
     anything.
     """
@@ -323,34 +332,35 @@ def kind_of(token):
     return None
 
 
-def _command_sites(page, number, line, start):
+def _command_sites(page: str, number: int, line: str, start: int) -> Iterator[Site]:
     """Sites in the command that begins in `line` at `start`."""
     quoted = ""
     for match in TOKEN.finditer(line, start):
         token = match[0]
-        kind, begin, end = kind_of(token), match.start(), match.end()
+        kind = kind_of(token)
+        begin, end = match.span()
         inside = bool(quoted)
         for quote in re.findall("['\"]", token):
             quoted = "" if quoted == quote else quoted or quote
         whole = not inside and not quoted and not set(token) & set("'\"()<>;{$`\\") - set("{$")
         if kind == "option" and not inside:
-            name = re.match(r"[\w-]+", token)[0]
+            name = re.split(r"[^\w-]", token, maxsplit=1)[0]
             yield Site(kind, page, number, begin, begin + len(name), "option")
             if whole:
                 yield Site(kind, page, number, begin, end, "drop")
             value = token[len(name) + 1 :]
-            if value and kind_of(value) and whole:
-                yield Site(kind_of(value), page, number, begin + len(name) + 1, end, "value")
+            if whole and (kind_of_value := kind_of(value)):
+                yield Site(kind_of_value, page, number, begin + len(name) + 1, end, "value")
         elif kind and (whole or PLACEHOLDER.search(token)):
             yield Site(kind, page, number, begin, end, "value")
         elif whole and re.fullmatch(r"[a-z][a-z0-9-]+", token) and token != "username":
             yield Site("command", page, number, begin, end, "word")
 
 
-def _page_sites(guide, page):
+def _page_sites(guide: Guide, page: str) -> Iterator[Site]:
     lines = guide.lines(page)
     prose = list(lines)  # what is left when directives' bodies and titles are taken away
-    tables = {}  # the heading of the first column, by line
+    tables: dict[int, str] = {}  # the heading of the first column, by line
     for first, last, name, argument in _directives(lines):
         if name == "list-table":
             headings = [line.partition("* - ")[2] for line in lines[first:last] if "* - " in line]
@@ -379,8 +389,7 @@ def _page_sites(guide, page):
         if (
             ruler.match(line)
             or ruler.match(below)
-            or ruler.match(above)
-            and ruler.match(below)
+            or (ruler.match(above) and ruler.match(below))
             or line.startswith(".. ")
         ):
             prose[number - 1] = " " * len(line)
@@ -391,7 +400,10 @@ def _page_sites(guide, page):
     yield from _prose_sites(page, prose, tables)
 
 
-def _block_sites(page, lines, first, last, language):
+def _block_sites(
+    page: str, lines: Sequence[str], first: int, last: int, language: str
+) -> Iterator[Site]:
+    """Sites in a code block that stands in these lines."""
     for number in range(first + 1, last + 1):
         line = lines[number - 1]
         if not line.strip() or re.match(r" +:\w+:", line):
@@ -413,36 +425,42 @@ def _block_sites(page, lines, first, last, language):
                 )
 
 
-def _prose_sites(page, prose, tables):
-    text = "\n".join(prose)
-    starts = [0]
-    for line in prose:
-        starts.append(starts[-1] + len(line) + 1)
-    fields, current = [], ""
-    for line in prose:
+def _fields(lines: Sequence[str]) -> list[str]:
+    """The name of the field that each line belongs to, as in `:You see:`; "" for none."""
+    names = []
+    current = ""
+    for line in lines:
         if match := re.match(r":([\w ]+):(?= |$)", line):
             current = match[1]
         elif line.strip() and not line.startswith(" "):
             current = ""
-        fields.append(current)
+        names.append(current)
+    return names
 
-    def place(start, end):
+
+def _prose_sites(page: str, prose: Sequence[str], tables: dict[int, str]) -> Iterator[Site]:
+    """Sites in literals, references and facts; `tables` has the heading of the table, by line."""
+    text = "\n".join(prose)
+    fields = _fields(prose)
+    starts = [0]
+    for line in prose:
+        starts.append(starts[-1] + len(line) + 1)
+
+    def place(start: int, end: int) -> tuple[int, int, int]:
         """The line and the columns of a piece of text that stands in one line."""
         number = text.count("\n", 0, start) + 1
         return number, start - starts[number - 1], end - starts[number - 1]
 
     for literal in LITERAL.finditer(text):
         number = text.count("\n", 0, literal.start(1)) + 1
-        words = [match for match in TOKEN.finditer(text, *literal.span(1))]
+        words = list(TOKEN.finditer(text, *literal.span(1)))
         message = (
             fields[number - 1] == "You see"
             or tables.get(number) == "You see"
             or re.match(r"[A-Z][a-z]+ \w+ \w", literal[1])
         )
-        one_line, fallback = (
-            "\n" not in literal[1],
-            "table value" if number in tables else "literal",
-        )
+        one_line = "\n" not in literal[1]
+        fallback = "table value" if number in tables else "literal"
         if len(words) == 1 and one_line and not message:
             kind = kind_of(literal[1]) or fallback
             yield Site(
@@ -462,13 +480,14 @@ def _prose_sites(page, prose, tables):
     for role in ROLE.finditer(rest):
         yield Site("reference", page, *place(*role.span(2)), f"{role[1]} target")
     for match in PLACEHOLDER.finditer(rest):
-        if kind := kind_of(match[0]) or (
-            "fact in prose" if match[1] in ("quota", "site") else None
-        ):
-            yield Site(kind, page, *place(*match.span()), "value")
+        kind_of_fact = kind_of(match[0])
+        if not kind_of_fact and match[1] in ("quota", "site"):
+            kind_of_fact = "fact in prose"
+        if kind_of_fact:
+            yield Site(kind_of_fact, page, *place(*match.span()), "value")
 
 
-def _published_sites(guide, name):
+def _published_sites(guide: Guide, name: str) -> Iterator[Site]:
     for number, line in enumerate(guide.lines(name), 1):
         if re.match(r" *(#(?!SBATCH|!)|//)", line):
             continue
@@ -483,7 +502,7 @@ def _published_sites(guide, name):
                 )
 
 
-def _facts_sites(guide, name):
+def _facts_sites(guide: Guide, name: str) -> Iterator[Site]:
     table = ""
     for number, line in enumerate(guide.lines(name), 1):
         if line.startswith("["):
@@ -497,9 +516,10 @@ def _facts_sites(guide, name):
 # How a site is mutated: each way returns the new text of the piece, or None.
 
 
-def spell(text, rng):
-    """`text` with a character dropped, doubled, swapped with its neighbour, or another digit; not
-    inside a placeholder.
+def spell(text: str, rng: random.Random) -> str | None:
+    """`text` with a character dropped, doubled, swapped with its neighbour, or another digit.
+
+    Placeholders stay as they are; None if nothing else is there.
     """
     held = {
         index
@@ -531,7 +551,7 @@ def spell(text, rng):
             )
 
 
-def _option(text, rng):
+def _option(text: str, rng: random.Random) -> str | None:
     if re.fullmatch(r"-[A-Za-z]", text):
         return "-" + rng.choice(
             [
@@ -541,7 +561,7 @@ def _option(text, rng):
             ]
         )
     new = spell(text, rng)
-    if new and (text.startswith(new) or text[1] != "-" and set(text) == set(new)):
+    if new and (text.startswith(new) or (text[1] != "-" and set(text) == set(new))):
         return None  # many programs take --sil for --silent, and -hs for -sh
     return new
 
@@ -549,11 +569,13 @@ def _option(text, rng):
 class Mutator:
     """Draws mutations of a guide."""
 
-    def __init__(self, guide, only=None):
-        self.guide, self.sites = guide, sites(guide, only)
-        self.pool = {}  # by kind: the whole pieces that stand somewhere in the guide
-        for kind, found in sites(guide).items():
-            for site in found:
+    def __init__(self, guide: Guide, only: str | None = None) -> None:
+        self.guide = guide
+        self.sites = sites(guide, only)
+        # By kind and way: the whole pieces that stand somewhere in the guide.
+        self.pool: dict[tuple[str, str], set[str]] = {}
+        for kind, of_kind in sites(guide).items():
+            for site in of_kind:
                 if site.way in (
                     "value",
                     "folder of a prompt",
@@ -563,26 +585,28 @@ class Mutator:
                 ):
                     self.pool.setdefault((kind, site.way), set()).add(self._piece(site))
 
-    def _piece(self, site):
+    def _piece(self, site: Site) -> str:
         return self.guide.lines(site.page)[site.line - 1][site.start : site.end]
 
-    def draw(self, number, seed):
+    def draw(self, number: int, seed: int) -> list[Mutation]:
         """`number` mutations, none twice, the kinds in turn; fewer if there are no more."""
-        rng, found = random.Random(seed), {}
+        rng = random.Random(seed)
+        drawn: dict[tuple[str, int, str], Mutation] = {}
         kinds = sorted(self.sites)
         rng.shuffle(kinds)
-        while kinds and len(found) < number:
+        while kinds and len(drawn) < number:
             kind = kinds.pop(0)
             for _ in range(50):
                 mutation = self._mutate(rng.choice(self.sites[kind]), rng)
-                if mutation and (mutation.page, mutation.line, mutation.after) not in found:
-                    found[mutation.page, mutation.line, mutation.after] = mutation
+                if mutation and (mutation.page, mutation.line, mutation.after) not in drawn:
+                    drawn[mutation.page, mutation.line, mutation.after] = mutation
                     kinds.append(kind)
                     break
-        return list(found.values())
+        return list(drawn.values())
 
-    def _mutate(self, site, rng):
-        line, piece = self.guide.lines(site.page)[site.line - 1], self._piece(site)
+    def _mutate(self, site: Site, rng: random.Random) -> Mutation | None:
+        line = self.guide.lines(site.page)[site.line - 1]
+        piece = self._piece(site)
         if site.way == "double line":
             after = f"{line}\n{line}"
         elif site.way == "drop line":
@@ -597,7 +621,8 @@ class Mutator:
         mutation = Mutation(site.kind, site.page, site.line, line, after)
         return mutation if self._noticeable(mutation) else None
 
-    def _new(self, site, piece, rng):
+    def _new(self, site: Site, piece: str, rng: random.Random) -> str | None:
+        """What stands in the place of `piece`; None if this site gives nothing."""
         match site.way:
             case "spell" | "word":
                 return spell(piece, rng)
@@ -615,7 +640,7 @@ class Mutator:
                     others = sorted(
                         {str(row[key]) for row in self.guide.facts["profiles"]} - {piece}
                     )
-                    return rng.choice(others) if others else None
+                    return _choice(others, rng)
                 return spell(piece, rng)
         placeholder = PLACEHOLDER.search(piece)
         way = rng.choice(
@@ -624,15 +649,15 @@ class Mutator:
         if way == "other":
             return self._other(site, piece, rng)
         if placeholder and way != "spell":
-            if way == "another fact":
-                others = self._facts_like(placeholder)
-                new = rng.choice(others) if others else None
-            else:
-                new = spell(self.guide.filled(placeholder[0]), rng)
+            new = (
+                _choice(self._facts_like(placeholder), rng)
+                if way == "another fact"
+                else spell(self.guide.filled(placeholder[0]), rng)
+            )
             return new and piece[: placeholder.start()] + new + piece[placeholder.end() :]
         return spell(piece, rng)
 
-    def _facts_like(self, placeholder):
+    def _facts_like(self, placeholder: re.Match[str]) -> list[str]:
         """The other facts of the same kind; where they have none, of the same table."""
         kind = kind_of(placeholder[0])
         names = [
@@ -644,13 +669,12 @@ class Mutator:
         ]
         return sorted(name for name in names if kind_of(name) == kind and name != placeholder[0])
 
-    def _other(self, site, piece, rng):
-        others = sorted(self.pool.get((site.kind, site.way), set()) - {piece})
-        return rng.choice(others) if others else None
+    def _other(self, site: Site, piece: str, rng: random.Random) -> str | None:
+        return _choice(sorted(self.pool.get((site.kind, site.way), set()) - {piece}), rng)
 
-    def _noticeable(self, mutation):
-        """Whether a reader sees a difference: more than spaces, more than another way to write the
-        same fact, in a page.
+    def _noticeable(self, mutation: Mutation) -> bool:
+        """Whether a reader sees a difference on a page: more than spaces, and more than another way
+        to write the same fact.
         """
         if mutation.page == FACTS and len(self.guide.shown_in(mutation)) == 1:
             return False
@@ -660,32 +684,35 @@ class Mutator:
         return before.replace(" ", "") != after.replace(" ", "")
 
 
+def _choice(values: Sequence[str], rng: random.Random) -> str | None:
+    return rng.choice(values) if values else None
+
+
 # Judging.
 
 
-def pages_named(text, files):
+def pages_named(text: str, files: Collection[str]) -> set[str]:
     """Those of `files` that `text` names, whole."""
     return {name for name in files if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w/-])", text)}
 
 
-def grade(said, shown):
-    """How well the failure output `said` names what is wrong: line, page or unnamed.
+def grade(output: str, shown: Sequence[Place]) -> str:
+    """How well the `output` of a failure names one of the places `shown`: line, page or unnamed.
 
-    shown: places as (file, first line, last line), one of which has to be named. A file's name
-    without its folders counts for the line if the whole name stands in the output too; a page also
-    counts without its ending, as in triton/tut/serial#title.
+    A file's name without its folders counts for the line if the whole name stands in the output
+    too; a page also counts without its ending, as in triton/tut/serial#title.
     """
     best = "unnamed"
     for name, first, last in shown:
         stem = re.escape(name.removesuffix(".rst"))
-        if not re.search(rf"(?<![\w./-]){stem}(\.rst|\.html)?(?![\w/-])", said):
+        if not re.search(rf"(?<![\w./-]){stem}(\.rst|\.html)?(?![\w/-])", output):
             continue
         best = "page"
         for match in re.finditer(
-            rf"(?<![\w-])({re.escape(name)}|(?<!/){re.escape(Path(name).name)}):(\d+)", said
+            rf"(?<![\w-])({re.escape(name)}|(?<!/){re.escape(Path(name).name)}):(\d+)", output
         ):
             if first <= int(match[2]) <= last and not re.search(
-                r"[\w.-]/$", said[max(0, match.start() - 2) : match.start()]
+                r"[\w.-]/$", output[max(0, match.start() - 2) : match.start()]
             ):
                 return "line"
     return best
@@ -694,49 +721,40 @@ def grade(said, shown):
 class Copy:
     """A copy of the checkout in which mutations are judged: one, or some together, at a time."""
 
-    def __init__(self, root, folder):
-        self.root, self.folder = Path(root), Path(folder) / "checkout"
-        self.temporary = Path(folder) / "tmp"
-        self.process, self.ended = None, False
-        names = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=root,
-            capture_output=True,
-            check=True,
-        )
-        for name in filter(None, names.stdout.decode().split("\0")):
-            if (self.root / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(self.root / name, self.folder / name)
-        for command in (
-            ["clone", "-q", "--bare", self.root, self.folder / ".git"],
-            ["-C", self.folder, "config", "core.bare", "false"],
-            ["-C", self.folder, "reset", "-q"],
-        ):  # with its history: pages show when they were changed
-            subprocess.run(["git", *command], check=True, capture_output=True)
+    def __init__(self, root: Path, folder: Path) -> None:
+        """root: the checkout; folder: where its copy is made, and what the tests write."""
+        self.root = root
+        self.folder = folder / "checkout"
+        self.temporary = folder / "tmp"
+        self.process: subprocess.Popen[str] | None = None
+        self.ended = False
+        copy_source(self.folder, root)
         for name in (".venv", ".venv-nbdime", ".triton"):
             if (self.root / name).exists():
                 (self.folder / name).symlink_to(self.root / name)
         self.guide = Guide(self.folder)
         self.tests = [name for name in TESTS if (self.folder / "tests" / name).exists()]
 
-    def judge(self, *mutations):
-        """Put `mutations` into the copy, run the tests that read their pages, take them out again;
-        return the Verdict of each.
+    def judge(self, *mutations: Mutation) -> list[Verdict]:
+        """Put `mutations` into the copy, run the tests that read their pages, and take them out
+        again; return the verdict on each.
 
         Of several, one whose line no failure names is "survived" here: the tests may not have come
-        to it because of another.
+        to it because of another. Raises ValueError if a line is not as a mutation has it.
         """
-        began, files = time.monotonic(), {mutation.page for mutation in mutations}
+        began = time.monotonic()
+        files = {mutation.page for mutation in mutations}
         originals = {name: (self.folder / name).read_bytes() for name in files}
         shown = [_moved(self.guide.shown_in(mutation), mutations) for mutation in mutations]
         try:
             for mutation in sorted(mutations, key=lambda mutation: -mutation.line):
                 path = self.folder / mutation.page
                 path.write_text(mutation.apply(path.read_text(encoding="utf-8")), encoding="utf-8")
-            said, status = self._remake_apps() if FACTS in files else ("", 0)
-            if not status:
-                said, status = self.run(shown, self.needed(mutations))
+            status: int | None = 0
+            if FACTS in files:
+                output, status = self._remake_apps()
+            if status == 0:
+                output, status = self.run(shown, self.needed(mutations))
         finally:
             for name, original in originals.items():
                 (self.folder / name).write_bytes(original)
@@ -750,25 +768,25 @@ class Copy:
                 if status is None
                 else f"signal {-status} ended the tests"
             )
-            return [Verdict("survived", seconds, said=why)] * len(mutations)
-        grades = [grade(said, places) for places in shown]
+            return [Verdict("survived", seconds, output=why)] * len(mutations)
+        grades = [grade(output, places) for places in shown]
         return [
             Verdict(
                 found if found == "line" or len(mutations) == 1 else "survived",
                 seconds,
-                _failed(said),
-                said[-6000:],
+                _failed(output),
+                output[-6000:],
             )
             for found in grades
         ]
 
-    def settle(self, mutations):
+    def settle(self, mutations: Sequence[Mutation]) -> Iterator[Result]:
         """Judge `mutations` together, those that were not caught again, and at last each alone;
-        yield (mutation, verdict).
+        yield each with its verdict.
         """
         while len(mutations) > 1 and not self.ended:
-            judged = list(zip(mutations, self.judge(*mutations)))
-            yield from (one for one in judged if one[1].grade == "line")
+            judged = list(zip(mutations, self.judge(*mutations), strict=True))
+            yield from (result for result in judged if result[1].grade == "line")
             left = [mutation for mutation, verdict in judged if verdict.grade != "line"]
             if len(left) in (0, len(mutations)):
                 mutations = left
@@ -778,7 +796,7 @@ class Copy:
             if not self.ended:
                 yield mutation, self.judge(mutation)[0]
 
-    def needed(self, mutations):
+    def needed(self, mutations: Sequence[Mutation]) -> list[str]:
         """The tests that can see any of `mutations`."""
         return [
             name
@@ -786,9 +804,10 @@ class Copy:
             if any(name in _needed(self.guide, mutation, self.tests) for mutation in mutations)
         ]
 
-    def run(self, shown, tests):
-        """Run those of `tests` that read the places `shown`, a list for each mutation in the copy;
-        return what pytest printed, and its exit status, None if it took too long.
+    def run(self, shown: Sequence[Sequence[Place]], tests: Sequence[str]) -> tuple[str, int | None]:
+        """Run those of `tests` that read the places `shown`, a list for each mutation in the copy.
+
+        Return what pytest printed, and its exit status, None if it took too long.
         """
         environment = {
             key: value
@@ -821,22 +840,21 @@ class Copy:
         try:
             if self.ended:
                 self.end()
-            said, _ = self.process.communicate(timeout=LIMIT if len(shown) == 1 else 3 * LIMIT)
-            return self._tidy(said), self.process.returncode
+            output, _ = self.process.communicate(timeout=LIMIT if len(shown) == 1 else 3 * LIMIT)
+            return self._tidy(output), self.process.returncode
         except subprocess.TimeoutExpired:
             self._stop()
             return "", None
 
-    def end(self):
+    def end(self) -> None:
         """Judge nothing any more, and end the tests that run."""
         self.ended = True
         self._stop()
 
-    def _stop(self):
-        process = (
-            self.process
-        )  # on SIGINT pytest ends its cluster, unless somebody is still typing there
+    def _stop(self) -> None:
+        process = self.process
         if process and process.poll() is None:
+            # On SIGINT pytest ends its cluster, unless somebody is still typing there.
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(5)
@@ -850,12 +868,13 @@ class Copy:
                 env=os.environ | {"SMALL_TRITON": str(state)},
             )
 
-    def _tidy(self, said):
-        return said.replace(f"{self.folder}/", "").replace(f"{self.folder.resolve()}/", "")
+    def _tidy(self, output: str) -> str:
+        """`output` with the names of files below the root folder."""
+        return output.replace(f"{self.folder}/", "").replace(f"{self.folder.resolve()}/", "")
 
-    def _remake_apps(self):
-        """What the cluster has as /share/apps is made from the facts: make it from the mutated
-        ones, as `make .triton` would.
+    def _remake_apps(self) -> tuple[str, int]:
+        """Make what the cluster has as /share/apps from the mutated facts, as `make .triton` would;
+        return what was printed, and the exit status.
         """
         link = self.folder / ".triton"
         if not link.is_symlink() or not (self.folder / "tools/cluster/cluster.py").exists():
@@ -864,28 +883,29 @@ class Copy:
         (link / "apps").mkdir(parents=True)
         for name in ("wheels", "hub"):
             (link / name).symlink_to(self.root / ".triton" / name)
-        made = subprocess.run(
+        completed = subprocess.run(
             ["/usr/bin/python3", "tools/cluster/cluster.py", "apps", link],
             cwd=self.folder,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
         )
-        return self._tidy(made.stdout + made.stderr), made.returncode
+        return self._tidy(completed.stdout + completed.stderr), completed.returncode
 
-    def _usual_apps(self):
+    def _usual_apps(self) -> None:
+        """Take the checkout's /share/apps again."""
         link = self.folder / ".triton"
         if link.is_dir() and not link.is_symlink():
             shutil.rmtree(link)
             link.symlink_to(self.root / ".triton")
 
 
-def _moved(places, mutations):
+def _moved(places: Sequence[Place], mutations: Sequence[Mutation]) -> list[Place]:
     """`places` as they are numbered when all `mutations` are made, some of which take a line away,
     or add one.
     """
 
-    def grown(name, last):
+    def grown(name: str, last: int) -> int:
         return sum(
             len(mutation.after.split("\n")) - 1 if mutation.after else -1
             for mutation in mutations
@@ -902,7 +922,7 @@ def _moved(places, mutations):
     ]
 
 
-def _typed(guide, mutation):
+def _typed(guide: Guide, mutation: Mutation) -> bool:
     """Whether `mutation` changes what is typed: a console block, a published file, or a fact."""
     return not mutation.page.endswith(".rst") or bool(
         (block := guide.block(mutation.page, mutation.line))
@@ -910,66 +930,74 @@ def _typed(guide, mutation):
     )
 
 
-def together(guide, mutations):
+@dataclass
+class _Group:
+    """Mutations that can be judged in one run."""
+
+    mutations: list[Mutation] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)  # where they are shown
+    typed: set[str] = field(default_factory=set)  # the pages on which one of them is typed
+
+    def has_room(self, places: Sequence[Place], typed: set[str]) -> bool:
+        """Whether a mutation that is shown at `places`, and typed on the pages `typed`, fits in."""
+        return not typed & self.typed and not any(
+            name == other and first <= end and begin <= last
+            for name, first, last in places
+            for other, begin, end in self.places
+        )
+
+
+def together(guide: Guide, mutations: Sequence[Mutation]) -> list[list[Mutation]]:
     """`mutations` in lists of such as can be judged in one run, the longest first.
 
     No two stand in the same paragraph or block, and only one on a page changes what is typed there:
     a reader whose command fails types no more. A fact is on many pages, and is judged alone.
     """
-    # (mutations, the places where they are shown, the pages on which one of them is typed)
-    found = []
+    groups: list[_Group] = []
     for mutation in mutations:
         if mutation.page == FACTS:
             continue
         places = guide.shown_in(mutation)
-        pages = {name for name, *_ in places} if _typed(guide, mutation) else set()
-        for others, taken, typed in found:
-            if not pages & typed and not any(
-                name == other and first <= end and begin <= last
-                for name, first, last in places
-                for other, begin, end in taken
-            ):
-                break
-        else:
-            others, taken, typed = [], [], set()
-            found.append((others, taken, typed))
-        others.append(mutation)
-        taken += places
-        typed |= pages
-    return sorted((others for others, *_ in found), key=len, reverse=True) + [
+        typed = {name for name, *_ in places} if _typed(guide, mutation) else set()
+        group = next((group for group in groups if group.has_room(places, typed)), None)
+        if not group:
+            groups.append(group := _Group())
+        group.mutations.append(mutation)
+        group.places += places
+        group.typed |= typed
+    return sorted((group.mutations for group in groups), key=len, reverse=True) + [
         [mutation] for mutation in mutations if mutation.page == FACTS
     ]
 
 
-def _needed(guide, mutation, tests):
+def _needed(guide: Guide, mutation: Mutation, tests: Sequence[str]) -> list[str]:
     """Those of `tests` that can see `mutation`: the console blocks are typed only if one of them
     has changed.
     """
     shown = {name for name, *_ in guide.shown_in(mutation)}
 
-    def reads(test):
+    def reads(test: str) -> bool:
         text = "".join((ROOT / name).read_text(encoding="utf-8") for name in NAMES.get(test, ()))
         return not text or FACTS in shown or any(name in text for name in shown)
 
     return [name for name in tests if reads(name) and (name != CONSOLE or _typed(guide, mutation))]
 
 
-def _failed(said):
+def _failed(output: str) -> list[str]:
     """The names of the tests that pytest's summary lists."""
-    return re.findall(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", said, re.MULTILINE)
+    return re.findall(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", output, re.MULTILINE)
 
 
-def _prepare_child():
+def _prepare_child() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # whatever ends this program ends the tests
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a shell's background job ignores it, and so would its children
+    # A shell's background job ignores it, and so would its children.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # This file is also the pytest plugin with which the tests of a mutation are run.
 
 
-def pytest_collection_modifyitems(session, config, items):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out tests that name other pages in their parameters, and those of our programs."""
     wanted = json.loads(os.environ["MUTATE"])
     files = {name for places in wanted["shown"] for name, *_ in places}
@@ -982,63 +1010,72 @@ def pytest_collection_modifyitems(session, config, items):
     items[:] = kept
 
 
-def pytest_sessionstart(session):
-    global _session, _named
-    _session, _named = session, set()  # and how well the failures so far name what is wrong
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop as soon as no other test can say more."""
+    config.pluginmanager.register(_Stop(), "mutate-stop")
 
 
-def pytest_runtest_logreport(report):
-    """Of one mutation, stop at the first failure that names the line, for no other test can say
-    more; and after the file of one that names the page.
+class _Stop:
+    """Of one mutation, ends the run at the first failure that names the line, for no other test can
+    say more; and after the file of a test that names the page.
     """
-    shown = json.loads(os.environ["MUTATE"])["shown"]
-    if report.failed and len(shown) == 1:
-        found = grade(
-            f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", ""), shown[0]
-        )
-        _named.add(found)
-        if found == "line":
-            _session.shouldfail = "page and line are named"
 
+    def __init__(self) -> None:
+        self.grades: set[str] = set()  # how well the failures so far name what is wrong
+        self.shown = json.loads(os.environ["MUTATE"])["shown"]
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item, nextitem):
-    result = yield
-    if "page" in _named and nextitem and nextitem.path != item.path:
-        _session.shouldfail = "the page is named"
-    return result
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Grade a failure."""
+        if report.failed and len(self.shown) == 1:
+            output = f"{report.nodeid}\n{report.longreprtext}".replace(f"{os.getcwd()}/", "")
+            self.grades.add(grade(output, self.shown[0]))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Run one test, and end the run if that is enough."""
+        result = yield
+        if "line" in self.grades:
+            item.session.shouldfail = "page and line are named"
+        elif "page" in self.grades and nextitem and nextitem.path != item.path:
+            item.session.shouldfail = "the page is named"
+        return result
 
 
 # The command.
 
 
-def run(mutations, root, workers=2, say=print):
-    """Judge `mutations` of the checkout `root`; yield (mutation, verdict) for each as soon as it is
-    known.
+def run(
+    mutations: Sequence[Mutation],
+    root: Path,
+    workers: int = 2,
+    say: Callable[[str], object] = print,
+) -> Iterator[Result]:
+    """Judge `mutations` of the checkout `root`; yield each with its verdict as soon as it is known.
 
-    Raises SystemExit with one sentence if the tests do not pass without a mutation.
+    say: takes a line that tells how far it is. Raises SystemExit with one sentence if the tests do
+    not pass without a mutation.
     """
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         groups = together(Guide(root), mutations)
-        copies, free, known = (
-            [Copy(root, Path(folder) / str(number)) for number in range(workers)],
-            queue.SimpleQueue(),
-            queue.SimpleQueue(),
-        )
+        copies = [Copy(root, Path(folder) / str(number)) for number in range(workers)]
+        free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        known: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
         for copy in copies:
             free.put(copy)
 
-        def settle(group):
+        def settle(group: Sequence[Mutation]) -> None:
             copy = free.get()
             try:
-                for one in copy.settle(group):
-                    known.put(one)
+                for result in copy.settle(group):
+                    known.put(result)
             except Exception as error:
                 known.put(error)
             finally:
                 free.put(copy)
 
-        def check():
+        def check() -> str:
             copy = free.get()
             try:
                 return _check_unmutated(copy, mutations)
@@ -1047,47 +1084,51 @@ def run(mutations, root, workers=2, say=print):
 
         pool = ThreadPoolExecutor(workers)
         try:
-            unmutated, *_ = pool.submit(check), *(pool.submit(settle, group) for group in groups)
+            unmutated = pool.submit(check)
+            for group in groups:
+                pool.submit(settle, group)
             say(unmutated.result())
             for number in range(1, len(mutations) + 1):
-                if isinstance(found := known.get(), Exception):
-                    raise found
-                mutation, verdict = found
+                result = known.get()
+                if isinstance(result, Exception):
+                    raise result
+                mutation, verdict = result
                 say(
                     f"{number:3}/{len(mutations)} {verdict.seconds:5.1f} s  "
                     f"{GRADES[verdict.grade]:20}"
                     f"{mutation.kind:16}{mutation.page}:{mutation.line}"
                 )
-                yield found
+                yield result
         finally:
             for copy in copies:
                 copy.end()
             pool.shutdown(cancel_futures=True)
 
 
-def _check_unmutated(copy, mutations):
+def _check_unmutated(copy: Copy, mutations: Sequence[Mutation]) -> str:
     """The sentence that says how long the tests take without a mutation; SystemExit if they fail
     then.
     """
     began = time.monotonic()
     tests = copy.needed(mutations)
-    said, status = copy.run([copy.guide.shown_in(mutation) for mutation in mutations], tests)
+    output, status = copy.run([copy.guide.shown_in(mutation) for mutation in mutations], tests)
     if status != 0:
-        failed = _failed(said)
+        failed = _failed(output)
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise SystemExit(
             "The tests do not pass without any mutation, so none can be judged: "
-            f"{'; '.join(failed[:5]) + more}\n{said[-4000:]}"
+            f"{'; '.join(failed[:5]) + more}\n{output[-4000:]}"
         )
     return f"{', '.join(tests)} pass on the pages as they are, in {time.monotonic() - began:.0f} s"
 
 
-def report(results):
-    """The lines that sum up: the survivors, then how many of each kind were caught, and how well."""
-    lines = []
+def report(results: Sequence[Result]) -> list[str]:
+    """The lines that sum up: the survivors, then how many of each kind were caught how well."""
+    lines: list[str] = []
     for mutation, verdict in results:
         if verdict.grade != "line":
-            why = f" ({verdict.said})" if verdict.grade == "survived" and verdict.said else ""
+            survived = verdict.grade == "survived"
+            why = f" ({verdict.output})" if survived and verdict.output else ""
             lines += [
                 "",
                 f"{GRADES[verdict.grade]}: {mutation.kind}, {mutation.page}:{mutation.line}{why}",
@@ -1106,33 +1147,38 @@ def report(results):
     return lines
 
 
-def save(results, path):
+def save(results: Sequence[Result], path: Path) -> None:
+    """Write `results` to the JSON file `path`, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(
-        json.dumps([asdict(mutation) | asdict(verdict) for mutation, verdict in results], indent=1)
-        + "\n",
-        encoding="utf-8",
-    )
-    new.rename(path)
+    entries = [asdict(mutation) | asdict(verdict) for mutation, verdict in results]
+    write_whole(path, json.dumps(entries, indent=1) + "\n")
 
 
-def _obstacle():
-    """Why the tests of this checkout cannot run here, or None.
+def _obstacle() -> str:
+    """Why the tests of this checkout cannot run here; "" if they can.
 
     Skipped ones would let every mutation survive.
     """
     program = ROOT / "tools/cluster/cluster.py"
-    return (
-        program.exists()
-        and subprocess.run(
-            [sys.executable, program, "obstacle"], capture_output=True, text=True
-        ).stdout
-        or None
+    if not program.exists():
+        return ""
+    completed = subprocess.run(
+        [sys.executable, program, "obstacle"], capture_output=True, text=True
     )
+    return completed.stdout
 
 
-def main(arguments=None):
+def _print_mutations(mutations: Sequence[Mutation]) -> None:
+    for mutation in mutations:
+        print(
+            f"{mutation.kind:16}{mutation.page}:{mutation.line}\n  - {mutation.before.strip()}",
+            *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line),
+            sep="\n",
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -1152,18 +1198,15 @@ def main(arguments=None):
         return 2
     mutations = Mutator(guide, options.page).draw(options.n, options.seed)
     if options.list:
-        for mutation in mutations:
-            print(
-                f"{mutation.kind:16}{mutation.page}:{mutation.line}\n  - {mutation.before.strip()}",
-                *(f"  + {line.strip()}" for line in mutation.after.split("\n") if line),
-                sep="\n",
-            )
+        _print_mutations(mutations)
         return 0
     if why := _obstacle():
         print(f"No mutation can be judged: {why}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    results, status, began = [], 0, time.monotonic()
+    results: list[Result] = []
+    status = 0
+    began = time.monotonic()
     try:
         for result in run(mutations, ROOT, say=lambda line: print(line, flush=True)):
             results.append(result)
@@ -1183,7 +1226,7 @@ def main(arguments=None):
         f"{time.monotonic() - began:.0f} s; "
         "what the tests said is in _build/mutations.json"
     )
-    return status or any(verdict.grade not in CAUGHT for _, verdict in results)
+    return status or int(caught < len(results))
 
 
 if __name__ == "__main__":
