@@ -1,4 +1,4 @@
-"""What the guide says about the cluster is so: each promise is brought about on the small cluster."""
+"""What the guide says about the cluster is so: the small cluster shows that each promise holds."""
 
 import inspect
 import itertools
@@ -328,9 +328,8 @@ def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
     "The file without ``.pub`` is the secret half: it stays where it is,",
 )
 @pytest.mark.claims("On Windows, press Enter when it asks for a file:")
-def test_a_new_key_is_asked_for_instead_of_the_password_and_what_is_shown_for_windows_gives_its_public_half(
-    triton,
-):
+def test_a_new_key_is_asked_for_instead_of_the_password(triton):
+    """What is shown for Windows gives its public half."""
     user, page = triton.account(), pages.read("triton/tut/connecting.rst")
     make, give = (
         re.search(pattern, page, re.MULTILINE)[1]
@@ -928,9 +927,12 @@ def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server
 
 
 LISTENS = """import os, pathlib
-mine = {os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{name}")}
-rows = [line.split() for name in ("tcp", "tcp6") for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
-print("ports:" + str(len([row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in mine])))
+files = pathlib.Path("/proc/self/fd").iterdir()
+mine = {os.readlink(file) for file in files if file.is_symlink()}
+tables = [pathlib.Path("/proc/net", name).read_text() for name in ("tcp", "tcp6")]
+rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+listening = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in mine]
+print("ports:" + str(len(listening)))
 """
 
 
@@ -2299,9 +2301,11 @@ def notebook(source):
 def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
     triton.run(
         "login",
-        """set -e; rm -rf git-test; mkdir git-test; cd git-test; git init --quiet --initial-branch=main repository; cd repository
+        """set -e; rm -rf git-test; mkdir git-test; cd git-test
+        git init --quiet --initial-branch=main repository; cd repository
         git config user.name R; git config user.email r@example.org; mkdir -p deep/down
-        cat > deep/analysis.ipynb; git add .; git commit --quiet -m one; git worktree add --quiet ../worktree""",
+        cat > deep/analysis.ipynb; git add .; git commit --quiet -m one
+        git worktree add --quiet ../worktree""",
         user,
         input=notebook("mean = 1"),
     )

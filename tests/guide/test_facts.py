@@ -206,11 +206,8 @@ def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     said = str(error.value)
     line = int(re.match(rf"{re.escape(str(path))}:(\d+): {name} ", said)[1])
     assert says in said and "\n" not in said
-    assert (
-        new
-        and new.splitlines()[-1] in path.read_text().splitlines()[line - 1]
-        or path.read_text().splitlines()[line - 1] == "[quota]"
-    )
+    named = path.read_text().splitlines()[line - 1]
+    assert named == "[quota]" or (new and new.splitlines()[-1] in named)
 
 
 @pytest.mark.parametrize(

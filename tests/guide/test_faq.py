@@ -915,8 +915,11 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
     files.wait_for()
     box = files.bounding_box()
     assert box["x"] + box["width"] < lab.page.viewport_size["width"] / 2, "on the left"
-    files.evaluate("""list => list.dispatchEvent(Object.assign(new Event("drop", {bubbles: true, cancelable: true}),
-        {dataTransfer: {files: [new File(["dragged"], "dragged.txt")]}}))""")
+    files.evaluate("""list => {
+        const drop = new Event("drop", {bubbles: true, cancelable: true});
+        drop.dataTransfer = {files: [new File(["dragged"], "dragged.txt")]};
+        list.dispatchEvent(drop);
+    }""")
     lab.page.locator(".jp-DirListing-item", has_text="dragged.txt").wait_for()
     assert reader.run("cat dragged.txt; rm dragged.txt") == "dragged"
 

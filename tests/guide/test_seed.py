@@ -139,7 +139,7 @@ def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_li
         f"{entry['page']} has no anchor {entry['anchor']}"
     )
     section = sections(entry["page"])[entry["anchor"]]
-    text = " ".join("".join(section["text"]).replace("’", "'").split())
+    text = " ".join("".join(section["text"]).replace("\u2019", "'").split())
     missing = [
         f"{nearest(entry['page'], words)}: the section {entry['anchor']} no longer says {words!r}"
         for words in entry["says"]

@@ -136,7 +136,7 @@ def test_the_new_names_are_everywhere(site):
 
 
 def test_a_name_that_the_facts_do_not_have_is_an_error():
-    with pytest.raises(KeyError, match="hosts.logn"):
+    with pytest.raises(KeyError, match=r"hosts\.logn"):
         adopted.rename('[hosts]\nlogin = "a"  # ssh\n', {"hosts": {"logn": "b"}})
     assert (
         adopted.rename(

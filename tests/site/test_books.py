@@ -60,7 +60,7 @@ def test_every_link_and_picture_of_the_epub_is_in_it_or_on_the_web(chapters):
                 if path
                 else name
             )
-            if target not in names or fragment and fragment not in ids[target]:
+            if target not in names or (fragment and fragment not in ids[target]):
                 broken.append(f"{name}: {link}")
     assert len(pages) > 25 and broken == []
 

@@ -200,6 +200,15 @@ def test_the_markdown_of_a_page_holds_the_latex(made):
     )
 
 
+SMALL = """\
+project, copyright, version = "small", "nobody", "1"
+extensions = ["_ext.formulas", "_ext.books", "myst_nb"]
+html_baseurl, html_math_renderer = "http://x/", "mathml"
+nb_execution_mode, exclude_patterns = "off", ["one.md", "made"]
+myst_enable_extensions = ["amsmath", "dollarmath"]
+"""
+
+
 @pytest.fixture
 def small(tmp_path):
     """A function that builds a page and a notebook, which is a pair, with nothing but the
@@ -207,13 +216,7 @@ def small(tmp_path):
     """
 
     def build(page, cells, *options):
-        (
-            tmp_path / "conf.py"
-        ).write_text("""extensions, html_math_renderer = ["_ext.formulas", "_ext.books", "myst_nb"], "mathml"
-copyright, version = "nobody", "1"
-project, html_baseurl, nb_execution_mode, exclude_patterns = "small", "http://x/", "off", ["one.md", "made"]
-myst_enable_extensions = ["amsmath", "dollarmath"]
-""")
+        (tmp_path / "conf.py").write_text(SMALL)
         (tmp_path / "index.rst").write_text(page + "\n.. toctree::\n\n   one\n", encoding="utf-8")
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_markdown_cell("# One"), *cells],

@@ -81,9 +81,8 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, pag
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (320, "light")])
-def test_axe_finds_nothing_on_any_other_page_either_and_nothing_but_code_and_tables_scrolls_sideways(
-    width, scheme, page, site
-):
+def test_axe_finds_nothing_on_any_other_page_either(width, scheme, page, site):
+    """And nothing but code and tables scrolls sideways."""
     opened, found = page("index.html", width, color_scheme=scheme), []
     top = opened.url.removesuffix("/index.html")
     for name in sorted(path.relative_to(site).as_posix() for path in html_pages(site)):
@@ -107,7 +106,8 @@ def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
     from there, in whatever state it would show.
     """
     private = re.compile(
-        r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};|family:[^;}]*FontAwesome",
+        r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};"
+        r"|family:[^;}]*FontAwesome",
         re.IGNORECASE,
     )
     files = [
@@ -133,9 +133,12 @@ def test_each_sign_before_or_behind_an_element_can_be_read(name, page):
     the mouse.
     """
     opened = page(name)
-    drawn = opened.evaluate("""() => [...document.querySelectorAll("*")].flatMap(element => ["::before", "::after", "::marker"]
-        .map(place => getComputedStyle(element, place)).filter(style => !["none", "normal"].includes(style.content) && /[\\ue000-\\uf8ff]/.test(style.content))
-        .map(style => `${element.className} ${style.content}`))""")
+    drawn = opened.evaluate("""() => [...document.querySelectorAll("*")].flatMap(element =>
+        ["::before", "::after", "::marker"]
+            .map(place => getComputedStyle(element, place).content)
+            .filter(content => !["none", "normal"].includes(content))
+            .filter(content => /[\\ue000-\\uf8ff]/.test(content))
+            .map(content => `${element.className} ${content}`))""")
     assert drawn == []
     heading = opened.locator("h1").first
     heading.hover()
@@ -152,7 +155,9 @@ def test_nothing_jumps_while_a_page_loads(name, page):
     opened.wait_for_load_state("networkidle")
     moved = opened.evaluate("""() => new Promise(done => {
         let sum = 0;
-        new PerformanceObserver(list => { for (const entry of list.getEntries()) sum += entry.value; }).observe({type: "layout-shift", buffered: true});
+        new PerformanceObserver(list => {
+            for (const entry of list.getEntries()) sum += entry.value;
+        }).observe({type: "layout-shift", buffered: true});
         setTimeout(() => done(sum), 300);
     })""")
     assert moved < 0.02

@@ -1,4 +1,4 @@
-"""The guide's pictures: the steps that they show still work, and show today what the picture shows."""
+"""The guide's pictures: the steps that they show still work, and look as in the picture."""
 
 import itertools
 import re
@@ -288,9 +288,8 @@ def test_the_words_in_the_place_of_a_picture_are_those_of_the_visit(views):
         "Stop My Server",
         "stopped",
     ]
-    assert tour.PROFILE == tour.FACTS["profiles"][0]["name"] and re.search(
-        "Profile Runs for .*Start$|Start", seen["Start"]
-    )
+    assert tour.FACTS["profiles"][0]["name"] == tour.PROFILE
+    assert re.search("Profile Runs for .*Start$|Start", seen["Start"])
     assert re.search(
         r"Pending in queue\.\.\. Resources: the cluster is busy, it starts when there is "
         r"room\. .* at the latest.*Stop Server",

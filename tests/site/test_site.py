@@ -409,7 +409,7 @@ def test_a_change_of_one_page_reads_that_page_again(copy):
 
 
 def test_a_change_of_the_facts_reads_the_pages_that_use_them(copy):
-    source, first = copy
+    source, _ = copy
     path = source / "triton/facts.toml"
     path.write_text(path.read_text() + "\n")
     read = _read(source)

@@ -648,9 +648,8 @@ def option(literal: Literal, page: Page, reality: Reality) -> str | None:
         tried.append(str(program))
         flag = words[0].split("=")[0]
         if program.words[0] in SPOKEN and flag != "--" and not reality.entry(program, flag):
-            program = reality.program(
-                [SPOKEN[program.words[0]]]
-            )  # what it does not know it hands on
+            # What it does not know it hands on.
+            program = reality.program([SPOKEN[program.words[0]]])
         if program and reality.has_option(program, flag):
             values = page.values(flag)
             given = words[0].partition("=")[2] or " ".join(words[1:])
