@@ -1,4 +1,4 @@
-"""Another centre's guide: the checkout under the names of an invented cluster, tools/adopted.toml:
+"""Test the guide as another centre's, an invented one with the names in tools/adopted.toml:
 `make adopted`.
 
 Only triton/facts.toml is changed. Then the small cluster comes up under the new names, and the
@@ -67,19 +67,10 @@ def main(tests: list[str]) -> int:
         (copy / ".triton/apps").mkdir(parents=True)
         for name in ("wheels", "hub"):  # these do not depend on the facts
             (copy / ".triton" / name).symlink_to(ROOT / ".triton" / name)
-        for command in (
-            [sys.executable, "tools/cluster/cluster.py", "apps", ".triton"],
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-n",
-                "2",
-                "--dist",
-                "loadfile",
-                *[f"tests/{name}" for name in tests or TESTS],
-            ],
-        ):
+        make_apps = [sys.executable, "tools/cluster/cluster.py", "apps", ".triton"]
+        names = [f"tests/{name}" for name in tests or TESTS]
+        run_tests = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *names]
+        for command in (make_apps, run_tests):
             if status := subprocess.run(command, cwd=copy).returncode:
                 return status
     return 0

@@ -28,23 +28,9 @@ def build(builder: str, folder: Path) -> Path:
 
     Builders that share `folder` read the pages once. Ends the program if Sphinx fails.
     """
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "--fail-on-warning",
-        "--keep-going",
-        "-q",
-        "-t",
-        "book",
-        "-b",
-        builder,
-        "-d",
-        folder / "doctrees",
-        ROOT,
-        folder / builder,
-    ]
-    if subprocess.run(command).returncode:
+    sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q"]
+    folders = [folder / "doctrees", ROOT, folder / builder]
+    if subprocess.run([*sphinx, "-t", "book", "-b", builder, "-d", *folders]).returncode:
         sys.exit(f"books.py: the {builder} was not made, see above")
     return folder / builder
 

@@ -772,12 +772,12 @@ class Copy:
         grades = [grade(output, places) for places in shown]
         return [
             Verdict(
-                found if found == "line" or len(mutations) == 1 else "survived",
+                name if name == "line" or len(mutations) == 1 else "survived",
                 seconds,
                 _failed(output),
                 output[-6000:],
             )
-            for found in grades
+            for name in grades
         ]
 
     def settle(self, mutations: Sequence[Mutation]) -> Iterator[Result]:

@@ -25,7 +25,7 @@ from tools.files import ROOT
 SITE = ROOT / "_build/serve"
 DOCTREES = ROOT / "_build/doctrees-serve"
 RESTART = (ROOT / "conf.py", ROOT / "triton/facts.toml")  # Sphinx reads them once, when it starts
-NOT_WATCHED = r"/(_build|\.venv[^/]*|\.triton|\.node|\.git|__pycache__)/"
+NOT_WATCHED = r"/(_build|\.venv[^/]*|\.triton|\.node|\.lint|\.git|__pycache__)/"
 
 loaded: Sphinx | None = None  # Sphinx with all pages; a fork of this process has it too
 

@@ -11,22 +11,14 @@ def build_site(source: Path, target: Path, *options: str) -> subprocess.Complete
     options: more of sphinx-build. Returns the completed process with what it printed; it does not
     raise if the build fails.
     """
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "--fail-on-warning",
-        "--keep-going",
-        "-q",
-        *options,
-        "-b",
-        "html",
-        "-d",
-        target / "doctrees",
-        source,
-        target / "html",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, cwd=source)
+    sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q"]
+    folders = [target / "doctrees", source, target / "html"]
+    return subprocess.run(
+        [*sphinx, *options, "-b", "html", "-d", *folders],
+        capture_output=True,
+        text=True,
+        cwd=source,
+    )
 
 
 def html_pages(site: Path) -> list[Path]:
