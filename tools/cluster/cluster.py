@@ -2,15 +2,17 @@
 """A small Triton on this machine: a Slurm cluster with a login node, a gateway and readers'
 computers around it.
 
-    cluster.py up [--nodes N] [--memory cgroup|polling]    start it; a few seconds cluster.py status
-    what runs, and how much memory it takes cluster.py obstacle
-    why none can run here, if so cluster.py down                                        end it, and
-    leave nothing cluster.py apps FOLDER                                 make what it has as
-    /share/apps, and on the hub as /opt/jupyterhub on HOST[:USER] [COMMAND ...]
-    run a command there; without one, a login shell
+    cluster.py up [--nodes N] [--memory cgroup|polling]
+                             start it, which takes a few seconds
+    cluster.py status        what runs, and how much memory it takes
+    cluster.py obstacle      why none can run here, if so
+    cluster.py down          end it, and leave nothing
+    cluster.py apps FOLDER   make what it has as /share/apps, and on the hub as /opt/jupyterhub
+    on HOST[:USER] [COMMAND ...]
+                             run a command there; without one, a login shell
 
-Root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster, _build/cluster if
-it is not set.
+It needs root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster;
+_build/cluster if it is not set.
 
 How it is made. Each host is a set of Linux namespaces: network, names, processes, mounts. They all
 live inside one more set, the machine room, which holds the disk (one image file of bounded size)
@@ -32,13 +34,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # called by its path, it is found beside what it imports
-from triton.lib import clusterfacts  # noqa: E402
+from triton.lib import clusterfacts  # noqa: E402  (the line above makes it importable)
 
 STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
 APPS = ROOT / ".triton"  # made by `make .triton`: apps/, wheels/, hub/
@@ -48,6 +52,8 @@ USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 200))]
 FULL_USER = "bob"
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+IN_NAMESPACES = ("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork")
+START_SECONDS = 120  # after so many, a cluster that is not ready has failed
 PROGRAMS = (
     "slurmctld",
     "slurmdbd",
@@ -66,38 +72,50 @@ class ClusterError(Exception):
     """What is wrong and what to do, in one sentence."""
 
 
+Network = Literal["cluster", "campus", "world"]
+Role = Literal["controller", "node", "login", "hub", "gateway", "reader"]
+Memory = Literal["cgroup", "polling"]
+
+
 @functools.cache
-def facts():
+def facts() -> clusterfacts.Facts:
+    """The tables of triton/facts.toml, read once. Raises ClusterError."""
     try:
         return clusterfacts.load(ROOT / "triton/facts.toml")
     except clusterfacts.FactsError as error:
         raise ClusterError(str(error)) from None
 
 
-def password(user):
+def password(user: str) -> str:
+    """The password of `user` on all hosts."""
     return f"{user}-secret"
 
 
 # The hosts and the three networks.
 
-NETWORKS = {"cluster": "10.44.0", "campus": "10.45.0", "world": "10.46.0"}
+NETWORKS: dict[Network, str] = {"cluster": "10.44.0", "campus": "10.45.0", "world": "10.46.0"}
 
 
 class Host:
-    """One host: what it is called, what it does, its addresses by network."""
+    """One host: what it is called, what it does, and its address in each of its networks.
 
-    def __init__(self, name, role, fqdn, **addresses):
-        self.name, self.role, self.fqdn = name, role, fqdn
+    `numbers` gives the last number of the address in each network.
+    """
+
+    def __init__(self, name: str, role: Role, fqdn: str, numbers: dict[Network, int]) -> None:
+        self.name = name
+        self.role = role
+        self.fqdn = fqdn
         self.addresses = {
-            network: f"{NETWORKS[network]}.{number}" for network, number in addresses.items()
+            network: f"{NETWORKS[network]}.{number}" for network, number in numbers.items()
         }
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """All names by which others look it up: triton.aalto.fi, triton, login."""
         return list(dict.fromkeys([self.fqdn, self.fqdn.split(".")[0], self.name]))
 
-    def lines(self, network, world=False):
+    def lines(self, network: Network, world: bool = False) -> list[str]:
         """Its lines in the /etc/hosts of a host that knows its address in `network`.
 
         world: the lines have the names that the world's DNS knows, and no others. In the place
@@ -111,25 +129,26 @@ class Host:
         return [f"{self.addresses[network]} {name}" for name in dict.fromkeys(names)]
 
 
-def plan(nodes):
+def plan(nodes: int) -> list[Host]:
     """The hosts of a cluster with so many compute nodes, in the order in which they start."""
     names = facts()["hosts"]
-    domain, node = names["domain"], names["node"].rstrip("0123456789")
+    domain = names["domain"]
+    node = names["node"].rstrip("0123456789")
     return [
-        Host("ctl", "controller", f"ctl.{domain}", cluster=1),
+        Host("ctl", "controller", f"ctl.{domain}", {"cluster": 1}),
         *(
-            Host(f"{node}{number}", "node", f"{node}{number}.{domain}", cluster=10 + number)
+            Host(f"{node}{number}", "node", f"{node}{number}.{domain}", {"cluster": 10 + number})
             for number in range(1, nodes + 1)
         ),
-        Host("login", "login", names["login"], cluster=2, campus=2),
-        Host("hub", "hub", names["hub"], cluster=3, campus=3),
-        Host("gateway", "gateway", names["gateway"], campus=4, world=4),
-        Host("laptop", "reader", "laptop", campus=9),
-        Host("outside", "reader", "outside", world=9),
+        Host("login", "login", names["login"], {"cluster": 2, "campus": 2}),
+        Host("hub", "hub", names["hub"], {"cluster": 3, "campus": 3}),
+        Host("gateway", "gateway", names["gateway"], {"campus": 4, "world": 4}),
+        Host("laptop", "reader", "laptop", {"campus": 9}),
+        Host("outside", "reader", "outside", {"world": 9}),
     ]
 
 
-def etc_hosts(host, hosts):
+def etc_hosts(host: Host, hosts: Sequence[Host]) -> str:
     """The /etc/hosts of `host`: whom it shares a network with, by the address there.
 
     The gateway and the outside also know the names of what they cannot reach, as the world's DNS
@@ -150,9 +169,10 @@ def etc_hosts(host, hosts):
 # Outside: start, look, end.
 
 
-def obstacle():
-    """Why this machine can run no cluster, and what to do about it, in one sentence; None if it
-    can.
+def obstacle() -> str | None:
+    """Why this machine can run no cluster and what to do about it, in one sentence.
+
+    None if it can run one.
     """
     if os.geteuid() != 0:
         return "the small Triton needs root: sudo make test, or CI"
@@ -160,10 +180,7 @@ def obstacle():
     absent = [program for program in PROGRAMS if not shutil.which(program, path=path)]
     if absent:
         return f"the small Triton needs {', '.join(absent)}: make system installs them"
-    if subprocess.run(
-        ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"],
-        capture_output=True,
-    ).returncode:
+    if subprocess.run([*IN_NAMESPACES, "true"], capture_output=True).returncode:
         return (
             "the small Triton needs Linux namespaces, which this machine or container does "
             "not allow: try a virtual machine"
@@ -176,16 +193,46 @@ def obstacle():
     return None
 
 
-def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
+def up(
+    nodes: int = 4,
+    memory: Memory | None = None,
+    state: Path = STATE,
+    tied: bool = False,
+    say: Callable[[str], object] = print,
+) -> None:
     """Start a cluster in the folder `state`; return when Slurm has all nodes idle.
 
-    memory: cgroup or polling, the way in which Slurm enforces memory limits; None takes cgroup
-    where it can be had. tied: end the cluster when the calling process ends, however it does.
+    memory: the way in which Slurm enforces memory limits; None takes cgroup where it can be had.
+    tied: end the cluster when the calling process ends, whatever ends it.
+    say: called with one line about the cluster that has started.
     Raises ClusterError.
+    """
+    memory = _checked_memory(memory, state)
+    down(state)
+    _sweep_cgroups()
+    (state / "hosts").mkdir(parents=True)
+    began = time.monotonic()
+    process = _start_machine_room(nodes, memory, state, tied)
+    try:
+        while not (state / "ready").exists():
+            if process.poll() is not None or time.monotonic() - began > START_SECONDS:
+                tail = "\n".join((state / "log").read_text(errors="replace").splitlines()[-15:])
+                raise ClusterError(f"The cluster did not start. The end of its log:\n{tail}")
+            time.sleep(0.05)
+    except BaseException:
+        down(state)
+        raise
+    say(f"{nodes} nodes idle after {time.monotonic() - began:.1f} s; memory limits by {memory}")
+
+
+def _checked_memory(memory: Memory | None, state: Path) -> Memory:
+    """The way in which memory limits are enforced, once a cluster can start in `state`.
+
+    Raises ClusterError if none can start.
     """
     if why := obstacle():
         raise ClusterError(why[0].upper() + why[1:])
-    facts()  # a wrong one is told before anything is made
+    facts()  # a wrong fact is reported before anything is made
     if not (APPS / "apps").is_dir():
         raise ClusterError(
             "There is no .triton/ yet: make .triton builds what the cluster has as /share/apps"
@@ -197,31 +244,18 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
         raise ClusterError(
             "This machine has no writable cgroup v1 memory controller: use --memory polling"
         )
-    down(state)
-    _sweep_cgroups()
-    (state / "hosts").mkdir(parents=True)
-    began = time.monotonic()
-    command = [
-        "unshare",
-        "--mount",
-        "--net",
-        "--ipc",
-        "--uts",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--propagation",
-        "private",
-        sys.executable,
-        HERE / "machine_room.py",
-        state,
-        str(nodes),
-        memory,
-    ]
+    return memory
+
+
+def _start_machine_room(
+    nodes: int, memory: Memory, state: Path, tied: bool
+) -> subprocess.Popen[bytes]:
+    """Start the process that holds the cluster, and write its pid into `state`."""
+    namespaces = [*IN_NAMESPACES, "--kill-child", "--mount-proc", "--propagation", "private"]
+    room: list[str | Path] = [sys.executable, HERE / "machine_room.py"]
     with open(state / "log", "wb") as log:
         process = subprocess.Popen(
-            command,
+            [*namespaces, *room, state, str(nodes), memory],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -231,19 +265,10 @@ def up(nodes=4, memory=None, state=STATE, tied=False, say=print):
         )
     _started.append(process)
     (state / "pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
-    try:
-        while not (state / "ready").exists():
-            if process.poll() is not None or time.monotonic() - began > 120:
-                tail = "\n".join((state / "log").read_text(errors="replace").splitlines()[-15:])
-                raise ClusterError(f"The cluster did not start. The end of its log:\n{tail}")
-            time.sleep(0.05)
-    except BaseException:
-        down(state)
-        raise
-    say(f"{nodes} nodes idle after {time.monotonic() - began:.1f} s; memory limits by {memory}")
+    return process
 
 
-def start_hub():
+def start_hub() -> None:
     """Start JupyterHub and its proxy; return when the page of the login answers.
 
     Raises ClusterError.
@@ -261,20 +286,19 @@ def start_hub():
         )
 
 
-_started = []  # of machine rooms, the Popen of those that are children of this process
+_started: list[subprocess.Popen[bytes]] = []  # the machine rooms that this process has started
 
 
-def down(state=STATE):
+def down(state: Path = STATE) -> None:
     """End the cluster in `state`, whatever is left of it, and remove all its files.
 
-    Not an error if there is none.
+    It is no error if there is none. Raises ClusterError if something of it does not end.
     """
-    found = machine_room(state)
-    if found:
-        family = _family(found)
-        os.kill(
-            found, signal.SIGKILL
-        )  # unshare --kill-child takes the room's first process with it, and that all others
+    room = machine_room(state)
+    if room:
+        family = _family(room)
+        # unshare --kill-child ends the first process in the room too, which ends all others.
+        os.kill(room, signal.SIGKILL)
         for _ in range(200):
             if not any(map(_start_time, family)):
                 break
@@ -296,10 +320,10 @@ def down(state=STATE):
     shutil.rmtree(state, ignore_errors=True)
 
 
-def machine_room(state=STATE):
+def machine_room(state: Path = STATE) -> int | None:
     """The pid of the process that holds the cluster in `state`, or None.
 
-    A recycled pid is not taken for it.
+    The same pid of a later process is not taken for it.
     """
     try:
         pid, started = (state / "pid").read_text().split()
@@ -308,7 +332,8 @@ def machine_room(state=STATE):
     return int(pid) if _start_time(int(pid)) == started else None
 
 
-def _start_time(pid):
+def _start_time(pid: int) -> str | None:
+    """When the process began, as the kernel counts; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -316,7 +341,8 @@ def _start_time(pid):
     return None if fields[0] == "Z" else fields[19]
 
 
-def _children(pid):
+def children(pid: int) -> list[int]:
+    """The pids of the children of a process; none if it has ended."""
     try:
         return [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -325,19 +351,22 @@ def _children(pid):
         return []
 
 
-def _die_with_parent():
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def cgroups_usable():
+def cgroups_usable() -> bool:
+    """Whether this machine has a cgroup v1 memory controller that can be written."""
     return os.access(CGROUP_ROOT / "memory/cgroup.procs", os.W_OK)
 
 
-def cgroup_name(state):
+def cgroup_name(state: Path) -> str:
+    """The name of the cgroup of the cluster in `state`."""
     return "small-triton-" + hashlib.sha256(os.fsencode(Path(state).resolve())).hexdigest()[:8]
 
 
-def _remove_cgroup(group):
+def _remove_cgroup(group: Path) -> bool:
     """Remove a cgroup and those below it; return whether something is left."""
     for folder, _, _ in os.walk(group, topdown=False):
         try:
@@ -347,9 +376,10 @@ def _remove_cgroup(group):
     return group.exists()
 
 
-def _sweep_cgroups():
-    """Remove the cgroups of clusters whose owner was killed: no process is left in them, and none
-    is about to come.
+def _sweep_cgroups() -> None:
+    """Remove the cgroups of clusters whose owner was killed.
+
+    No process is in them, and they are a minute old, so that none is about to come.
     """
     for group in CGROUP_ROOT.glob("*/small-triton-*"):
         with contextlib.suppress(OSError):  # another cluster ends just now
@@ -362,123 +392,114 @@ def _sweep_cgroups():
 # Running something on a host.
 
 
-def command_on(host, command=(), user=None, state=STATE, terminal=None):
-    """The command, as a list, that runs `command` on `host`: as root, or in a login shell of
-    `user`.
+Command = str | Sequence[str | Path]  # one string for the shell, or words
 
-    `command` is a list of words, or one string for the shell; `terminal` is its $TERM, this
-    terminal's if None. Raises ClusterError.
+
+def command_on(
+    host: str,
+    command: Command = (),
+    user: str | None = None,
+    state: Path = STATE,
+    terminal: str | None = None,
+) -> list[str]:
+    """The words that run `command` on `host`: as root, or in a login shell of `user`.
+
+    command: words, or one string for the shell; without any, an interactive shell.
+    terminal: its $TERM; None takes that of this terminal.
+    Raises ClusterError if no cluster runs in `state`, or it has no such host.
     """
     room = machine_room(state)
     if not room:
         raise ClusterError("No cluster is running: make cluster starts one")
-    first = _children(room)
+    first = children(room)
     try:
-        pid = (Path(state) / "hosts" / host).read_text().strip()
+        pid = (state / "hosts" / host).read_text().strip()
     except OSError:
-        known = sorted(path.name for path in (Path(state) / "hosts").iterdir())
+        known = sorted(path.name for path in (state / "hosts").iterdir())
         raise ClusterError(f"There is no host {host!r}; there are: {', '.join(known)}") from None
-    if isinstance(command, str):
-        command = ["bash", "-c", command] if not user else command
-    elif user and command:
-        command = shlex.join(map(str, command))
-    inside = (
-        ["runuser", "-l", user, *(["-c", command] if command else [])]
-        if user
-        else list(command) or ["bash"]
-    )
+    into_host = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     return [
-        "nsenter",
-        f"--target={first[0]}",
-        "--mount",
-        "--pid",
-        "--",
-        "nsenter",
-        f"--target={pid}",
-        "--mount",
-        "--uts",
-        "--ipc",
-        "--net",
-        "--pid",
-        "--cgroup",
-        "--root",
-        "--wd",
-        "--",
-        "env",
-        "-i",
+        *("nsenter", f"--target={first[0]}", "--mount", "--pid", "--"),
+        *("nsenter", f"--target={pid}", *into_host, "--"),
+        *("env", "-i"),
         f"TERM={terminal or os.environ.get('TERM', 'dumb')}",
         "LANG=C.UTF-8",
         "HOME=/root",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        *map(str, inside),
+        *(_as_user(user, command) if user else _as_root(command)),
     ]
 
 
-def status(state=STATE):
+def _as_user(user: str, command: Command) -> list[str]:
+    """The words that run `command` in a login shell of `user`."""
+    text = command if isinstance(command, str) else shlex.join(map(str, command))
+    return ["runuser", "-l", user, *(["-c", text] if text else [])]
+
+
+def _as_root(command: Command) -> list[str]:
+    """The words that run `command` as it stands, or in bash if it is a string."""
+    if isinstance(command, str):
+        return ["bash", "-c", command]
+    return list(map(str, command)) or ["bash"]
+
+
+def status(state: Path = STATE) -> list[str]:
     """Lines that say what runs."""
     room = machine_room(state)
     if not room:
         return ["No cluster is running: make cluster starts one"]
-    done = subprocess.run(
+    nodes = subprocess.run(
         command_on("ctl", ["sinfo", "--Format=NodeList,StateLong,Partition"], state=state),
         capture_output=True,
         text=True,
     )
     return [
-        *done.stdout.splitlines(),
+        *nodes.stdout.splitlines(),
         f"{memory_used(room) / 1e6:.0f} MB of memory, in {len(_family(room))} processes",
     ]
 
 
-def _family(pid):
-    found = [pid]
-    for parent in found:
+def _family(pid: int) -> list[int]:
+    """The pids of a process and of all below it."""
+    family = [pid]
+    for parent in family:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found += map(int, task.read_text().split())
-            except OSError:
-                continue
-    return found
+            with contextlib.suppress(OSError):  # it has ended just now
+                family += map(int, task.read_text().split())
+    return family
 
 
-def memory_used(room):
-    """Bytes of memory that the process `room` and all below it hold; what several share counts once
-    (Pss).
+def memory_used(room: int) -> int:
+    """Bytes of memory that the process `room` and all below it hold.
+
+    What several of them share counts once (Pss).
     """
     total = 0
     for pid in _family(room):
-        try:
-            total += 1024 * int(
-                re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]
-            )
-        except (OSError, TypeError):
-            continue
+        with contextlib.suppress(OSError):  # it has ended just now
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            if match := re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE):
+                total += 1024 * int(match[1])
     return total
 
 
-def apps(folder):
-    """Make folder/apps, /share/apps of the cluster, from folder/wheels, and folder/hub,
-    /opt/jupyterhub of the hub, from folder/hub-wheels.
+def apps(folder: Path) -> None:
+    """Install the programs of the cluster and of the hub below `folder`.
 
-    Programs remember where they were installed, so this happens where / looks as on a host.
+    folder/apps, which the cluster has as /share/apps, is made from folder/wheels; folder/hub, which
+    the hub has as /opt/jupyterhub, from folder/hub-wheels. Programs remember where they were
+    installed, so this happens where / looks as on a host. Raises ClusterError.
     """
-    command = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        sys.executable,
-        HERE / "machine_room.py",
-        "--apps",
-        folder,
-    ]
-    if subprocess.run(command).returncode:
+    namespace = ["unshare", "--mount", "--propagation", "private"]
+    program: list[str | Path] = [sys.executable, HERE / "machine_room.py", "--apps", folder]
+    if subprocess.run([*namespace, *program]).returncode:
         raise ClusterError(
             "The folders of the cluster's programs could not be made; the reason stands above"
         )
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

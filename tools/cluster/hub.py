@@ -1,32 +1,40 @@
 """A reader at a browser: JupyterLab's window, and the pages of the hub of the small Triton."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from tools.cluster import cluster, jupyter_server
 from tools.cluster.jupyter_server import PATIENCE
-from triton.lib import slurm
+from tools.cluster.small_triton import Triton
 
+if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests open no browser here
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+SCRIPTS = cluster.HERE / "scripts"
 FACTS = cluster.facts()
 HUB = f"https://{FACTS['hosts']['hub']}"
 SERVERS = f"https://{FACTS['hosts']['servers']}"
 TINY = "Tiny"  # tools/cluster/profiles.toml
-LOGS = FACTS["logs"]["pattern"]
-PROFILES = [profile["name"] for profile in FACTS["profiles"]]
+LOGS: str = FACTS["logs"]["pattern"]
+PROFILES: list[str] = [profile["name"] for profile in FACTS["profiles"]]
 PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
 # ---------------------------------------------------------------- JupyterLab
 
 
-def notebook(cells, kernel="python3", language="python"):
-    """The text of a notebook with these cells, none of them run."""
-    cells = [
+def notebook(sources: Iterable[str], kernel: str = "python3", language: str = "python") -> str:
+    """The text of a notebook with a code cell of each source, none of them run."""
+    cells: list[dict[str, Any]] = [
         {
             "cell_type": "code",
             "execution_count": None,
@@ -35,15 +43,19 @@ def notebook(cells, kernel="python3", language="python"):
             "outputs": [],
             "source": source,
         }
-        for number, source in enumerate(cells)
+        for number, source in enumerate(sources)
     ]
     metadata = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
-def new_window(chromium, **options):
-    """A new window of the browser, with nothing in it of others."""
-    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+def new_window(chromium: Browser, **options: Any) -> BrowserContext:
+    """A new window of the browser, with nothing in it of others.
+
+    options: of playwright's new_context.
+    """
+    options = {"viewport": {"width": 1280, "height": 800}} | options
+    context = chromium.new_context(**options)
     context.set_default_timeout(PATIENCE * 1000)
     return context
 
@@ -51,25 +63,32 @@ def new_window(chromium, **options):
 class Reader:
     """A person with an account, a laptop with keys, and the guide's proxy file in the browser."""
 
-    def __init__(self, triton, user, chromium):
-        self.triton, self.user, self.chromium = triton, user, chromium
-        self.contexts = []
+    def __init__(self, triton: Triton, user: str, chromium: Browser) -> None:
+        self.triton = triton
+        self.user = user
+        self.chromium = chromium
+        self.contexts: list[BrowserContext] = []
 
-    def run(self, command, **options):
+    def run(self, command: cluster.Command, **options: Any) -> str:
+        """What `command` prints on the login node; options: of Triton.run."""
         return self.triton.run("login", command, self.user, **options).stdout
 
-    def own(self, command):
+    def own(self, command: str) -> str:
+        """The command as this reader types it: with the own name in the place of `username`."""
         return re.sub(r"\busername\b", self.user, command)
 
-    def write(self, name, cells, kernel="python3", language="python"):
-        """A notebook with these cells in the reader's home."""
-        self.triton.write("login", f"~/{name}", notebook(cells, kernel, language), self.user)
+    def write(
+        self, name: str, sources: Iterable[str], kernel: str = "python3", language: str = "python"
+    ) -> None:
+        """Write a notebook with these cells into the reader's home."""
+        self.triton.write("login", f"~/{name}", notebook(sources, kernel, language), self.user)
 
-    def page(self):
+    def page(self) -> Page:
+        """A page in a window of its own, which `close` closes."""
         self.contexts.append(new_window(self.chromium))
         return self.contexts[-1].new_page()
 
-    def fails(self, url):
+    def fails(self, url: str) -> str:
         """The error with which the browser opens `url`; an empty string if it opens."""
         page = self.page()
         try:
@@ -81,8 +100,13 @@ class Reader:
             page.context.close()
             self.contexts.remove(page.context)
 
-    def lab(self, server, name=None, base=None):
-        """JupyterLab, with the notebook `name` open if it is given."""
+    def lab(
+        self, server: jupyter_server.Server, name: str | None = None, base: str | None = None
+    ) -> Lab:
+        """JupyterLab, with the notebook `name` open if it is given.
+
+        base: the server's address in the browser, if it is another than on the login node.
+        """
         lab = Lab(self.page())
         lab.page.goto(
             f"{base or server.url}/lab{'/tree/' + name if name else ''}?token={server.token}&reset",
@@ -92,7 +116,8 @@ class Reader:
             lab.cell(0).wait_for()
         return lab
 
-    def close(self):
+    def close(self) -> None:
+        """Close all windows."""
         while self.contexts:
             self.contexts.pop().close()
 
@@ -103,9 +128,10 @@ class Window:
     `looks` is called with what will be clicked, before it is: pictures are made then.
     """
 
-    looks = staticmethod(lambda target: None)
+    looks: Callable[[Locator], object] = staticmethod(lambda target: None)
 
-    def click(self, target, times=1):
+    def click(self, target: Locator, times: int = 1) -> None:
+        """Click as soon as the target is there."""
         target.wait_for()
         self.looks(target)
         target.click(click_count=times)
@@ -114,19 +140,20 @@ class Window:
 class Lab(Window):
     """A window with JupyterLab."""
 
-    def __init__(self, page):
+    def __init__(self, page: Page) -> None:
         self.page = page
 
-    def cell(self, number):
+    def cell(self, number: int) -> Locator:
+        """The code cell of this number, from 0."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
-    def idle(self):
+    def idle(self) -> None:
         """Wait until the kernel is connected, and has nothing to do."""
         self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for()
 
-    def run_cell(self, number=0):
+    def run_cell(self, number: int = 0) -> None:
         """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready
-        for it.
+        for it. Raises AssertionError if the cell does not run.
         """
         prompt = self.cell(number).locator(".jp-InputPrompt")
         self.idle()
@@ -139,18 +166,19 @@ class Lab(Window):
                 self.page.wait_for_timeout(100)
         raise AssertionError(f"cell {number} does not run")
 
-    def output(self, number=0):
+    def output(self, number: int = 0) -> str:
         """What the cell has printed first, once it has ended."""
         output = self.cell(number).locator(".jp-OutputArea-output").first
         output.wait_for()
         self.cell(number).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
         return output.inner_text()
 
-    def dialog(self, seconds=PATIENCE, about=""):
+    def dialog(self, seconds: float = PATIENCE, about: str = "") -> str:
         """What the dialog says that comes within so many seconds and has the word `about`; others
         before it are closed, for they hold it up.
         """
-        dialog, until = self.page.locator(".jp-Dialog").first, time.monotonic() + seconds
+        dialog = self.page.locator(".jp-Dialog").first
+        until = time.monotonic() + seconds
         while True:
             dialog.wait_for(timeout=max(1, until - time.monotonic()) * 1000)
             text = dialog.inner_text()
@@ -159,36 +187,39 @@ class Lab(Window):
             dialog.locator(".jp-Dialog-footer button").last.click()
             self.page.wait_for_timeout(200)
 
-    def states(self, last, seconds=PATIENCE):
+    def states(self, last: str, seconds: int = PATIENCE) -> str:
         """What the window says of the notebook's kernel, one state a line, until the state is
         `last`: its name, the status bar, a dialog.
         """
-        said, more = [], 5  # the texts come a moment after the state
+        states: list[str] = []
+        more = 5  # the texts come a moment after the state
         for _ in range(seconds * 5):
             texts = [
                 self.page.locator(where).all_inner_texts()
                 for where in (".jp-Toolbar-kernelName", "#jp-main-statusbar", ".jp-Dialog")
             ]
             now = " ".join(" ".join(text) for text in texts)
-            if now not in said:
-                said.append(now)
+            if now not in states:
+                states.append(now)
             if self.page.locator(f".jp-Notebook-ExecutionIndicator[data-status={last}]").count():
                 more -= 1
             if not more:
                 break
             self.page.wait_for_timeout(200)
-        return "\n".join(said)
+        return "\n".join(states)
 
-    def press(self, button):
+    def press(self, button: str) -> None:
+        """Press a button of the dialog, and wait until that is gone."""
         self.page.locator(
             ".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")
         ).first.click()
         self.page.locator(".jp-Dialog").wait_for(state="detached")
 
-    def save(self):
+    def save(self) -> None:
+        """Save the notebook, with the keyboard."""
         self.page.keyboard.press("Control+s")
 
-    def menu(self, *names):
+    def menu(self, *names: str) -> None:
         """Choose an entry of the menus: menu("File", "Log Out")."""
         first, *rest = names
         self.click(self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{first}$")))
@@ -199,22 +230,22 @@ class Lab(Window):
                 ).first
             )
 
-    def offers(self, bar, entry, seconds=PATIENCE):
+    def offers(self, bar: str, entry: str, seconds: float = PATIENCE) -> bool:
         """Whether the menu has the entry; it is opened again until it has, for extensions bring
         theirs in their own time.
         """
         until = time.monotonic() + seconds
         while True:
             self.menu(bar)
-            entries = self.page.locator(".lm-Menu-itemLabel:visible")
-            entries.first.wait_for()
-            found = entries.all_inner_texts()
+            labels = self.page.locator(".lm-Menu-itemLabel:visible")
+            labels.first.wait_for()
+            entries = labels.all_inner_texts()
             self.page.keyboard.press("Escape")
-            if entry in found or time.monotonic() > until:
-                return entry in found
+            if entry in entries or time.monotonic() > until:
+                return entry in entries
             self.page.wait_for_timeout(1000)
 
-    def go_into(self, folder):
+    def go_into(self, folder: str) -> None:
         """Open a folder in the file browser, and wait until it shows another."""
         self.click(
             self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")),
@@ -222,12 +253,13 @@ class Lab(Window):
         )
         self.page.locator(".jp-BreadCrumbs-item", has_text=folder).wait_for()
 
-    def new_notebook(self, kernel):
+    def new_notebook(self, kernel: str) -> None:
         """Make a notebook by the first card of the launcher with the name of a kernel."""
         self.click(self.page.locator(".jp-LauncherCard", has_text=kernel).first)
         self.idle()
 
-    def write(self, code, number=0):
+    def write(self, code: str, number: int = 0) -> None:
+        """Type `code` into a cell."""
         self.cell(number).locator(".cm-content").click()
         self.page.keyboard.insert_text(code)
 
@@ -235,29 +267,25 @@ class Lab(Window):
 # ---------------------------------------------------------------- the hub
 
 
-def own(user):
+def own(user: str) -> str:
     """The origin of the user's servers."""
     return SERVERS.replace("*", user)
 
 
-# The browser does not say what comes from another origin: its answer has the status 0 then.
-FETCH = """async ([method, address, token, body]) => {
-    try {
-        const answer = await fetch(address, {method, body, headers: {"X-XSRFToken": token, "Content-Type": "application/json"}});
-        return {status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text()};
-    } catch (error) {
-        return {status: 0, headers: {}, text: String(error)};
-    }
-}"""
+# One request of a page of the browser.
+FETCH = (SCRIPTS / "fetch.js").read_text(encoding="utf-8")
 
 
 @dataclass
 class Answer:
+    """What a browser gets: the status is 0 if it does not say what that is."""
+
     status: int
-    headers: dict
+    headers: dict[str, str]
     text: str
 
-    def json(self):
+    def json(self) -> Any:
+        """The JSON in it. Raises AssertionError if it is a failure."""
         assert 0 < self.status < 300, self
         return json.loads(self.text)
 
@@ -265,57 +293,66 @@ class Answer:
 class Visit(Window):
     """A reader's window at the hub.
 
-    Each step is what the guide says to do; `page` is playwright's. options: of the window.
+    Each step is what the guide says to do; `page` is playwright's.
     """
 
-    def __init__(self, triton, user, chromium, **options):
-        self.triton, self.user = triton, user
+    def __init__(self, triton: Triton, user: str, chromium: Browser, **options: Any) -> None:
+        """options: of new_window."""
+        self.triton = triton
+        self.user = user
         self.context = new_window(chromium, **options)
         self.page = self.context.new_page()
 
     @property
-    def lab(self):
+    def lab(self) -> Lab:
         """The JupyterLab in this window."""
         lab = Lab(self.page)
         lab.looks = self.looks
         return lab
 
-    def log_in(self, password=None):
+    def log_in(self, password: str | None = None) -> None:
+        """Log in, with the user's own password if there is no other."""
         self.page.goto(HUB)
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
         self.click(self.page.get_by_role("button", name="Sign in", exact=True))
 
-    def choose(self, profile):
+    def choose(self, profile: str) -> None:
+        """Choose a profile on the page of the start."""
         self.page.get_by_label(profile, exact=True).check()
 
-    def press_start(self):
+    def press_start(self) -> None:
+        """Click on Start."""
         self.click(self.page.get_by_role("button", name="Start", exact=True))
 
-    def to_the_control_panel(self):
-        """From JupyterLab, by its menu. It opens in a window of its own, which is `page` then."""
+    def to_the_control_panel(self) -> None:
+        """Go there from JupyterLab, by its menu. It opens in a window of its own, which is `page`
+        then.
+        """
         with self.context.expect_page() as opened:
             self.lab.menu("File", "Hub Control Panel")
         self.page = opened.value
         self.page.wait_for_load_state("networkidle")  # its buttons work when the script is there
 
-    def stop_my_server(self, button="Stop My Server"):
+    def stop_my_server(self, button: str = "Stop My Server") -> None:
+        """Click on the button, and wait until the server has stopped."""
         self.click(self.page.get_by_role("button", name=button, exact=True))
         self.page.get_by_role("button", name="Start My Server", exact=True).wait_for()
 
-    def said(self):
+    def said(self) -> str:
         """What the page says."""
         return " ".join(self.page.locator("body").inner_text().split())
 
-    def waits_for(self, text, seconds=PATIENCE):
-        """Wait until the page says `text`, a string or a compiled pattern; return all that it says
-        then.
-        """
+    def waits_for(self, text: str | re.Pattern[str], seconds: float = PATIENCE) -> str:
+        """All that the page says, as soon as `text` is there."""
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
-    def says_of_the_end(self, seconds=PATIENCE):
-        """What the hub's page says once it knows that the server has ended; it looks now and then."""
+    def says_of_the_end(self, seconds: float = PATIENCE) -> str:
+        """What the hub's page says once it knows that the server has ended; it looks now and then.
+
+        Raises AssertionError if it does not.
+        """
         until = time.monotonic() + seconds
         self.open()
         while "Your last server" not in self.said():
@@ -324,17 +361,18 @@ class Visit(Window):
             self.open()
         return self.said()
 
-    def arrive(self, seconds=PATIENCE):
+    def arrive(self, seconds: float = PATIENCE) -> tuple[str, float]:
         """Wait for JupyterLab; return what the page said of the start, one message a line, and the
-        seconds it took.
+        seconds it took. Raises AssertionError if the start fails.
         """
-        began, heard = time.monotonic(), []
+        began = time.monotonic()
+        messages: list[str] = []
         while "/user/" not in self.page.url:
             with contextlib.suppress(Exception):  # the page goes while it is read
-                heard += [
+                messages += [
                     text
                     for text in self.page.locator(".progress-log-event").all_text_contents()
-                    if text not in heard
+                    if text not in messages
                 ]
             if (failed := self.page.locator(".bg-danger#progress-bar, .spawn-error-msg")).count():
                 raise AssertionError(
@@ -345,20 +383,20 @@ class Visit(Window):
             )
             self.page.wait_for_timeout(50)
         self.page.locator(".jp-LauncherCard").first.wait_for()
-        return "\n".join(heard), time.monotonic() - began
+        return "\n".join(messages), time.monotonic() - began
 
-    def start(self, profile):
-        """All of it: log in, choose, start, arrive."""
+    def start(self, profile: str) -> tuple[str, float]:
+        """All of it: log in, choose, start, arrive; return what `arrive` returns."""
         self.log_in()
         self.choose(profile)
         self.press_start()
         return self.arrive()
 
-    def open(self, path="/hub/home"):
+    def open(self, path: str = "/hub/home") -> None:
         """Open a page of the hub, or below /user/NAME/ one of a server of that user."""
         self.page.goto((own(path.split("/")[2]) if path.startswith("/user/") else HUB) + path)
 
-    def page_of(self, origin):
+    def page_of(self, origin: str) -> Page:
         """A new page of this window, of `origin`, that does nothing and forbids nothing: the hub
         gives it at each name.
         """
@@ -366,9 +404,11 @@ class Visit(Window):
         page.goto(f"{origin}/hub/static/favicon.ico")
         return page
 
-    def ask(self, method, path, data=None, base=None):
+    def ask(self, method: str, path: str, data: Any = None, base: str | None = None) -> Answer:
         """What this browser, with the login of this window, gets from the user's server or from
-        `base`: an Answer.
+        `base`.
+
+        data: sent as JSON, if it is not None.
         """
         base = base or f"/user/{self.user}"
         at_server = base.startswith("/user/")
@@ -384,13 +424,14 @@ class Visit(Window):
         page.close()
         return Answer(**answer)
 
-    def job(self):
+    def job(self) -> str:
         """The number of the job of the user's server."""
         return self.triton.run(
             "login", "squeue --me --noheader --format=%i", self.user
         ).stdout.strip()
 
-    def close(self):
+    def close(self) -> None:
+        """Close the window."""
         self.context.close()
 
 
@@ -399,33 +440,36 @@ class HubServer(jupyter_server.Server):
     programs do.
     """
 
-    def __init__(self, window, name=""):
-        self.triton, self.user, self._client = window.triton, window.user, None
+    def __init__(self, window: Visit, name: str = "") -> None:
+        """name: of a named server."""
+        self.triton = window.triton
+        self.user = window.user
         self.token = window.ask(
             "POST", f"/users/{window.user}/tokens", {"note": "a test"}, base="/hub/api"
         ).json()["token"]
+        self._client = None
         self._url = f"{own(window.user)}/user/{window.user}" + (f"/{name}" if name else "")
 
-    def close(self):
-        if self._client:
-            self._client.stdin.close()
-            self._client.wait(timeout=30)
-            self._client.stdout.close()
+    def close(self) -> None:
+        """End the program that uses the kernels; the server runs on."""
+        self._hang_up()
 
 
-def running(triton, options=""):
-    """Start the services of the hub, the hub with these options and so that it logs all it can;
-    return when the page of the login answers.
+def running(triton: Triton, options: str = "") -> None:
+    """Start the services of the hub; return when the page of the login answers.
+
+    options: of the hub, which also logs all that it can.
     """
     triton.run(
         "hub",
-        "hub-services stop 2>/dev/null; hub-services start proxy; HUB_OPTIONS='--debug "
-        f"{options}' hub-services start hub",
+        "hub-services stop 2>/dev/null; hub-services start proxy; "
+        f"HUB_OPTIONS='--debug {options}' hub-services start hub",
     )
     answers(triton)
 
 
-def answers(triton, seconds=PATIENCE):
+def answers(triton: Triton, seconds: int = PATIENCE) -> None:
+    """Wait until the page of the login answers. Raises AssertionError if it does not."""
     look = (
         f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null "
         f"--max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
@@ -433,145 +477,21 @@ def answers(triton, seconds=PATIENCE):
     triton.run("hub", look, timeout=seconds + 60)
 
 
-def log(triton, name="hub"):
+def log(triton: Triton, name: str = "hub") -> str:
+    """The log of the hub, or of the proxy."""
     return triton.run("hub", f"cat /var/log/jupyterhub-{name}.log").stdout
 
 
 # ---------------------------------------------------------------- many people
 
-# A person as a program on a reader's computer: logs in, starts a server and opens it, by the
-# requests that a browser sends.
-# Arguments begin with the hub's address and that of the servers, in which a * stands for the user.
-PERSON = r"""
-import concurrent.futures, http.cookiejar, json, re, sys, time, urllib.error, urllib.parse, urllib.request
-hub, servers = sys.argv[1:3]
-
-class Person:
-    def __init__(self, name, password):
-        self.name, self.password, self.jar = name, password, http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
-
-    def open(self, path, form=None, method=None, data=None):
-        if form or method or "/hub/api/" in path:
-            path += "?_xsrf=" + next(cookie.value for cookie in self.jar if cookie.name == "_xsrf" and cookie.path == "/hub/")
-        where = servers.replace("*", self.name) if path.startswith("/user/") else hub
-        request = urllib.request.Request(where + path, data or form and urllib.parse.urlencode(form).encode(), method=method)
-        if data:
-            request.add_header("Content-Type", "application/json")
-        with self.opener.open(request, timeout=120) as answer:
-            return answer.read().decode()
-
-    def log_in(self):
-        self.open("/hub/login")
-        self.open("/hub/login", {"username": self.name, "password": self.password})
-        self.open("/hub/spawn")
-
-    def known(self):
-        return json.loads(self.open(f"/hub/api/users/{self.name}"))
-
-def server(person, name):
-    return f"/hub/api/users/{person.name}/server{'s/' + name if name else ''}"
-
-def failure(person):
-    with person.opener.open(hub + server(person, "") + "/progress", timeout=90) as stream:
-        for line in stream:
-            event = json.loads(line[5:]) if line.startswith(b"data:") else {}
-            if event.get("failed") or event.get("ready"):
-                return event["message"]
-"""
-
-# Each person starts a server and opens it. Arguments: a profile, the seconds within which all begin
-# and those between two looks; people and passwords as JSON on standard input.
-CROWD = (
-    PERSON
-    + r"""
-profile, within, look = sys.argv[3], float(sys.argv[4]), float(sys.argv[5])
-people = json.load(sys.stdin)
-
-def start(person, later):
-    time.sleep(later)
-    began = time.monotonic()
-    person.log_in()
-    clicked = time.monotonic()
-    person.open("/hub/spawn", {"profile": profile})
-    while not (known := person.known())["servers"].get("", {}).get("ready"):
-        if not known["pending"]:
-            raise RuntimeError(failure(person))
-        if time.monotonic() - began > 300:
-            raise RuntimeError("no server after 300 s")
-        time.sleep(look)
-    page = person.open(f"/user/{person.name}/lab")
-    now, own = time.monotonic(), re.search('"(?:baseUrl|prefix)": ?"([^"]*)"', page)[1] == f"/user/{person.name}/"
-    return {"seconds": round(now - began, 1), "from_click": now - clicked, "own": own}
-
-def attempt(number, name):
-    try:
-        return start(Person(name, people[name]), within * number / len(people))
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-
-with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
-    print(json.dumps(dict(zip(people, pool.map(attempt, range(len(people)), people)))))
-"""
-)
-
-# People who do what they are told: a line of JSON for each thing to do, [number, name, password,
-# verb, words ...], and one for each answer.
-PEOPLE = (
-    PERSON
-    + r"""
-import threading
-known, say, lines = {}, threading.Lock(), threading.BoundedSemaphore(400)
-
-def start(person, profile, name=""):
-    person.open(server(person, name), method="POST", data=json.dumps({"profile": profile}).encode())
-
-def stop(person, name=""):
-    person.open(server(person, name), method="DELETE")
-
-def whose(person, name=""):
-    return json.loads(person.open(f"/user/{person.name}/{name}"))
-
-def progress(person, seconds):
-    until, heard = time.monotonic() + seconds, 0
-    with person.opener.open(hub + server(person, "") + "/progress", timeout=seconds) as stream:
-        try:
-            for line in stream:
-                heard += line.startswith(b"data:")
-                if time.monotonic() > until:
-                    break
-        except TimeoutError:
-            pass
-    return heard
-
-def look(person, path):
-    began = time.monotonic()
-    person.open(path)
-    return time.monotonic() - began
-
-VERBS = {"log_in": Person.log_in, "known": Person.known, "start": start, "stop": stop, "whose": whose, "progress": progress, "look": look, "failure": failure}
-
-def obey(number, name, password, verb, *words):
-    try:
-        person = known.setdefault(name, Person(name, password))
-        answer = {"said": VERBS[verb](person, *words)}
-    except urllib.error.HTTPError as error:
-        answer = {"status": error.code, "error": f"{error}: {error.read().decode(errors='replace')[:300]}"}
-    except Exception as error:
-        answer = {"status": 0, "error": f"{type(error).__name__}: {error}"}
-    with say:
-        print(json.dumps([number, answer]), flush=True)
-
-for line in sys.stdin:
-    threading.Thread(target=obey, args=json.loads(line), daemon=True).start()
-"""
-)
+# A program for a reader's computer, which is any number of people at the hub.
+PEOPLE = (SCRIPTS / "people.py").read_text(encoding="utf-8")
 
 
 class Refused(AssertionError):
     """What a person wanted did not work; `status` is the hub's answer, 0 if there was none."""
 
-    def __init__(self, status, text):
+    def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
 
@@ -579,26 +499,29 @@ class Refused(AssertionError):
 class People:
     """Any number of people at a reader's computer; `ask` may be called by many threads at once."""
 
-    def __init__(self, triton):
-        self.triton, self.answers, self.news, self.count = triton, {}, threading.Condition(), 0
-        triton.write("laptop", "/tmp/people.py", PEOPLE)
+    def __init__(self, triton: Triton) -> None:
+        self.triton = triton
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.news = threading.Condition()
+        self.count = 0
         self.process = triton.start(
-            "laptop",
-            ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            "laptop", _people(triton, "obey"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def _listen(self):
+    def _listen(self) -> None:
+        assert self.process.stdout
         for line in self.process.stdout:
             number, answer = json.loads(line)
             with self.news:
                 self.answers[number] = answer
                 self.news.notify_all()
 
-    def tell(self, user, verb, *words):
-        """Have the person begin; return a number for `answer`."""
+    def tell(self, user: str, verb: str, *words: Any) -> int:
+        """Have the person begin; return a number for `answer`.
+
+        verb, words: a function of scripts/people.py, and its arguments.
+        """
         with self.news:
             self.count += 1
             print(
@@ -608,8 +531,8 @@ class People:
             )
             return self.count
 
-    def answer(self, number, seconds=150):
-        """What came of it. Raises Refused."""
+    def answer(self, number: int, seconds: float = 150) -> Any:
+        """What came of it. Raises Refused; AssertionError if nothing comes in so many seconds."""
         with self.news:
             assert self.news.wait_for(lambda: number in self.answers, seconds), (
                 "a person has no answer"
@@ -619,10 +542,13 @@ class People:
             raise Refused(answer["status"], answer["error"])
         return answer["said"]
 
-    def ask(self, user, verb, *words):
+    def ask(self, user: str, verb: str, *words: Any) -> Any:
+        """Have the person begin, and wait for what comes of it. Raises Refused."""
         return self.answer(self.tell(user, verb, *words))
 
-    def close(self):
+    def close(self) -> None:
+        """Send the people home."""
+        assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
         self.process.wait(timeout=30)
         self.process.stdout.close()
@@ -633,27 +559,39 @@ STAND_IN = f"{FACTS['paths']['scratch']}/stand-in"
 WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"
 
 
-def put_stand_in(triton):
-    """Put a small server where WITH_STAND_INS, options of the hub, finds it in place of JupyterLab."""
+def put_stand_in(triton: Triton) -> None:
+    """Put a small server where WITH_STAND_INS, options of the hub, finds it in the place of
+    JupyterLab.
+    """
     triton.run("login", f"mkdir -p {STAND_IN}; ln -sf /usr/bin/python3 {STAND_IN}/python")
     triton.write(
         "login",
         f"{STAND_IN}/batchspawner-singleuser",
-        (cluster.ROOT / "tools/cluster/stand-in-server.py").read_text(encoding="utf-8"),
+        (SCRIPTS / "stand_in_server.py").read_text(encoding="utf-8"),
         mode="755",
     )
 
 
-def crowd(triton, users, profile, within, look=1):
-    """All `users` log in within so many seconds, start servers of `profile` and open them: {user:
-    {"seconds", "from_click", "own"} or {"error"}}.
+def crowd(
+    triton: Triton, users: Sequence[str], profile: str, within: float, look: float = 1
+) -> dict[str, dict[str, Any]]:
+    """All `users` log in within so many seconds, start servers of `profile` and open them.
+
+    Returns for each user {"seconds", "from_click", "own"}, or {"error"}; see start_and_open in
+    scripts/people.py. look: the seconds between two looks whether the server is there.
     """
-    people = json.dumps({user: triton.password(user) for user in users})
-    triton.write("laptop", "/tmp/crowd.py", CROWD)
-    said = triton.run(
-        "laptop",
-        ["/usr/bin/python3", "/tmp/crowd.py", HUB, SERVERS, profile, str(within), str(look)],
-        input=people,
-        timeout=500,
-    ).stdout
-    return json.loads(said)
+    answers: dict[str, dict[str, Any]] = json.loads(
+        triton.run(
+            "laptop",
+            _people(triton, "crowd", profile, str(within), str(look)),
+            input=json.dumps({user: triton.password(user) for user in users}),
+            timeout=500,
+        ).stdout
+    )
+    return answers
+
+
+def _people(triton: Triton, *arguments: str) -> list[str]:
+    """The words that run scripts/people.py on a reader's computer."""
+    triton.write("laptop", "/tmp/people.py", PEOPLE)
+    return ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS, *arguments]

@@ -1,34 +1,27 @@
 """What breaks in the middle of a start at the hub, when, and what must hold afterwards: for the
 tests, and for `make bench ONLY=hub-faults`.
 
-No job is left of which the hub knows nothing, what the hub calls ready answers, and it is nobody
-else's.
+No job is left of which the hub knows nothing. A server that the hub calls ready answers, and it is
+nobody else's.
 """
 
 import contextlib
+import functools
 import random
 import statistics
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from tools.cluster import hub
-from tools.cluster.hub import TINY, Refused
+from tools.cluster.hub import TINY, People, Refused
+from tools.cluster.small_triton import Triton
+from triton.lib import slurm
 
-MOMENTS = (
-    0,
-    0.1,
-    0.2,
-    0.3,
-    0.4,
-    0.6,
-    0.8,
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    5.0,
-)  # seconds after the click on Start
+# Seconds after the click on Start.
+MOMENTS = (0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 OPTIONS = (
     f"{hub.WITH_STAND_INS} --ProfileSpawner.poll_interval=5 --JupyterHub.last_activity_interval=2"
 )
@@ -36,15 +29,23 @@ GONE = (
     "for i in $(seq 100); do [ -e {pid} ] && kill -0 $(cat {pid}) 2>/dev/null || break; "
     "sleep 0.1; done"
 )
-PARTITION = hub.FACTS["partitions"]["interactive"]
-CONTROLLER, SLURMD, MUNGE = "/run/slurmctld.pid", "/run/slurmd.pid", "/run/munge/munged.pid"
+PARTITION: str = hub.FACTS["partitions"]["interactive"]
+NAMED_SERVERS = ("", "one", "two", "three")
+CONTROLLER = "/run/slurmctld.pid"
+ACCOUNTS = "/run/slurmdbd.pid"
+SLURMD = "/run/slurmd.pid"
+MUNGE = "/run/munge/munged.pid"
+
+Mend = Callable[[], object]
+Wrong = tuple[str, object]  # who, and what is not as it must be
 
 
 class Faults:
     """Each method breaks something, and returns what mends it."""
 
-    def __init__(self, triton, people):
-        self.triton, self.people = triton, people
+    def __init__(self, triton: Triton, people: People) -> None:
+        self.triton = triton
+        self.people = people
 
     NAMES = (
         "controller_stopped",
@@ -61,86 +62,85 @@ class Faults:
         "job_put_back",
     )
 
-    def _signal(self, word, host, pid, then):
-        self.triton.run(host, f"kill -{word} $(cat {pid})", check=False)
-        return lambda: self.triton.run(host, then)
+    def make(self, name: str, user: str) -> Mend:
+        """Break what has this name, in the middle of a start of `user`; return what mends it."""
+        fault: Callable[[str], Mend] = getattr(self, name)
+        return fault(user)
 
-    def _hub(self, verb):
+    def _signal(self, word: str, host: str, pid: str, mend: str) -> Mend:
+        self.triton.run(host, f"kill -{word} $(cat {pid})", check=False)
+        return lambda: self.triton.run(host, mend)
+
+    def _end(self, word: str, host: str, pid: str, start: str) -> Mend:
+        """End a daemon with a signal; it is mended by `start` once it has gone."""
+        return self._signal(word, host, pid, f"{GONE.format(pid=pid)}; {start}")
+
+    def _hub(self, verb: str) -> Mend:
         self.triton.run("hub", f"hub-services {verb} hub")
         return lambda: self.triton.run(
             "hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub"
         )
 
-    def _scontrol(self, user, verb, then=None):
+    def _scontrol(self, user: str, verb: str, mend: str) -> Mend:
         numbers = alive(self.triton, user)
         for number in numbers:
             self.triton.run("ctl", f"scontrol {verb} {number}", check=False)
         return lambda: [
-            self.triton.run("ctl", f"scontrol {then} {number}", check=False)
-            for number in numbers
-            if then
+            self.triton.run("ctl", f"scontrol {mend} {number}", check=False) for number in numbers
         ]
 
-    def controller_stopped(self, user):
-        return self._signal("TERM", "ctl", CONTROLLER, GONE.format(pid=CONTROLLER) + "; slurmctld")
+    def controller_stopped(self, user: str) -> Mend:
+        return self._end("TERM", "ctl", CONTROLLER, "slurmctld")
 
-    def controller_killed(self, user):
-        return self._signal("KILL", "ctl", CONTROLLER, GONE.format(pid=CONTROLLER) + "; slurmctld")
+    def controller_killed(self, user: str) -> Mend:
+        return self._end("KILL", "ctl", CONTROLLER, "slurmctld")
 
-    def controller_hangs(self, user):
+    def controller_hangs(self, user: str) -> Mend:
         return self._signal("STOP", "ctl", CONTROLLER, f"kill -CONT $(cat {CONTROLLER})")
 
-    def accounts_stopped(self, user):
-        return self._signal(
-            "TERM", "ctl", "/run/slurmdbd.pid", GONE.format(pid="/run/slurmdbd.pid") + "; slurmdbd"
-        )
+    def accounts_stopped(self, user: str) -> Mend:
+        return self._end("TERM", "ctl", ACCOUNTS, "slurmdbd")
 
-    def proxy_stopped(self, user):
+    def proxy_stopped(self, user: str) -> Mend:
         self.triton.run("hub", "hub-services stop proxy")
         return lambda: self.triton.run("hub", "hub-services start proxy")
 
-    def hub_stopped(self, user):
+    def hub_stopped(self, user: str) -> Mend:
         return self._hub("stop")
 
-    def hub_killed(self, user):
+    def hub_killed(self, user: str) -> Mend:
         return self._hub("kill")
 
-    def slurmd_killed(self, user):
-        nodes = self.triton.nodes
-        mends = [
-            self._signal("KILL", node, SLURMD, GONE.format(pid=SLURMD) + "; slurmd")
-            for node in nodes
-        ]
+    def slurmd_killed(self, user: str) -> Mend:
+        mends = [self._end("KILL", node, SLURMD, "slurmd") for node in self.triton.nodes]
         return lambda: [mend() for mend in mends]
 
-    def munge_away(self, user):
-        return self._signal(
-            "KILL", "hub", MUNGE, GONE.format(pid=MUNGE) + "; runuser -u munge -- munged --force"
-        )
+    def munge_away(self, user: str) -> Mend:
+        return self._end("KILL", "hub", MUNGE, "runuser -u munge -- munged --force")
 
-    def sbatch_killed(self, user):
+    def sbatch_killed(self, user: str) -> Mend:
         self.triton.run("hub", f"for pid in $(pgrep -x sbatch -u {user}); do kill -KILL $pid; done")
         return lambda: None
 
-    def start_cancelled(self, user):
+    def start_cancelled(self, user: str) -> Mend:
         try:
             self.people.ask(user, "stop")
         except Refused as refused:
             assert refused.status in (400, 404), refused  # it has no server to stop yet
         return lambda: None
 
-    def job_suspended(self, user):
+    def job_suspended(self, user: str) -> Mend:
         return self._scontrol(user, "suspend", "resume")
 
-    def job_cancelled(self, user):
+    def job_cancelled(self, user: str) -> Mend:
         self.triton.run("login", f"scancel --user={user}", check=False)
         return lambda: None
 
-    def job_put_back(self, user):
+    def job_put_back(self, user: str) -> Mend:
         return self._scontrol(user, "requeuehold", "release")
 
 
-def alive(triton, *users):
+def alive(triton: Triton, *users: str) -> list[str]:
     """The numbers of the users' jobs that are not over; none while Slurm is away."""
     rows = triton.run(
         "login",
@@ -150,37 +150,44 @@ def alive(triton, *users):
     return [
         number
         for number, state in zip(rows[::2], rows[1::2], strict=True)
-        if not hub.slurm.has_ended(state)
+        if not slurm.has_ended(state)
     ]
 
 
 @dataclass
 class Outcome:
-    ready: bool
-    lost: str = (
-        ""  # what must not be: an orphan, a server that does not answer, one of somebody else
-    )
+    """What came of a start: a server that is ready or not, and what must not be.
 
-    def __str__(self):
+    lost: an orphan, a server that does not answer, one of somebody else; or an empty string.
+    """
+
+    ready: bool
+    lost: str = ""
+
+    def __str__(self) -> str:
         return self.lost or ("ready" if self.ready else "told that it failed")
 
 
-def within(seconds, holds):
-    """Whether `holds` becomes true in so many seconds."""
+def within(seconds: float, holds: Callable[[], object]) -> bool:
+    """Whether `holds()` becomes true in so many seconds."""
     until = time.monotonic() + seconds
     while not (met := holds()) and time.monotonic() < until:
         time.sleep(0.3)
     return bool(met)
 
 
-def trial(triton, people, user, fault, moment, rest):
-    """One start with the fault at that moment, mended after `rest` seconds; then the user stops the
-    server. Returns the Outcome.
+def trial(
+    triton: Triton, people: People, user: str, fault: str, moment: float, rest: float
+) -> Outcome:
+    """The outcome of one start with a fault, after which the user stops the server.
+
+    fault: one of Faults.NAMES. moment: seconds from the click to the fault; rest: from there until
+    it is mended.
     """
     people.ask(user, "log_in")
     click = people.tell(user, "start", TINY)
     time.sleep(moment)
-    mend = getattr(Faults(triton, people), fault)(user)
+    mend = Faults(triton, people).make(fault, user)
     time.sleep(rest)
     mend()
     # A controller that was killed counts from old numbers again, and drains a node that knows them:
@@ -189,63 +196,76 @@ def trial(triton, people, user, fault, moment, rest):
         "ctl", f"scontrol update nodename={','.join(triton.nodes)} state=resume", check=False
     )
     hub.answers(triton)
-    try:
+    with contextlib.suppress(Refused):  # it failed at once; what is left counts
         people.answer(click)
-    except Refused:
-        pass  # it failed at once; what is left counts
+    known: dict[str, Any] = {}
+    jobs: list[str] = []
 
-    seen = {}
+    def ready() -> bool:
+        return bool(known["servers"].get("", {}).get("ready"))
 
-    def settled():
+    def settled() -> bool:
         """Whether the hub and Slurm say the same, and nothing is on its way."""
-        seen["hub"], seen["slurm"] = people.ask(user, "known"), alive(triton, user)
-        seen["ready"] = bool(seen["hub"]["servers"].get("", {}).get("ready"))
-        return not seen["hub"]["pending"] and len(seen["slurm"]) == seen["ready"]
+        nonlocal known, jobs
+        known = people.ask(user, "known")
+        jobs = alive(triton, user)
+        return not known["pending"] and len(jobs) == ready()
 
     if not within(90, settled):
+        queue = triton.run(
+            "login",
+            "echo; squeue --noheader --format='%i %T %r'; sinfo --list-reasons --noheader",
+        ).stdout.rstrip()
         return Outcome(
-            seen["ready"],
-            f"orphan or loss: the hub knows {seen['hub']['servers']}, pending "
-            f"{seen['hub']['pending']}; Slurm has {seen['slurm']}"
-            + triton.run(
-                "login",
-                "echo; squeue --noheader --format='%i %T %r'; sinfo --list-reasons --noheader",
-            ).stdout.rstrip(),
+            ready(),
+            f"orphan or loss: the hub knows {known['servers']}, pending {known['pending']}; "
+            f"Slurm has {jobs}{queue}",
         )
-    ready = seen["ready"]
-    if ready:
-
-        def answers():
-            try:
-                said = people.ask(user, "whose")
-            except (Refused, ValueError):
-                return False
-            assert said["user"] == user and said["prefix"] == f"/user/{user}/", (
-                f"{user} reaches the server of {said}"
-            )
-            return said["job"] in alive(triton, user)
-
-        if not within(30, answers):
-            return Outcome(ready, "it is ready and does not answer")
-        people.ask(user, "stop")
-        if not within(40, lambda: not alive(triton, user)):
-            return Outcome(ready, f"orphan after Stop: {alive(triton, user)}")
-    return Outcome(ready)
+    return use_and_stop(triton, people, user) if ready() else Outcome(False)
 
 
-def trials(triton, people, count, seed, say=lambda line: None):
-    """So many trials, chosen at random: {"fault at moment": Outcome}.
-
-    A user of 12 has a turn each time.
+def use_and_stop(triton: Triton, people: People, user: str) -> Outcome:
+    """The outcome of a start after which the hub calls the server ready: it answers, and after Stop
+    no job is left.
     """
-    dice, users, outcomes = random.Random(seed), [triton.account() for _ in range(12)], {}
+
+    def answers() -> bool:
+        try:
+            answer = people.ask(user, "whose")
+        except (Refused, ValueError):
+            return False
+        assert answer["user"] == user and answer["prefix"] == f"/user/{user}/", (
+            f"{user} reaches the server of {answer}"
+        )
+        return answer["job"] in alive(triton, user)
+
+    if not within(30, answers):
+        return Outcome(True, "it is ready and does not answer")
+    people.ask(user, "stop")
+    if not within(40, lambda: not alive(triton, user)):
+        return Outcome(True, f"orphan after Stop: {alive(triton, user)}")
+    return Outcome(True)
+
+
+def trials(
+    triton: Triton,
+    people: People,
+    count: int,
+    seed: int,
+    say: Callable[[str], object] = lambda line: None,
+) -> dict[str, Outcome]:
+    """The outcomes of so many trials, chosen at random, by what was done.
+
+    Each is the turn of one of 12 users. say: called with a line about each trial.
+    """
+    dice = random.Random(seed)
+    users = [triton.account() for _ in range(12)]
+    outcomes = {}
     faults = dice.sample(Faults.NAMES, len(Faults.NAMES))
     for number in range(count):
-        fault, moment, rest = (
-            faults[number % len(faults)],
-            dice.choice(MOMENTS),
-            dice.choice((0.2, 1, 3)),
-        )
+        fault = faults[number % len(faults)]
+        moment = dice.choice(MOMENTS)
+        rest = dice.choice((0.2, 1, 3))
         name = f"{number}: {fault} after {moment} s for {rest} s"
         began = time.monotonic()
         outcomes[name] = trial(triton, people, users[number % len(users)], fault, moment, rest)
@@ -261,61 +281,62 @@ class Looks:
     long each look took.
     """
 
-    def __init__(self, people, user, path="/hub/home"):
-        self.people, self.user, self.path, self.seconds, self.ended = (
-            people,
-            user,
-            path,
-            [],
-            threading.Event(),
-        )
+    def __init__(self, people: People, user: str, path: str = "/hub/home") -> None:
+        self.people = people
+        self.user = user
+        self.path = path
+        self.seconds: list[float] = []
+        self.ended = threading.Event()
         people.ask(user, "log_in")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.thread = threading.Thread(target=self._look)
         self.thread.start()
         return self
 
-    def _look(self):
+    def _look(self) -> None:
         while not self.ended.is_set():
             with contextlib.suppress(Refused):  # the hub or the proxy is away just now
                 self.seconds.append(self.people.ask(self.user, "look", self.path))
             self.ended.wait(0.1)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.thread.join()
 
     @property
-    def median(self):
+    def median(self) -> float:
+        """The median of the seconds."""
         return statistics.median(self.seconds)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"others get the hub's page in {self.median:.1f} s in the median, "
             f"{max(self.seconds):.1f} s at most"
         )
 
 
-def wrong(triton, people, users):
-    """What is not as it must be, of people who all have a server: (user, what)."""
-    found = []
+# What a measure of many people returns: what is wrong, how others fared, and a line that says both.
+Measured = tuple[list[Wrong], Looks, str]
+
+
+def wrong(triton: Triton, people: People, users: Iterable[str]) -> list[Wrong]:
+    """What is not as it must be, of people who all have a server."""
+    problems: list[Wrong] = []
     for user in users:
         try:
-            said = people.ask(user, "whose")
+            answer = people.ask(user, "whose")
         except (Refused, ValueError) as error:
-            found.append((user, f"does not answer: {error}"))
+            problems.append((user, f"does not answer: {error}"))
             continue
-        if (said["user"], said["prefix"], [said["job"]]) != (
-            user,
-            f"/user/{user}/",
-            alive(triton, user),
-        ):
-            found.append((user, f"{said}, and Slurm has {alive(triton, user)}"))
-    return found
+        jobs = alive(triton, user)
+        seen = (answer["user"], answer["prefix"], [answer["job"]])
+        if seen != (user, f"/user/{user}/", jobs):
+            problems.append((user, f"{answer}, and Slurm has {jobs}"))
+    return problems
 
 
-def start_all(people, users, within_seconds):
+def start_all(people: People, users: Sequence[str], within_seconds: float) -> float:
     """All log in and click on Start within so many seconds; return the seconds until the last is
     ready.
     """
@@ -325,8 +346,8 @@ def start_all(people, users, within_seconds):
     clicks = []
     for number, user in enumerate(users):
         time.sleep(max(0, began + within_seconds * number / len(users) - time.monotonic()))
-        clicks.append((user, people.tell(user, "start", TINY)))
-    for user, click in clicks:
+        clicks.append(people.tell(user, "start", TINY))
+    for click in clicks:
         people.answer(click)
     assert within(300, lambda: all(is_ready(people, user) for user in users)), [
         user for user in users if not is_ready(people, user)
@@ -334,15 +355,33 @@ def start_all(people, users, within_seconds):
     return time.monotonic() - began
 
 
-def is_ready(people, user, name=""):
+def is_ready(people: People, user: str, name: str = "") -> bool:
+    """Whether the hub calls this server of the user ready."""
     return bool(people.ask(user, "known")["servers"].get(name, {}).get("ready"))
 
 
-def cancel_all(triton, users):
+def cancel_all(triton: Triton, users: Iterable[str]) -> None:
+    """Cancel all jobs of these users."""
     triton.run("login", f"for user in {' '.join(users)}; do scancel --user=$user; done")
 
 
-def sixty_people(triton, people, count=60):
+@contextlib.contextmanager
+def partition_down(triton: Triton) -> Iterator[None]:
+    """While it lasts, no job of a server finds a place."""
+    triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
+    try:
+        yield
+    finally:
+        triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
+
+
+def leftovers(triton: Triton, users: Sequence[str]) -> list[Wrong]:
+    """The jobs of these users that are left a minute after they were cancelled."""
+    within(60, lambda: not alive(triton, *users))
+    return [("some jobs", number) for number in alive(triton, *users)]
+
+
+def sixty_people(triton: Triton, people: People, count: int = 60) -> Measured:
     """All get their own server."""
     users = [triton.account() for _ in range(count)]
     with Looks(people, triton.account()) as looks:
@@ -357,17 +396,18 @@ def sixty_people(triton, people, count=60):
     )
 
 
-def hundred_waiting(triton, people, count=100):
+def hundred_waiting(triton: Triton, people: People, count: int = 100) -> Measured:
     """While so many starts wait for a place, one more is taken; then it starts, and of the others
     none is left that was not wanted.
     """
-    users, late = [triton.account() for _ in range(count // 4)], triton.account()
-    names = ["", "one", "two", "three"]
+    users = [triton.account() for _ in range(count // len(NAMED_SERVERS))]
+    late = triton.account()
     for user in (*users, late):
         people.ask(user, "log_in")
-    triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
-    try:
-        clicks = [people.tell(user, "start", TINY, name) for user in users for name in names]
+    with partition_down(triton):
+        clicks = [
+            people.tell(user, "start", TINY, name) for user in users for name in NAMED_SERVERS
+        ]
         assert within(300, lambda: len(alive(triton, *users)) == count), alive(triton, *users)
         with Looks(people, triton.account()) as looks:
             began = time.monotonic()
@@ -377,13 +417,9 @@ def hundred_waiting(triton, people, count=100):
         for waiting in clicks:
             people.answer(waiting)  # each was accepted
         cancel_all(triton, users)
-    finally:
-        triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
     people.answer(click)
     assert within(60, lambda: is_ready(people, late))
-    lost = wrong(triton, people, [late])
-    within(60, lambda: not alive(triton, *users))
-    lost += [("some jobs", number) for number in alive(triton, *users)]
+    lost = wrong(triton, people, [late]) + leftovers(triton, users)
     cancel_all(triton, [late])
     return (
         lost,
@@ -392,26 +428,22 @@ def hundred_waiting(triton, people, count=100):
     )
 
 
-def many_streams(triton, people, count=200):
+def many_streams(triton: Triton, people: People, count: int = 200) -> Measured:
     """So many windows show the progress of starts that wait."""
     users = [triton.account() for _ in range(10)]
     for user in users:
         people.ask(user, "log_in")
-    triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
-    try:
+    with partition_down(triton):
         for user in users:
             people.ask(user, "start", TINY)
         streams = [
             people.tell(users[number % len(users)], "progress", 12) for number in range(count)
         ]
         with Looks(people, triton.account()) as looks:
-            heard = [people.answer(stream) for stream in streams]
+            counts = [people.answer(stream) for stream in streams]
         cancel_all(triton, users)
-    finally:
-        triton.run("ctl", f"scontrol update partitionname={PARTITION} state=up")
-    lost = [("a window", "hears nothing") for number in heard if not number]
-    within(60, lambda: not alive(triton, *users))
-    lost += [("some jobs", number) for number in alive(triton, *users)]
+    lost: list[Wrong] = [("a window", "hears nothing") for messages in counts if not messages]
+    lost += leftovers(triton, users)
     return (
         lost,
         looks,
@@ -419,39 +451,35 @@ def many_streams(triton, people, count=200):
     )
 
 
-def starts_and_stops(triton, people, count=160):
+def starts_and_stops(triton: Triton, people: People, count: int = 160) -> Measured:
     """One user starts and stops again and again, without waiting for the end."""
     user = triton.account()
     people.ask(user, "log_in")
-    names = ["", "one", "two", "three"]
-    took = 0
+    accepted = 0
     with Looks(people, triton.account()) as looks:
         for number in range(count):
-            for verb, words in (
-                ("start", (TINY, names[number % 4])),
-                ("stop", (names[number % 4],)),
-            ):
+            name = NAMED_SERVERS[number % len(NAMED_SERVERS)]
+            for verb, *words in (("start", TINY, name), ("stop", name)):
                 try:
                     people.ask(user, verb, *words)
-                    took += 1
+                    accepted += 1
                 except Refused as refused:
                     assert 400 <= refused.status < 600, refused  # it still starts, or stops
-    left = (
-        []
-        if within(90, lambda: not alive(triton, user))
-        else [(user, f"is left with {alive(triton, user)}")]
-    )
+    lost: list[Wrong] = []
+    if not within(90, lambda: not alive(triton, user)):
+        lost.append((user, f"is left with {alive(triton, user)}"))
     return (
-        left,
+        lost,
         looks,
-        f"one user starts and stops {count} times ({took} of {2 * count} requests taken): "
+        f"one user starts and stops {count} times ({accepted} of {2 * count} requests taken): "
         f"no job is left; {looks}",
     )
 
 
-def restarts(triton, people, count=12):
+def restarts(triton: Triton, people: People, count: int = 12) -> Measured:
     """Every daemon is restarted while people start: who is told that it failed starts again."""
-    users, staying = [triton.account() for _ in range(count)], triton.account()
+    users = [triton.account() for _ in range(count)]
+    staying = triton.account()
     start_all(people, [staying], 0)
     faults = Faults(triton, people)
     for user in users:
@@ -468,15 +496,19 @@ def restarts(triton, people, count=12):
     ):
         clicks = [people.tell(user, "start", TINY) for user in users[2 * begin : 2 * begin + 2]]
         time.sleep(0.5)
-        getattr(faults, fault)(staying)()
+        faults.make(fault, staying)()
         hub.answers(triton)
         for click in clicks:
             with contextlib.suppress(Refused):
                 people.answer(click)
+
+    def decided(user: str) -> bool:
+        return not people.ask(user, "known")["pending"]
+
     with Looks(people, triton.account()) as looks:
         again = []
         for user in users:
-            assert within(90, lambda: not people.ask(user, "known")["pending"])  # noqa: B023
+            assert within(90, functools.partial(decided, user))
             if not is_ready(people, user):
                 again.append(user)
         start_all(people, again, 1)
@@ -486,9 +518,7 @@ def restarts(triton, people, count=12):
     return (
         lost,
         looks,
-        (
-            f"every daemon is restarted while {count} servers start: {count - len(again)} "
-            f"came, {len(again)} were told to start again and did, the one that "
-            f"ran before was not lost; {looks}"
-        ),
+        f"every daemon is restarted while {count} servers start: {count - len(again)} "
+        f"came, {len(again)} were told to start again and did, the one that "
+        f"ran before was not lost; {looks}",
     )

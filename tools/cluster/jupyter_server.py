@@ -2,6 +2,8 @@
 computer that opens it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -9,131 +11,71 @@ import re
 import shlex
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from tools import pages
 from tools.browser import CHROMIUM, FLAGS
 from tools.cluster import cluster
+from tools.cluster.small_triton import Triton
+
+if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests open no browser here
+    from playwright.sync_api import Browser, Playwright
 
 FACTS = cluster.facts()
 CENTRAL = f"{FACTS['paths']['jupyter_env']}/bin"
 
-# Seconds after which a wait ends that is no promise of the guide: a machine may be slow.
+# The seconds that a wait may take of which the guide promises nothing: a machine may be slow.
 PATIENCE = 120
 
-# Runs on the login node, in the central environment: JSON lines in, JSON lines out.
-CLIENT = r'''
-import json, sys, time, urllib.request, uuid, websocket
-
-url, token = sys.argv[1:]
-rest = {"Authorization": "token " + token, "Content-Type": "application/json"}
-
-def ask(path, data=None, method=None):
-    request = urllib.request.Request(url + path, headers=rest, method=method, data=None if data is None else json.dumps(data).encode())
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        text = answer.read()
-    return json.loads(text) if text else None
-
-def send(channels, channel, kind, content):
-    number = uuid.uuid4().hex
-    channels.send(json.dumps({"channel": channel, "parent_header": {}, "metadata": {}, "buffers": [], "content": content,
-                              "header": {"msg_id": number, "msg_type": kind, "username": "", "session": number, "version": "5.3", "date": ""}}))
-    return number
-
-def channels_of(kernel, seconds):
-    """A connection to the kernel over which it has answered: while one is restarted the server connects to the ports of the one that has died."""
-    until = time.monotonic() + seconds
-    while True:     # until the kernel is there, the server hangs up
-        channels = None
-        try:
-            channels = websocket.create_connection(url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels", timeout=until - time.monotonic(),
-                                                   header=["Authorization: token " + token])
-            channels.settimeout(5)
-            asked = {send(channels, channel, "kernel_info_request", {}) for channel in ("shell", "control")}     # R answers on shell only, Python while it is busy on control only
-            while json.loads(channels.recv())["parent_header"].get("msg_id") not in asked:
-                if time.monotonic() > until:
-                    raise websocket.WebSocketTimeoutException("the kernel does not answer")
-            channels.settimeout(seconds)
-            return channels
-        except (websocket.WebSocketException, OSError):
-            if channels:
-                channels.close()
-            if time.monotonic() > until - 2:
-                raise
-            time.sleep(1)
-
-def execute(kernel, code, seconds):
-    said = {"stdout": "", "stderr": "", "result": "", "error": "", "status": "no answer"}
-    channels = channels_of(kernel, seconds)
-    number = send(channels, "shell", "execute_request", {"code": code, "silent": False, "store_history": True, "user_expressions": {},
-                                                         "allow_stdin": False, "stop_on_error": True})
-    left = {"reply", "idle"}
-    try:
-        while left:
-            message = json.loads(channels.recv())
-            kind, content = message["msg_type"], message["content"]
-            if kind == "status" and content["execution_state"] in ("restarting", "dead"):
-                said["status"] = content["execution_state"]
-                break
-            if message["parent_header"].get("msg_id") != number:
-                continue
-            if kind == "stream":
-                said[content["name"]] += content["text"]
-            elif kind in ("execute_result", "display_data"):
-                said["result"] += content["data"].get("text/plain", "")
-            elif kind == "error":
-                said["error"] = content["ename"] + ": " + content["evalue"]
-            elif kind == "execute_reply":
-                said["status"] = content["status"]
-                left.discard("reply")
-            elif kind == "status" and content["execution_state"] == "idle":
-                left.discard("idle")
-    except websocket.WebSocketException as error:
-        said["status"] = type(error).__name__
-    finally:
-        channels.close()
-    return said
-
-for line in sys.stdin:
-    what, *more = json.loads(line)
-    try:
-        print(json.dumps({"ask": ask, "execute": execute}[what](*more)), flush=True)
-    except Exception as error:
-        print(json.dumps({"failed": type(error).__name__ + ": " + str(error)}), flush=True)
-'''
+# A program for the login node, with which a test uses kernels.
+CLIENT = (cluster.HERE / "scripts/kernel_client.py").read_text(encoding="utf-8")
 
 
 class Kernel:
-    """A kernel of a server, by its id."""
+    """A kernel of a server, by its id, which is `number`."""
 
-    def __init__(self, server, number):
-        self.server, self.number = server, number
+    def __init__(self, server: Server, number: str) -> None:
+        self.server = server
+        self.number = number
 
-    def execute(self, code, seconds=PATIENCE):
-        """Run `code`; return what it said: a dict of stdout, stderr, result, error ("Name: text")
-        and status.
-        """
-        return self.server.talk("execute", self.number, code, seconds)
+    def execute(self, code: str, seconds: float = PATIENCE) -> dict[str, str]:
+        """Run `code`; return its stdout, stderr, result, error ("Name: text") and status."""
+        answer: dict[str, str] = self.server.talk("execute", self.number, code, seconds)
+        return answer
 
-    def prints(self, code, seconds=PATIENCE):
-        """What `code` prints, without blanks around it; AssertionError if it raises."""
-        said = self.execute(code, seconds)
-        assert said["status"] == "ok", said
-        return said["stdout"].strip()
+    def prints(self, code: str, seconds: float = PATIENCE) -> str:
+        """What `code` prints, without blanks around it. Raises AssertionError if it fails."""
+        answer = self.execute(code, seconds)
+        assert answer["status"] == "ok", answer
+        return answer["stdout"].strip()
 
 
 class Server:
     """`jupyter lab` in a batch job of `user`, with a log where the hub's servers have theirs; a
     context manager.
 
-    options: of sbatch. folder: where it begins. before: shell lines that the job runs first.
-    submit: what runs the sbatch and returns its output; without it, a shell on the login node. It
-    is there when `url` is, which waits for it.
+    It runs as soon as `url` is known, which waits for it.
     """
 
     def __init__(
-        self, triton, user, options="--mem=2G --time=20", folder="~", before="", submit=None
-    ):
-        self.triton, self.user, self.token = triton, user, os.urandom(12).hex()
+        self,
+        triton: Triton,
+        user: str,
+        options: str = "--mem=2G --time=20",
+        folder: str = "~",
+        before: str = "",
+        submit: Callable[[str], str] | None = None,
+    ) -> None:
+        """Submit the job.
+
+        options: of sbatch. folder: where it begins. before: shell lines that the job runs first.
+        submit: runs the sbatch and returns its output; without it, a shell on the login node does.
+        """
+        self.triton = triton
+        self.user = user
+        self.token = os.urandom(12).hex()
         name = FACTS["logs"]["pattern"].replace("~/", "").replace("*", "%j")
         script = f"""#!/bin/bash
 #SBATCH --output={name} --job-name=server
@@ -147,12 +89,15 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         submit = submit or (lambda command: triton.run("login", command, user).stdout)
         self.job = submit(f"sbatch --parsable {options} server.sh").strip()
         self.log = name.replace("%j", self.job)
-        self._url = self._client = None
+        self._url = ""
+        self._client: subprocess.Popen[str] | None = None
 
     @property
-    def url(self):
+    def url(self) -> str:
         """http://NODE.DOMAIN:PORT, as soon as it answers there: Jupyter writes its address into the
         log before it listens.
+
+        Raises AssertionError if it does not.
         """
         if not self._url:
             address = rf"http://[^/ ]*{re.escape(FACTS['hosts']['domain'])}:[0-9][0-9]*"
@@ -171,15 +116,16 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         return self._url
 
     @property
-    def address(self):
+    def address(self) -> str:
         """What a reader opens."""
         return f"{self.url}/lab?token={self.token}"
 
-    def said(self):
+    def said(self) -> str:
         """Its log."""
         return self.triton.run("login", f"cat {self.log}", self.user, check=False).stdout
 
-    def talk(self, *words):
+    def talk(self, *words: Any) -> Any:
+        """The answer to one line of scripts/kernel_client.py. Raises AssertionError if it fails."""
         if not self._client:
             self._client = self.triton.start(
                 "login",
@@ -188,6 +134,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
+        assert self._client.stdin and self._client.stdout
         self._client.stdin.write(json.dumps(words) + "\n")
         self._client.stdin.flush()
         answer = json.loads(self._client.stdout.readline())
@@ -195,34 +142,40 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
             raise AssertionError(f"{words}: {answer['failed']}")
         return answer
 
-    def kernel(self, name="python3"):
+    def kernel(self, name: str = "python3") -> Kernel:
         """A new kernel."""
         return Kernel(self, self.talk("ask", "/api/kernels", {"name": name})["id"])
 
-    def kernelspecs(self):
-        return self.talk("ask", "/api/kernelspecs")["kernelspecs"]
+    def kernelspecs(self) -> dict[str, Any]:
+        """The server's kernelspecs, by their names."""
+        specs: dict[str, Any] = self.talk("ask", "/api/kernelspecs")["kernelspecs"]
+        return specs
 
-    def end(self):
-        """Cancel the job, and wait until it has gone."""
+    def _hang_up(self) -> None:
+        """End the program that uses the kernels."""
         if self._client:
-            self._client.stdin.close()
-            self._client.wait(timeout=30)
-            self._client.stdout.close()
+            self._client.communicate(timeout=30)
             self._client = None
+
+    def end(self) -> None:
+        """Cancel the job, and wait until it has gone."""
+        self._hang_up()
         self.triton.run(
             "login", f"scancel --full --signal=KILL {self.job}; scancel {self.job}", self.user
         )
         ended(self.triton, self.user, self.job)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.end()
 
 
-def ended(triton, user, *jobs, seconds=PATIENCE):
-    """Wait until Slurm has none of these jobs in its queue."""
+def ended(triton: Triton, user: str, *jobs: str, seconds: int = PATIENCE) -> None:
+    """Wait until Slurm has none of these jobs in its queue. Raises AssertionError if it keeps
+    one.
+    """
     look = (
         f"for i in $(seq {seconds * 10}); do squeue --noheader --jobs={','.join(jobs)} "
         "2>/dev/null | grep -q . || exit 0; sleep 0.1; done; exit 1"
@@ -233,9 +186,9 @@ def ended(triton, user, *jobs, seconds=PATIENCE):
 # What a page says.
 
 
-def rows(page, heading):
-    """The rows of the first list-table below `heading` (a label or a title) on `page`: tuples of
-    the texts of their cells.
+def rows(page: str, heading: str) -> list[tuple[str, ...]]:
+    """The rows of the first list-table below `heading` (a label or a title) on `page`, without the
+    head: the texts of their cells.
     """
     text = pages.read(page)
     start = re.search(rf"^(\.\. _{re.escape(heading)}:|{re.escape(heading)})$", text, re.MULTILINE)
@@ -244,37 +197,34 @@ def rows(page, heading):
         r"^\.\. list-table::.*\n((?:[ \t]+.*\n|\n)*)", text[start.end() :], re.MULTILINE
     )
     assert table, f"{page} has no table below {heading!r}"
-    found = []
-    for row in re.split(r"^ +\* - ", table[1], flags=re.MULTILINE)[1:]:
-        found.append(
-            tuple(" ".join(cell.split()) for cell in re.split(r"^ +- ", row, flags=re.MULTILINE))
-        )
-    return found[1:]
+    _, *below_head = [
+        tuple(" ".join(cell.split()) for cell in re.split(r"^ +- ", row, flags=re.MULTILINE))
+        for row in re.split(r"^ +\* - ", table[1], flags=re.MULTILINE)[1:]
+    ]
+    return below_head
 
 
-def literals(text):
+def literals(text: str) -> list[str]:
     """What stands between double backticks in `text`."""
-    return [" ".join(found.split()) for found in re.findall(r"``(.+?)``(?!`)", text, re.DOTALL)]
+    return [" ".join(match.split()) for match in re.findall(r"``(.+?)``(?!`)", text, re.DOTALL)]
 
 
 # A reader's computers.
 
 
-def let_in(triton, user, hosts=("laptop", "outside")):
-    """Give `user` a key on each of these hosts that the login node and the gateway take, and their
-    host keys.
+def let_in(triton: Triton, user: str, hosts: Sequence[str] = ("laptop", "outside")) -> None:
+    """Give `user` a key on each of these hosts, which the login node and the gateway take, and the
+    host keys of these two.
     """
     known = ""
-    for fact, door in (("login", "login"), ("gateway", "gateway")):
-        known += (
-            f"{FACTS['hosts'][fact]} "
-            f"{triton.run(door, 'cat /etc/ssh/ssh_host_ed25519_key.pub').stdout}"
-        )
+    for door in ("login", "gateway"):
+        key = triton.run(door, "cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
+        known += f"{FACTS['hosts'][door]} {key}"
     for host in hosts:
         triton.run(
             host,
-            "mkdir -p -m 700 .ssh; [ -e .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "
-            "'' -f .ssh/id_ed25519; "
+            "mkdir -p -m 700 .ssh; "
+            "[ -e .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
             "cat > .ssh/known_hosts",
             user,
             input=known,
@@ -295,42 +245,44 @@ class Ssh:
     `said()` is what it has printed.
     """
 
-    def __init__(self, triton, host, user, arguments):
-        self.triton, self.host, self.user = triton, host, user
+    def __init__(self, triton: Triton, host: str, user: str, arguments: str) -> None:
+        self.triton = triton
+        self.host = host
+        self.user = user
         self.out = f"/tmp/ssh-{os.urandom(4).hex()}"
         command = f"echo $$ > {self.out}.pid; exec ssh {arguments} > {self.out} 2>&1"
         self.process = triton.start(
             host, command, user, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
-    def said(self):
+    def said(self) -> str:
+        """What it has printed until now."""
         return self.triton.run(self.host, f"cat {self.out}", check=False).stdout
 
-    def waits_for(self, pattern, seconds=PATIENCE):
-        """Return what it has printed as soon as `pattern` is in there; AssertionError if that does
+    def waits_for(self, pattern: str, seconds: float = PATIENCE) -> str:
+        """What it has printed, as soon as `pattern` is in there. Raises AssertionError if that does
         not come.
         """
         until = time.monotonic() + seconds
-        while not re.search(pattern, said := self.said()):
-            assert time.monotonic() < until, f"ssh has not said {pattern!r}: {said[-2000:]}"
+        while not re.search(pattern, output := self.said()):
+            assert time.monotonic() < until, f"ssh has not said {pattern!r}: {output[-2000:]}"
             time.sleep(0.1)
-        return said
+        return output
 
-    def end(self):
+    def end(self) -> None:
         """End it as a closed window, or a dropped connection, does."""
         self.triton.run(self.host, f"kill $(cat {self.out}.pid)", check=False)
-        self.process.wait(timeout=30)
-        self.process.stdin.close()
+        self.process.communicate(timeout=30)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.end()
         self.triton.run(self.host, f"rm -f {self.out} {self.out}.pid")
 
 
-def proxy(triton, user, host="laptop", options=""):
+def proxy(triton: Triton, user: str, host: str = "laptop", options: str = "") -> Ssh:
     """The guide's `ssh -D`, up when this returns; a context manager."""
     ssh = Ssh(
         triton,
@@ -342,14 +294,14 @@ def proxy(triton, user, host="laptop", options=""):
     return ssh
 
 
-def proxy_answers(triton, host="laptop", seconds=PATIENCE):
-    """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy does: its port is open
-    before.
+def proxy_answers(triton: Triton, host: str = "laptop", seconds: int = PATIENCE) -> None:
+    """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy does, which is later than
+    its port is open.
     """
     door = f"/dev/tcp/localhost/{FACTS['proxy']['port']}"
     hello = (
-        f"exec 3<> {door} && printf '\\5\\1\\0' >&3 && timeout 5 head -c 2 <&3 | od -A n -t "
-        "x1 | grep -q '05 00'"
+        f"exec 3<> {door} && printf '\\5\\1\\0' >&3 && "
+        "timeout 5 head -c 2 <&3 | od -A n -t x1 | grep -q '05 00'"
     )
     triton.run(
         host,
@@ -358,28 +310,35 @@ def proxy_answers(triton, host="laptop", seconds=PATIENCE):
     )
 
 
-def listens(triton, host, port, seconds=PATIENCE):
+def listens(triton: Triton, host: str, port: int | str, seconds: int = PATIENCE) -> None:
     """Wait until something on `host` listens at `port` of the loopback interface."""
     triton.run(
         host,
-        f"for i in $(seq {seconds * 10}); do : < /dev/tcp/localhost/{port} && exit; sleep "
-        "0.1; done 2>/dev/null; exit 1",
+        f"for i in $(seq {seconds * 10}); do : < /dev/tcp/localhost/{port} && exit; "
+        "sleep 0.1; done 2>/dev/null; exit 1",
         timeout=seconds + 30,
     )
 
 
 @contextlib.contextmanager
-def browser(playwright, triton, folder, host="laptop", pac=None):
-    """Chromium on `host`, driven from here through pipes; pac: the address of a proxy configuration
-    file. Yields playwright's browser.
+def browser(
+    playwright: Playwright,
+    triton: Triton,
+    folder: Path,
+    host: str = "laptop",
+    pac: str | None = None,
+) -> Iterator[Browser]:
+    """Chromium on `host`, driven from here through pipes.
+
+    folder: where the program that starts it is put. pac: the address of a proxy configuration file.
     """
-    door = folder / f"chromium-{host}"
-    door.write_text(
-        f'#!/bin/sh\nexec {shlex.join(triton.command(host, [CHROMIUM], terminal="dumb"))} "$@"\n'
-    )
-    door.chmod(0o755)
+    assert CHROMIUM, "no Chromium here: make system installs it"
+    program = folder / f"chromium-{host}"
+    command = shlex.join(triton.command(host, [CHROMIUM], terminal="dumb"))
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    program.chmod(0o755)
     chromium = playwright.chromium.launch(
-        executable_path=door, args=FLAGS + ([f"--proxy-pac-url={pac}"] if pac else [])
+        executable_path=program, args=FLAGS + ([f"--proxy-pac-url={pac}"] if pac else [])
     )
     try:
         yield chromium
@@ -388,9 +347,9 @@ def browser(playwright, triton, folder, host="laptop", pac=None):
 
 
 @contextlib.contextmanager
-def proxy_file(triton, user, host="laptop"):
-    """The guide's proxy configuration file, served on `host` as the guide's site serves it; yields
-    its address.
+def proxy_file(triton: Triton, user: str, host: str = "laptop") -> Iterator[str]:
+    """The address of the guide's proxy configuration file, served on `host` as the guide's site
+    serves it.
     """
     triton.run(
         host,

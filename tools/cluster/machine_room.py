@@ -9,24 +9,29 @@ import json
 import os
 import shutil
 import signal
+import stat
 import string
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
-    sys.path[0] = str(
-        Path(__file__).resolve().parents[2]
-    )  # called by its path, it is found beside what it imports
+    # Called by its path, it is found beside what it imports.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tools.cluster import cluster
-from tools.cluster.cluster import facts
+from tools.cluster.cluster import Host, Memory, facts
 
 PEOPLE = range(1000, 60000)  # user and group numbers that Debian gives to people
 LAYERS = ("all", "cluster", "reader")
-HUB_ENVIRONMENT, HUB_CONFIG = "/opt/jupyterhub", "/etc/jupyterhub"
-SIZES = {
+HUB_ENVIRONMENT = "/opt/jupyterhub"
+HUB_CONFIG = "/etc/jupyterhub"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30")
+COMPUTE_PACKAGES = ("ipykernel", "numpy", "matplotlib", "psutil")
+SIZES: dict[Memory, str] = {
     "cgroup": """\
 ProctrackType=proctrack/cgroup
 TaskPlugin=task/cgroup
@@ -41,13 +46,18 @@ JobAcctGatherParams=OverMemoryKill""",
 }
 
 
-def run(*command, **options):
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The finished process of `command`. Raises CalledProcessError if it fails.
+
+    options: of subprocess.run.
+    """
     return subprocess.run(list(map(str, command)), check=True, text=True, **options)
 
 
-def make_disk(state):
-    """The one bounded disk of all hosts."""
-    disk, image = state / "disk", state / "image"
+def make_disk(state: Path) -> Path:
+    """Make the one disk of all hosts, of bounded size; return the folder where it is mounted."""
+    disk = state / "disk"
+    image = state / "image"
     disk.mkdir()
     run("truncate", "-s", cluster.IMAGE_SIZE, image)
     run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", "-F", image)
@@ -56,19 +66,20 @@ def make_disk(state):
     return disk
 
 
-def write(path, text, mode=0o644):
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file, and the folders above it that are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)
 
 
-def accounts(layer):
-    """Users and passwords: this machine's system accounts, and the cluster's own people instead of
-    its people.
+def accounts(layer: Path) -> None:
+    """Write users and passwords: this machine's system accounts, and the cluster's people in the
+    place of this machine's.
     """
     etc = layer / "etc"
 
-    def of_system(name):
+    def of_system(name: str) -> list[str]:
         return [
             line
             for line in Path("/etc", name).read_text().splitlines()
@@ -104,8 +115,8 @@ def accounts(layer):
     write(etc / "group", "\n".join(groups) + "\n")
 
 
-def homes(folder):
-    """A home for each user below `folder`."""
+def homes(folder: Path) -> None:
+    """Make a home for each user below `folder`."""
     for number, user in enumerate(cluster.USERS, start=10001):
         home = folder / user
         if not home.exists():
@@ -116,9 +127,10 @@ def homes(folder):
         home.chmod(0o700)
 
 
-def full_home(disk):
-    """Give one user a small disk as home, and fill it until a megabyte is left."""
-    home, image = disk / "home" / cluster.FULL_USER, disk / "full-home"
+def full_home(disk: Path) -> None:
+    """Give one user a small disk as home."""
+    home = disk / "home" / cluster.FULL_USER
+    image = disk / "full-home"
     home.mkdir(parents=True)
     run("truncate", "-s", f"{cluster.FULL_HOME_MB}M", image)
     run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", "-F", image)
@@ -126,8 +138,11 @@ def full_home(disk):
     shutil.rmtree(home / "lost+found")
 
 
-def fill(home):
-    """Write old results into `home` until a megabyte is left; it must be a small disk of its own."""
+def fill(home: Path) -> None:
+    """Write old results into `home` until a megabyte is left.
+
+    Raises SystemExit if `home` is not a small disk of its own.
+    """
     space = os.statvfs(home)
     if not os.path.ismount(home) or space.f_blocks * space.f_frsize > cluster.FULL_HOME_MB * 2**20:
         raise SystemExit(f"{home} is not the small disk that may be filled")
@@ -137,12 +152,9 @@ def fill(home):
         os.fchown(file.fileno(), number, number)
 
 
-def hub(disk, hosts, everywhere):
-    """The hub's configuration, installed as an admin would: the folder triton/jupyterhub,
-    facts.toml beside it, a certificate.
-
-    The certificate is of the small Triton's own authority, which all hosts and their browsers
-    trust.
+def hub(disk: Path, hosts: Iterable[Host], everywhere: Path) -> None:
+    """Install the hub's configuration as an admin would: the folder triton/jupyterhub, facts.toml
+    beside it, a certificate.
     """
     config = disk / "hosts/hub/upper" / HUB_CONFIG.lstrip("/")
     shutil.copytree(
@@ -161,46 +173,39 @@ def hub(disk, hosts, everywhere):
         (cluster.HERE / "hub-services").read_text(encoding="utf-8"),
         0o755,
     )
-    tls = config / "tls"
-    tls.mkdir()
     name = next(host.fqdn for host in hosts if host.role == "hub")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30")
+    trust(certificate(config / "tls", name), everywhere)
+
+
+def certificate(folder: Path, name: str) -> str:
+    """Write the key and the certificate of the host `name` and of the servers into `folder`.
+
+    Returns the certificate of the authority that has signed it, which is the small Triton's own.
+    """
+    folder.mkdir()
+    authority = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca-key.pem")
+    request = ("openssl", "req", "-x509", *NEW_KEY)
     run(
-        "openssl",
-        "req",
-        "-x509",
-        *new_key,
-        "-subj",
-        f"/CN={facts()['cluster']['name']} test authority",
-        "-keyout",
-        tls / "ca-key.pem",
-        "-out",
-        tls / "ca.pem",
+        *request,
+        *("-subj", f"/CN={facts()['cluster']['name']} test authority"),
+        *("-keyout", folder / "ca-key.pem", "-out", folder / "ca.pem"),
         capture_output=True,
     )
     run(
-        "openssl",
-        "req",
-        "-x509",
-        *new_key,
-        "-subj",
-        f"/CN={name}",
-        "-addext",
-        f"subjectAltName=DNS:{name},DNS:{facts()['hosts']['servers']}",
-        "-addext",
-        "basicConstraints=CA:FALSE",
-        "-CA",
-        tls / "ca.pem",
-        "-CAkey",
-        tls / "ca-key.pem",
-        "-keyout",
-        tls / "key.pem",
-        "-out",
-        tls / "cert.pem",
+        *request,
+        *("-subj", f"/CN={name}"),
+        *("-addext", f"subjectAltName=DNS:{name},DNS:{facts()['hosts']['servers']}"),
+        *("-addext", "basicConstraints=CA:FALSE"),
+        *authority,
+        *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
         capture_output=True,
     )
-    (tls / "ca-key.pem").unlink()
-    authority = (tls / "ca.pem").read_text()
+    (folder / "ca-key.pem").unlink()
+    return (folder / "ca.pem").read_text()
+
+
+def trust(authority: str, everywhere: Path) -> None:
+    """Have all hosts, and the browsers on them, trust what `authority` has signed."""
     trusted = Path("/etc/ssl/certs/ca-certificates.crt")
     write(
         everywhere / "etc/ssl/certs/ca-certificates.crt",
@@ -214,20 +219,39 @@ def hub(disk, hosts, everywhere):
         )
 
 
-def layers(disk, hosts, memory):
-    """What hosts have over this machine's files: all of them, those of the cluster, those of
-    readers.
+def layers(disk: Path, hosts: Sequence[Host], memory: Memory) -> None:
+    """Make what hosts have over this machine's files, in one folder for each kind: all hosts, those
+    of the cluster, those of readers.
     """
     for name in LAYERS:
         (disk / "layers" / name / "etc").mkdir(parents=True)
     everywhere, inside, readers = (disk / "layers" / name for name in LAYERS)
     accounts(everywhere)
     hub(disk, hosts, everywhere)
-    known, nodes = facts(), [host for host in hosts if host.role == "node"]
+    configuration(everywhere, inside, hosts, memory)
+    write(everywhere / "etc/resolv.conf", "")
+    for folder in ("srv/pypi", "srv/git"):
+        (everywhere / folder).mkdir(parents=True)
+    for folder in ("apps", "scratch"):
+        (inside / facts()["paths"][folder].lstrip("/")).mkdir(parents=True)
+    shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc/jupyter")
+    (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
+    shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
+    munge_key(inside / "etc/munge/munge.key")
+    write(
+        inside / "etc/bash.bashrc",
+        ". /etc/profile.d/triton.sh\n" + Path("/etc/bash.bashrc").read_text(),
+    )
+    hide_programs(readers)
+
+
+def configuration(everywhere: Path, inside: Path, hosts: Sequence[Host], memory: Memory) -> None:
+    """Write the files of tools/cluster/etc, with the facts filled in, into their layers."""
+    known = facts()
     values = {
         "cluster": known["cluster"]["name"].lower(),
         "node": known["hosts"]["node"].rstrip("0123456789"),
-        "nodes": len(nodes),
+        "nodes": len([host for host in hosts if host.role == "node"]),
         "controller": hosts[0].addresses["cluster"],
         "batch": known["partitions"]["batch"],
         "interactive": known["partitions"]["interactive"],
@@ -240,30 +264,25 @@ def layers(disk, hosts, memory):
         if source.is_file():
             name = source.relative_to(cluster.HERE)
             layer = everywhere if name.parts[1] in ("pip.conf", "gitconfig", "ssh") else inside
-            write(
-                layer / name, string.Template(source.read_text(encoding="utf-8")).substitute(values)
-            )
-    write(everywhere / "etc/resolv.conf", "")
-    for folder in ("srv/pypi", "srv/git"):
-        (everywhere / folder).mkdir(parents=True)
-    for folder in ("apps", "scratch"):
-        (inside / known["paths"][folder].lstrip("/")).mkdir(parents=True)
-    shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc/jupyter")
-    (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
-    shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
-    key = inside / "etc/munge/munge.key"
+            template = string.Template(source.read_text(encoding="utf-8"))
+            write(layer / name, template.substitute(values))
+
+
+def munge_key(key: Path) -> None:
+    """Write a new key with which the hosts of the cluster know each other."""
     key.parent.mkdir()
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     shutil.chown(key, "munge", "munge")
     shutil.chown(key.parent, "munge", "munge")
     key.parent.chmod(0o700)
-    write(
-        inside / "etc/bash.bashrc",
-        ". /etc/profile.d/triton.sh\n" + Path("/etc/bash.bashrc").read_text(),
-    )
-    # On a reader's computer the cluster's programs are not installed: an overlay hides a file
-    # behind a device 0:0.
+
+
+def hide_programs(readers: Path) -> None:
+    """Hide the cluster's programs on readers' computers, where nobody has installed them.
+
+    An overlay hides a file behind a device 0:0.
+    """
     listed = run("dpkg", "-L", "slurm-client", "lmod", capture_output=True).stdout.split()
     for path in (
         "/etc/profile.d/lmod.sh",
@@ -272,12 +291,12 @@ def layers(disk, hosts, memory):
     ):
         if os.path.lexists(path):
             (readers / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            os.mknod(readers / path[1:], 0o600 | 0o020000, 0)
+            os.mknod(readers / path[1:], 0o600 | stat.S_IFCHR, 0)
 
 
-def shared_folders(disk):
-    """The homes, the scratch disk, the software, and the parts of PyPI and GitHub that the hosts
-    can see.
+def shared_folders(disk: Path) -> None:
+    """Make the homes, the scratch disk, the software, and the parts of PyPI and GitHub that the
+    hosts can see.
     """
     known = facts()
     full_home(disk)
@@ -289,6 +308,17 @@ def shared_folders(disk):
         os.chown(work / user, number, number)
     for name in ("apps", "pypi", "git", "hub"):
         (disk / name).mkdir()
+    software(disk)
+    if (cluster.ROOT / ".git").exists():
+        run(
+            *("git", "-c", "safe.directory=*"),
+            *("clone", "-q", "--bare", "--no-hardlinks", cluster.ROOT, disk / "git/guide.git"),
+        )
+
+
+def software(disk: Path) -> None:
+    """Put the central software, its modules and the guide's commands where the hosts see them."""
+    known = facts()
     (disk / "apps/modulefiles").mkdir()
     for program in sorted({path.parts[0] for path in environments()}):
         (disk / "apps" / program).mkdir()
@@ -318,32 +348,20 @@ def shared_folders(disk):
             ignore=shutil.ignore_patterns("__pycache__"),
         )
     shutil.copy(cluster.ROOT / "triton/facts.toml", guide)
-    if (cluster.ROOT / ".git").exists():
-        run(
-            "git",
-            "-c",
-            "safe.directory=*",
-            "clone",
-            "-q",
-            "--bare",
-            "--no-hardlinks",
-            cluster.ROOT,
-            disk / "git/guide.git",
-        )
 
 
-def environments():
-    """The two environments of the central software, as paths below it: the one of Jupyter itself,
-    and the one that people compute with.
+def environments() -> tuple[Path, Path]:
+    """The two environments of the central software, as paths below it.
+
+    The first is that of Jupyter itself, the second the one that people compute with.
     """
     known = facts()
-    return Path(known["paths"]["jupyter_env"]).relative_to(known["paths"]["apps"]), Path(
-        known["modules"]["python"]
-    )
+    central = Path(known["paths"]["jupyter_env"]).relative_to(known["paths"]["apps"])
+    return central, Path(known["modules"]["python"])
 
 
-def network(hosts):
-    """A switch for each network, and a cable from each host to its own. There is no way out."""
+def network(hosts: Iterable[Host]) -> None:
+    """Make a switch for each network, and a cable to it from each host. There is no way out."""
     Path("/run/netns").mkdir()
     for name in cluster.NETWORKS:
         run("ip", "link", "add", name, "type", "bridge")
@@ -352,17 +370,21 @@ def network(hosts):
         run("ip", "netns", "add", host.name)
         run("ip", "-n", host.name, "link", "set", "lo", "up")
         for index, (name, address) in enumerate(host.addresses.items()):
-            here, there = f"{host.name}.{index}", f"eth{index}"
-            run(
-                "ip", "link", "add", here, "type", "veth", "peer", "name", there, "netns", host.name
-            )
+            here = f"{host.name}.{index}"
+            there = f"eth{index}"
+            peer = ("peer", "name", there, "netns", host.name)
+            run("ip", "link", "add", here, "type", "veth", *peer)
             run("ip", "link", "set", here, "master", name, "up")
             run("ip", "-n", host.name, "address", "add", f"{address}/24", "dev", there)
             run("ip", "-n", host.name, "link", "set", there, "up")
 
 
-def boot(host, hosts, state, memory):
-    """Start `host` and write the pid of its first process, as seen here, where `on` looks for it."""
+def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subprocess.Popen[bytes]:
+    """Start `host`; return the process that holds it.
+
+    The pid of the host's first process, as seen here, is written where `on` looks for it.
+    Raises SystemExit if the host does not start.
+    """
     disk = state / "disk"
     own = disk / "hosts" / host.name
     for name in ("upper/etc", "work", "root", "tmp"):
@@ -387,29 +409,18 @@ def boot(host, hosts, state, memory):
                 name for name in cluster.CGROUPS if (cluster.CGROUP_ROOT / name).is_dir()
             ),
         }
+    namespaces = ("--mount", "--uts", "--ipc", "--pid", "--propagation", "private")
     process = subprocess.Popen(
         [
-            "nsenter",
-            f"--net=/run/netns/{host.name}",
-            "unshare",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--propagation",
-            "private",
-            cluster.HERE / "host.sh",
-            host.name,
-            host.role,
-            disk,
+            *("nsenter", f"--net=/run/netns/{host.name}"),
+            *("unshare", *namespaces, "--fork", "--kill-child"),
+            *(cluster.HERE / "host.sh", host.name, host.role, disk),
         ],
         env=environment,
         cwd="/",
         stdin=subprocess.DEVNULL,
     )
-    while not (first := cluster._children(process.pid)):
+    while not (first := cluster.children(process.pid)):
         if process.poll() is not None:
             raise SystemExit(f"{host.name} did not start")
         time.sleep(0.005)
@@ -417,7 +428,8 @@ def boot(host, hosts, state, memory):
     return process
 
 
-def wait(what, seconds, works):
+def wait(what: str, seconds: float, works: Callable[[], bool]) -> None:
+    """Wait until `works()` is true. Raises SystemExit if it is not after so many seconds."""
     for _ in range(int(seconds / 0.05)):
         if works():
             return
@@ -425,10 +437,23 @@ def wait(what, seconds, works):
     raise SystemExit(f"gave up waiting for {what}")
 
 
-def start(state, nodes, memory):
+def wait_for_services(host: Host, process: subprocess.Popen[bytes], state: Path) -> None:
+    """Wait until the services of `host` run. Raises SystemExit if it ends instead."""
+    ready = Path(f"/proc/{(state / 'hosts' / host.name).read_text().strip()}/root/run/ready")
+    wait(
+        f"the services of {host.name}",
+        60,
+        lambda: ready.exists() or process.poll() is not None,
+    )
+    if process.poll() is not None:
+        raise SystemExit(f"{host.name} ended while it started")
+
+
+def start(state: Path, nodes: int, memory: Memory) -> None:
+    """Start the cluster; return when Slurm has all nodes idle. Raises SystemExit if it fails."""
     began = time.monotonic()
 
-    def say(what):
+    def say(what: str) -> None:
         print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
 
     run("mount", "-t", "tmpfs", "run", "/run")
@@ -440,27 +465,13 @@ def start(state, nodes, memory):
     (disk / "scratch").mkdir()
     shared_folders(disk)
     say("shared folders")
-    first = {host.name: boot(host, hosts, state, memory) for host in hosts}
+    processes = [boot(host, hosts, state, memory) for host in hosts]
     say("hosts started")
-    for host in hosts:
-        ready = Path(f"/proc/{(state / 'hosts' / host.name).read_text().strip()}/root/run/ready")
-        wait(
-            f"the services of {host.name}",
-            60,
-            lambda: ready.exists() or first[host.name].poll() is not None,
-        )
-        if first[host.name].poll() is not None:
-            raise SystemExit(f"{host.name} ended while it started")
+    for host, process in zip(hosts, processes, strict=True):
+        wait_for_services(host, process, state)
     say("services answer")
-    ask = cluster_command(
-        "ctl",
-        state,
-        "sinfo",
-        "--noheader",
-        "--states=idle",
-        "--Format=Nodes",
-        f"--partition={facts()['partitions']['batch']}",
-    )
+    ask = ["sinfo", "--noheader", "--states=idle", "--Format=Nodes"]
+    ask = command_on("ctl", state, *ask, f"--partition={facts()['partitions']['batch']}")
     wait(
         "idle nodes",
         60,
@@ -470,15 +481,39 @@ def start(state, nodes, memory):
     (state / "ready").touch()
 
 
-def cluster_command(host, state, *words):
+def command_on(host: str, state: Path, *words: str) -> list[str]:
     """As cluster.command_on, from inside the machine room."""
     pid = (state / "hosts" / host).read_text().strip()
     return ["nsenter", f"--target={pid}", "--all", "--root", "--wd", *words]
 
 
-def make_apps(folder):
-    """Install what the central software and the hub's /opt/jupyterhub have below `folder`, where
+def make_apps(folder: Path) -> None:
+    """Install below `folder` what the central software and the hub's /opt/jupyterhub have, where
     the root folder looks as on a host.
+    """
+    root = host_root(folder)
+    central, compute = (f"{facts()['paths']['apps']}/{path}" for path in environments())
+    install(root, central, "/srv/pypi", packages_in(root, "/srv/pypi"))
+    install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
+    if (folder / "hub-wheels").exists():
+        # The hub's environment does not depend on the facts: who makes the others anew may keep it.
+        install(root, HUB_ENVIRONMENT, "/srv/hub-wheels", packages_in(root, "/srv/hub-wheels"))
+    extension = cluster.ROOT / "triton/jupyterhub/labextension"
+    name = json.loads((extension / "package.json").read_text(encoding="utf-8"))["name"]
+    shutil.copytree(extension, root / central.lstrip("/") / "share/jupyter/labextensions" / name)
+    run(
+        *("chroot", root, f"{central}/bin/python"),
+        *("-m", "bash_kernel.install", "--sys-prefix"),
+        stdout=subprocess.DEVNULL,
+    )
+    kernel = root / str(facts()["paths"]["r_kernel"]).lstrip("/")
+    kernel.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree("/usr/share/jupyter/kernels/ir", kernel.parent, dirs_exist_ok=True)
+
+
+def host_root(folder: Path) -> Path:
+    """Mount a root folder that looks as on a host, with the folders below `folder` where they
+    belong; return it.
     """
     top = Path("/mnt")
     run("mount", "-t", "tmpfs", "-o", "size=1G", "tmp", top)
@@ -492,27 +527,18 @@ def make_apps(folder):
     ):
         (top / name).mkdir(parents=True)
     shutil.copy(cluster.HERE / "etc/pip.conf", top / "upper/etc/pip.conf")
-    run(
-        "mount",
-        "-t",
-        "overlay",
-        "overlay",
-        "-o",
-        "lowerdir=/,upperdir=upper,workdir=work",
-        "root",
-        cwd=top,
-    )
+    overlay = "lowerdir=/,upperdir=upper,workdir=work"
+    run("mount", "-t", "overlay", "overlay", "-o", overlay, "root", cwd=top)
     root = top / "root"
     run("mount", "--rbind", "/dev", root / "dev")
     run("mount", "-t", "proc", "proc", root / "proc")
     run("mount", "-t", "tmpfs", "root", root / "root")
     apps = root / str(facts()["paths"]["apps"]).lstrip("/")
     apps.mkdir(parents=True, exist_ok=True)
-    hub = root / HUB_ENVIRONMENT.lstrip("/")
     for source, target in (
         ("apps", apps),
         ("wheels", root / "srv/pypi"),
-        ("hub", hub),
+        ("hub", root / HUB_ENVIRONMENT.lstrip("/")),
         ("hub-wheels", root / "srv/hub-wheels"),
     ):
         if (folder / source).exists():
@@ -520,68 +546,35 @@ def make_apps(folder):
     uv = root / "usr/local/bin/uv"
     uv.touch()
     run("mount", "--bind", cluster.ROOT / ".venv/bin/uv", uv)
-    central, compute = (f"{facts()['paths']['apps']}/{path}" for path in environments())
-    wanted = [
-        (central, "/srv/pypi", []),
-        (compute, "/srv/pypi", ["ipykernel", "numpy", "matplotlib", "psutil"]),
-    ]
-    if (
-        folder / "hub-wheels"
-    ).exists():  # the hub's does not depend on the facts: who makes the others anew may keep it
-        wanted.append((HUB_ENVIRONMENT, "/srv/hub-wheels", []))
-    for target, wheels, packages in wanted:
-        packages = packages or [
-            wheel.name.split("-")[0] for wheel in (root / wheels.lstrip("/")).glob("*.whl")
-        ]
-        for command in (
-            ["/usr/bin/python3", "-m", "venv", "--without-pip", target],
-            [
-                "uv",
-                "pip",
-                "install",
-                "--quiet",
-                "--offline",
-                "--no-index",
-                f"--find-links={wheels}",
-                "--no-cache",
-                "--compile-bytecode",
-                "--link-mode=copy",
-                f"--python={target}/bin/python",
-                *packages,
-            ],
-        ):
-            run(
-                "chroot",
-                root,
-                "env",
-                "-i",
-                "PATH=/usr/local/bin:/usr/bin:/bin",
-                "HOME=/root",
-                "LANG=C.UTF-8",
-                *command,
-            )
-    extension = cluster.ROOT / "triton/jupyterhub/labextension"
-    name = json.loads((extension / "package.json").read_text(encoding="utf-8"))["name"]
-    shutil.copytree(extension, root / central.lstrip("/") / "share/jupyter/labextensions" / name)
+    return root
+
+
+def packages_in(root: Path, wheels: str) -> list[str]:
+    """The names of the packages that lie in `wheels`, a path as the host sees it."""
+    return [wheel.name.split("-")[0] for wheel in (root / wheels.lstrip("/")).glob("*.whl")]
+
+
+def install(root: Path, target: str, wheels: str, packages: Iterable[str]) -> None:
+    """Make an environment at `target` with these packages.
+
+    `target` and `wheels` are paths as a host with the folder `root` sees them.
+    """
+    inside = ("chroot", root, "env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root")
+    run(*inside, "LANG=C.UTF-8", "/usr/bin/python3", "-m", "venv", "--without-pip", target)
     run(
-        "chroot",
-        root,
-        f"{central}/bin/python",
-        "-m",
-        "bash_kernel.install",
-        "--sys-prefix",
-        stdout=subprocess.DEVNULL,
+        *(*inside, "LANG=C.UTF-8", "uv", "pip", "install", f"--python={target}/bin/python"),
+        *("--quiet", "--offline", "--no-index", f"--find-links={wheels}", "--no-cache"),
+        *("--compile-bytecode", "--link-mode=copy", *packages),
     )
-    kernel = root / str(facts()["paths"]["r_kernel"]).lstrip("/")
-    kernel.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree("/usr/share/jupyter/kernels/ir", kernel.parent, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--apps":
         make_apps(Path(sys.argv[2]))
     else:
-        start(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+        start(
+            Path(sys.argv[1]), int(sys.argv[2]), "cgroup" if sys.argv[3] == "cgroup" else "polling"
+        )
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while True:
             try:

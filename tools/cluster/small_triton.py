@@ -3,26 +3,32 @@
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tools.cluster import cluster
 
-PROMPTS = {
+# The hosts, by what their prompts say.
+PROMPTS: dict[str, str] = {
     "laptop": "laptop",
     "outside": "outside",
     cluster.facts()["hosts"]["short"]: "login",
-}  # the hosts, by what their prompts say
+}
 
 
 class Triton:
     """A running cluster, and accounts on it that no other test has used."""
 
-    def __init__(self, state):
+    def __init__(self, state: Path) -> None:
         self.state = Path(state)
         self._accounts = (user for user in cluster.USERS if user.startswith("student"))
 
-    def account(self):
-        """The name of a user who has logged in nowhere yet; the password is `password(user)`."""
+    def account(self) -> str:
+        """The name of a user who has logged in nowhere yet; the password is `password(user)`.
+
+        Raises RuntimeError if there is no such user left.
+        """
         try:
             return next(self._accounts)
         except StopIteration:
@@ -34,7 +40,8 @@ class Triton:
     password = staticmethod(cluster.password)
 
     @property
-    def nodes(self):
+    def nodes(self) -> list[str]:
+        """The names of the compute nodes."""
         prefix = cluster.facts()["hosts"]["node"].rstrip("0123456789")
         return [
             path.name
@@ -43,45 +50,54 @@ class Triton:
         ]
 
     @property
-    def memory(self):
-        """How Slurm enforces memory limits here: cgroup or polling."""
-        return (
-            "cgroup"
-            if "proctrack/cgroup" in self.run("login", "scontrol show config").stdout
-            else "polling"
-        )
+    def memory(self) -> cluster.Memory:
+        """How Slurm enforces memory limits here."""
+        settings = self.run("login", "scontrol show config").stdout
+        return "cgroup" if "proctrack/cgroup" in settings else "polling"
 
-    def command(self, host, command, user=None, terminal=None):
-        """The argument list that runs `command`, a string for the shell or a list of words, on
-        `host`; see cluster.command_on.
-        """
+    def command(
+        self,
+        host: str,
+        command: cluster.Command,
+        user: str | None = None,
+        terminal: str | None = None,
+    ) -> list[str]:
+        """The words that run `command` on `host`; see cluster.command_on."""
         return cluster.command_on(host, command, user, self.state, terminal)
 
-    def run(self, host, command, user=None, check=True, timeout=120, **options):
-        """Run `command` on `host`, in a login shell of `user` or as root; return the finished
-        process, with its text.
+    def run(
+        self,
+        host: str,
+        command: cluster.Command,
+        user: str | None = None,
+        check: bool = True,
+        timeout: float = 120,
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished process of `command` on `host`, in a login shell of `user` or as root.
 
-        Raises AssertionError, with what the command printed, if it fails and `check` is set.
+        timeout: in seconds. options: of subprocess.run. Raises AssertionError, with what the
+        command printed, if it fails and `check` is set.
         """
         if "input" not in options:
             options["stdin"] = subprocess.DEVNULL
-        done = subprocess.run(
+        completed = subprocess.run(
             self.command(host, command, user),
             capture_output=True,
             text=True,
             timeout=timeout,
             **options,
         )
-        if check and done.returncode:
+        if check and completed.returncode:
             raise AssertionError(
                 f"on {host}, {user or 'root'} ran {command!r}: exit status "
-                f"{done.returncode}\n{done.stdout}{done.stderr}"
+                f"{completed.returncode}\n{completed.stdout}{completed.stderr}"
             )
-        return done
+        return completed
 
-    def listening(self, host, user):
-        """{command line: number of TCP ports} of the processes of `user` on `host` that listen for
-        connections.
+    def listening(self, host: str, user: str) -> dict[str, int]:
+        """The processes of `user` on `host` that listen for connections: {command line: number of
+        TCP ports}.
         """
         pids = re.findall(
             r"pid=(\d+)",
@@ -96,42 +112,50 @@ class Triton:
             if pid in pids
         }
 
-    def settle(self):
+    def settle(self) -> None:
         """Wait until no job is left: the next one begins on the first node."""
         self.run(
             "login",
             'for i in $(seq 300); do [ -z "$(squeue --noheader)" ] && break; sleep 0.1; done',
         )
 
-    def busy(self):
+    def busy(self) -> str:
         """Have all nodes taken, as they often are, for two minutes at most; return the number of
         the job that does it.
         """
-        taken = (
+        take_all = (
             f"sbatch --parsable --nodes={len(self.nodes)} --exclusive --time=2 "
             "--output=/dev/null --wrap='sleep 120'"
         )
         return self.run(
             "login",
-            f'job=$({taken}); for i in $(seq 300); do [ "$(squeue --noheader --jobs=$job '
-            '--format=%T)" = RUNNING ] && break; '
+            f"job=$({take_all}); for i in $(seq 300); do "
+            '[ "$(squeue --noheader --jobs=$job --format=%T)" = RUNNING ] && break; '
             "sleep 0.2; done; echo $job",
         ).stdout.strip()
 
-    def start(self, host, command, user=None, **options):
-        """Start `command` on `host` and return the Popen; whoever starts it ends it."""
+    def start(
+        self, host: str, command: cluster.Command, user: str | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start `command` on `host` and return its process; whoever starts it ends it.
+
+        options: of subprocess.Popen.
+        """
         return subprocess.Popen(self.command(host, command, user), text=True, **options)
 
-    def write(self, host, path, text, user=None, mode="644"):
+    def write(
+        self, host: str, path: str, text: str, user: str | None = None, mode: str = "644"
+    ) -> None:
         """Write `text` to `path` on `host`; `path` may begin with ~/."""
         self.run(host, f"cat > {path} && chmod {mode} {path}", user, input=text)
 
 
-def bring_up(folder):
-    """A Triton in `folder` that ends with this process; or the one that runs already in
-    $SMALL_TRITON.
+def bring_up(folder: Path) -> tuple[Triton, Callable[[], None]]:
+    """A Triton in `folder`, and what ends it; it ends with this process in any case.
+
+    If one runs already in $SMALL_TRITON, that one, and nothing ends it.
     """
     if os.environ.get("SMALL_TRITON") and cluster.machine_room():
         return Triton(cluster.STATE), lambda: None
-    cluster.up(state=Path(folder), tied=True, say=lambda line: None)
-    return Triton(folder), lambda: cluster.down(Path(folder))
+    cluster.up(state=folder, tied=True, say=lambda line: None)
+    return Triton(folder), lambda: cluster.down(folder)

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import termios
 import time
+from collections.abc import Callable, Mapping
 
 import pexpect
 from pexpect import fdpexpect
+
+from tools.cluster.small_triton import Triton
 
 COLUMNS = 400  # so wide that no shell breaks a command over two lines
 QUIET = 15  # seconds of silence after which a command that has printed enough is left to run
@@ -29,20 +32,25 @@ class Stuck(Exception):
 class Terminal:
     """A login shell of `user` on `host`, with a screen of its own."""
 
-    def __init__(self, triton, host, user, names):
-        """names: what the prompt calls the hosts, as a dict from that name to the host's."""
-        self.user, self.names = user, names
+    def __init__(self, triton: Triton, host: str, user: str, names: Mapping[str, str]) -> None:
+        """Wait for the first prompt. Raises Stuck if none comes.
+
+        names: what the prompt calls the hosts, from that name to the host's.
+        """
+        self.user = user
+        self.names = names
         self.host = host
+        self.folder = ""
         self.prompt = re.compile(
-            rf"(?:^|[\r\n]|\^C)(?:\x1b\[[0-9;?]*[A-Za-z])*{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ "
-            r"$"
+            r"(?:^|[\r\n]|\^C)(?:\x1b\[[0-9;?]*[A-Za-z])*"
+            rf"{user}@(?P<host>{'|'.join(names)}):(?P<folder>[^\r\n$]*)\$ $"
         )
         self.questions = [
             (re.compile(r"\(yes/no/\[fingerprint\]\)\? $"), "yes"),
             (re.compile(r"[Ee]nter[^\r\n]* passphrase[^\r\n]*: $"), PASSPHRASE),
             (re.compile(r"[Pp]assword: $"), triton.password(user)),
         ]
-        ours, theirs = os.openpty()
+        ours, theirs = os.openpty()  # the two ends of a terminal
         termios.tcsetwinsize(theirs, (50, COLUMNS))
         command = ["setsid", "--ctty", "--wait", *triton.command(host, (), user, terminal="dumb")]
         self.process = subprocess.Popen(
@@ -60,14 +68,15 @@ class Terminal:
             self.close()
             raise
 
-    def _wait(self, seconds, enough=None):
+    def _wait(self, seconds: float, enough: Callable[[str], object] | None = None) -> str:
         """Read until a prompt, answering questions on the way; return what was printed, without
         questions and answers.
 
         Raises GoesOn if no prompt has come, nothing more is printed for QUIET seconds, and `enough`
-        says that what was printed will do.
+        is true of what was printed. Raises Stuck if no prompt comes in so many seconds.
         """
-        printed, patterns = "", [self.prompt, *(question for question, _ in self.questions)]
+        printed = ""
+        patterns = [self.prompt, *(question for question, _ in self.questions)]
         until = time.monotonic() + seconds
         while True:
             left = max(0.1, until - time.monotonic())
@@ -83,16 +92,19 @@ class Terminal:
                     raise Stuck(so_far) from None
                 continue
             if index == 0:
-                self.host, self.folder = (
-                    self.names[self.screen.match["host"]],
-                    self.screen.match["folder"],
-                )
+                self.host = self.names[self.screen.match["host"]]
+                self.folder = self.screen.match["folder"]
                 return clean(printed + self.screen.before)
             printed += self.screen.before.rpartition("\n")[0] + "\n"
             self.screen.sendline(self.questions[index - 1][1])
             self.screen.expect("\n", timeout=5)
 
-    def type(self, command, seconds=120, enough=None):
+    def type(
+        self,
+        command: str,
+        seconds: float = 120,
+        enough: Callable[[list[str]], object] | None = None,
+    ) -> tuple[list[str], int | None]:
         """Type `command`; return the lines that it printed, and its exit status, None if it ended
         on another host.
 
@@ -102,36 +114,43 @@ class Terminal:
         host = self.host
         self.screen.sendline(command)
         printed = self._wait(
-            seconds, enough and (lambda text: enough(_without_echo(text, command)))
+            seconds, (lambda text: enough(_without_echo(text, command))) if enough else None
         )
+        lines = _without_echo(printed, command)
         if self.host != host:
-            return _without_echo(printed, command), None
+            return lines, None
         self.screen.sendline(' (s=$?; echo "status=$s"; exit $s)')
-        status = re.search(r"^status=(\d+)$", self._wait(30), re.MULTILINE)
-        return _without_echo(printed, command), int(status[1])
+        answer = self._wait(30)
+        status = re.search(r"^status=(\d+)$", answer, re.MULTILINE)
+        if not status:
+            raise Stuck(answer)
+        return lines, int(status[1])
 
-    def close(self):
+    def close(self) -> None:
         """End the shell, and with it all that runs in it."""
         self.screen.close()  # hangs up, as a window that is closed
         self.process.kill()
         self.process.wait()
 
 
-def _heed_signals():
-    """What a closed window and Ctrl-C send ends the programs in it, though `nohup` or `&` in a
-    script made us ignore it.
+def _heed_signals() -> None:
+    """Have what a closed window and Ctrl-C send end the programs in it.
+
+    Where this process was started with `nohup`, or with `&` in a script, it ignores these signals,
+    and its children would too.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
-def clean(text):
+def clean(text: str) -> str:
     """What a person reads of what a program sent to the terminal."""
     text = CONTROL.sub("", text).replace("\r\n", "\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
-def _without_echo(printed, command):
+def _without_echo(printed: str, command: str) -> list[str]:
+    """The lines below the typed command, without empty ones at the end."""
     lines = printed.split("\n")
     if lines and lines[0].strip() == command.strip():
         lines = lines[1:]

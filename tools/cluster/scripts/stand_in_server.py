@@ -1,0 +1,92 @@
+"""Stands for JupyterLab where many servers start at once.
+
+It tells the hub its port, answers each request with whose server it is, and reads the same
+configuration as JupyterLab.
+"""
+
+import getpass
+import http.server
+import json
+import os
+import socket
+import ssl
+import sys
+import urllib.request
+from pathlib import Path
+
+# What stands below this line in the configuration needs Jupyter.
+NEEDS_JUPYTER = "# ---------------------------------------------------------------- what is used"
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers each request with the user, the prefix of the address and the job of this server."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(
+            {
+                "user": getpass.getuser(),
+                "prefix": os.environ["JUPYTERHUB_SERVICE_PREFIX"],
+                "job": os.environ["SLURM_JOB_ID"],
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-JupyterHub-Version", "6.1.1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *words: object) -> None:
+        """Log nothing."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    address_family = socket.AF_INET
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """How this server answers, and how it asks the hub: with its own certificate, and only those
+    whose certificate is of the hub's authority.
+    """
+    certificate, key, authorities = (
+        os.environ[f"JUPYTERHUB_SSL_{name}"] for name in ("CERTFILE", "KEYFILE", "CLIENT_CA")
+    )
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authorities)
+    asked = ssl.create_default_context(cafile=authorities)
+    for context in (served, asked):
+        context.load_cert_chain(certificate, key)
+    served.verify_mode = ssl.CERT_REQUIRED
+    return served, asked
+
+
+def tell_port(port: int, asked: ssl.SSLContext) -> None:
+    """Tell the hub the port. Raises SystemExit if the hub does not take it."""
+    request = urllib.request.Request(
+        os.environ["JUPYTERHUB_API_URL"] + "/batchspawner",
+        json.dumps({"port": port}).encode(),
+        {
+            "Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"],
+            "Content-Type": "application/json",
+        },
+    )
+    try:
+        urllib.request.urlopen(request, timeout=60, context=asked).close()
+    except OSError as error:
+        sys.exit(f"the hub does not take the port: {error}")
+
+
+def main() -> None:
+    served, asked = contexts()
+    server = Server(("0.0.0.0", 0), Answer)
+    server.socket = served.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    tell_port(server.server_port, asked)
+    folder = os.environ["JUPYTER_CONFIG_PATH"].split(":")[0]
+    config = Path(folder, "jupyter_server_config.py").read_text()
+    exec(config.partition(NEEDS_JUPYTER)[0], {"__name__": "jupyter_server_config"})
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
