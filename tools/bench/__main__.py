@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools.bench.measure import PYTHON, compare, seconds
@@ -32,13 +33,17 @@ include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = ["notebooks/*.md", "notebooks/data/**"]
 """
 
-EACH_ALONE = (
-    "import contextlib, sys; from tools.validate import kernels, runner; kernels.template = "
-    "lambda _: contextlib.nullcontext(); sys.exit(runner.main())"
-)
+EACH_ALONE = (PYTHON, "-m", "tools.bench.scripts.each_alone")
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
-def site(folder):
+def script(name: str, **values: object) -> str:
+    """The shell script of this name, below lines that set the variables that it reads."""
+    settings = "".join(f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items())
+    return settings + (SCRIPTS / name).read_text(encoding="utf-8")
+
+
+def site(folder: Path) -> bool:
     """A cold build of the site, against bare Sphinx with the theme and myst-nb over the same
     sources.
     """
@@ -48,7 +53,7 @@ def site(folder):
     )
     (bare / "conf.py").write_text(BARE_CONF)
 
-    def build(source):
+    def build(source: Path) -> float:
         target = Path(tempfile.mkdtemp(dir=folder))
         return seconds([PYTHON, "-m", "sphinx", "-q", "-b", "html", source, target], cwd=source)
 
@@ -61,7 +66,7 @@ def site(folder):
     )
 
 
-def notebooks(folder):
+def notebooks(folder: Path) -> bool:
     """Validation of the course, against nbval in one process over a copy."""
     copy = folder / "notebooks"
     shutil.copytree(ROOT / "notebooks", copy)
@@ -76,53 +81,65 @@ def notebooks(folder):
         "NBDIME_GIT_PREFIX": str(ROOT / ".venv-nbdime"),
         "LC_ALL": "C.UTF-8",
     }
-    validate = [PYTHON, "-m", "tools.validate.runner", "validate"]
-    nbval = [PYTHON, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-c", os.devnull]
+    validate = ("-m", "tools.validate.runner", "validate")
+
+    def ours(*arguments: str) -> float:
+        return seconds([PYTHON, *validate, *arguments], env=environment)
+
+    def plain(names: Sequence[str]) -> float:
+        nbval = ("-m", "pytest", "--nbval", "-p", "no:cacheprovider", "-c", os.devnull)
+        files = [copy / f"{name}.ipynb" for name in names]
+        return seconds([PYTHON, *nbval, *files], env=environment, cwd=copy, check=False)
+
     met = compare(
         "validation of the notebooks / pytest --nbval",
-        lambda: seconds([*validate, *names], env=environment),
-        lambda: seconds(
-            [*nbval, *[copy / f"{name}.ipynb" for name in names]],
-            env=environment,
-            cwd=copy,
-            check=False,
-        ),
+        lambda: ours(*names),
+        lambda: plain(names),
         0.55,
     )
 
     compare(
         "  kernels forked from a template / each started alone",
-        lambda: seconds([*validate, *names], env=environment),
-        lambda: seconds([PYTHON, "-c", EACH_ALONE, "validate", *names], env=environment),
+        lambda: ours(*names),
+        lambda: seconds([*EACH_ALONE, "validate", *names], env=environment),
         1.0,
         pairs=5,
     )
 
-    # Warm: nothing changed, then one that has to run, beside pytest --nbval of it alone, and beside
-    # what it takes once pytest has begun.
-    seconds([*validate, "--changed"], env=environment)
+    return met and little_changed(names, lambda: ours("--changed"), lambda: plain(names[:1]))
+
+
+def little_changed(
+    names: Sequence[str], changed: Callable[[], float], plain: Callable[[], float]
+) -> bool:
+    """Whether a validation is fast where nothing has changed, and where one notebook has.
+
+    changed: the validation of what has changed; plain: pytest --nbval of the first notebook alone.
+    Also printed: what the first takes beside its cells and kernel.
+    """
+    changed()
     limit = 0.5 + 0.002 * len(names)
-    warm = statistics.median(seconds([*validate, "--changed"], env=environment) for _ in range(5))
-    record, more, beside = ROOT / f"_build/validated/{names[0]}.json", [], []
+    warm = statistics.median(changed() for _ in range(5))
+    record = ROOT / f"_build/validated/{names[0]}.json"
+    beside_cells = []
+    beside_nbval = []
     for _ in range(5):
-        alone = seconds(
-            [*nbval, copy / f"{names[0]}.ipynb"], env=environment, cwd=copy, check=False
-        )
+        alone = plain()
         record.unlink()
-        took = seconds([*validate, "--changed"], env=environment)
-        more.append(took - json.loads(record.read_text())["seconds"])
-        beside.append(took - alone)
-    more, beside = statistics.median(more), statistics.median(beside)
+        took = changed()
+        beside_cells.append(took - json.loads(record.read_text())["seconds"])
+        beside_nbval.append(took - alone)
+    more = statistics.median(beside_nbval)
     print(
         f"{'  nothing changed':58}{warm:7.2f} s  (at most {limit:.2f})\n"
-        f"{'  one changed, beside pytest --nbval of it alone':58}{beside:7.2f} s  (at "
-        f"most 0.5; {more:.2f} beside its cells and kernel)",
+        f"{'  one changed, beside pytest --nbval of it alone':58}{more:7.2f} s  (at "
+        f"most 0.5; {statistics.median(beside_cells):.2f} beside its cells and kernel)",
         flush=True,
     )
-    return met and warm <= limit and beside <= 0.5
+    return warm <= limit and more <= 0.5
 
 
-def imports(folder):
+def imports(folder: Path) -> bool:
     """`import nbformat` where the site is built, against the environment that has nbdime."""
     return compare(
         "import nbformat in .venv / in .venv-nbdime",
@@ -134,8 +151,8 @@ def imports(folder):
 
 
 @contextlib.contextmanager
-def one_of_its_own(folder, nodes):
-    """A small Triton (triton.Triton) with so many nodes."""
+def one_of_its_own(folder: Path, nodes: int) -> Iterator[Triton]:
+    """A small Triton with so many nodes."""
     state = folder / "cluster"
     cluster.up(nodes=nodes, state=state, tied=True, say=lambda line: None)
     try:
@@ -144,70 +161,42 @@ def one_of_its_own(folder, nodes):
         cluster.down(state)
 
 
-def small_triton(folder):
+def small_triton(folder: Path) -> bool:
     """Sixteen nodes against four: bring-up and the memory that the idle cluster holds.
 
     Nothing on it can be measured for speed.
     """
-    held = {}
+    held: dict[int, float] = {}  # the megabytes of a cluster with so many nodes
+    down: dict[int, float] = {}  # the seconds that its end takes
 
-    def bring_up(nodes):
-        state, began = folder / f"nodes-{nodes}", time.perf_counter()
+    def bring_up(nodes: int) -> float:
+        state = folder / f"nodes-{nodes}"
+        began = time.perf_counter()
         cluster.up(nodes, state=state, tied=True, say=lambda line: None)
         took = time.perf_counter() - began
-        held[nodes] = cluster.memory_used(cluster.machine_room(state)) / 1e6
-        down = time.perf_counter()
+        room = cluster.machine_room(state)
+        assert room, "the cluster has ended"
+        held[nodes] = cluster.memory_used(room) / 1e6
+        began = time.perf_counter()
         cluster.down(state)
-        held["down"] = time.perf_counter() - down
+        down[nodes] = time.perf_counter() - began
         return took
 
     met = compare(
         "small Triton up with 16 nodes / with 4", lambda: bring_up(16), lambda: bring_up(4), 4
     )
-    print(
-        f"{'  it holds, idle':58}{held[16]:5.0f} MB  {held[4]:6.0f} MB; down in "
-        f"{held['down']:.1f} s"
-    )
+    print(f"{'  it holds, idle':58}{held[16]:5.0f} MB  {held[4]:6.0f} MB; down in {down[4]:.1f} s")
     return met and held[4] < 700
 
 
-BARE_JUPYTER = """
-type module >/dev/null 2>&1 || . /etc/profile
-module load {module}
-exec jupyter lab --no-browser --ip=$(hostname --ip-address) --port=0
-"""
-LIST_SERVERS, MANY_SERVERS = 20, 500
-HELD_SERVERS = """
-for number in $(seq {first} {last}); do
-    folder=$HOME/.local/share/sjupyter/$(date +%s%3N)-$(printf %06x $number)
-    mkdir -p $folder/runtime
-    printf '#!/bin/sh\n' > $folder/job.sh
-    job=$(sbatch --parsable --hold --partition={partition} --job-name=sjupyter --output=/dev/null $folder/job.sh) || exit
-    echo "{{\\"job\\": \\"$job\\", \\"dir\\": \\"$HOME\\", \\"app\\": \\"lab\\"}}" > $folder/asked.json
-    echo "{{\\"job\\": \\"$job\\", \\"node\\": \\"{node}\\", \\"state\\": \\"ready\\", \\"host\\": \\"{node}.{domain}\\", \\"port\\": $((20000 + number)), \\"memory_mb\\": 200}}" > $folder/said.json
-done
-"""
+LIST_SERVERS = 20
+MANY_SERVERS = 500
 
 
-BARE_JOB = """#!/bin/bash
-#SBATCH --partition={partition} --mem=400M --time=10 --output=bare-%j.log --nodelist={node}
-. /etc/profile
-module load {module}
-export JUPYTER_TOKEN=bare
-exec jupyter lab --no-browser --ip=$(hostname --ip-address) --port=0
-"""
-BARE_ANSWERS = """
-began=$EPOCHREALTIME
-job=$(sbatch --parsable bare.sh)
-until url=$(grep -som1 'http://[0-9.]*:[0-9]*/lab' bare-$job.log) && [ "${url#http://127}" = "$url" ]; do sleep 0.05; done
-until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null "$url?token=bare"; do sleep 0.05; done
-echo $began $EPOCHREALTIME
-"""
+def start_seconds(triton: Triton, user: str, command: str, url: re.Pattern[str]) -> float:
+    """The seconds from Enter on the login node to a page of JupyterLab that answers there.
 
-
-def start_seconds(triton, user, command, url):
-    """From Enter on the login node to a page of JupyterLab that answers there; `url` finds its
-    address in what `command` prints.
+    url: finds its address in what `command` prints. Raises SystemExit if the command ends before.
     """
     began = time.perf_counter()
     process = triton.start(
@@ -218,15 +207,16 @@ def start_seconds(triton, user, command, url):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+    assert process.stdout
     printed = ""
-    while not (found := url.search(printed)):
+    while not (address := url.search(printed)):
         if not (line := process.stdout.readline()):
             raise SystemExit(f"{command} ended:\n{printed}")
         printed += line
     triton.run(
         "login",
         "until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null "
-        f"{shlex.quote(found[0])}; do sleep 0.05; done",
+        f"{shlex.quote(address[0])}; do sleep 0.05; done",
         user,
     )
     took = time.perf_counter() - began
@@ -236,10 +226,12 @@ def start_seconds(triton, user, command, url):
     return took
 
 
-def list_seconds(triton, user, *commands):
-    """The median times of the commands on the login node, each run in turn with the others."""
+def list_seconds(triton: Triton, user: str, *commands: str) -> list[float]:
+    """The median times of the commands on the login node, in seconds, each run in turn with the
+    others.
+    """
 
-    def timed(command):  # on the host, since to enter it takes longer than squeue
+    def timed(command: str) -> float:  # on the host, since to enter it takes longer than squeue
         printed = triton.run("login", f"TIMEFORMAT=%R; time {command} >/dev/null", user).stderr
         return float(printed.split()[-1])
 
@@ -249,89 +241,100 @@ def list_seconds(triton, user, *commands):
     ]
 
 
-def sjupyter(folder):
+def sjupyter(folder: Path) -> bool:
     """The start of a server, against srun with the same module, node, memory and time; and --list
     against one squeue.
     """
     with one_of_its_own(folder, nodes=2) as triton:
-        user, known = triton.account(), cluster.facts()
-        asked = f"-w {known['hosts']['node']} -t 20 --mem=1G"
-        bare = BARE_JUPYTER.format(module=known["modules"]["jupyter"])
+        user = triton.account()
+        known = cluster.facts()
+        options = f"-w {known['hosts']['node']} -t 20 --mem=1G"
+        bare = script("bare_jupyter.sh", MODULE=known["modules"]["jupyter"])
         met = compare(
             "sjupyter, until a page answers / srun jupyter lab",
             lambda: start_seconds(
-                triton, user, f"sjupyter --json {asked}", re.compile(r'(?<="url": ")http[^"]+')
+                triton, user, f"sjupyter --json {options}", re.compile(r'(?<="url": ")http[^"]+')
             ),
             lambda: start_seconds(
                 triton,
                 user,
-                f"srun --partition={known['partitions']['interactive']} {asked} bash -c "
+                f"srun --partition={known['partitions']['interactive']} {options} bash -c "
                 f"{shlex.quote(bare)}",
                 re.compile(r"http://(?!127)\S+token=\S+"),
             ),
             1.10,
             pairs=9,
         )
-
-        # Jobs that wait in the queue, each with the folder that a server keeps.
-        values = {
-            "partition": known["partitions"]["interactive"],
-            "node": known["hosts"]["node"],
-            "domain": known["hosts"]["domain"],
-        }
-        first = 1
-        for last, most in ((LIST_SERVERS, 0.3), (MANY_SERVERS, None)):
-            triton.run(
-                "login", HELD_SERVERS.format(first=first, last=last, **values), user, timeout=600
-            )
-            first = last + 1
-            shown = triton.run("login", "sjupyter --list | tail -n +2 | wc -l", user).stdout.strip()
-            if shown != str(last):
-                raise SystemExit(f"sjupyter --list shows {shown} of {last} servers")
-            ours, squeue = list_seconds(triton, user, "sjupyter --list", "squeue --me")
-            limit = f"  own {ours - squeue:.2f} s" + (f"  (at most {most})" if most else "")
-            print(
-                f"{f'sjupyter --list of {last} servers / squeue':58}{ours:7.2f} s  "
-                f"{squeue:7.2f} s{limit}",
-                flush=True,
-            )
-            met = met and (most is None or ours - squeue <= most)
-        return met
+        few = own_list_seconds(triton, user, 1, LIST_SERVERS, 0.3)
+        own_list_seconds(triton, user, LIST_SERVERS + 1, MANY_SERVERS)
+        return met and few <= 0.3
 
 
-def service(folder):
+def own_list_seconds(
+    triton: Triton, user: str, first: int, last: int, most: float | None = None
+) -> float:
+    """How much longer `sjupyter --list` of so many servers takes than one squeue, in seconds.
+
+    The servers from `first` to `last` are made, jobs that wait in the queue, each with the folder
+    that a server keeps. most: what the printed line says that it may be.
+    """
+    known = cluster.facts()
+    servers = script(
+        "held_servers.sh",
+        FIRST=first,
+        LAST=last,
+        PARTITION=known["partitions"]["interactive"],
+        NODE=known["hosts"]["node"],
+        DOMAIN=known["hosts"]["domain"],
+    )
+    triton.run("login", servers, user, timeout=600)
+    shown = triton.run("login", "sjupyter --list | tail -n +2 | wc -l", user).stdout.strip()
+    if shown != str(last):
+        raise SystemExit(f"sjupyter --list shows {shown} of {last} servers")
+    ours, squeue = list_seconds(triton, user, "sjupyter --list", "squeue --me")
+    limit = f"  own {ours - squeue:.2f} s" + (f"  (at most {most})" if most else "")
+    print(
+        f"{f'sjupyter --list of {last} servers / squeue':58}{ours:7.2f} s  {squeue:7.2f} s{limit}",
+        flush=True,
+    )
+    return ours - squeue
+
+
+def service(folder: Path) -> bool:
     """From the click on Start to a page of JupyterLab through the hub, against a batch job with
     jupyter lab until it answers.
     """
     known = cluster.facts()
     with one_of_its_own(folder, nodes=1) as triton:
         hub.running(triton)
-        job = BARE_JOB.format(
-            partition=known["partitions"]["interactive"],
-            node=known["hosts"]["node"],
-            module=known["modules"]["jupyter"],
+        job = script("bare_job.sh")
+        answers = script(
+            "bare_answers.sh",
+            PARTITION=known["partitions"]["interactive"],
+            NODE=known["hosts"]["node"],
+            MODULE=known["modules"]["jupyter"],
         )
 
-        def gone(user):
+        def end_jobs(user: str) -> None:
             triton.run(
                 "login",
                 'scancel --me; while [ -n "$(squeue --me --noheader)" ]; do sleep 0.1; done',
                 user,
             )
 
-        def through_the_hub():
+        def through_the_hub() -> float:
             user = triton.account()
             answer = hub.crowd(triton, [user], hub.TINY, within=0, look=0.1)[user]
-            gone(user)
+            end_jobs(user)
             if "error" in answer:
                 raise SystemExit(f"no server: {answer['error']}")
-            return answer["from_click"]
+            return float(answer["from_click"])
 
-        def bare():
+        def bare() -> float:
             user = triton.account()
             triton.write("login", "~/bare.sh", job, user)
-            began, answered = map(float, triton.run("login", BARE_ANSWERS, user).stdout.split())
-            gone(user)
+            began, answered = map(float, triton.run("login", answers, user).stdout.split())
+            end_jobs(user)
             return answered - began
 
         return compare(
@@ -343,64 +346,68 @@ def service(folder):
         )
 
 
-TRIALS, SEED = 200, 18
+TRIALS = 200
+SEED = 18
 
 
-def faults_at_the_hub(folder):
-    """Starts in the middle of which something breaks; FAULTS=number of them, SEED=which."""
-    count, seed = int(os.environ.get("FAULTS", TRIALS)), int(os.environ.get("SEED", SEED))
+@contextlib.contextmanager
+def people_at_a_hub(folder: Path) -> Iterator[tuple[Triton, hub.People]]:
+    """A small Triton whose hub starts stand-ins for JupyterLab, and people there."""
     with one_of_its_own(folder, nodes=2) as triton:
         hub.put_stand_in(triton)
         hub.running(triton, hub_faults.OPTIONS)
         people = hub.People(triton)
         try:
-            outcomes = hub_faults.trials(
-                triton, people, count, seed, say=lambda line: print(f"  {line}", flush=True)
-            )
+            yield triton, people
         finally:
             people.close()
-        lost = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome.lost]
-        ready = sum(outcome.ready for outcome in outcomes.values())
-        print(
-            f"{count} starts with a fault in the middle, seed {seed}: {len(lost)} orphans "
-            f"or losses; {ready} servers came, of the others it was told",
-            flush=True,
+
+
+def faults_at_the_hub(folder: Path) -> bool:
+    """Starts in the middle of which something breaks; FAULTS=number of them, SEED=which."""
+    count = int(os.environ.get("FAULTS", TRIALS))
+    seed = int(os.environ.get("SEED", SEED))
+    with people_at_a_hub(folder) as (triton, people):
+        outcomes = hub_faults.trials(
+            triton, people, count, seed, say=lambda line: print(f"  {line}", flush=True)
         )
-        return not lost
+    lost = [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome.lost]
+    ready = sum(outcome.ready for outcome in outcomes.values())
+    print(
+        f"{count} starts with a fault in the middle, seed {seed}: {len(lost)} orphans "
+        f"or losses; {ready} servers came, of the others it was told",
+        flush=True,
+    )
+    return not lost
 
 
-def many_at_the_hub(folder):
+def many_at_the_hub(folder: Path) -> bool:
     """Many people, many starts, and every daemon restarted: nothing is lost, and others wait for
     two seconds at most in the median.
     """
     met = []
-    with one_of_its_own(folder, nodes=2) as triton:
-        hub.put_stand_in(triton)
-        hub.running(triton, hub_faults.OPTIONS)
-        people = hub.People(triton)
-        try:
-            for measure in (
-                hub_faults.sixty_people,
-                hub_faults.hundred_waiting,
-                hub_faults.many_streams,
-                hub_faults.starts_and_stops,
-                hub_faults.restarts,
-            ):
-                lost, looks, said = measure(triton, people)
-                print(
-                    f"{said}; {len(lost)} lost" + "".join(f"\n  LOST: {what}" for what in lost),
-                    flush=True,
-                )
-                met.append(not lost and looks.median <= 2)
-        finally:
-            people.close()
+    with people_at_a_hub(folder) as (triton, people):
+        for measure in (
+            hub_faults.sixty_people,
+            hub_faults.hundred_waiting,
+            hub_faults.many_streams,
+            hub_faults.starts_and_stops,
+            hub_faults.restarts,
+        ):
+            lost, looks, summary = measure(triton, people)
+            print(
+                f"{summary}; {len(lost)} lost" + "".join(f"\n  LOST: {what}" for what in lost),
+                flush=True,
+            )
+            met.append(not lost and looks.median <= 2)
     return all(met)
 
 
-SLURM_NOTEBOOKS, SLURM_SECONDS = 16, 15
+SLURM_NOTEBOOKS = 16
+SLURM_SECONDS = 15
 
 
-def slurm(folder):
+def slurm(folder: Path) -> bool:
     """A course on four nodes, against one, each of which runs one notebook at a time.
 
     The nodes share this machine's processors, so the notebooks sleep: what is seen is whether the
@@ -419,7 +426,7 @@ def slurm(folder):
             )
         triton.run("ctl", f"scontrol update partitionname={BATCH} maxcpuspernode=1")
 
-        def validation(drained):
+        def validation(drained: int) -> float:
             for nodes, how in ((triton.nodes, "resume"), (triton.nodes[:drained], "drain")):
                 triton.run(
                     "ctl",
@@ -441,18 +448,19 @@ def slurm(folder):
         )
 
 
-def script(*arguments):
-    return lambda folder: subprocess.run([PYTHON, *arguments], cwd=ROOT).returncode == 0
+def module(*arguments: str | Path) -> Callable[[Path], bool]:
+    """A bench that is a module of its own, whose exit status says whether it is met."""
+    return lambda folder: subprocess.run([PYTHON, "-m", *arguments], cwd=ROOT).returncode == 0
 
 
-BENCHES = {
+BENCHES: dict[str, Callable[[Path], bool]] = {
     "site": site,
     "notebooks": notebooks,
-    "pairs": script("-m", "tools.bench.pairs"),
-    "scale": script("-m", "tools.bench.scale"),
-    "numpy": script("-m", "tools.bench.numpy_tutorials"),
+    "pairs": module("tools.bench.pairs"),
+    "scale": module("tools.bench.scale"),
+    "numpy": module("tools.bench.numpy_tutorials"),
     "slurm": slurm,
-    "nbdime-git": script("-m", "tools.bench.nbdime_git", "--env", ROOT / ".venv-nbdime"),
+    "nbdime-git": module("tools.bench.nbdime_git", "--env", ROOT / ".venv-nbdime"),
     "imports": imports,
     "cluster": small_triton,
     "sjupyter": sjupyter,
@@ -463,13 +471,13 @@ BENCHES = {
 ON_A_CLUSTER = {"slurm", "cluster", "sjupyter", "hub", "hub-faults", "hub-numbers"}
 
 
-def main(names):
+def main(names: Sequence[str]) -> None:
+    """Run the benches of these names, or all. Raises SystemExit with the exit status."""
     unknown = set(names) - set(BENCHES)
     if unknown:
         sys.exit(f"there is no bench {unknown.pop()}; there are: {', '.join(BENCHES)}")
-    os.environ.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # else the plain tools compile what they import each time
+    # With it the plain tools would compile what they import each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
         met = []
         for name in names or BENCHES:

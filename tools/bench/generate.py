@@ -1,5 +1,6 @@
-"""Make a course of any size, the same for the same seed: `python tools/bench/generate.py FOLDER [N]
-[SEED]`.
+"""Make a course of any size, the same for the same seed:
+
+    python -m tools.bench.generate FOLDER [N] [SEED]
 
 Paired notebooks with text, tables, pictures, expected errors, data files and two kernels, whose
 stored outputs are what a run gives.
@@ -9,21 +10,25 @@ import base64
 import io
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from tools.course import pairs
+from tools.course import myst, pairs
 
-WORDS = "node queue kernel module memory partition result table value notebook".split()
+WORDS = [
+    *("node", "queue", "kernel", "module", "memory"),
+    *("partition", "result", "table", "value", "notebook"),
+]
 KERNELS = {"python3": ("Python 3", "python"), "bash": ("Bash", "bash")}
 SHOW = "from IPython.display import display\ndisplay({{{kind!r}: {data!r}}}, raw=True)"
 
 
-def make(folder, count=1000, seed=1):
+def make(folder: Path, count: int = 1000, seed: int = 1) -> None:
     """Write `count` notebooks, both halves, and their data into `folder`."""
-    folder = Path(folder)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for number in range(count):
         chance = random.Random(f"{seed} {number}")
@@ -55,7 +60,7 @@ def make(folder, count=1000, seed=1):
             cells=cells,
             metadata={
                 "kernelspec": {"name": kernel, "display_name": shown, "language": language},
-                "jupytext": {"formats": pairs.FORMATS},
+                "jupytext": {"formats": myst.FORMATS},
                 "measured": {"seconds": 2, "memory_mb": 100},
                 "course": {
                     "goal": "measure",
@@ -71,36 +76,37 @@ def make(folder, count=1000, seed=1):
         pairs.write_md(notebook, folder / f"{number:04}.md")
 
 
-def _words(chance, count):
+def _words(chance: random.Random, count: int) -> str:
     return " ".join(chance.choices(WORDS, k=count))
 
 
-def _cell(source, *outputs, tags=()):
+def _cell(source: str, *outputs: Any, tags: Sequence[str] = ()) -> Any:
     return new_code_cell(
         source, outputs=list(outputs), metadata={"tags": list(tags)} if tags else {}
     )
 
 
-def _read(kernel, data, text):
+def _read(kernel: str, data: str, text: str) -> Any:
     return _cell(
         f"cat {data}" if kernel == "bash" else f"print(open({data!r}).read(), end='')",
         new_output("stream", text=text),
     )
 
 
-def _echo(chance):
+def _echo(chance: random.Random) -> Any:
     text = _words(chance, 5)
     return _cell(f"echo {text}", new_output("stream", text=f"{text}\n"))
 
 
-def _text(chance):
-    one, other = chance.randrange(1000), chance.randrange(1000)
+def _text(chance: random.Random) -> Any:
+    one = chance.randrange(1000)
+    other = chance.randrange(1000)
     return _cell(
         f"{one} * {other}", new_output("execute_result", data={"text/plain": str(one * other)})
     )
 
 
-def _table(chance):
+def _table(chance: random.Random) -> Any:
     rows = "".join(
         f"<tr><td>{_words(chance, 1)}</td><td>{chance.randrange(100)}</td></tr>" for _ in range(5)
     )
@@ -111,7 +117,7 @@ def _table(chance):
     )
 
 
-def _picture(chance):
+def _picture(chance: random.Random) -> Any:
     image = Image.new("RGB", (60, 40), "white")
     for x in range(60):
         image.putpixel((x, chance.randrange(40)), (0, 80, 160))
@@ -124,7 +130,7 @@ def _picture(chance):
     )
 
 
-def _error(chance):
+def _error(chance: random.Random) -> Any:
     text = _words(chance, 3)
     return _cell(
         f"raise ValueError({text!r})",
@@ -136,4 +142,4 @@ def _error(chance):
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 4 or not all(argument.isdecimal() for argument in sys.argv[2:]):
         sys.exit(__doc__)
-    make(sys.argv[1], *map(int, sys.argv[2:]))
+    make(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -15,59 +15,17 @@ from pathlib import Path
 from tools.bench.measure import PYTHON, compare, seconds
 from tools.files import ROOT
 
-NETWORK = (
-    "tutorial-svd",
-    "tutorial-deep-learning-on-mnist",
-    "tutorial-style-guide",
-)  # the last one is in their ignore_testing
+# Those that need the network, and one more that their own tests ignore.
+LEFT_OUT = ("tutorial-svd", "tutorial-deep-learning-on-mnist", "tutorial-style-guide")
 PACKAGES = ("scipy", "pandas", "imageio", "pooch", "nbmake")
-MAKE = """
-import sys
-import time
-from pathlib import Path
-import jupytext
-import nbformat
-from tools.course import pairs
-from tools.validate import changes, runner
-LEAVES = {      # files, which no notebook of our course may leave
-    "tutorial-x-ray-image-processing": ["tutorial-x-ray-image-processing/xray_image.gif"], "save-load-arrays": ["x_y-squared.npz", "x_y-squared.csv"],
-    "mooreslaw-tutorial": ["mooreslaw_regression.npz", "mooreslaw_regression.csv"],
-}
-theirs, ours = Path(sys.argv[1]), Path(sys.argv[2])
-for path in sorted(theirs.glob("*.md")):
-    notebook = jupytext.read(path)
-    if "kernelspec" not in notebook.metadata:
-        continue
-    jupytext.write(notebook, path.with_suffix(".ipynb"))
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    if path.stem in LEAVES:
-        notebook.cells.append(nbformat.v4.new_code_cell(f"import os; [os.remove(path) for path in {LEAVES[path.stem]}];"))
-    notebook.metadata["course"] = {"needs": [], "seconds": 300, "memory_mb": 3000}
-    pairs.write_ipynb(notebook, ours / f"{path.stem}.ipynb")
-for notebook in runner.load(folder=ours):
-    began = time.monotonic()
-    fresh = runner.executed(notebook, changes.Surroundings(), stop=False)
-    fresh.metadata["measured"] = {"seconds": round(time.monotonic() - began)}       # as a refresh does: the longest begins first
-    for cell in fresh.cells:
-        if any(output.get("name") == "stderr" for output in cell.outputs):
-            cell.metadata["tags"] = ["writes-stderr"]
-    fresh.metadata["course"] = notebook.metadata["course"]
-    pairs.write_ipynb(fresh, notebook.path)
-"""
-VALIDATE = """
-import sys
-from pathlib import Path
-from tools.validate import runner, sanitize
-sanitize.load = lambda: [{"regex": "0x[0-9a-f]{8,}", "replace": "ADDRESS"},     # of objects that a cell shows
-                         {"regex": "value is [-0-9.e]+", "replace": "VALUE"}]   # of a sample that is drawn anew each time
-results = runner.validate(runner.load(folder=Path(sys.argv[1])))
-print(*[runner.describe(result) for result in results], sep="\\n")
-"""
+MAKE = ("-m", "tools.bench.scripts.numpy_make")
+VALIDATE = ("-m", "tools.bench.scripts.numpy_validate")
 
 
-def main():
-    place = os.environ.get("NUMPY_TUTORIALS")
-    if not place:
+def main() -> int:
+    """Measure; return the exit status."""
+    clone = os.environ.get("NUMPY_TUTORIALS")
+    if not clone:
         print(
             "numpy's tutorials are not here: git clone "
             "https://github.com/numpy/numpy-tutorials, then make bench "
@@ -75,88 +33,90 @@ def main():
             file=sys.stderr,
         )
         return 1
-    with tempfile.TemporaryDirectory() as top:
-        top = Path(top)
-        subprocess.run(["git", "clone", "-q", place, top / "clone"], check=True)
-        content, ours = top / "clone/content", top / "notebooks"
-        for name in NETWORK:
-            (content / f"{name}.md").unlink()
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", top / "env"], check=True)
-        python = top / "env/bin/python"
-        subprocess.run(
-            [
-                ROOT / ".venv/bin/uv",
-                "pip",
-                "install",
-                "-q",
-                "--compile-bytecode",
-                f"--python={python}",
-                "-r",
-                ROOT / "requirements.in",
-                "-c",
-                locked(top),
-                *PACKAGES,
-            ],
-            check=True,
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if measure(clone, Path(folder)) else 1
+
+
+def measure(source: str, folder: Path) -> bool:
+    """Whether we are as fast as promised, over the tutorials of the repository `source`.
+
+    Raises SystemExit if a second run does not give the outputs of the first.
+    """
+    clone = folder / "clone"
+    ours = folder / "notebooks"
+    subprocess.run(["git", "clone", "-q", source, clone], check=True)
+    for name in LEFT_OUT:
+        (clone / f"content/{name}.md").unlink()
+    python = environment(folder)
+    subprocess.run(["cp", "-r", clone / "content", ours], check=True)
+    variables = os.environ | {"PYTHONPATH": f"{ROOT}"}
+    subprocess.run([python, *MAKE, clone / "content", ours], check=True, env=variables)
+    report = subprocess.run(
+        [python, *VALIDATE, ours], env=variables, capture_output=True, text=True, check=True
+    ).stdout
+    if "FAILED" in report:
+        sys.exit(f"a second run does not give the outputs of the first:\n{report}")
+    print(report, end="")
+
+    def validation() -> float:
+        return seconds([python, *VALIDATE, ours], env=variables)
+
+    def plain(*options: str) -> float:
+        return seconds(
+            [python, "-m", "pytest", "-p", "no:cacheprovider", *options, "content/"], cwd=clone
         )
-        subprocess.run(["cp", "-r", content, ours], check=True)
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}"}
-        subprocess.run([python, "-c", MAKE, content, ours], check=True, env=environment)
-        checked = subprocess.run(
-            [python, "-c", VALIDATE, ours],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        if "FAILED" in checked:
-            sys.exit(f"a second run does not give the outputs of the first:\n{checked}")
-        print(checked, end="")
 
-        def validation():
-            return seconds([python, "-c", VALIDATE, ours], env=environment)
-
-        def plain(*options):
-            return lambda: seconds(
-                [python, "-m", "pytest", "-p", "no:cacheprovider", *options, "content/"],
-                cwd=top / "clone",
-            )
-
-        met = [
+    return all(
+        [
             compare(
                 "numpy's tutorials / pytest --nbval-lax",
                 validation,
-                plain("--nbval-lax", "--durations=10"),
+                lambda: plain("--nbval-lax", "--durations=10"),
                 0.55,
             ),
             compare(
                 "numpy's tutorials / pytest --nbmake -n auto",
                 validation,
-                plain("-p", "no:nbval", "--nbmake", "-n", "auto"),
+                lambda: plain("-p", "no:nbval", "--nbmake", "-n", "auto"),
                 1.0,
             ),
         ]
-    return 0 if all(met) else 1
+    )
 
 
-def locked(folder):
-    """Our lock file as constraints: without hashes, which the packages beside it have none of."""
-    plain = subprocess.run(
+def environment(folder: Path) -> Path:
+    """The Python of a new environment in `folder`, with our packages and those of the tutorials."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    python = folder / "env/bin/python"
+    subprocess.run(
+        [
+            ROOT / ".venv/bin/uv",
+            *("pip", "install", "-q", "--compile-bytecode", f"--python={python}"),
+            *("-r", str(ROOT / "requirements.in"), "-c", str(constraints(folder))),
+            *PACKAGES,
+        ],
+        check=True,
+    )
+    return python
+
+
+def constraints(folder: Path) -> Path:
+    """A file with what our lock file says, without hashes: the packages of the tutorials have
+    none.
+    """
+    locked = subprocess.run(
         [
             PYTHON.parent / "uv",
-            "pip",
-            "compile",
-            "-q",
-            "--no-header",
-            "--no-annotate",
+            *("pip", "compile", "-q", "--no-header", "--no-annotate"),
             ROOT / "requirements.txt",
         ],
         capture_output=True,
         text=True,
         check=True,
     )
-    (folder / "constraints.txt").write_text(plain.stdout)
-    return folder / "constraints.txt"
+    file = folder / "constraints.txt"
+    file.write_text(locked.stdout)
+    return file
 
 
 if __name__ == "__main__":

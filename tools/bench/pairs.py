@@ -5,25 +5,27 @@ twice as long.
 import random
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 
 from tools.bench.measure import compare
-from tools.course import pairs
+from tools.course import halves, myst, pairs
 
 PAIRS = 200
+WORDS = ("one", "two", "three", "four", "five")
 
 
-def make(folder, seed=0):
+def make(folder: Path, seed: int = 0) -> None:
     """Write PAIRS varied notebooks, both halves, into `folder`."""
     chance = random.Random(seed)
     for number in range(PAIRS):
         cells = []
         for index in range(chance.randrange(10, 30)):
             text = "\n".join(
-                " ".join(chance.choices("one two three four five".split(), k=8))
-                for _ in range(chance.randrange(1, 8))
+                " ".join(chance.choices(WORDS, k=8)) for _ in range(chance.randrange(1, 8))
             )
             if chance.random() < 0.5:
                 cells.append(nbformat.v4.new_markdown_cell(f"## Part {index}\n\n{text}"))
@@ -38,7 +40,7 @@ def make(folder, seed=0):
             cells=cells,
             metadata={
                 "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-                "jupytext": {"formats": pairs.FORMATS},
+                "jupytext": {"formats": myst.FORMATS},
                 "course": {
                     "goal": "try",
                     "minutes": 10,
@@ -52,36 +54,35 @@ def make(folder, seed=0):
         pairs.write_md(notebook, folder / f"{number:03}.md")
 
 
-def main():
+def main() -> int:
+    """Measure; return the exit status."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder)
 
-        def parse():
-            for pair in pairs.find(folder):
+        def parse() -> None:
+            for pair in halves.find(folder):
+                assert pair.ipynb and pair.md
                 nbformat.read(pair.ipynb, as_version=4)
                 pairs.read_md(pair.md)
 
-        def check():
+        def check() -> None:
             problems = pairs.check(folder)
             assert not problems, problems[0]
 
-        return (
-            0
-            if compare(
-                f"check of {PAIRS} pairs / parsing their files once", timed(check), timed(parse), 2
-            )
-            else 1
+        met = compare(
+            f"check of {PAIRS} pairs / parsing their files once", timed(check), timed(parse), 2
         )
+        return 0 if met else 1
 
 
-def timed(function):
-    import time
+def timed(function: Callable[[], None]) -> Callable[[], float]:
+    """A function that calls `function` and returns how long that took, in seconds."""
 
-    def run():
-        started = time.perf_counter()
+    def run() -> float:
+        began = time.perf_counter()
         function()
-        return time.perf_counter() - started
+        return time.perf_counter() - began
 
     return run
 

@@ -16,21 +16,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 LIBRARY = "python_stdlib.zip"
 OF_THE_KERNEL = ("piplite", "ipykernel", "pyodide_kernel")  # come with jupyterlite-pyodide-kernel
 BROWSER = (
-    "--python-version",
-    "3.14",
-    "--implementation",
-    "cp",
-    "--abi",
-    "cp314",
-    "--platform",
-    "pyemscripten_2026_0_wasm32",
+    *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
+    *("--platform", "pyemscripten_2026_0_wasm32"),
 )
 # Types of packages that nobody has in the browser. Without these 4,800 files Python starts two
 # seconds earlier.
@@ -39,23 +35,23 @@ OLD_FONTS = (".eot", ".svg", ".ttf")  # of icons, for browsers that cannot run W
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
 
 
-def run(*command, **options):
-    """Run a command, and return what it prints; where it fails, leave with what it said."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
+def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """What a command prints. Raises SystemExit, with what it printed, if it fails."""
+    completed = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, cwd=cwd
     )
-    if done.returncode:
+    if completed.returncode:
         sys.exit(
-            f"{(done.stderr or done.stdout).strip()}\n{Path(command[0]).name} "
+            f"{(completed.stderr or completed.stdout).strip()}\n{Path(command[0]).name} "
             f"{command[1]} did not do it. Is the network there, and space on the disk? "
             "Then: make lite"
         )
-    return done.stdout
+    return completed.stdout
 
 
-def pack(archive, target, bytecode):
-    """Copy a zip file into the folder `target`, without what is unused and with the `bytecode`,
-    {name: bytes}, of what is in it; return the names.
+def pack(archive: Path, target: Path, bytecode: Mapping[str, bytes]) -> list[str]:
+    """Copy a zip file into the folder `target`, without what is unused and with the bytecode of
+    what is in it, by its name; return the names of what was there.
     """
     with (
         zipfile.ZipFile(archive) as old,
@@ -73,7 +69,7 @@ def pack(archive, target, bytecode):
     return names
 
 
-def source(name):
+def source(name: str) -> str:
     """The file that the bytecode `name` was made from, in an archive: beside it, or above its
     folder __pycache__.
     """
@@ -81,7 +77,7 @@ def source(name):
     return folder + module.split(".")[0] + ".py" if module else name.removesuffix("c")
 
 
-def packed(wheel, target, bytecode):
+def packed(wheel: Path, target: Path, bytecode: Mapping[str, bytes]) -> dict[str, Any]:
     """Pack a wheel; return what Pyodide's lock file says of it."""
     first = {name.split("/")[0] for name in pack(wheel, target, bytecode)}
     imports = {
@@ -102,8 +98,12 @@ def packed(wheel, target, bytecode):
     }
 
 
-def python(pyodide, wheels, target, bytecode):
-    """Put Pyodide's core and all wheels into the folder `target`; return the names of the packages."""
+def python(
+    pyodide: Path, wheels: Iterable[Path], target: Path, bytecode: Mapping[str, bytes]
+) -> list[str]:
+    """Put Pyodide's core and all wheels into the folder `target`; return the names of the
+    packages.
+    """
     target.mkdir(parents=True)
     for name in CORE:
         shutil.copy(pyodide / name, target)
@@ -115,8 +115,8 @@ def python(pyodide, wheels, target, bytecode):
     return list(lock["packages"])
 
 
-def settings(packages):
-    """{file: what JupyterLite reads in it}.
+def settings(packages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What JupyterLite reads in its files, by their names.
 
     All packages are loaded at once, at the start, and none from an index on the internet.
     """
@@ -140,93 +140,83 @@ def settings(packages):
     }
 
 
-def finish(app):
+def unwanted(app: Path) -> Iterator[Path]:
+    """The files that no browser asks for."""
+    for path in app.rglob("*"):
+        old_font = path.suffix in OLD_FONTS and path.parent.name == "build"
+        if old_font or path.name.startswith("rspack.config"):
+            yield path
+
+
+def finish(app: Path) -> None:
     """Take away what no browser asks for, and put there what each one asks for and JupyterLite
     lacks.
+
+    Raises SystemExit if the page would get Pyodide from another host.
     """
-    for path in [*app.rglob("*")]:
-        if (
-            path.suffix in OLD_FONTS
-            and path.parent.name == "build"
-            or path.name.startswith("rspack.config")
-        ):
-            path.unlink()
-    icons, words = app / "static/favicons", app / "api/translations"
-    for folder in (icons, words):
-        folder.mkdir(parents=True, exist_ok=True)
+    for path in [*unwanted(app)]:
+        path.unlink()
+    icons = app / "static/favicons"
+    icons.mkdir(parents=True, exist_ok=True)
     for name in ("favicon-notebook.ico", "favicon-busy-1.ico"):
         shutil.copy(app / "notebooks/favicon.ico", icons / name)
-    (words / "all.json").write_text(
-        json.dumps(
-            {"data": {"en": {"displayName": "English", "nativeName": "English"}}, "message": ""}
-        ),
-        encoding="utf-8",
-    )
-    (words / "en.json").write_text(json.dumps({"data": {}, "message": ""}), encoding="utf-8")
-    said = json.loads((app / "jupyter-lite.json").read_text(encoding="utf-8"))[
-        "jupyter-config-data"
-    ]["litePluginSettings"][f"{KERNEL}:kernel"]
-    if not said.get("pyodideUrl", "").startswith("./static/pyodide/"):
+    languages = app / "api/translations"
+    languages.mkdir(parents=True, exist_ok=True)
+    english = {"en": {"displayName": "English", "nativeName": "English"}}
+    for name, data in (("all.json", english), ("en.json", {})):
+        (languages / name).write_text(json.dumps({"data": data, "message": ""}), encoding="utf-8")
+    config = json.loads((app / "jupyter-lite.json").read_text(encoding="utf-8"))
+    kernel = config["jupyter-config-data"]["litePluginSettings"][f"{KERNEL}:kernel"]
+    if not kernel.get("pyodideUrl", "").startswith("./static/pyodide/"):
         sys.exit(
-            f"jupyter-lite.json names {said.get('pyodideUrl')} for Pyodide, which is not in {app}"
+            f"jupyter-lite.json names {kernel.get('pyodideUrl')} for Pyodide, which is not in {app}"
         )
 
 
-def main(folder):
+def download(programs: Path, work: Path, environment: Mapping[str, str]) -> None:
+    """Get Pyodide into work/node_modules, and the packages into work/wheels."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, work)
+    run(
+        programs / "npm",
+        *("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+        cwd=work,
+        env=environment,
+    )
+    run(
+        programs / "pip",
+        *("download", "--quiet", "--disable-pip-version-check", "--no-deps", *BROWSER),
+        *("--require-hashes", "--only-binary=:all:", "--requirement", HERE / "wheels.txt"),
+        *("--dest", work / "wheels"),
+    )
+
+
+def main(folder: Path) -> None:
+    """Make folder/app with the programs of folder/env, and remove folder/env."""
     folder = folder.resolve()
-    bin = folder / "env/bin"
-    path = os.environ | {"PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        work = Path(work)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, work)
-        run(
-            bin / "npm",
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-            cwd=work,
-            env=path,
-        )
-        run(
-            bin / "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary=:all:",
-            *BROWSER,
-            "--requirement",
-            HERE / "wheels.txt",
-            "--dest",
-            work / "wheels",
-        )
+    programs = folder / "env/bin"
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = Path(name)
+        download(programs, work, environment)
         own = folder / f"env/share/jupyter/labextensions/{KERNEL}/static/pypi"
         wheels = [
             *(work / "wheels").glob("*.whl"),
             *(wheel for name in OF_THE_KERNEL for wheel in own.glob(f"{name}-*.whl")),
         ]
-        python(work / "node_modules/pyodide", wheels, work / "first", {})
-        said = run(
-            bin / "node", HERE / "bytecode.mjs", work / "first"
-        )  # compiled once here, and not at each start there
-        bytecode = {name: base64.b64decode(content) for name, content in json.loads(said).items()}
-        for name, content in settings(
-            python(work / "node_modules/pyodide", wheels, work / "lite/static/pyodide", bytecode)
-        ).items():
+        pyodide = work / "node_modules/pyodide"
+        python(pyodide, wheels, work / "first", {})
+        # Compiled once here, and not at each start there.
+        compiled = json.loads(run(programs / "node", HERE / "bytecode.mjs", work / "first"))
+        bytecode = {name: base64.b64decode(content) for name, content in compiled.items()}
+        packages = python(pyodide, wheels, work / "lite/static/pyodide", bytecode)
+        for name, content in settings(packages).items():
             (work / "lite" / name).write_text(json.dumps(content), encoding="utf-8")
         run(
-            bin / "jupyter-lite",
-            "build",
-            "--lite-dir",
-            work / "lite",
-            "--output-dir",
-            work / "app",
+            programs / "jupyter-lite",
+            *("build", "--lite-dir", work / "lite", "--output-dir", work / "app"),
             cwd=work,
-            env=path,
+            env=environment,
         )
         finish(work / "app")
         shutil.rmtree(folder / "app", ignore_errors=True)
