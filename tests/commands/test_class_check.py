@@ -19,6 +19,7 @@ import pytest
 from tools.cluster import cluster
 from tools.cluster.hub import notebook
 from tools.course import editions
+from tools.files import ROOT
 from tools.proof import stages
 
 FACTS = cluster.facts()
@@ -31,6 +32,7 @@ NOTEBOOKS = [
     name for name in editions.load() if name[:2] in ("01", "05", "08", "09")
 ]  # each kernel, and one that starts programs
 PYTHON = f"{FACTS['paths']['jupyter_env']}/bin/python"
+END = (ROOT / "tests/data/commands/end_class_check.sh").read_text(encoding="utf-8")
 
 
 def check(triton, user, options="", before="", **more):
@@ -639,9 +641,7 @@ def test_healthy_nodes_are_not_called_sick_beside_a_sick_one(triton, course):
 @pytest.mark.claims("However it ends, its jobs end too.")
 def test_however_it_is_ended_no_job_and_no_file_of_it_is_left(triton):
     def end(signal, user):
-        script = f"""class-check --room 3 --wait 80 -- --array=0-2%1 & pid=$!
-            for i in $(seq 200); do [ "$(squeue --me --noheader --array --format=%T | sort -u | wc -l)" = 2 ] && break; sleep 0.2; done
-            squeue --me --noheader --array --format=%T | sort -u; kill -{signal} $pid; wait $pid; echo $?"""
+        script = f"set -- {signal}\n{END}"
         ended = triton.run("login", script, user, check=False).stdout.split()[-3:]
         for _ in range(150):  # who was killed outright cannot wait for the end of the jobs
             if not (remains := left(triton, user)):

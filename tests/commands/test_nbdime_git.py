@@ -5,6 +5,7 @@ Real repositories, a real nbdime: $NBDIME_ENV names its environment, else .venv-
 checkout.
 """
 
+import contextlib
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ import pytest
 
 from tools.files import ROOT
 
+DATA = ROOT / "tests/data/commands"
 SCRIPT = ROOT / "triton/bin/nbdime-git"
 NATIVE = ["diff", "--no-ext-diff", "--no-textconv", "--no-color"]
 HINT = "To repair: nbdime-git enable"
@@ -855,6 +857,16 @@ def second_user(environment):
         shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def umask(mode):
+    """While it lasts, files of this process are made with this umask."""
+    before = os.umask(mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.claims(
     "Enable it once. The settings are in the repository's own ``.git/config`` and "
     "``.git/info/attributes``, with paths that "
@@ -880,11 +892,8 @@ def test_another_member_of_the_group_gets_the_same(second_user, env, tmp_path):
     for file in path.rglob("*"):
         os.chown(file, -1, NOBODY)
     shutil.rmtree(path / ".git/info")
-    old = os.umask(0o077)
-    try:
+    with umask(0o077):
         repo.nbdime_git("enable", "--prefix", second_user / "env")
-    finally:
-        os.umask(old)
     assert repo.git("status", "--porcelain").stdout == "" and set(repo.state()) == {
         f"{path}/.git/config",
         f"{path}/.git/info/attributes",
@@ -902,28 +911,17 @@ def test_another_member_of_the_group_gets_the_same(second_user, env, tmp_path):
         "GIT_CONFIG_NOSYSTEM": "1",
         "NBDIME_GIT_READABLE": "1",
     }
-    name = {
-        "GIT_AUTHOR_NAME": "B",
-        "GIT_AUTHOR_EMAIL": "b@example.org",
-        "GIT_COMMITTER_NAME": "B",
-        "GIT_COMMITTER_EMAIL": "b@example.org",
-    }
+    name = {f"GIT_{who}_NAME": "B" for who in ("AUTHOR", "COMMITTER")}
+    name |= {f"GIT_{who}_EMAIL": "b@example.org" for who in ("AUTHOR", "COMMITTER")}
     shown = run(
         *as_nobody(["git", "-C", path, "diff", "other~", "other"]), env=other, cwd="/", umask=0o002
     )
     assert "## modified /cells/2/source" in shown.stdout and not shown.stderr
     run(*as_nobody(["git", "-C", path, "merge", "other"]), env=other | name, cwd="/", umask=0o002)
     assert sources(path / "nb.ipynb") == ["a = 2", "b = 1", "c = 3"]
-    python = second_user / "env/bin/python3"
-    run(
-        *as_nobody([python, second_user / "nbdime-git", "disable"]),
-        env=other,
-        cwd=path,
-        umask=0o027,
-    )
-    run(
-        *as_nobody([python, second_user / "nbdime-git", "enable"]), env=other, cwd=path, umask=0o077
-    )
+    tool = [second_user / "env/bin/python3", second_user / "nbdime-git"]
+    run(*as_nobody([*tool, "disable"]), env=other, cwd=path, umask=0o027)
+    run(*as_nobody([*tool, "enable"]), env=other, cwd=path, umask=0o077)
     assert repo.nbdime_git("status").returncode == 0
     assert (path / ".git/info/attributes").stat().st_mode & 0o060 == 0o060
 
@@ -966,11 +964,13 @@ def test_a_full_disk_changes_nothing(bare_bones, environment, tmp_path):
     )
     mount = tmp_path / "small"
     mount.mkdir()
-    script = f"""mount -t tmpfs -o size=256k none '{mount}' 2>/dev/null || exit 77
-        cd '{mount}' && git init -q --template= . && cp .git/config '{tmp_path}/config' && cat /dev/zero >fill 2>/dev/null
-        '{sys.executable}' '{SCRIPT}' enable --prefix '{environment}'; s=$?
-        cmp .git/config '{tmp_path}/config' && test ! -e .git/info/attributes && test -z "$(find .git -name '*nbdime*' -o -name '*.lock')" && exit $s; exit 99"""
-    done = run("unshare", "--mount", "sh", "-c", script, env=bare_bones.env, cwd=tmp_path, ok=False)
+    done = run(
+        *("unshare", "--mount", "bash", DATA / "full_disk.sh", mount, tmp_path / "config"),
+        *(sys.executable, SCRIPT, environment),
+        env=bare_bones.env,
+        cwd=tmp_path,
+        ok=False,
+    )
     if done.returncode != 77 and "unshare failed" not in done.stderr:
         assert_one_sentence(done, "No space left on device")
 
@@ -1212,10 +1212,11 @@ def test_a_patch_that_git_writes_itself_has_the_notebooks_in_it(changed, folder)
 
 
 def old_git():
-    """Whether this git is older than 2.46, which first asks a driver whether something has changed."""
-    return tuple(
-        map(int, re.findall(r"\d+", subprocess.check_output(["git", "version"], text=True))[:2])
-    ) < (2, 46)
+    """Whether this git is older than 2.46, the first that asks a driver whether something has
+    changed.
+    """
+    version = subprocess.check_output(["git", "version"], text=True)
+    return tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 46)
 
 
 @pytest.mark.claims(
@@ -1554,9 +1555,8 @@ def test_a_conflict_keeps_both_sides_in_a_notebook_that_opens(repo, how):
 def test_a_merge_of_any_formats_is_a_notebook_that_opens(repo, environment, formats):
     """Only format 4.5 has ids, and there every cell needs one. None: no common base."""
     texts = []
-    for minor, cells in zip(
-        formats, (["a = 1", "b = 1"], ["a = 'ours'", "b = 1", "new"], ["a = 'theirs'", "b = 1"])
-    ):
+    sides = (["a = 1", "b = 1"], ["a = 'ours'", "b = 1", "new"], ["a = 'theirs'", "b = 1"])
+    for minor, cells in zip(formats, sides, strict=True):
         notebook = json.loads(code(*cells)) | {"nbformat_minor": minor}
         for cell in notebook["cells"] if minor != 5 else ():
             del cell["id"]
@@ -1648,92 +1648,12 @@ def test_no_random_merge_loses_a_line(repo, environment, tmp_path):
     Every other pair mixes the formats 4.0 to 4.5, which differ in whether a cell has an id; some
     have no base.
     """
-    script = tmp_path / "fuzz.py"
-    script.write_text(FUZZ)
+    script = DATA / "merge_fuzz.py"
     done = run(environment / "bin/python", script, SCRIPT, "300", env=repo.env, cwd=tmp_path)
     counts = json.loads(done.stdout)
     assert (
         counts["bad"] == [] and min(counts["clean"], counts["conflict"]) > 50 and counts["text"] > 0
     ), counts
-
-
-FUZZ = r"""
-import copy, importlib.machinery, importlib.util, json, logging, random, sys
-import nbformat
-logging.disable(logging.CRITICAL)
-sys.dont_write_bytecode = True
-loader = importlib.machinery.SourceFileLoader("nbdime_git", sys.argv[1])
-tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("nbdime_git", loader))
-loader.exec_module(tool)
-sys.stderr = open("messages", "w")
-
-def cell(r):
-    source = ["v%d = %d\n" % (r.randrange(50), r.randrange(99)) for _ in range(r.randrange(1, 5))]
-    outputs = [{"output_type": "stream", "name": "stdout", "text": ["out %d\n" % r.randrange(9)]} for _ in range(r.randrange(3))]
-    return {"cell_type": "code", "id": "%08x" % r.randrange(16**8), "metadata": {}, "source": source, "execution_count": r.randrange(9), "outputs": outputs}
-
-def edit(notebook, r, who):
-    notebook = copy.deepcopy(notebook)
-    cells = notebook["cells"]
-    for number in range(r.randrange(1, 4)):
-        kind, one = r.randrange(6), r.choice(cells) if cells else None
-        if kind == 0 or one is None:
-            cells.insert(r.randrange(len(cells) + 1), cell(r))
-        elif kind == 1:
-            cells.remove(one)
-        elif kind in (2, 3):
-            one["source"][r.randrange(len(one["source"]))] = "%s = %d\n" % (who, r.randrange(10**6))
-        elif kind == 4:
-            one["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["%s %d\n" % (who, r.randrange(10**6))]}]
-        else:
-            cells.remove(one)
-            cells.insert(r.randrange(len(cells) + 1), one)
-    return notebook
-
-def lines(notebook):
-    return {line for one in notebook["cells"] for line in one["source"] + [text for output in one["outputs"] for text in output["text"]]}
-
-counts = {"clean": 0, "conflict": 0, "text": 0, "bad": []}
-for seed in range(int(sys.argv[2])):
-    r = random.Random(seed)
-    base = {"cells": [cell(r) for _ in range(r.randrange(1, 5))], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    sides = {"base": base, "ours": edit(base, r, "ours"), "theirs": edit(base, r, "theirs")}
-    for notebook in sides.values() if seed % 2 else ():
-        notebook["nbformat_minor"] = r.choice([0, 2, 4, 4, 5])
-        fresh = r.randrange(2)
-        for one in notebook["cells"]:
-            if notebook["nbformat_minor"] < 5:
-                del one["id"]
-            elif fresh:
-                one["id"] = "%08x" % r.randrange(16**8)
-    for name, notebook in sides.items():
-        with open(name, "w") as stream:
-            if name != "base" or seed % 10 != 9:
-                json.dump(notebook, stream, indent=1)
-    status = tool.run_driver("driver-merge", ["base", "ours", "theirs", "nb.ipynb"])
-    with open("ours") as stream:
-        text = stream.read()
-    if status > 1:
-        counts["text"] += 1
-        if json.loads(text) != sides["ours"]:
-            counts["bad"].append("%d: failed and wrote" % seed)
-        continue
-    counts["conflict" if status else "clean"] += 1
-    merged = json.loads(text)
-    try:
-        nbformat.validate(json.loads(text))
-    except nbformat.ValidationError as error:
-        counts["bad"].append("%d: %s" % (seed, str(error).splitlines()[0]))
-    ids = [one["id"] for one in merged["cells"] if merged["nbformat_minor"] > 4]
-    found = "".join("".join(one["source"]) + "\n" + "".join("".join(output.get("text", "")) for output in one["outputs"]) + "\n" for one in
-                    (dict({"outputs": []}, **one) for one in merged["cells"]))
-    for name in ("ours", "theirs"):
-        if any(line.strip() not in found for line in lines(sides[name]) - lines(base)):
-            counts["bad"].append("%d: lost a line of %s" % (seed, name))
-    if len(set(ids)) != len(ids):
-        counts["bad"].append("%d: ids" % seed)
-print(json.dumps(counts))
-"""
 
 
 @pytest.mark.claims("falls back to its own diff and merge, and says what to run.")

@@ -3,6 +3,7 @@ its terminal, and says why it ended.
 """
 
 import concurrent.futures
+import itertools
 import json
 import os
 import random
@@ -22,9 +23,15 @@ from tools.cluster.terminal import Terminal
 from tools.files import ROOT
 
 FACTS = cluster.facts()
-SEED = int(
-    os.environ.get("SEED") or time.time()
-)  # of what is tried at random: another one each time
+SEED = int(os.environ.get("SEED") or time.time())  # of what is tried at random: a new one each time
+DATA = ROOT / "tests/data/commands"
+RUN_IN_KERNEL = (DATA / "run_in_kernel.py").read_text(encoding="utf-8")
+KERNEL_MESSAGES = (DATA / "kernel_messages.py").read_text(encoding="utf-8")
+INTERRUPTED = (DATA / "interrupted.py").read_text(encoding="utf-8")
+AT_EACH_STEP = (DATA / "at_each_step.py").read_text(encoding="utf-8")
+ANSWERS_OF_ALL = (DATA / "answers_of_all.sh").read_text(encoding="utf-8")
+OWN_ENVIRONMENT = (DATA / "own_environment.sh").read_text(encoding="utf-8")
+UPLOAD_BOTH = (DATA / "upload_both.sh").read_text(encoding="utf-8")
 
 CENTRAL = FACTS["paths"]["jupyter_env"]
 
@@ -453,7 +460,7 @@ def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
     refused.
     """
     node = triton.nodes[0]
-    name, login = (f"{host}.{FACTS['hosts']['domain']} {host}" for host in (node, "login"))
+    name = f"{node}.{FACTS['hosts']['domain']} {node}"
     try:
         triton.run(
             node,
@@ -613,25 +620,7 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server
             )
 
 
-WHO_SENDS_MUCH = """
-import socket, sys
-origin, path = sys.argv[1:]
-host = origin.removeprefix("http://")
-megabyte = b"x" * 1_000_000
-for target in ("login", "login?next=x", "api/contents/x", "login?token=wrong"):
-    for kind in ("Content-Length: 480000000", "Transfer-Encoding: chunked", "Content-Length: 480000000\\r\\nAuthorization: token wrong",
-                 "Content-Length: 480000000\\r\\nCookie: username=wrong; _xsrf=wrong"):
-        for before in ("/", path):
-            with socket.create_connection((host.split(":")[0], int(host.split(":")[1])), timeout=20) as line:
-                line.sendall(f"POST {before}{target} HTTP/1.1\\r\\nHost: {host}\\r\\n{kind}\\r\\n\\r\\n".encode())
-                sent = 0
-                try:
-                    for sent in range(100):
-                        line.sendall(b"f4240\\r\\n" + megabyte + b"\\r\\n" if "chunked" in kind else megabyte)
-                except OSError:     # it hangs up
-                    continue
-                print(before == path, target, kind, sent)
-"""
+SENDS_MUCH = (DATA / "sends_much.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.claims("What a stranger sends to a server of ``sjupyter`` takes no memory.")
@@ -641,12 +630,9 @@ def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
         origin, path, token = re.match(
             r"(http://[^/]+)(/\w+/)lab\?token=(\w+)", started.url
         ).groups()
-        assert (
-            triton.run(
-                "login", f"python3 - {origin} {path}", triton.account(), input=WHO_SENDS_MUCH
-            ).stdout
-            == ""
-        )
+        sends = f"python3 - {origin} {path}"
+        taken = triton.run("login", sends, triton.account(), input=SENDS_MUCH).stdout
+        assert taken == ""
         highest = (
             "sort -n $(grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 "
             f"-name environ -user {user}) | sed s/environ/status/) | sed -n 's/VmHWM: *//p'"
@@ -662,11 +648,8 @@ def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
         ), "kB of memory"
         # as a page of JupyterLab sends it, with the cookies, and as a program does
         contents = f"{origin}{path}api/contents"
-        script = f"""python3 -c "print('{{\\"type\\": \\"file\\", \\"format\\": \\"text\\", \\"content\\": \\"' + 'x' * 60_000_000 + '\\"}}')" > body
-curl --silent --location --output /dev/null --cookie-jar jar '{started.url}'
-curl --silent --fail --output /dev/null --cookie jar --header "X-XSRFToken: $(awk '/_xsrf/ {{ print $7 }}' jar)" --upload-file body {contents}/by-cookie
-curl --silent --fail --output /dev/null --header 'Authorization: token {token}' --header 'Transfer-Encoding: chunked' --upload-file body {contents}/by-token
-stat --format=%s by-cookie by-token"""
+        uploads = shlex.join(["set", "--", started.url, contents, token])
+        script = f"{uploads}\n{UPLOAD_BOTH}"
         assert triton.run("login", script, user).stdout == "60000000\n" * 2
         refused = triton.run(
             "login",
@@ -1084,6 +1067,60 @@ def test_it_outlives_its_terminal_and_attach_is_back(triton, user):
     pytest.fail("the job did not end")
 
 
+def assert_lists(triton, user, first, second):
+    """`sjupyter --list` knows the server `first`, and the job `second`, which waits."""
+    lines = triton.run("login", "sjupyter --list --json", user).stdout.splitlines()
+    servers = {server["job"]: server for server in map(json.loads, lines)}
+    assert set(servers) == {first.job, second} and servers[second]["state"] == "PENDING"
+    partition = triton.run("login", f"squeue --noheader --jobs={second} --format=%P", user).stdout
+    assert partition.strip() == FACTS["partitions"]["interactive"]
+    partitions = triton.run("login", "sinfo --noheader --format=%P").stdout
+    assert re.findall(r"^(\S+)\*$", partitions, re.MULTILINE) == [FACTS["partitions"]["batch"]]
+    server = servers[first.job]
+    assert (server["state"], server["asked"]) == ("ready", "700M")
+    assert 20 < server["memory_mb"] < 700 and re.fullmatch(r"[0-4]:\d\d", server["left"])
+    assert first.url.startswith(server["address"] + "lab?")
+    table = triton.run("login", "sjupyter --list", user).stdout
+    cells = (
+        first.job,
+        first.said["node"],
+        "ready",
+        re.escape(server["address"]),
+        f"/home/{user}",
+        r"[0-4]:\d\d",
+        r"\d+M of 700M\n",
+    )
+    assert re.match(
+        r"JOB +NODE +STATE +ADDRESS +DIRECTORY +TIME LEFT +MEMORY\n" + " +".join(cells), table
+    ), table
+    triton.run("ctl", f"scontrol suspend {first.job}")
+    suspended = triton.run("login", "sjupyter --list", user).stdout.splitlines()[1]
+    assert suspended.split()[:3] == [first.job, first.said["node"], "SUSPENDED"], (
+        "Slurm knows better than the server"
+    )
+    triton.run("ctl", f"scontrol resume {first.job}")
+
+
+def assert_stops_what_is_meant(triton, user, first, second):
+    """`sjupyter --stop` ends the job `first`, when it is named; before, it ends nothing."""
+    which = triton.run("login", "sjupyter --stop", user, check=False)
+    assert (which.returncode, which.stderr) == (1, f"sjupyter: Which one? {first}, {second}\n")
+    other = triton.run("login", f"sjupyter --stop {second}", triton.account(), check=False)
+    assert other.returncode == 1 and "No server of yours" in other.stderr
+    refused = triton.run(
+        "login",
+        f"install -D /bin/false no/scancel; PATH=$HOME/no:$PATH sjupyter --stop {second}",
+        user,
+        check=False,
+    )
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "sjupyter: Slurm says: scancel ended with status 1\n",
+    )
+    stopped = triton.run("login", f"sjupyter --stop {first}", user).stdout
+    assert stopped == f"Job {first} is ended.\n"
+
+
 @pytest.mark.claims("``interactive`` is where ``sjupyter`` asks, ``batch`` is the default.")
 @pytest.mark.claims(
     "starts Jupyter in the Slurm queue, with resources of your own choosing, and prints "
@@ -1107,70 +1144,8 @@ def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, use
             ".local/share/sjupyter/*/said.json && break; sleep 0.1; done",
             user,
         )
-        rows = {
-            row["job"]: row
-            for row in map(
-                json.loads, triton.run("login", "sjupyter --list --json", user).stdout.splitlines()
-            )
-        }
-        assert set(rows) == {first.job, second} and rows[second]["state"] == "PENDING"
-        assert (
-            triton.run(
-                "login", f"squeue --noheader --jobs={second} --format=%P", user
-            ).stdout.strip()
-            == FACTS["partitions"]["interactive"]
-        )
-        assert re.findall(
-            r"^(\S+)\*$", triton.run("login", "sinfo --noheader --format=%P").stdout, re.MULTILINE
-        ) == [FACTS["partitions"]["batch"]]
-        assert (
-            rows[first.job]["state"] == "ready"
-            and rows[first.job]["asked"] == "700M"
-            and 20 < rows[first.job]["memory_mb"] < 700
-        )
-        assert first.url.startswith(rows[first.job]["address"] + "lab?") and re.fullmatch(
-            r"[0-4]:\d\d", rows[first.job]["left"]
-        )
-        table = triton.run("login", "sjupyter --list", user).stdout
-        cells = (
-            first.job,
-            first.said["node"],
-            "ready",
-            re.escape(rows[first.job]["address"]),
-            f"/home/{user}",
-            r"[0-4]:\d\d",
-            r"\d+M of 700M\n",
-        )
-        assert re.match(
-            r"JOB +NODE +STATE +ADDRESS +DIRECTORY +TIME LEFT +MEMORY\n" + " +".join(cells), table
-        ), table
-        triton.run("ctl", f"scontrol suspend {first.job}")
-        suspended = triton.run("login", "sjupyter --list", user).stdout.splitlines()[1]
-        assert suspended.split()[:3] == [first.job, first.said["node"], "SUSPENDED"], (
-            "Slurm knows better than the server"
-        )
-        triton.run("ctl", f"scontrol resume {first.job}")
-        which = triton.run("login", "sjupyter --stop", user, check=False)
-        assert (which.returncode, which.stderr) == (
-            1,
-            f"sjupyter: Which one? {first.job}, {second}\n",
-        )
-        other = triton.run("login", f"sjupyter --stop {second}", triton.account(), check=False)
-        assert other.returncode == 1 and "No server of yours" in other.stderr
-        refused = triton.run(
-            "login",
-            f"install -D /bin/false no/scancel; PATH=$HOME/no:$PATH sjupyter --stop {second}",
-            user,
-            check=False,
-        )
-        assert (refused.returncode, refused.stderr) == (
-            1,
-            "sjupyter: Slurm says: scancel ended with status 1\n",
-        )
-        assert (
-            triton.run("login", f"sjupyter --stop {first.job}", user).stdout
-            == f"Job {first.job} is ended.\n"
-        )
+        assert_lists(triton, user, first, second)
+        assert_stops_what_is_meant(triton, user, first.job, second)
         status, said, _ = first.end()
         assert (status, said["reason"]) == (1, f"It was cancelled by {user}.")
         assert [
@@ -1270,20 +1245,8 @@ def execute(triton, user, url, code):
     server has ended.
     """
     base, _, token = url.replace("/lab?", "?").partition("?token=")
-    script = f"""
-import json, urllib.request, uuid, websocket
-key = {{"Authorization": "token {token}"}}
-kernel = json.load(urllib.request.urlopen(urllib.request.Request("{base}/api/kernels", data=b"{{}}", headers=key)))["id"]
-socket = websocket.create_connection(f"{base.replace("http", "ws", 1)}/api/kernels/{{kernel}}/channels", header=key, timeout=40)
-socket.send(json.dumps({{"channel": "shell", "parent_header": {{}}, "metadata": {{}}, "buffers": [], "header": {{"msg_id": uuid.uuid4().hex, "msg_type": "execute_request",
-    "username": "", "session": uuid.uuid4().hex, "version": "5.3"}}, "content": {{"code": {code!r}, "silent": False}}}}))
-try:
-    while (message := json.loads(socket.recv()))["msg_type"] != "execute_reply" and message["content"].get("execution_state") not in ("restarting", "dead"):
-        pass
-except (websocket.WebSocketException, ValueError, OSError):
-    pass
-"""
-    triton.run("login", f"{CENTRAL}/bin/python -", user, input=script)
+    command = shlex.join([f"{CENTRAL}/bin/python", "-", base, token, code])
+    triton.run("login", command, user, input=RUN_IN_KERNEL)
 
 
 @pytest.mark.claims(
@@ -1304,7 +1267,7 @@ def test_the_end_by_memory_is_told_with_what_was_asked_and_what_to_ask_for(trito
             triton.memory == "cgroup"
         ):  # only the kernel was killed: the server goes on, and says it at its end
             triton.run("login", f"sjupyter --stop {started.job}", user)
-        status, said, err = started.end()
+        status, said, _ = started.end()
     assert status == 1
     told = re.match(
         r"It took more memory than it had: asked for 400 MB, peak seen (\d+) MB\. Ask for "
@@ -1913,8 +1876,7 @@ def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
     """The virtual one has Jupyter by way of a path file, since to install it takes a minute."""
     triton.run(
         "login",
-        f"""python3 -m venv --without-pip mine && echo {CENTRAL}/lib/python3.*/site-packages > $(echo mine/lib/python3.*/site-packages)/central.pth &&
-                            for name in jupyter jupyter-lab; do sed "1s|.*|#!$HOME/mine/bin/python|" {CENTRAL}/bin/$name > mine/bin/$name && chmod +x mine/bin/$name; done""",
+        f"set -- {CENTRAL}\n{OWN_ENVIRONMENT}",
         user,
     )
     modules = f"{FACTS['modules']['jupyter']},{FACTS['modules']['demo']}"
@@ -2196,56 +2158,11 @@ def test_twenty_servers_of_two_users_do_not_collide(triton):
     try:
         addresses = [row["address"] for name in users for row in rows[name]]
         assert len(set(addresses)) == 20 and all(addresses), rows
-        ask = """for folder in .local/share/sjupyter/*/; do
-            python3 -c "import json, sys; said = json.load(open(sys.argv[1] + 'said.json')); print(f\\"http://{said['host']}:{said['port']}{said['base_url']}api/contents?content=0\\")" $folder > address
-            curl --silent --output /dev/null --write-out '%{http_code} ' "$(cat address)&token=$(cat $folder/token)"; done"""
         for name in users:
-            assert triton.run("login", ask, name).stdout.split() == ["200"] * 10
+            assert triton.run("login", ANSWERS_OF_ALL, name).stdout.split() == ["200"] * 10
     finally:
         for name in users:
             triton.run("login", "scancel --me", name)
-
-
-# Runs sjupyter with the arguments that follow, and sends itself a signal before its so-manieth step
-# that others see: a file or folder that it makes, changes or names, a program that it starts. Says
-# which step that is.
-INTERRUPTED = """
-import os, runpy, signal, sys
-step, number, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-steps = []
-
-def hook(event, what):
-    written = event == "open" and what[2] & (os.O_WRONLY | os.O_RDWR)
-    if (written or event in ("os.mkdir", "os.chmod", "os.rename", "subprocess.Popen")) and not isinstance(what[0], int) and str(what[0]) != os.devnull:
-        steps.append(os.path.basename(str(what[0])))
-        if len(steps) == step:
-            print(f"killed before {steps[-1]} {steps.count(steps[-1])}", flush=True)
-            os.kill(os.getpid(), number)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.addaudithook(hook)
-sys.argv = sys.argv[3:]
-runpy.run_path(path, run_name="__main__")
-"""
-# Does so at each step until the second query of a job that waits, and ends by a second Ctrl-C what
-# asks for one.
-AT_EACH_STEP = r"""
-import json, shutil, signal, subprocess, sys
-number, path = sys.argv[1], shutil.which("sjupyter")
-for step in range(1, 100):
-    process = subprocess.Popen([sys.executable, "interrupted.py", str(step), number, path, "-t", "5", "--hold"],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    err = ""
-    for line in process.stderr:
-        err += line
-        if "Ctrl-C again ends job" in line:
-            process.send_signal(signal.SIGINT)
-    where = process.stdout.read().partition("killed before ")[2].split("\n")[0]
-    jobs = subprocess.run(["squeue", "--me", "--noheader", "--format=%i"], capture_output=True, text=True).stdout.split()
-    print(json.dumps([where, process.wait(), err, jobs]), flush=True)
-    if where in ("squeue 2", ""):
-        break
-"""
 
 
 @pytest.fixture
@@ -2451,21 +2368,6 @@ def test_a_server_is_followed_while_slurm_is_silent(triton, user):
 
 # ---------------------------------------------------------------- on the login node
 
-# Starts a kernel at the url and prints what it says first, with what every computer has.
-KERNEL = """
-import json, socket, urllib.request
-base, _, token = "{url}".replace("/lab?", "?").partition("?token=")
-request = urllib.request.Request(base + "/api/kernels", data=b"{{}}", headers={{"Authorization": "token " + token}})
-kernel = json.load(urllib.request.urlopen(request))["id"]
-line = socket.create_connection(("localhost", {port}), timeout=20)
-line.sendall(f"GET /{{base.split('/')[3]}}/api/kernels/{{kernel}}/channels?token={{token}} HTTP/1.1\\r\\nHost: localhost:{port}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
-             "Origin: http://localhost:{port}\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n".encode())
-said = b""
-while b"execution_state" not in said and (more := line.recv(65536)):
-    said += more
-print(said)
-"""
-
 
 def nothing_runs(triton, user):
     """Whether nothing of Jupyter is left of `user` on the login node: a kernel whose server was
@@ -2476,6 +2378,18 @@ def nothing_runs(triton, user):
         "exit 0; sleep 0.1; done; exit 1"
     )
     return not triton.run("login", look, check=False).returncode
+
+
+def assert_socket_is_of(triton, user, path):
+    """Nobody but `user` can open the socket at `path`."""
+    refused = triton.run(
+        "login",
+        f"curl --silent --show-error --unix-socket {path} http://localhost/",
+        triton.account(),
+        check=False,
+    )
+    assert "Permission denied" in refused.stderr or "Couldn't connect" in refused.stderr, refused
+    assert triton.run("login", f"stat --format=%a {path}", user).stdout == "600\n"
 
 
 @pytest.mark.claims(
@@ -2489,18 +2403,16 @@ def nothing_runs(triton, user):
 def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user):
     """At a socket, by which a kernel answers as well; or at a port."""
     let_in(triton, user, ["laptop"])
-    triton.run(
-        "login", "mkdir -p .jupyter", user
-    )  # with settings of one who starts Jupyter elsewhere too
+    # Of one who starts Jupyter elsewhere too.
+    settings = {
+        "ServerApp": {"port": 9999, "ip": "0.0.0.0", "sock_mode": "0666"},
+        "LabApp": {"port": 9998},
+    }
+    triton.run("login", "mkdir -p .jupyter", user)
     triton.write(
         "login",
         "~/.jupyter/jupyter_server_config.json",
-        json.dumps(
-            {
-                "ServerApp": {"port": 9999, "ip": "0.0.0.0", "sock_mode": "0666"},
-                "LabApp": {"port": 9998},
-            }
-        ),
+        json.dumps(settings),
         user,
     )
     triton.write(
@@ -2520,42 +2432,20 @@ def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user)
         laptop = Terminal(triton, "laptop", user, PROMPTS)
         laptop.type(line)
         try:
-            page = triton.run(
-                "laptop",
-                f"curl --silent --location --cookie-jar /dev/null {shlex.quote(url)} | "
-                "grep -io '<title>[^<]*'",
-                user,
-            ).stdout
-            assert "<title>JupyterLab" in page, option
+            fetch = f"curl --silent --location --cookie-jar /dev/null {shlex.quote(url)}"
+            title = triton.run("laptop", f"{fetch} | grep -io '<title>[^<]*'", user).stdout
+            assert "<title>JupyterLab" in title, option
             if not option:
-                path = re.search(r":(/\S+)", line)[1]
-                refused = triton.run(
-                    "login",
-                    f"curl --silent --show-error --unix-socket {path} http://localhost/",
-                    triton.account(),
-                    check=False,
-                )
-                assert (
-                    "Permission denied" in refused.stderr or "Couldn't connect" in refused.stderr
-                ), refused
-                assert triton.run("login", f"stat --format=%a {path}", user).stdout == "600\n"
-                assert (
-                    "execution_state"
-                    in triton.run(
-                        "laptop",
-                        "python3 -",
-                        user,
-                        input=KERNEL.format(port=FACTS["proxy"]["example"], url=url),
-                    ).stdout
-                )
+                assert_socket_is_of(triton, user, re.search(r":(/\S+)", line)[1])
+                reads = f"python3 - {shlex.quote(url)} {FACTS['proxy']['example']}"
+                messages = triton.run("laptop", reads, user, input=KERNEL_MESSAGES).stdout
+                assert "execution_state" in messages
             else:
                 port = re.search(r"localhost:(\d+)", line)[1]
-                assert (
-                    answers(
-                        triton, re.sub(r":\d+/", f":{port}/", without_token(url)), triton.account()
-                    )
-                    == "403"
-                ), "everybody on the node may knock"
+                address = re.sub(r":\d+/", f":{port}/", without_token(url))
+                assert answers(triton, address, triton.account()) == "403", (
+                    "everybody on the node may knock"
+                )
             assert triton.run("login", "squeue --me --noheader", user).stdout == "", "without Slurm"
             terminal.screen.send("\x03")
             assert terminal._wait(20).endswith("It is ended."), (
@@ -2691,5 +2581,5 @@ def test_slurm_is_asked_at_most_once_a_second_and_less_often_the_longer_it_takes
         check=False,
     )
     asked = [float(line) for line in triton.run("login", "cat asked", user).stdout.split()]
-    gaps = [after - before for before, after in zip(asked, asked[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(asked)]
     assert 6 <= len(asked) <= 7 and min(gaps) > 0.9 and gaps[-1] > gaps[0], gaps

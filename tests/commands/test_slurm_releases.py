@@ -212,7 +212,7 @@ def test_what_is_said_of_reasons_and_states_is_said_of_those_that_exist():
     assert set(table("WAITS")) == {
         reason for entry in RELEASES["explained"] for reason in entry["says"]
     }
-    assert set(table("ENDS")) == slurm.ENDS - {"FAILED"} and slurm.ENDS == ended
+    assert set(table("ENDS")) == slurm.ENDS - {"FAILED"} and ended == slurm.ENDS
     assert set(table("STATES")) | table("PUT_BACK") <= alive
 
 

@@ -20,7 +20,9 @@ from tools.cluster import cluster, hub
 from tools.cluster.hub import HUB, LOGS, PROFILES, TINY, HubServer, Lab, Visit, notebook
 from tools.cluster.jupyter_server import CENTRAL, PATIENCE
 from tools.course import editions
+from tools.files import ROOT
 
+DATA = ROOT / "tests/data/hub"
 FACTS = cluster.facts()
 BIG = next(
     profile["name"] for profile in FACTS["profiles"] if profile["most"] == "80 GB"
@@ -124,6 +126,23 @@ def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(vi
     window.waits_for("Invalid username or password")
 
 
+def take_much_memory(triton):
+    """Have all nodes taken by jobs with much memory, beside which a BIG server has no place; return
+    their number.
+    """
+    jobs = triton.run(
+        "login",
+        f"sbatch --parsable --array=1-{2 * len(triton.nodes)} --mem=55G --time=2 "
+        "--output=/dev/null --wrap='sleep 120'",
+    ).stdout.strip()
+    triton.run(
+        "login",
+        f"for i in $(seq 300); do squeue --noheader --array --jobs={jobs} --format=%T | "
+        "grep -q PENDING || exit 0; sleep 0.2; done; exit 1",
+    )
+    return jobs
+
+
 @pytest.mark.claims(
     "Your server is a job in the Slurm queue, so the first start takes a few seconds, "
     "and longer when the cluster is full.",
@@ -150,16 +169,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(
     window = visit()
     window.log_in()
     window.choose(BIG)
-    others = triton.run(
-        "login",
-        f"sbatch --parsable --array=1-{2 * len(triton.nodes)} --mem=55G --time=2 "
-        "--output=/dev/null --wrap='sleep 120'",
-    ).stdout.strip()
-    triton.run(
-        "login",
-        f"for i in $(seq 300); do squeue --noheader --array --jobs={others} --format=%T | "
-        "grep -q PENDING || exit 0; sleep 0.2; done; exit 1",
-    )
+    others = take_much_memory(triton)
     try:
         window.press_start()
         waiting = window.waits_for(hub.PENDING)
@@ -724,28 +734,7 @@ def test_a_page_of_another_site_does_nothing_with_the_login_of_a_reader(alice):
         )  # it does not know the token that each form has
 
 
-# What a page does, with all the logins of the browser, to the addresses that it is given: it asks,
-# sends, listens and shows.
-ATTEMPTS = """async ({read, send, listen, show}) => {
-    const answers = [];
-    for (const address of read) {
-        const answer = await fetch(address, {credentials: "include"}).then(answer => answer.text(), () => "");
-        answers.push(answer);
-    }
-    for (const [address, body] of send)
-        await fetch(address, {method: "POST", credentials: "include", mode: "no-cors", body}).catch(() => {});
-    for (const address of listen)
-        answers.push(await new Promise(done => {
-            const socket = new WebSocket(address);
-            socket.onopen = () => done("open");
-            socket.onerror = socket.onclose = () => done("");
-        }));
-    for (const address of show) {
-        const frame = document.body.appendChild(document.createElement("iframe"));
-        await new Promise(done => { frame.onload = done; frame.src = address; });
-    }
-    return answers;
-}"""
+ATTEMPTS = (DATA / "attempts.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.claims(
@@ -842,10 +831,10 @@ def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
 )
 def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
     """In the hub's log, at its start: those between hub, proxy and servers are for five years."""
+    certificate = "/var/lib/jupyterhub/tls/hub-internal/hub-internal.crt"
     look = (
         "import pathlib, certificates; "
-        "print(certificates.faults(pathlib.Path('/var/lib/jupyterhub/tls/hub-internal/hub-internal.crt'), "
-        f"{asks}))"
+        f"print(certificates.faults(pathlib.Path('{certificate}'), {asks}))"
     )
     told = as_hub(
         triton, f'PYTHONPATH=/etc/jupyterhub /opt/jupyterhub/bin/python -c "{look}"'
@@ -1194,24 +1183,16 @@ def test_a_server_is_not_named_like_a_command(alice, name):
     assert answer.status == 400 and "Invalid server_name" in answer.text
 
 
-TELL = """import json, os, pathlib, re, ssl, urllib.error, urllib.request
-tls = ssl.create_default_context(cafile=os.environ['JUPYTERHUB_SSL_CLIENT_CA'])
-tls.load_cert_chain(os.environ['JUPYTERHUB_SSL_CERTFILE'], os.environ['JUPYTERHUB_SSL_KEYFILE'])
-port = int(re.search(r':(\\d+)', os.environ['JUPYTERHUB_SERVICE_URL'])[1])
-def tell(data):
-    request = urllib.request.Request(os.environ['JUPYTERHUB_API_URL'] + '/batchspawner', json.dumps(data).encode(),
-                                     {'Authorization': 'token ' + os.environ['JUPYTERHUB_API_TOKEN'], 'Content-Type': 'application/json'})
-    try:
-        return urllib.request.urlopen(request, context=tls).status
-    except urllib.error.HTTPError as error:
-        return error.code
-"""
-TELLS = (
-    TELL
-    + """told = [tell(data) for data in ({'port': port, 'note': 'x'}, {'note': 'x'}, {'port': str(port)}, {'port': 80}, [port], {'port': port})]
+# The configuration of a server that tells the hub its port, more than that, and what is no port.
+TELL = (DATA / "tell.py").read_text(encoding="utf-8")
+TELLS = f"""{TELL}
+import pathlib
+told = [tell(data) for data in (
+    {{'port': port, 'note': 'x'}}, {{'note': 'x'}}, {{'port': str(port)}},
+    {{'port': 80}}, [port], {{'port': port}},
+)]
 pathlib.Path('~/told').expanduser().write_text(json.dumps(told))
 """
-)
 
 
 def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, triton, kernel):
@@ -1317,20 +1298,20 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     alice.open(
         f"/user/{alice.user}/lab/tree/home/{editions.FOLDER}/{next(iter(course))}.ipynb?reset"
     )
-    for name, notebook in course.items():
+    for name, content in course.items():
         alice.page.locator(".jp-DirListing-item", has_text=name).dblclick()
         alice.page.locator(
             "#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current", has_text=name
         ).wait_for()  # the one before says the same below
         panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         panel.locator("em", has_text="Afterwards you can").wait_for()
-        student = editions.student(notebook, FACTS["site"]["url"])["cells"]
+        student = editions.student(content, FACTS["site"]["url"])["cells"]
         rendered = panel.locator(".jp-RenderedMarkdown")
         rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for()
         text = "\n".join(rendered.all_inner_texts())
         assert len(text) > 1000 and RAW.findall(text) == [], name
         panel.locator(
-            ".jp-Toolbar-kernelName", has_text=notebook["metadata"]["kernelspec"]["display_name"]
+            ".jp-Toolbar-kernelName", has_text=content["metadata"]["kernelspec"]["display_name"]
         ).wait_for()
         assert alice.page.locator(".jp-Dialog").count() == 0, alice.page.locator(
             ".jp-Dialog"
@@ -1350,9 +1331,10 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     "``student`` of the guide's repository,",
     "Who opens it again gets what is new, and keeps what they wrote.",
 )
-def test_open_on_the_cluster_brings_the_student_edition_and_what_is_new_of_it_and_keeps_what_was_written(
+def test_open_on_the_cluster_brings_the_student_edition_and_keeps_what_was_written(
     visit, triton, site, tmp_path
 ):
+    """What is new in the edition comes too."""
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
     files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)
 

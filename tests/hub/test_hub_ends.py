@@ -27,6 +27,20 @@ def type_into_terminal(window, command):
     return window.ask("GET", "/api/terminals").json()[0]["name"]
 
 
+def open_notebook_and_terminal(window, command, code=None):
+    """Make a notebook, run a cell with `code` if there is any, and type into a terminal; return
+    the ids of the kernels and the name of the terminal.
+    """
+    window.arrive()
+    window.lab.go_into("home")
+    window.lab.new_notebook("Python 3")
+    if code:
+        window.lab.write(code)
+        window.lab.run_cell()
+    kernels = {kernel["id"] for kernel in window.ask("GET", "/api/kernels").json()}
+    return kernels | {type_into_terminal(window, command)}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def begun(triton, chromium):
     """Windows in which things take their minutes while the other tests run: a server that does not
@@ -44,43 +58,25 @@ def begun(triton, chromium):
     triton.run(
         "login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user
     )
-    for window, profile in zip(windows, (TINY, "Two minutes", TINY, *["Not for long"] * 4)):
+    profiles = (TINY, "Two minutes", TINY, *["Not for long"] * 4)
+    for window, profile in zip(windows, profiles, strict=True):
         window.log_in()
         window.choose(profile)
         window.press_start()
-    used.arrive()
-    used.lab.go_into("home")
-    used.lab.new_notebook("Python 3")
-    used.shown = {kernel["id"] for kernel in used.ask("GET", "/api/kernels").json()} | {
-        type_into_terminal(used, "echo begun")
-    }
-    used.ask(
-        "POST",
-        "/api/sessions",
-        {
-            "name": "closed.ipynb",
-            "path": "home/closed.ipynb",
-            "type": "notebook",
-            "kernel": {"name": "python3"},
-        },
-    )
+    used.shown = open_notebook_and_terminal(used, "echo begun")
+    closed = {"name": "closed.ipynb", "path": "home/closed.ipynb", "type": "notebook"}
+    used.ask("POST", "/api/sessions", closed | {"kernel": {"name": "python3"}})
     used.ask("POST", "/api/terminals")
     unseen.arrive()
-    away.arrive()
-    away.lab.go_into("home")
-    away.lab.new_notebook("Python 3")
-    away.lab.write("import time; time.sleep(1000)")
-    away.lab.run_cell()
-    away.left = {kernel["id"] for kernel in away.ask("GET", "/api/kernels").json()} | {
-        type_into_terminal(away, "sleep 1000")
-    }
+    away.left = open_notebook_and_terminal(away, "sleep 1000", code="import time; time.sleep(1000)")
     for window in (kept, unused):
         window.arrive()
     for window in (kept, unused, away):
         window.job_then = window.job()
         tab, window.page = window.page, window.context.new_page()
         tab.close()
-    away.since, unused.left = time.monotonic(), time.time()
+    away.since = time.monotonic()
+    unused.left = time.time()
     yield {
         "hanging": hanging,
         "short": short,
@@ -425,7 +421,8 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
             ]
             == 503
         )
-        events = f"{hub.own(window.user).replace('https', 'wss')}/user/{window.user}/api/events/subscribe"
+        origin = hub.own(window.user).replace("https", "wss")
+        events = f"{origin}/user/{window.user}/api/events/subscribe"
         page.evaluate(
             "address => new Promise(done => {new WebSocket(address).onclose = done})", events
         )

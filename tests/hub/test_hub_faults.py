@@ -14,6 +14,7 @@ from tools.browser import needs_chromium
 from tools.cluster import hub
 from tools.cluster.hub import TINY
 from tools.cluster.jupyter_server import PATIENCE, ended
+from tools.files import ROOT
 
 pytestmark = needs_chromium
 PARTITION = hub.FACTS["partitions"]["interactive"]
@@ -369,19 +370,7 @@ def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
         hub.running(triton, PATIENT)
 
 
-POSTGRES = r"""
-set -e
-cd /
-bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
-install -d -o postgres -m 700 /var/lib/hub-postgres
-install -d -o postgres /run/postgresql
-as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
-as_postgres $bin/initdb --auth=peer --no-sync /var/lib/hub-postgres
-as_postgres $bin/pg_ctl --wait --pgdata=/var/lib/hub-postgres --log=/var/lib/hub-postgres/log --options='-c listen_addresses=' start
-as_postgres createuser jupyterhub
-as_postgres createdb --owner=jupyterhub jupyterhub
-sed --in-place=.sqlite --regexp-extended 's|^(c.JupyterHub.db_url = ).*# PostgreSQL: |\1|' /etc/jupyterhub/jupyterhub_config.py
-"""
+POSTGRES = (ROOT / "tests/data/hub/postgres.sh").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(

@@ -13,6 +13,7 @@ from tools.browser import needs_chromium
 from tools.cluster import cluster, hub
 from tools.cluster.hub import FACTS, LOGS, PROFILES, TINY, HubServer
 from tools.cluster.jupyter_server import PATIENCE
+from tools.files import ROOT
 
 pytestmark = [needs_chromium, pytest.mark.usefixtures("services")]
 STATE, DATABASE = "/var/lib/jupyterhub", "/var/lib/jupyterhub/jupyterhub.sqlite"
@@ -128,56 +129,7 @@ def test_the_proxy_and_what_reads_its_output_end_together(triton, killed):
 
 # ---------------------------------------------------------------- what a stranger sends
 
-# Arguments: the address, how many connections, how many bytes each says that it sends, how many of
-# them it sends, as JSON, and for how many seconds all stay open. Prints the longest wait of another
-# for the page of the login.
-STRANGER = r"""
-import socket, ssl, sys, threading, time, urllib.parse, urllib.request
-base, address, many, says, sends, seconds = sys.argv[1], urllib.parse.urlsplit(sys.argv[2]), *map(int, sys.argv[3:7])
-begin, piece, end = b'{"a": [', b'[[],[]],' * 10_000, b"0]}"
-whole, rest = divmod(max(sends - len(begin + end), 0), len(piece))
-context, waits, done, lines, left = ssl.create_default_context(), [], threading.Event(), [], threading.Semaphore(0)
-
-def look():
-    while not done.is_set():
-        began = time.monotonic()
-        try:
-            urllib.request.urlopen(base + "/hub/login", timeout=60).close()
-            waits.append(time.monotonic() - began)
-        except OSError as error:
-            waits.append(1000)
-        time.sleep(0.1)
-
-def send():
-    try:
-        line = context.wrap_socket(socket.create_connection((address.hostname, 443), timeout=60), server_hostname=address.hostname)
-        lines.append(line)
-        line.sendall(f"POST {address.path} HTTP/1.1\r\nHost: {address.hostname}\r\nContent-Type: application/json\r\nContent-Length: {says}\r\n\r\n".encode())
-        line.sendall(begin)
-        for _ in range(whole):
-            line.sendall(piece)
-        line.sendall(b" " * rest + end)
-        if sends == says:
-            line.recv(1)
-    except OSError:
-        pass
-    left.release()
-
-def several(number):
-    for _ in range(number):
-        send()
-
-looking = threading.Thread(target=look)
-looking.start()
-for _ in range(min(many, 50)):
-    threading.Thread(target=several, args=[many // min(many, 50)], daemon=True).start()
-for _ in range(many):
-    left.acquire(timeout=90)
-time.sleep(seconds)
-done.set()
-looking.join()
-print(max(waits))
-"""
+STRANGER = (ROOT / "tests/data/hub/stranger.py").read_text(encoding="utf-8")
 
 
 def stranger(triton, address, many, says, sends, seconds=3):
@@ -309,19 +261,7 @@ def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton
     assert kernel.prints("print(6 * 7)") == "42"
 
 
-UPLOAD = r"""
-import json, sys, urllib.error, urllib.request
-headers = json.load(sys.stdin)
-body = json.dumps({"type": "file", "format": "text", "content": "x" * 100_000_000}).encode()
-for name, own in headers.items():
-    request = urllib.request.Request(sys.argv[1] + f"/api/contents/home/{name}", body, own | {"Content-Type": "application/json"}, method="PUT")
-    try:
-        print(urllib.request.urlopen(request, timeout=120).status)
-    except urllib.error.HTTPError as error:
-        print(error.code)
-    except OSError:
-        print("closed")
-"""
+UPLOAD = (ROOT / "tests/data/hub/upload.py").read_text(encoding="utf-8")
 
 
 def test_the_owner_uploads_a_big_file(visit, triton):
@@ -507,7 +447,8 @@ def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
     )
     try:
         hub.answers(triton)
-        window, late = visit(), visit()
+        window = visit()
+        late = visit()
         window.start(TINY)
         job = window.job()
         fill(triton)
@@ -520,8 +461,8 @@ def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
         late.start(TINY)
         assert late.job()
     finally:
-        for window in (window, late):
-            triton.run("login", "scancel --me", window.user)
+        for user in (window.user, late.user):
+            triton.run("login", "scancel --me", user)
         triton.run(
             "hub",
             f"hub-services stop hub; umount {STATE}; HUB_OPTIONS=--debug hub-services start hub",

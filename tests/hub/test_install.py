@@ -3,33 +3,21 @@
 Each test has /etc and /var/lib of the hub's host for itself.
 """
 
-import re
 import shlex
 
 import pytest
 
 from tools.cluster import cluster
+from tools.files import ROOT
 
 INSTALL, STATE, KEY = (
     "/etc/jupyterhub/install",
     "/var/lib/jupyterhub",
     "/etc/jupyterhub/tls/key.pem",
 )
-STAGE = """set -e
-mount -t tmpfs stage /mnt
-for folder in etc var/lib; do
-    mkdir -p /mnt/$folder /mnt/work/$folder
-    mount -t overlay -o lowerdir=/$folder,upperdir=/mnt/$folder,workdir=/mnt/work/$folder stage /$folder
-done
-rm -rf /var/lib/jupyterhub /etc/sudoers.d/jupyterhub /etc/pam.d/jupyterhub
-sed -i '/^jupyterhub:/d; s/\\bjupyterhub$//' /etc/passwd /etc/group /etc/shadow
-"""
+STAGE = (ROOT / "tests/data/hub/stage.sh").read_text(encoding="utf-8")
 AS_HUB = "setpriv --reuid jupyterhub --regid jupyterhub --init-groups"
-LOGIN = """import pamela
-pamela.authenticate("alice", "%s", service="jupyterhub")
-pamela.check_account("alice", service="jupyterhub")
-print("lets alice in")
-""" % cluster.password("alice")
+LOGIN = (ROOT / "tests/data/hub/pam_login.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -169,7 +157,7 @@ def test_a_number_of_somebody_else_is_refused(stage):
 
 
 def test_the_same_user_elsewhere_is_an_operator_of_slurm(stage, triton):
-    """PrivateData=jobs, as the README says: the hub sees the jobs of others, and nobody else does."""
+    """PrivateData=jobs, as the README says: the hub sees the jobs of others; nobody else does."""
     text = triton.run("hub", f"cat {INSTALL}").stdout
     triton.write("ctl", "/root/install", text, mode="755")
     triton.run(
@@ -231,13 +219,14 @@ def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
         else []
     )
     rename += ["printf '%s\\trequired\\tpam_deny.so\\n' auth account > /etc/pam.d/other"]
+    login = shlex.join(["/opt/jupyterhub/bin/python", "-c", LOGIN, cluster.password("alice")])
     done = stage(
         "useradd --system --groups shadow jupyterhub",
         *rename,
         f"echo '{rule}' >> /etc/pam.d/{name}-auth",
         f"{setting} {INSTALL}",
         "cat /etc/pam.d/jupyterhub; id -nG jupyterhub",
-        f"{AS_HUB} /opt/jupyterhub/bin/python -c {shlex.quote(LOGIN)}" if is_member else "",
+        f"{AS_HUB} {login}" if is_member else "",
     )
     assert (
         done.returncode == 0

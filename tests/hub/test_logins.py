@@ -11,40 +11,9 @@ import pytest
 from tools.cluster import hub
 from tools.cluster.hub import HUB, SERVERS, TINY, Refused
 from tools.cluster.hub_faults import OPTIONS, alive, within
+from tools.files import ROOT
 
-# Runs on a reader's computer: posts all forms of standard input at once, [[name, password,
-# headers], ...]; prints for each [status, seconds, page].
-LOGINS = r"""
-import concurrent.futures, html, json, re, sys, time, urllib.error, urllib.parse, urllib.request
-hub, forms = sys.argv[1], json.load(sys.stdin)
-
-class Stay(urllib.request.HTTPRedirectHandler):
-    redirect_request = lambda *ignored: None
-
-opener = urllib.request.build_opener(Stay)
-page = opener.open(hub + "/hub/login", timeout=60)
-cookie = page.headers["Set-Cookie"].partition(";")[0]
-token = cookie.partition("=")[2]
-
-def post(form):
-    name, password, headers = form
-    if name.startswith("token of "):
-        path, body, headers = "/hub/api/users/x/tokens", json.dumps({"auth": {"username": name[9:], "password": password}}), headers | {"Content-Type": "application/json"}
-    else:
-        path, body = "/hub/login?_xsrf=" + token, urllib.parse.urlencode({"username": name, "password": password})
-    began = time.monotonic()
-    try:
-        headers = headers | {"Cookie": "; ".join([cookie, *filter(None, [headers.get("Cookie")])])}
-        answer = opener.open(urllib.request.Request(hub + path, body.encode(), headers), timeout=90)
-    except urllib.error.HTTPError as error:
-        answer = error
-    told = re.search('class="login_error">([^<]*)', answer.read().decode())
-    text = html.unescape(told[1]) if told else ""
-    return answer.status, round(time.monotonic() - began, 1), text, answer.headers["Retry-After"]
-
-with concurrent.futures.ThreadPoolExecutor(len(forms)) as pool:
-    print(json.dumps(list(pool.map(post, forms))))
-"""
+LOGINS = (ROOT / "tests/data/hub/logins.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +366,7 @@ def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(trito
 
 
 def test_a_pam_that_does_not_answer_ends_nothing_and_holds_up_nobody(triton, with_a_server):
-    user, token, _ = with_a_server
+    _, token, _ = with_a_server
     triton.run(
         "hub",
         "cp -p /etc/pam.d/jupyterhub /root/; sed -i '1i account required pam_exec.so "
@@ -424,15 +393,7 @@ def test_a_pam_that_does_not_answer_ends_nothing_and_holds_up_nobody(triton, wit
     ) < 9, said
 
 
-COUNTS = """import time, authenticator
-attempts = authenticator.Attempts(2, 1)
-attempts.add("a"), attempts.add("a")
-print(attempts.wait("a"), attempts.wait("b"))
-time.sleep(1.1)
-print(attempts.wait("a"))
-[attempts.add((number % 99, str(number))) for number in range(50_000)]
-print(len(attempts._times), authenticator.network("2001:db8::1:2"), authenticator.network("::ffff:10.1.2.3"))
-"""
+COUNTS = (ROOT / "tests/data/hub/counts.py").read_text(encoding="utf-8")
 
 
 def test_a_wait_ends_and_the_counts_take_little_memory(triton):

@@ -6,7 +6,8 @@ until url=$(grep -som1 'http://[0-9.]*:[0-9]*/lab' "bare-$job.log") &&
     [ "${url#http://127}" = "$url" ]; do
     sleep 0.05
 done
-until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null "$url?token=bare"; do
+until curl --silent --fail --location --cookie-jar /dev/null --output /dev/null \
+    "$url?token=bare"; do
     sleep 0.05
 done
 echo "$began" "$EPOCHREALTIME"

@@ -8,6 +8,6 @@ for number in $(seq "$FIRST" "$LAST"); do
     job=$(sbatch --parsable --hold --partition="$PARTITION" --job-name=sjupyter \
         --output=/dev/null "$folder/job.sh") || exit
     printf '{"job": "%s", "dir": "%s", "app": "lab"}\n' "$job" "$HOME" > "$folder/asked.json"
-    printf '{"job": "%s", "node": "%s", "state": "ready", "host": "%s", "port": %s, "memory_mb": 200}\n' \
-        "$job" "$NODE" "$NODE.$DOMAIN" $((20000 + number)) > "$folder/said.json"
+    printf '{"job": "%s", "node": "%s", "host": "%s", "port": %s, "state": "ready", %s}\n' \
+        "$job" "$NODE" "$NODE.$DOMAIN" $((20000 + number)) '"memory_mb": 200' > "$folder/said.json"
 done

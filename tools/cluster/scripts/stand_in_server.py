@@ -51,15 +51,15 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     certificate, key, authorities = (
         os.environ[f"JUPYTERHUB_SSL_{name}"] for name in ("CERTFILE", "KEYFILE", "CLIENT_CA")
     )
-    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authorities)
-    asked = ssl.create_default_context(cafile=authorities)
-    for context in (served, asked):
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authorities)
+    asking = ssl.create_default_context(cafile=authorities)
+    for context in (serving, asking):
         context.load_cert_chain(certificate, key)
-    served.verify_mode = ssl.CERT_REQUIRED
-    return served, asked
+    serving.verify_mode = ssl.CERT_REQUIRED
+    return serving, asking
 
 
-def tell_port(port: int, asked: ssl.SSLContext) -> None:
+def tell_port(port: int, asking: ssl.SSLContext) -> None:
     """Tell the hub the port. Raises SystemExit if the hub does not take it."""
     request = urllib.request.Request(
         os.environ["JUPYTERHUB_API_URL"] + "/batchspawner",
@@ -70,18 +70,18 @@ def tell_port(port: int, asked: ssl.SSLContext) -> None:
         },
     )
     try:
-        urllib.request.urlopen(request, timeout=60, context=asked).close()
+        urllib.request.urlopen(request, timeout=60, context=asking).close()
     except OSError as error:
         sys.exit(f"the hub does not take the port: {error}")
 
 
 def main() -> None:
-    served, asked = contexts()
+    serving, asking = contexts()
     server = Server(("0.0.0.0", 0), Answer)
-    server.socket = served.wrap_socket(
+    server.socket = serving.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
-    tell_port(server.server_port, asked)
+    tell_port(server.server_port, asking)
     folder = os.environ["JUPYTER_CONFIG_PATH"].split(":")[0]
     config = Path(folder, "jupyter_server_config.py").read_text()
     exec(config.partition(NEEDS_JUPYTER)[0], {"__name__": "jupyter_server_config"})

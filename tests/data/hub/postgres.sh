@@ -1,0 +1,17 @@
+#!/bin/bash
+# Make a PostgreSQL on the hub's host, and have the configuration use it.
+set -e
+cd /
+bin=$(echo /usr/lib/postgresql/*/bin)
+bin=${bin##* }
+data=/var/lib/hub-postgres
+install -d -o postgres -m 700 $data
+install -d -o postgres /run/postgresql
+as_postgres() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+as_postgres "$bin/initdb" --auth=peer --no-sync $data
+as_postgres "$bin/pg_ctl" --wait --pgdata=$data --log=$data/log \
+    --options='-c listen_addresses=' start
+as_postgres createuser jupyterhub
+as_postgres createdb --owner=jupyterhub jupyterhub
+sed --in-place=.sqlite --regexp-extended 's|^(c.JupyterHub.db_url = ).*# PostgreSQL: |\1|' \
+    /etc/jupyterhub/jupyterhub_config.py

@@ -1,0 +1,11 @@
+#!/bin/bash
+# Give this shell an /etc and a /var/lib of its own, as before the hub's first install.
+set -e
+mount -t tmpfs stage /mnt
+for folder in etc var/lib; do
+    mkdir -p /mnt/$folder /mnt/work/$folder
+    mount -t overlay -o "lowerdir=/$folder,upperdir=/mnt/$folder,workdir=/mnt/work/$folder" \
+        stage /$folder
+done
+rm -rf /var/lib/jupyterhub /etc/sudoers.d/jupyterhub /etc/pam.d/jupyterhub
+sed -i '/^jupyterhub:/d; s/\bjupyterhub$//' /etc/passwd /etc/group /etc/shadow
