@@ -3,219 +3,302 @@
 
 // The menu, on a small screen.
 const open = document.getElementById("open-menu");
-open.addEventListener("click", () => open.setAttribute("aria-expanded", open.getAttribute("aria-expanded") === "false"));
+open.addEventListener("click", () =>
+  open.setAttribute("aria-expanded", open.getAttribute("aria-expanded") === "false"),
+);
 
 // Light and dark: as the system says, until the reader says otherwise.
 document.getElementById("colours").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = getComputedStyle(root).getPropertyValue("color-scheme").trim() === "dark"
-        || root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-    try { localStorage.theme = root.dataset.theme; } catch { /* a private window forgets it */ }
+  const root = document.documentElement;
+  const dark =
+    getComputedStyle(root).getPropertyValue("color-scheme").trim() === "dark" ||
+    (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  root.dataset.theme = dark ? "light" : "dark";
+  try {
+    localStorage.theme = root.dataset.theme;
+  } catch {
+    /* a private window forgets it */
+  }
 });
 
 // "Was this page right?" says at which section the reader has been the longest. Nobody else hears of it.
 const looked = new Map();
 setInterval(() => {
-    const here = [...document.querySelectorAll("main section[id]")].findLast(section => section.getBoundingClientRect().top < innerHeight / 4);
-    if (here && !document.hidden) looked.set(here.id, (looked.get(here.id) ?? 0) + 1);
+  const here = [...document.querySelectorAll("main section[id]")].findLast(
+    section => section.getBoundingClientRect().top < innerHeight / 4,
+  );
+  if (here && !document.hidden) looked.set(here.id, (looked.get(here.id) ?? 0) + 1);
 }, 500);
-document.getElementById("report")?.addEventListener("click", event => {
-    const [longest] = [...looked].reduce((one, other) => other[1] > one[1] ? other : one, ["", 0]);
-    if (longest) event.currentTarget.href = event.currentTarget.href.replace(encodeURIComponent("Page: "), encodeURIComponent(`Section: #${longest}\nPage: `));
-}, {once: true});
+document.getElementById("report")?.addEventListener(
+  "click",
+  event => {
+    const [longest] = [...looked].reduce(
+      (one, other) => (other[1] > one[1] ? other : one),
+      ["", 0],
+    );
+    if (longest)
+      event.currentTarget.href = event.currentTarget.href.replace(
+        encodeURIComponent("Page: "),
+        encodeURIComponent(`Section: #${longest}\nPage: `),
+      );
+  },
+  { once: true },
+);
 
 // The search. Index and words are loaded when the reader goes to the box.
 const root = new URL(document.documentElement.dataset.content_root, location);
-const box = document.getElementById("q"), list = document.getElementById("suggestions");
+const box = document.getElementById("q"),
+  list = document.getElementById("suggestions");
 let loaded;
 
 function load() {
-    loaded ??= Promise.all([
-        import(new URL("pagefind/pagefind.js", root)).then(async pagefind => {
-            // Without its worker, which would load the same program a second time for searches of a few milliseconds.
-            await pagefind.options({noWorker: true, ranking: {termFrequency: 0.4, pageLength: 0.6}});
-            await pagefind.init();
-            return pagefind;
-        }),
-        fetch(new URL("pagefind/words.json", root)).then(answer => answer.json()).then(({words, said}) =>
-            ({words, said: new Map(Object.entries(said).flatMap(([word, others]) => [[stem(word), others], [word, others]])),
-                stems: new Map(Object.keys(words).map(word => [word, stem(word)]))})),
-    ]);
-    return loaded;
+  loaded ??= Promise.all([
+    import(new URL("pagefind/pagefind.js", root)).then(async pagefind => {
+      // Without its worker, which would load the same program a second time for searches of a few milliseconds.
+      await pagefind.options({ noWorker: true, ranking: { termFrequency: 0.4, pageLength: 0.6 } });
+      await pagefind.init();
+      return pagefind;
+    }),
+    fetch(new URL("pagefind/words.json", root))
+      .then(answer => answer.json())
+      .then(({ words, said }) => ({
+        words,
+        said: new Map(
+          Object.entries(said).flatMap(([word, others]) => [
+            [stem(word), others],
+            [word, others],
+          ]),
+        ),
+        stems: new Map(Object.keys(words).map(word => [word, stem(word)])),
+      })),
+  ]);
+  return loaded;
 }
 
 // How many letters are wrong, left out, too many or swapped; more than `most` counts as infinitely many.
 function distance(one, other, most) {
-    if (Math.abs(one.length - other.length) > most) return Infinity;
-    if (one.length === other.length && one !== other && [...one].sort().join() === [...other].sort().join()) return 1;     // in another order
-    let before = [], row = [...Array(other.length + 1).keys()];
-    for (let i = 1; i <= one.length; i++) {
-        const next = [i];
-        for (let j = 1; j <= other.length; j++) {
-            const wrong = one[i - 1] === other[j - 1] ? 0 : 1;
-            next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + wrong);
-            if (i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
-        }
-        [before, row] = [row, next];
+  if (Math.abs(one.length - other.length) > most) return Infinity;
+  if (
+    one.length === other.length &&
+    one !== other &&
+    [...one].sort().join() === [...other].sort().join()
+  )
+    return 1; // in another order
+  let before = [],
+    row = [...Array(other.length + 1).keys()];
+  for (let i = 1; i <= one.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= other.length; j++) {
+      const wrong = one[i - 1] === other[j - 1] ? 0 : 1;
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + wrong);
+      if (i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1])
+        next[j] = Math.min(next[j], before[j - 2] + 1);
     }
-    return row[other.length] > most ? Infinity : row[other.length];
+    [before, row] = [row, next];
+  }
+  return row[other.length] > most ? Infinity : row[other.length];
 }
 
 const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "");
 
 // The words to look for, and how much each counts: what the guide says instead; else the word itself and its parts, or its beginning, or
 // another form of it; and where it stands nowhere as it is, the two words that it is made of, or what it may be a misspelling of.
-function known(typed, {words, said, stems}) {
-    const word = typed.toLowerCase(), root = stem(word);
-    const parts = (stems.has(word) ? word : typed.replace(/([a-z])(?=[A-Z])/g, "$1_").toLowerCase()).split(/[._]/)
-        .filter(part => part.length > 2 && part !== word && !SMALL.has(part));
-    const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])];     // r is R, and not all words with r
-    const instead = said.get(word) ?? said.get(root);
-    if (instead) return [...stems.has(word) ? own : [], ...instead.map(other => [other, 1])];
-    if (word.length < 4 || [...stems.values()].includes(root)) return own;
-    for (let place = 3; place < word.length - 2; place++)
-        if (stems.has(word.slice(0, place)) && stems.has(word.slice(place))) own.push([`"${word.slice(0, place)} ${word.slice(place)}"`, 1]);
-    const most = word.length < 6 ? 1 : 2;
-    let best, fewest = most + 0.5;
-    for (const [other, itsRoot] of stems) {
-        const ending = root.length > 3 ? distance(root, itsRoot, most) + 0.1 : Infinity;
-        const wrong = Math.min(distance(word, other, most), ending) - Math.min(0.4, words[other] / 1000);
-        if (wrong < fewest) [best, fewest] = [other, wrong];
-    }
-    return [...own.length > 1 || [...stems.keys()].some(other => other.startsWith(word)) ? own : [], ...best ? [[best, 0.7]] : []];
+function known(typed, { words, said, stems }) {
+  const word = typed.toLowerCase(),
+    root = stem(word);
+  const parts = (stems.has(word) ? word : typed.replace(/([a-z])(?=[A-Z])/g, "$1_").toLowerCase())
+    .split(/[._]/)
+    .filter(part => part.length > 2 && part !== word && !SMALL.has(part));
+  const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])]; // r is R, and not all words with r
+  const instead = said.get(word) ?? said.get(root);
+  if (instead) return [...(stems.has(word) ? own : []), ...instead.map(other => [other, 1])];
+  if (word.length < 4 || [...stems.values()].includes(root)) return own;
+  for (let place = 3; place < word.length - 2; place++)
+    if (stems.has(word.slice(0, place)) && stems.has(word.slice(place)))
+      own.push([`"${word.slice(0, place)} ${word.slice(place)}"`, 1]);
+  const most = word.length < 6 ? 1 : 2;
+  let best,
+    fewest = most + 0.5;
+  for (const [other, itsRoot] of stems) {
+    const ending = root.length > 3 ? distance(root, itsRoot, most) + 0.1 : Infinity;
+    const wrong =
+      Math.min(distance(word, other, most), ending) - Math.min(0.4, words[other] / 1000);
+    if (wrong < fewest) [best, fewest] = [other, wrong];
+  }
+  return [
+    ...(own.length > 1 || [...stems.keys()].some(other => other.startsWith(word)) ? own : []),
+    ...(best ? [[best, 0.7]] : []),
+  ];
 }
 
-const SMALL = new Set(("a about after am an and another any anyone are as at be because been being between but by can cannot cant could d did didn didnt " +
+const SMALL = new Set(
+  (
+    "a about after am an and another any anyone are as at be because been being between but by can cannot cant could d did didn didnt " +
     "do does doesn doesnt doing don dont during for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
     "just let like ll look looks m may me might my never no not of on one or our please possible re s see should so some still such t " +
     "take takes than that the their them then there they thing this to too up use using ve via want was way we were what whats when " +
-    "where which while who whole why will with within won wont would you your").split(" "));
+    "where which while who whole why will with within won wont would you your"
+  ).split(" "),
+);
 
 // Sections, the best first: each word that was typed counts once for a section, a rare word more than a common one, a number less.
 async function search(question) {
-    const [pagefind, language] = await load();
-    const cased = (question.replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? [])
-        .flatMap(word => language.stems.has(word.toLowerCase()) ? word : word.split(/(?<=\w)-(?=\w)/));
-    const typed = cased.map(word => word.toLowerCase());
-    const told = cased.filter(word => !SMALL.has(word.toLowerCase()));
-    const asked = (told.length ? told : cased).map(word => known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language));
-    const phrase = typed.slice(typed.findIndex(word => !SMALL.has(word)), typed.findLastIndex(word => !SMALL.has(word)) + 1);
-    if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]);    // what stands there word for word is likely what was meant
-    typed.forEach((word, place) => { if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1])) asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]); });
-    const scores = new Map(), done = new Set();
-    for (const forms of asked) {
-        const best = new Map();
-        for (const [word, counts] of forms.filter(([word]) => !done.has(word))) {
-            done.add(word);
-            const {results} = await pagefind.search(word);
-            const most = counts * Math.log(1 + 400 / (1 + results.length)) * (/^\d+$/.test(word) ? 0.5 : 1);
-            for (const result of results) {
-                const score = most * (0.2 + Math.sqrt(result.score / results[0].score));
-                if (score > (best.get(result.id)?.score ?? 0)) best.set(result.id, {result, score});
-            }
-        }
-        for (const [id, {result, score}] of best) scores.set(id, {result, sum: score + (scores.get(id)?.sum ?? 0)});
+  const [pagefind, language] = await load();
+  const cased = (
+    question.replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? []
+  ).flatMap(word => (language.stems.has(word.toLowerCase()) ? word : word.split(/(?<=\w)-(?=\w)/)));
+  const typed = cased.map(word => word.toLowerCase());
+  const told = cased.filter(word => !SMALL.has(word.toLowerCase()));
+  const asked = (told.length ? told : cased).map(word =>
+    known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language),
+  );
+  const phrase = typed.slice(
+    typed.findIndex(word => !SMALL.has(word)),
+    typed.findLastIndex(word => !SMALL.has(word)) + 1,
+  );
+  if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]); // what stands there word for word is likely what was meant
+  typed.forEach((word, place) => {
+    if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1]))
+      asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]);
+  });
+  const scores = new Map(),
+    done = new Set();
+  for (const forms of asked) {
+    const best = new Map();
+    for (const [word, counts] of forms.filter(([word]) => !done.has(word))) {
+      done.add(word);
+      const { results } = await pagefind.search(word);
+      const most =
+        counts * Math.log(1 + 400 / (1 + results.length)) * (/^\d+$/.test(word) ? 0.5 : 1);
+      for (const result of results) {
+        const score = most * (0.2 + Math.sqrt(result.score / results[0].score));
+        if (score > (best.get(result.id)?.score ?? 0)) best.set(result.id, { result, score });
+      }
     }
-    return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
+    for (const [id, { result, score }] of best)
+      scores.set(id, { result, sum: score + (scores.get(id)?.sum ?? 0) });
+  }
+  return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
 }
 
 // A piece of a section's own text, which stands between two broken bars: without its title, and without what readers call it.
 function excerpt(content, locations) {
-    const words = content.split(/\s+/), first = words.indexOf("\u00a6") + 1, end = words.lastIndexOf("\u00a6");
-    const hits = locations.filter(place => place >= first && place < end);
-    const start = Math.max(first, Math.min((hits[0] ?? first) - 5, end - 30));
-    return words.slice(start, Math.min(start + 30, end)).flatMap((word, number) => {
-        const mark = document.createElement("mark");
-        mark.textContent = word;
-        return [hits.includes(start + number) ? mark : word, " "];
-    });
+  const words = content.split(/\s+/),
+    first = words.indexOf("\u00a6") + 1,
+    end = words.lastIndexOf("\u00a6");
+  const hits = locations.filter(place => place >= first && place < end);
+  const start = Math.max(first, Math.min((hits[0] ?? first) - 5, end - 30));
+  return words.slice(start, Math.min(start + 30, end)).flatMap((word, number) => {
+    const mark = document.createElement("mark");
+    mark.textContent = word;
+    return [hits.includes(start + number) ? mark : word, " "];
+  });
 }
 
 async function entry(result) {
-    const {meta, content, locations} = await result.data();
-    const item = document.createElement("li"), link = document.createElement("a"), page = document.createElement("small"), text = document.createElement("p");
-    link.href = new URL(meta.address, root);
-    link.textContent = meta.title;
-    page.textContent = meta.page === meta.title ? "" : meta.page;
-    text.append(...excerpt(content, locations));
-    link.append(page);
-    item.append(link, text);
-    return item;
+  const { meta, content, locations } = await result.data();
+  const item = document.createElement("li"),
+    link = document.createElement("a"),
+    page = document.createElement("small"),
+    text = document.createElement("p");
+  link.href = new URL(meta.address, root);
+  link.textContent = meta.title;
+  page.textContent = meta.page === meta.title ? "" : meta.page;
+  text.append(...excerpt(content, locations));
+  link.append(page);
+  item.append(link, text);
+  return item;
 }
 
-let asking = 0, chosen = -1;
+let asking = 0,
+  chosen = -1;
 
 function choose(number) {
-    const items = [...list.children];
-    chosen = Math.max(-1, Math.min(number, items.length - 1));
-    items.forEach((item, place) => item.setAttribute("aria-selected", place === chosen));
-    if (chosen < 0) box.removeAttribute("aria-activedescendant");
-    else {
-        box.setAttribute("aria-activedescendant", items[chosen].id);
-        items[chosen].scrollIntoView({block: "nearest"});
-    }
+  const items = [...list.children];
+  chosen = Math.max(-1, Math.min(number, items.length - 1));
+  items.forEach((item, place) => item.setAttribute("aria-selected", place === chosen));
+  if (chosen < 0) box.removeAttribute("aria-activedescendant");
+  else {
+    box.setAttribute("aria-activedescendant", items[chosen].id);
+    items[chosen].scrollIntoView({ block: "nearest" });
+  }
 }
 
 function show(items) {
-    const kept = list.children[chosen]?.firstChild.href;     // chosen while these results were on their way
-    items.forEach((item, place) => { item.id = `suggestion-${place}`; item.setAttribute("role", "option"); item.firstChild.tabIndex = -1; });
-    list.replaceChildren(...items);
-    list.hidden = !items.length;
-    box.setAttribute("aria-expanded", !list.hidden);
-    choose(items.findIndex(item => item.firstChild.href === kept));
+  const kept = list.children[chosen]?.firstChild.href; // chosen while these results were on their way
+  items.forEach((item, place) => {
+    item.id = `suggestion-${place}`;
+    item.setAttribute("role", "option");
+    item.firstChild.tabIndex = -1;
+  });
+  list.replaceChildren(...items);
+  list.hidden = !items.length;
+  box.setAttribute("aria-expanded", !list.hidden);
+  choose(items.findIndex(item => item.firstChild.href === kept));
 }
 
 function dismiss() {
-    asking++;       // what is on its way comes too late
-    show([]);
+  asking++; // what is on its way comes too late
+  show([]);
 }
 
-box.addEventListener("focus", load, {once: true});
+box.addEventListener("focus", load, { once: true });
 box.addEventListener("input", async () => {
-    choose(-1);
-    const mine = ++asking, question = box.value.trim();
-    const found = question.length > 1 ? await search(question) : [];
-    const items = await Promise.all(found.slice(0, 8).map(entry));
-    if (mine === asking) show(items);
+  choose(-1);
+  const mine = ++asking,
+    question = box.value.trim();
+  const found = question.length > 1 ? await search(question) : [];
+  const items = await Promise.all(found.slice(0, 8).map(entry));
+  if (mine === asking) show(items);
 });
 box.addEventListener("keydown", event => {
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        choose(chosen + (event.key === "ArrowDown" ? 1 : -1));
-        event.preventDefault();
-    } else if (event.key === "Escape" && !list.hidden) {
-        dismiss();
-        event.preventDefault();     // the question stays
-    } else if (event.key === "Enter" && chosen >= 0) {
-        list.children[chosen].firstChild.click();
-        event.preventDefault();
-    }
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    choose(chosen + (event.key === "ArrowDown" ? 1 : -1));
+    event.preventDefault();
+  } else if (event.key === "Escape" && !list.hidden) {
+    dismiss();
+    event.preventDefault(); // the question stays
+  } else if (event.key === "Enter" && chosen >= 0) {
+    list.children[chosen].firstChild.click();
+    event.preventDefault();
+  }
 });
-document.addEventListener("click", event => { if (!event.target.closest(".search")) dismiss(); });
+document.addEventListener("click", event => {
+  if (!event.target.closest(".search")) dismiss();
+});
 document.addEventListener("keydown", event => {
-    if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
-        box.focus();
-        event.preventDefault();
-    }
+  if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
+    box.focus();
+    event.preventDefault();
+  }
 });
 
 // The page of the search.
 const results = document.getElementById("results");
 if (results) {
-    const question = new URLSearchParams(location.search).get("q") ?? "";
-    box.value = question;
-    if (question) search(question).then(found => {
-        document.getElementById("found").textContent = found.length ? `${found.length} ${found.length === 1 ? "section" : "sections"} for “${question}”` : `Nothing found for “${question}”`;
+  const question = new URLSearchParams(location.search).get("q") ?? "";
+  box.value = question;
+  if (question)
+    search(question)
+      .then(found => {
+        document.getElementById("found").textContent = found.length
+          ? `${found.length} ${found.length === 1 ? "section" : "sections"} for “${question}”`
+          : `Nothing found for “${question}”`;
         const more = document.getElementById("more");
         async function add() {
-            const items = await Promise.all(found.splice(0, 8).map(entry));
-            results.append(...items);
-            more.hidden = !found.length;
-            return items[0];
+          const items = await Promise.all(found.splice(0, 8).map(entry));
+          results.append(...items);
+          more.hidden = !found.length;
+          return items[0];
         }
         more.addEventListener("click", async () => (await add()).firstChild.focus());
         add();
-    }).catch(() => document.getElementById("found").textContent = location.protocol === "file:"
-        ? "The search works where a server shows the site, as make serve does, not in files that are opened."
-        : "The search could not be loaded. Is the network there?");
+      })
+      .catch(
+        () =>
+          (document.getElementById("found").textContent =
+            location.protocol === "file:"
+              ? "The search works where a server shows the site, as make serve does, not in files that are opened."
+              : "The search could not be loaded. Is the network there?"),
+      );
 }

@@ -28,7 +28,7 @@ NEEDED = [
 ]
 WEB_FONT = re.compile(rb"@import url\([^)]*fonts/[^)]*\);")
 # The colours of code are those of the pages.
-HIGHLIGHT = re.compile(r"^\.highlight .*$", re.MULTILINE)
+HIGHLIGHT = re.compile(r"^\.highlight [^}]*\}", re.MULTILINE)
 PAGE = """{% extends 'index.html.j2' %}
 {%- block header -%}
 <!DOCTYPE html>

@@ -1,13 +1,19 @@
 /* node bytecode.mjs FOLDER: start the Python in FOLDER, import what the kernel imports, and print the bytecode of all that was
    imported, as JSON {file in an archive: base64}. Python checks neither its age nor its source: it comes in the same archive. */
-import {readFileSync} from "node:fs";
-import {pathToFileURL} from "node:url";
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 
 const [folder] = process.argv.slice(2);
-const {loadPyodide} = await import(pathToFileURL(`${folder}/pyodide.mjs`));
-const {packages} = JSON.parse(readFileSync(`${folder}/pyodide-lock.json`));
-const python = await loadPyodide({indexURL: `${folder}/`, packages: Object.keys(packages), stdout() {}, stderr: console.error});
-console.log(python.runPython(`
+const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`));
+const { packages } = JSON.parse(readFileSync(`${folder}/pyodide-lock.json`));
+const python = await loadPyodide({
+  indexURL: `${folder}/`,
+  packages: Object.keys(packages),
+  stdout() {},
+  stderr: console.error,
+});
+console.log(
+  python.runPython(`
 import base64, importlib._bootstrap_external, importlib.util, json, site, sys, zipimport
 import pyodide_kernel, jedi     # and the Tab key
 
@@ -26,4 +32,5 @@ for module in list(sys.modules.values()):
     elif file.startswith(site.getsitepackages()[0]):
         found[importlib.util.cache_from_source(file).removeprefix(site.getsitepackages()[0] + "/")] = pyc(source, file)
 json.dumps(found)
-`));
+`),
+);

@@ -1,54 +1,66 @@
 // Warns in JupyterLab before the time of the server's job is up, and before a kernel is stopped that nobody uses. job.sh writes when that is
 // into the page's configuration.
 // A container of webpack's module federation, as JupyterLab loads them, written by hand: there is nothing to build.
-const WARN = 10 * 60 * 1000;     // milliseconds before the end
-const LOOK = 15 * 1000;          // a laptop that slept looks again soon
+const WARN = 10 * 60 * 1000; // milliseconds before the end
+const LOOK = 15 * 1000; // a laptop that slept looks again soon
 
 // Where the profile stops what is not used. That this asks says that the page is open: one that nobody sees asks nothing else.
-function watchKernels(notify, {baseUrl, idleSeconds}) {
-    const idle = idleSeconds * 1000;
-    const warned = new Set();
-    const look = async () => {
-        const [, token] = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) ?? [];
-        const headers = token ? {"X-XSRFToken": token} : {};
-        const answer = await fetch(`${baseUrl}api/sessions`, {headers}).catch(() => ({ok: false}));     // a laptop that sleeps has no network
-        for (const {name, path, kernel} of answer.ok ? await answer.json() : []) {
-            const left = Date.parse(kernel.last_activity) + idle - Date.now();
-            if (kernel.connections || kernel.execution_state === "busy") {
-                warned.delete(kernel.id);
-            } else if (left < Math.min(WARN, idle / 2) && !warned.has(kernel.id)) {
-                warned.add(kernel.id);
-                notify(`No page shows ${name || path}: its kernel is stopped in ${Math.max(1, Math.round(left / 60000))} min, ` +
-                       "and its variables are gone. Open it to keep it.");     // JupyterLab cuts a text after 140 characters
-            }
-        }
-    };
-    setInterval(look, Math.min(60000, idle / 4));
+function watchKernels(notify, { baseUrl, idleSeconds }) {
+  const idle = idleSeconds * 1000;
+  const warned = new Set();
+  const look = async () => {
+    const [, token] = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) ?? [];
+    const headers = token ? { "X-XSRFToken": token } : {};
+    const answer = await fetch(`${baseUrl}api/sessions`, { headers }).catch(() => ({ ok: false })); // a laptop that sleeps has no network
+    for (const { name, path, kernel } of answer.ok ? await answer.json() : []) {
+      const left = Date.parse(kernel.last_activity) + idle - Date.now();
+      if (kernel.connections || kernel.execution_state === "busy") {
+        warned.delete(kernel.id);
+      } else if (left < Math.min(WARN, idle / 2) && !warned.has(kernel.id)) {
+        warned.add(kernel.id);
+        notify(
+          `No page shows ${name || path}: its kernel is stopped in ${Math.max(1, Math.round(left / 60000))} min, ` +
+            "and its variables are gone. Open it to keep it.",
+        ); // JupyterLab cuts a text after 140 characters
+      }
+    }
+  };
+  setInterval(look, Math.min(60000, idle / 4));
 }
 
 const plugin = {
-    id: "jupyterhub-time-limit:plugin",
-    autoStart: true,
-    activate: app => {
-        const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
-        const notify = message => app.commands.execute("apputils:notify", {message, type: "warning", options: {autoClose: false}});
-        if (Number(config.idleSeconds)) app.restored.then(() => watchKernels(notify, config));
-        const ends = Number(config.jobEnds) * 1000;
-        if (!ends) return;
-        const look = () => {
-            const left = ends - Date.now();
-            if (left > WARN) return;
-            clearInterval(timer);
-            const time = new Date(ends).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit"});
-            notify(`This server ends at ${time}, in ${Math.max(1, Math.round(left / 60000))} min: its time is up then. ` +
-                   "Save your files. Variables will be gone.");
-        };
-        let timer;      // from when the window is there: one that loads slowly is not told twice
-        app.restored.then(() => {
-            timer = setInterval(look, LOOK);
-            look();
-        });
-    },
+  id: "jupyterhub-time-limit:plugin",
+  autoStart: true,
+  activate: app => {
+    const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+    const notify = message =>
+      app.commands.execute("apputils:notify", {
+        message,
+        type: "warning",
+        options: { autoClose: false },
+      });
+    if (Number(config.idleSeconds)) app.restored.then(() => watchKernels(notify, config));
+    const ends = Number(config.jobEnds) * 1000;
+    if (!ends) return;
+    const look = () => {
+      const left = ends - Date.now();
+      if (left > WARN) return;
+      clearInterval(timer);
+      const time = new Date(ends).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      notify(
+        `This server ends at ${time}, in ${Math.max(1, Math.round(left / 60000))} min: its time is up then. ` +
+          "Save your files. Variables will be gone.",
+      );
+    };
+    let timer; // from when the window is there: one that loads slowly is not told twice
+    app.restored.then(() => {
+      timer = setInterval(look, LOOK);
+      look();
+    });
+  },
 };
 
-(window._JUPYTERLAB ??= {})["jupyterhub-time-limit"] = {init() {}, get: async () => () => ({__esModule: true, default: plugin})};
+(window._JUPYTERLAB ??= {})["jupyterhub-time-limit"] = {
+  init() {},
+  get: async () => () => ({ __esModule: true, default: plugin }),
+};
