@@ -15,13 +15,14 @@
 # every srun in a terminal of the server take that list for its own.
 unset "${!SUDO_@}" MAIL
 umask {{ umask }}       # the log is made with the hub's, for its owner only; files of the user as from a login shell
-export HOME=~ USER=$(id -un)
+USER=$(id -un)
+export HOME=~ USER
 . /etc/profile
 module load {{ modules }}
-cd
+cd || :     # a home directory that is missing is reported below
 
 # fail STATUS WHY: the hub tells the user what each status means (EXITS in profile_spawner.py).
-fail() { echo "$2" >&2; exit $1; }
+fail() { echo "$2" >&2; exit "$1"; }
 
 # What this server alone needs: JupyterLab begins in a folder of links to everywhere, beside which nothing can be made; kernels are reached
 # through sockets in runtime, which nobody else can open (see nodes/); what the server is told.
@@ -53,7 +54,7 @@ rm -f "$data/.$SLURM_JOB_ID"
 # is asked about news of new versions: who cannot install any needs none.
 {
     find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
-    ends=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} squeue --noheader --jobs=$SLURM_JOB_ID --format=%e) && ends=$(date --date "$ends" +%s) || ends=
+    ends=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e) && ends=$(date --date "$ends" +%s) || ends=
     echo "{\"jobEnds\": \"$ends\", \"idleSeconds\": \"{{ idle_seconds }}\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
 } &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
