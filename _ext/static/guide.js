@@ -216,7 +216,7 @@ let asking = 0,
 function choose(number) {
   const items = [...list.children];
   chosen = Math.max(-1, Math.min(number, items.length - 1));
-  items.forEach((item, place) => item.setAttribute("aria-selected", place === chosen));
+  for (const [place, item] of items.entries()) item.setAttribute("aria-selected", place === chosen);
   if (chosen < 0) box.removeAttribute("aria-activedescendant");
   else {
     box.setAttribute("aria-activedescendant", items[chosen].id);

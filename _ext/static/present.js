@@ -38,7 +38,7 @@ const shown = seconds => `${Math.floor(seconds / 60)}:${String(seconds % 60).pad
 
 // A press starts the timer, another holds it, and once it is up, sets it back.
 for (const line of document.querySelectorAll("p.minutes")) {
-  const minutes = parseInt(line.textContent),
+  const minutes = parseInt(line.textContent, 10),
     timer = document.createElement("button"),
     said = document.createElement("span");
   let left = minutes * 60,

@@ -60,7 +60,8 @@ const plugin = {
   },
 };
 
-(window._JUPYTERLAB ??= {})["jupyterhub-time-limit"] = {
+window._JUPYTERLAB ??= {};
+window._JUPYTERLAB["jupyterhub-time-limit"] = {
   init() {},
   get: async () => () => ({ __esModule: true, default: plugin }),
 };
