@@ -17,7 +17,7 @@ TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && e
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test tests lint format check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -35,9 +35,16 @@ html: .venv  ## build the site into _build/html
 
 lite: .lite  ## make what the button Run in the browser needs, once
 
-test:  ## run every test; as root on Debian 12 also install, first, the packages that they need
+test:  ## lint, then run every test; as root on Debian 12 also install, first, the packages that they need
+	@$(MAKE) --no-print-directory lint
 	@tools/install-packages --if-possible
 	@$(MAKE) --no-print-directory tests
+
+lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome
+	@$(RUN) tools.lint $(ONLY)
+
+format: .venv .lint  ## format Python, JavaScript and CSS
+	@$(RUN) tools.lint --format
 
 tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
@@ -102,13 +109,13 @@ linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
 clean: cluster-down  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime .node .triton .lite
+	rm -rf _build .venv .venv-nbdime .node .lint .triton .lite
 
 system:  ## as root: install the Debian packages that the tests can use
 	@tools/install-packages
 
 requirements: .venv  ## compile the pinned requirements anew
-	@for file in requirements tools/requirements-nbdime tools/cluster/requirements triton/jupyterhub/requirements tools/lite/requirements tools/node/requirements; do \
+	@for file in requirements tools/requirements-nbdime tools/cluster/requirements triton/jupyterhub/requirements tools/lite/requirements tools/lint/requirements tools/node/requirements; do \
 	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
 	done
 	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header tools/lite/wheels.in -o tools/lite/wheels.txt
@@ -124,10 +131,14 @@ endif
 ifneq ($(call made,.node),$(CURDIR))
 .PHONY: .node/.made
 endif
-.PHONY: .venv .venv-nbdime .node .triton .lite
+ifneq ($(call made,.lint),$(CURDIR))
+.PHONY: .lint/.made
+endif
+.PHONY: .venv .venv-nbdime .node .lint .triton .lite
 .venv: .venv/.made
 .venv-nbdime: .venv-nbdime/.made
 .node: .node/.made
+.lint: .lint/.made
 .triton: .triton/.made
 .lite: .lite/.made
 
@@ -150,6 +161,14 @@ endif
 	@tools/make-venv .node tools/node/requirements.txt $(PYTHON)
 	@cp tools/node/package.json tools/node/package-lock.json .node
 	@PUPPETEER_SKIP_DOWNLOAD=1 PATH="$(CURDIR)/.node/bin:$$PATH" npm ci --prefix .node --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@printf %s "$(CURDIR)" > $@
+
+# biome is a program for each platform, of which npm takes the right one.
+.lint/.made: tools/lint/requirements.txt tools/lint/package-lock.json tools/make-venv
+	@tools/make-venv .lint tools/lint/requirements.txt $(PYTHON)
+	@cp tools/lint/package.json tools/lint/package-lock.json .lint
+	@PATH="$(CURDIR)/.lint/bin:$$PATH" npm ci --prefix .lint --ignore-scripts --no-audit --no-fund --loglevel=silent >/dev/null || \
+	    { echo "npm could not install biome into .lint. Is the network there, and space on the disk? Then: make lint" >&2; exit 1; }
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.

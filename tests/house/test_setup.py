@@ -25,12 +25,14 @@ def make(folder, *arguments):
 def folder(tmp_path):
     """What `make` needs, in a folder with a space in its name."""
     folder = tmp_path / "the guide"
-    (folder / "tools").mkdir(parents=True)
+    (folder / "tools/lint").mkdir(parents=True)
     for name in (
         "Makefile",
         "requirements.txt",
         "tools/make-venv",
         "tools/requirements-nbdime.txt",
+        "tools/lint/requirements.txt",
+        "tools/lint/package-lock.json",
     ):
         shutil.copy2(ROOT / name, folder / name)
     return folder
@@ -63,6 +65,16 @@ def test_packages_that_cannot_be_had_leave_no_environment_and_a_sentence(folder,
     assert failed.returncode == 2
     assert "could not be installed. Is the network there, and space on the disk?" in failed.stderr
     assert "Traceback" not in failed.stderr and not (folder / ".venv").exists()
+
+
+def test_lint_without_a_network_fails_with_a_sentence(folder, monkeypatch):
+    environment(folder, folder)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    failed = make(folder, "lint")
+    assert failed.returncode == 2
+    assert "The packages of tools/lint/requirements.txt could not be installed." in failed.stderr
+    assert "Traceback" not in failed.stderr and not (folder / ".lint").exists()
 
 
 def test_an_environment_that_is_whole_is_not_made_again(folder):
@@ -190,6 +202,11 @@ def test_make_system_says_that_it_needs_root(tmp_path):
         "The packages of tools/apt.txt are installed by root: sudo make system\n",
         "",
     )
+
+
+def test_make_test_begins_with_lint():
+    shown = make(ROOT, "-n", "test").stdout
+    assert shown.index("-m tools.lint") < shown.index("install-packages --if-possible")
 
 
 def test_make_test_installs_before_it_looks_what_can_be_tested():

@@ -1,0 +1,77 @@
+"""`make lint` finds a fault of each kind: each of its checks runs, whatever another has found."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tools.files import ROOT
+from tools.lint.__main__ import BIOME, lint, shell_scripts
+
+pytestmark = pytest.mark.skipif(
+    not BIOME.exists(), reason="what checks the code is not here: make lint"
+)
+GOOD = {
+    "_ext/good.py": '"""Good."""\n',
+    "conf.py": 'project: str = "x"\n',
+    "tools/good.py": "def half(number: float) -> float:\n    return number / 2\n",
+    "template": "#!/bin/bash\n#SBATCH --mem={{ memory }}\n{% if quick %}{% endif %}echo {{ x }}\n",
+    "good.js": "const open = 1;\nconsole.log(open);\n",
+    "good.css": "a {\n  color: red;\n}\n",
+    "picture.bin": "no text",
+}
+# {file: (its fault, what is said of it)}
+FAULTS = {
+    "tools/form.py": ("x = {1:2}\n", "tools/form.py:1:8: unformatted"),
+    "tools/unused.py": ("import os\n", "tools/unused.py:1:8: F401"),
+    "tools/types.py": ("def half(n: int) -> str:\n    return n\n", "tools/types.py:2: error"),
+    "_ext/untyped.py": ("def half(n):\n    return n\n", "_ext/untyped.py:1: error"),
+    "bin/start": ("#!/bin/sh\necho {{ name }}\nrm $1\n", "bin/start:3:4: note: Double quote"),
+    "form.js": ("const a = {b:1}\nconsole.log(a);\n", "form.js format"),
+    "fault.mjs": ("if (window.a = 1) close();\n", "fault.mjs:1:5 lint/suspicious"),
+    "fault.css": ("a {\n  colour: red;\n}\n", "fault.css:2:3 lint/correctness"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A repository in whose code there is nothing to mend."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tools/lint").mkdir(parents=True)
+    shutil.copy(ROOT / "tools/lint/biome.jsonc", tmp_path / "tools/lint")
+    write(tmp_path, GOOD)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    return tmp_path
+
+
+def write(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_lint_says_nothing_of_good_code(folder, capfd):
+    assert lint(folder, []) == 0
+    assert capfd.readouterr() == ("", "")
+    assert shell_scripts(folder) == ["template"]
+
+
+def test_lint_finds_a_fault_of_each_kind(folder, capfd):
+    write(folder, {name: text for name, (text, _) in FAULTS.items()})
+    assert lint(folder, []) == 1
+    output, summary = capfd.readouterr()
+    assert [message for _, message in FAULTS.values() if message not in output] == []
+    assert summary.startswith("Not as it should be: ruff, mypy, shellcheck, biome.")
+
+
+def test_every_shell_script_of_ours_is_checked():
+    assert {
+        ".ci/run",
+        "tools/cluster/host.sh",
+        "tools/cluster/make-apps",
+        "tools/install-packages",
+        "tools/make-venv",
+        "triton/jupyterhub/install",
+        "triton/jupyterhub/job.sh",
+        "triton/jupyterhub/start-hub",
+    } <= set(shell_scripts(ROOT))

@@ -1,0 +1,145 @@
+"""Check how the code is written: ruff and mypy for Python, shellcheck for shell scripts, biome for
+JavaScript and CSS.
+
+    python -m tools.lint [ruff] [mypy] [shellcheck] [biome]
+    python -m tools.lint --format
+
+Without a name all four run, each to its end, and what they say is printed one after the other. The
+exit status is 1 if one of them has found something. `make lint` makes the environment `.lint`,
+which holds them. `--format` rewrites the code in the form that ruff and biome want.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tools.files import ROOT
+
+BIN = ROOT / ".lint/bin"
+BIOME = ROOT / ".lint/node_modules/.bin/biome"
+BIOME_SETTINGS = "--config-path=tools/lint"
+SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
+WEB = (".css", ".js", ".mjs")
+# A script may be a template, of Jinja or of the guide's facts: a word stands in for a value.
+VALUE = re.compile(r"\{\{.*?\}\}")
+STATEMENT = re.compile(r"\{%.*?%\}")
+
+
+def tracked(folder: Path) -> list[str]:
+    """The paths, relative to `folder`, of the files that git tracks there, and of new files that it
+    does not ignore.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
+    names = sorted(set(map(os.fsdecode, filter(None, listed.split(b"\0")))))
+    return [name for name in names if (folder / name).is_file()]
+
+
+def shell_scripts(folder: Path) -> list[str]:
+    """The tracked files whose first line names a shell."""
+    return [name for name in tracked(folder) if SHELL.match(_first_line(folder / name))]
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(200)
+
+
+def _run(folder: Path, *command: str | Path, **variables: str) -> tuple[bool, str]:
+    """Whether the command has succeeded, and what it has printed."""
+    completed = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"NO_COLOR": "1"} | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return completed.returncode == 0, completed.stdout
+
+
+def ruff(folder: Path) -> Iterator[tuple[bool, str]]:
+    yield _run(folder, BIN / "ruff", "format", "--check", "--output-format=concise")
+    yield _run(folder, BIN / "ruff", "check", "--quiet", "--output-format=concise")
+
+
+def mypy(folder: Path) -> Iterator[tuple[bool, str]]:
+    """The types, in the folders that pyproject.toml names."""
+    stubs = sysconfig.get_path("purelib", vars={"base": str(ROOT / ".lint")})
+    python = ROOT / ".venv/bin/python"
+    yield _run(folder, BIN / "mypy", "--python-executable", python, PYTHONPATH=stubs)
+
+
+def shellcheck(folder: Path) -> Iterator[tuple[bool, str]]:
+    """The shell scripts, as copies in which templates are filled in."""
+    names = shell_scripts(folder)
+    if not names:
+        return
+    with tempfile.TemporaryDirectory() as copies:
+        for name in names:
+            text = (folder / name).read_text(encoding="utf-8")
+            copy = Path(copies, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(VALUE.sub("value", STATEMENT.sub("", text)), encoding="utf-8")
+        # SC1091: which files a script reads is a matter of the computer where it runs.
+        yield _run(Path(copies), BIN / "shellcheck", "--format=gcc", "--exclude=SC1091", *names)
+
+
+def biome(folder: Path) -> Iterator[tuple[bool, str]]:
+    names = [name for name in tracked(folder) if name.endswith(WEB)]
+    if names:
+        yield _run(folder, BIOME, "check", "--error-on-warnings", BIOME_SETTINGS, *names)
+
+
+CHECKS: dict[str, Callable[[Path], Iterator[tuple[bool, str]]]] = {
+    check.__name__: check for check in (ruff, mypy, shellcheck, biome)
+}
+
+
+def lint(folder: Path, names: list[str]) -> int:
+    """Run the checks of these names, or all; print what they find; return the exit status."""
+    failed = []
+    for name in names or CHECKS:
+        results = list(CHECKS[name](folder))
+        for passed, output in results:
+            if not passed:
+                print(output.strip() or f"{name} failed and said nothing.", flush=True)
+        if not all(passed for passed, _ in results):
+            failed.append(name)
+    if failed:
+        print(
+            f"Not as it should be: {', '.join(failed)}. What is about form, make format mends.",
+            file=sys.stderr,
+        )
+    return bool(failed)
+
+
+def reformat(folder: Path) -> int:
+    """Rewrite Python, JavaScript and CSS in their one form; return the exit status."""
+    names = [name for name in tracked(folder) if name.endswith(WEB)]
+    results = [
+        _run(folder, BIN / "ruff", "format"),
+        _run(folder, BIOME, "format", "--write", BIOME_SETTINGS, *names),
+    ]
+    for _, output in results:
+        print(output.strip())
+    return not all(passed for passed, _ in results)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--format"]:
+        return reformat(ROOT)
+    if not set(arguments) <= set(CHECKS):
+        print(__doc__, file=sys.stderr)
+        return 2
+    return lint(ROOT, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
