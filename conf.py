@@ -3,12 +3,13 @@
 Every name and address comes from triton/facts.toml.
 """
 
+import functools
 import os
 import sys
 import time
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlparse
 
 from sphinx.errors import ConfigError
@@ -16,19 +17,20 @@ from sphinx.errors import ConfigError
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 from _ext import books  # noqa: E402
+from _ext.classroom import Course  # noqa: E402
+from _ext.in_browser import InBrowser  # noqa: E402
 from tools import git  # noqa: E402
+from tools.course import editions, in_browser, pairs  # noqa: E402
 from triton.lib import clusterfacts  # noqa: E402
 
-for _variable in (
-    git.CHOOSE_A_REPOSITORY
-):  # a hook of git may build the site; the dates of the pages are of this repository
-    os.environ.pop(_variable, None)
 
-# Social cards are off. Without this the extension would import matplotlib for them, a quarter of
-# the time of a build.
-sys.modules["sphinxext.opengraph._social_cards"] = SimpleNamespace(
-    DEFAULT_SOCIAL_CONFIG={}, create_social_card=None
-)
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+# A hook of git may build the site; the dates of the pages are of this repository.
+for _variable in git.CHOOSE_A_REPOSITORY:
+    os.environ.pop(_variable, None)
 
 try:
     _facts = clusterfacts.load(ROOT / "triton/facts.toml")
@@ -80,13 +82,20 @@ exclude_patterns = ["about/page-template.rst", "**/.*", "**/README*"] + [
 
 # A build executes nothing: what it shows is what the last validation has compared with a fresh run.
 nb_execution_mode = "off"
-course_solutions = _facts["course"]["solutions"]
-nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the solution"
+nb_code_prompt_show = "Show the solution"
+nb_code_prompt_hide = "Hide the solution"
 nb_merge_streams = True
 nb_render_error_lexer = "none"  # a traceback may be R's
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
-html_math_renderer, myst_update_mathjax = "mathml", False
+html_math_renderer = "mathml"
+myst_update_mathjax = False
 myst_heading_anchors = 3
+
+# The course, for the extensions of ours, which know nothing of it.
+course: Course = editions
+course_in_browser: InBrowser = in_browser
+course_problems = functools.partial(pairs.unpublishable, ROOT / "notebooks")
+course_solutions = _facts["course"]["solutions"]
 
 html_theme = "sphinx_rtd_theme"
 html_title = project
@@ -103,106 +112,19 @@ search_weights = {
     "notebooks/*#exercise-*": 0.5,
     "notebooks/teaching#run-sheet-*": 0.5,
 }
+# What readers call things: in search.toml on all pages, in notebooks/search.toml by section.
+search_words = _toml("triton/search.toml")
 search_called = {
-    f"notebooks/{name}": said
-    for name, said in tomllib.loads(
-        (ROOT / "notebooks/search.toml").read_text(encoding="utf-8")
-    ).items()
+    f"notebooks/{name}": sections for name, sections in _toml("notebooks/search.toml").items()
 }
-search_words = {
-    "die": ["died"],
-    "dies": ["died"],
-    "dying": ["died"],
-    "ram": ["memory"],
-    "crash": ["died"],
-    "crashed": ["died"],
-    "crashes": ["died"],
-    "dead": ["died"],
-    "kill": ["killed"],
-    "hangs": ["pending"],
-    "stuck": ["pending"],
-    "wait": ["pending"],
-    "waiting": ["pending"],
-    "queue": ["pending"],
-    "disk": ["quota"],
-    "space": ["quota", "full"],
-    "logout": ["log out"],
-    "graphics": ["gpu"],
-    "cuda": ["gpu"],
-    "package": ["environment"],
-    "library": ["environment"],
-    "conda": ["environment"],
-    "venv": ["environment"],
-    "vs": ["code"],
-    "vscode": ["code"],
-    "password": ["log in"],
-    "vpn": ["networks"],
-    "laptop": ["computer"],
-    "cpu": ["cores"],
-    "timeout": ["time limit"],
-}
-for instead, words in {
-    "abroad": "overseas",
-    "cancel": "abort halt interrupt",
-    "cite": "acknowledge citation doi",
-    "colleague": "coworker supervisor teammate",
-    "colour": "color",
-    "compile": "compilation",
-    "compiler": "openmpi toolchain",
-    "computer": "desktop mac macbook machine pc",
-    "cores": "multiprocessing",
-    "csc": "lumi mahti noppe puhti",
-    "delete": "erase wipe",
-    "died": "segfault",
-    "environment": "micromamba miniforge pixi pyenv",
-    "filesystem": "lustre nfs",
-    "folder": "directory directories subdirectory",
-    "frozen": "freeze",
-    "gigabytes": "gigs",
-    "gpu": "a100 cupy h100 huggingface jax llm rocm v100",
-    "grading": "exam quiz",
-    "killed": "sigterm",
-    "languages": "fortran golang java javascript perl rust scala stata",
-    "large": "tb terabyte",
-    "late": "latecomer",
-    "log in": "credentials logon signin",
-    "log out": "logoff signout",
-    "module": "easybuild modulefile spack",
-    "never ends": "infinite",
-    "numpy": "geopandas scikit scipy sklearn xarray",
-    "plot": "boxplot heatmap plotly scatter seaborn",
-    "priority": "backfill sprio",
-    "progress bar": "tqdm",
-    "projector": "beamer",
-    "qsub": "htcondor lsf torque",
-    "reconnect": "resume",
-    "resolution": "dpi",
-    "rsync": "synchronise synchronize",
-    "settings": "config preferences",
-    "shortcut": "hotkey",
-    "sleep": "hibernate standby suspend",
-    "small files": "inode inodes",
-    "storage": "store",
-    "students": "audience participants pupils",
-    "support": "admin forum slack sysadmin zulip",
-    "tablet": "chromebook ipad phone",
-    "threads": "multithreaded multithreading openmp",
-    "transfer": "allas dropbox globus onedrive",
-    "usage": "consumption utilisation utilization",
-    "user name": "netid userid",
-    "vpn": "anyconnect eduvpn globalprotect openconnect",
-    "warning": "alert notification notify",
-    "windows": "cygwin wsl",
-    "zip": "unzip",
-}.items():
-    search_words |= {word: [instead] for word in words.split()}
 frontend_hosts = {
     _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node",
     _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
     "laptop": "your computer",
     "outside": "your computer, elsewhere",
 }
-frontend_repository, frontend_branch = _facts["site"]["repository"], _facts["site"]["branch"]
+frontend_repository = _facts["site"]["repository"]
+frontend_branch = _facts["site"]["branch"]
 html_last_updated_fmt = "%Y-%m-%d"
 html_theme_options = {
     "navigation_depth": 3,
@@ -222,7 +144,6 @@ copybutton_here_doc_delimiter = "EOF"
 copybutton_selector = "div:not(.no-copybutton) > div.highlight > pre"
 
 git_untracked_check_dependencies = False
-git_exclude_commits = []
 # An archive or a shallow clone has no dates to show; that is no fault of the page.
 suppress_warnings = ["git.too_shallow", "git.subprocess_error"]
 
@@ -247,48 +168,22 @@ redirects = {
 # The guide as a book: make books
 if "book" in globals().get("tags", ()):
     extensions = [name for name in extensions if name not in books.NOT_IN_A_BOOK]
-    (
-        html_theme,
-        html_theme_options,
-        html_static_path,
-        html_css_files,
-        html_js_files,
-        html_additional_pages,
-    ) = "epub", {}, ["_ext/book"], ["book.css"], [], {}
+    html_theme = "epub"
+    html_theme_options = {}
+    html_static_path = ["_ext/book"]
+    html_css_files = ["book.css"]
+    html_js_files = []
+    html_additional_pages = {}
     version = time.strftime("%Y-%m-%d")
 epub_basename = books.name(project)
-epub_title, epub_author, epub_publisher, epub_identifier, epub_uid = (
-    project,
-    author,
-    author,
-    epub_basename,
-    epub_basename,
-)
+epub_title = project
+epub_author = author
+epub_publisher = author
+epub_identifier = epub_basename
+epub_uid = epub_basename
 epub_css_files = ["book.css"]
 epub_show_urls = "no"
 epub_tocdepth = 2
-
-
-def setup(app):
-    app.connect(
-        "builder-inited", _refuse_what_is_not_the_notebook, priority=100
-    )  # before anything reads a notebook
-
-
-def _refuse_what_is_not_the_notebook(app):
-    """What is published is what the writers wrote: a notebook whose .md says something else, or
-    whose outputs are of other code, stops the build.
-    """
-    from tools.course import pairs
-
-    problems = [
-        str(problem).removeprefix(f"{ROOT}/") for problem in pairs.unpublishable(ROOT / "notebooks")
-    ]
-    if problems and "serve" in app.tags:
-        print("\n".join(problems), file=sys.stderr)
-    elif problems:
-        sys.exit("\n".join(problems))  # an exception of Sphinx would be told in sixty lines
-
 
 linkcheck_timeout = 20
 linkcheck_retries = 2

@@ -1,9 +1,12 @@
 """Sphinx extension: the pages of a course show what their readers may see, and the site offers the
 course's editions.
 
-`course_solutions` says whose solutions are out: "all", "none", or a list of names of notebooks. The
-directive `run-sheet` writes what an instructor needs of each notebook. editions.py makes the
-editions.
+The directive `run-sheet` writes what an instructor needs of each notebook.
+
+`course`: the notebooks and what is made of them, as `Course` describes it; conf.py names it.
+`course_solutions`: whose solutions are out: "all", "none", or a list of names of notebooks.
+`course_problems`: a function that yields what keeps the notebooks from being published; the first
+one ends the build.
 """
 
 import functools
@@ -11,87 +14,190 @@ import hashlib
 import json
 import re
 import shutil
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
+from markdown_it import MarkdownIt
 from myst_parser.config.main import MdParserConfig
 from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.docutils_ import Parser
 from myst_parser.parsers.mdit import create_md_parser
 from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
-
-from tools.course import editions, slides
+from sphinx.util.typing import ExtensionMetadata
 
 logger = logging.getLogger(__name__)
 FOLDER = "course"  # of the site
+Cell = dict[str, Any]
+Notebook = dict[str, Any]
 
 
-def _show(app, name, text):
+class Part(Protocol):
+    """A part of a notebook."""
+
+    title: str
+    minutes: int  # of teaching
+    seconds: float  # that a machine takes
+    note: str  # the instructor's, in Markdown
+    exercise: bool
+
+
+class Sheet(Protocol):
+    """What an instructor needs of a notebook."""
+
+    title: str
+    goal: str
+    minutes: int
+    seconds: float
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Its parts, each below a heading."""
+
+
+class Course(Protocol):
+    """What `course` offers. Solutions are released by the setting `course_solutions`."""
+
+    NOTEBOOKS: Path  # where the notebooks are
+    STUDENT: Path  # what only the student edition has
+    FOLDER: str  # of the course in a reader's home
+    BRANCH: str  # of the repository, with the student edition
+
+    @property
+    def CourseError(self) -> type[Exception]:
+        """What is wrong in a notebook, in one sentence."""
+
+    def load(self) -> dict[str, Notebook]:
+        """{name: notebook} in the order of the course; raises CourseError."""
+
+    def in_order(self, name: str) -> Any:
+        """What sorts notebooks in the order of the course."""
+
+    def tags(self, cell: Cell) -> Sequence[str]:
+        """The tags of a cell."""
+
+    def sheet(self, name: str, notebook: Notebook) -> Sheet:
+        """The sheet of a notebook; raises CourseError."""
+
+    def promise(self, course: dict[str, Any]) -> str:
+        """What a reader can do after a notebook, from its metadata `course`."""
+
+    def page(self, notebook: Notebook, with_solutions: bool) -> Notebook:
+        """What the site shows of a notebook."""
+
+    def folded(self, notebook: Notebook) -> Notebook:
+        """The notebook with the text of its solutions behind a click."""
+
+    def released(self, setting: Any, name: str) -> bool:
+        """Whether the solutions of a notebook are out."""
+
+    def wrong_setting(self, setting: Any, names: Iterable[str]) -> str:
+        """What is wrong in the setting; "" if nothing is."""
+
+    def data_files(self) -> Mapping[str, str | bytes]:
+        """{path: text or bytes} of the data that notebooks read."""
+
+    def published(
+        self, course: dict[str, Notebook], site: str, values: dict[str, Any], setting: Any
+    ) -> Mapping[str, str | bytes]:
+        """{path: text or bytes} of the editions; raises CourseError."""
+
+    def write(self, folder: Path, files: Mapping[str, str | bytes]) -> None:
+        """Write the files {path: text or bytes} below a folder."""
+
+
+def course_of(config: Config) -> Course:
+    course: Course = config.course
+    return course
+
+
+def _refuse_what_is_not_the_notebook(app: Sphinx) -> None:
+    """End the build where what would be published is not what the writers wrote: a notebook whose
+    two halves differ, or whose outputs are of other code. `make serve` only says so.
+    """
+    problems: Callable[[], Iterable[object]] | None = app.config.course_problems
+    messages = (
+        [str(problem).removeprefix(f"{app.confdir}/") for problem in problems()] if problems else []
+    )
+    if messages and app.tags.has("serve"):
+        print("\n".join(messages), file=sys.stderr)
+    elif messages:
+        sys.exit("\n".join(messages))  # Sphinx would report an exception in sixty lines
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _show(app: Sphinx, name: str, text: list[str]) -> None:
     """Leave in a notebook what its readers may see."""
     path = Path(app.env.doc2path(name))
     if path.suffix == ".ipynb":
-        shown = editions.page(
-            json.loads(text[0]), editions.released(app.config.course_solutions, path.stem)
-        )
-        text[0] = json.dumps(editions.folded(shown))
+        course = course_of(app.config)
+        released = course.released(app.config.course_solutions, path.stem)
+        text[0] = json.dumps(course.folded(course.page(json.loads(text[0]), released)))
 
 
-def _say_minutes(app, doctree):
-    """Below the heading of each exercise, how long it takes; static/present.js makes a timer of it."""
+def _say_minutes(app: Sphinx, doctree: nodes.document) -> None:
+    """Write below the heading of each exercise how long it takes, of which static/present.js makes
+    a timer.
+    """
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
-    parts = {
+    sheet = _sheet(course_of(app.config), path.stem, json.loads(path.read_text(encoding="utf-8")))
+    minutes = {
         part.title: part.minutes
-        for part in _sheet(path.stem, json.loads(path.read_text(encoding="utf-8"))).parts
+        for part in (sheet.parts if sheet else ())
         if part.exercise and part.minutes
     }
     for title in list(doctree.findall(nodes.title)):
-        if title.astext() in parts:
-            title.parent.insert(
-                1,
-                nodes.paragraph(
-                    "",
-                    f"{parts[title.astext()]} minute{'s' * (parts[title.astext()] > 1)}",
-                    classes=["minutes"],
-                ),
-            )
+        if (number := minutes.get(title.astext())) and title.parent is not None:
+            text = f"{number} minute{'s' * (number > 1)}"
+            title.parent.insert(1, nodes.paragraph("", text, classes=["minutes"]))
 
 
-def _sort_menu(app, doctree):
-    """In the menu of the notebooks they stand by their numbers, 100 after 99, and other pages
-    behind them as they are written.
+def _sort_menu(app: Sphinx, doctree: nodes.document) -> None:
+    """Sort the notebooks of a menu by their numbers, 100 after 99; other pages stay behind them, in
+    the order in which they are written.
     """
+    in_order = course_of(app.config).in_order
     for menu in doctree.findall(addnodes.toctree):
         if menu["glob"]:
             numbered = {
                 name for _, name in menu["entries"] if name and Path(name).name[0].isdigit()
             }
-            menu["entries"].sort(
-                key=lambda entry: (
-                    editions.in_order(Path(entry[1]).name) if entry[1] in numbered else (True,)
-                )
-            )
-            menu["includefiles"].sort(
-                key=lambda name: editions.in_order(Path(name).name) if name in numbered else (True,)
-            )
+
+            def place(name: str, numbered: set[str] = numbered) -> Any:
+                return in_order(Path(name).name) if name in numbered else (True,)
+
+            menu["entries"].sort(key=lambda entry: place(entry[1]))
+            menu["includefiles"].sort(key=place)
 
 
-def _sheet(name, notebook):
+def _sheet(course: Course, name: str, notebook: Notebook) -> Sheet | None:
+    """The sheet of a notebook; None, and an error of the build, where there is none."""
     try:
-        return editions.sheet(name, notebook)
-    except editions.CourseError as wrong:
-        logger.error("%s", wrong, location=str(editions.NOTEBOOKS / f"{name}.ipynb"), type="course")
-        return editions.Sheet(name, name, "", 0, 0)
+        return course.sheet(name, notebook)
+    except course.CourseError as error:
+        place = str(course.NOTEBOOKS / f"{name}.ipynb")
+        logger.error("%s", error, location=place, type="course")
+        return None
 
 
-def _download(app, name, template, context, doctree):
-    """A link to a file of an edition saves it, where a browser would show its JSON."""
+def _download(
+    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Let a link to a file of an edition save it, where a browser would show its JSON."""
     context["body"] = re.sub(
         rf'<a (?=[^>]*href="[./]*{FOLDER}/[^"]+[.](?:ipynb|md|zip)")',
         "<a download ",
@@ -99,48 +205,84 @@ def _download(app, name, template, context, doctree):
     )
 
 
-def _begin(app):
+# ---------------------------------------------------------------- editions
+
+
+@dataclass
+class _Making:
+    """Editions that another process makes."""
+
+    files: "Future[Mapping[str, str | bytes]]"
+    pool: ProcessPoolExecutor
+    mark: Path  # says of what the editions were made
+    origin: str  # what it says once they are there
+
+
+class Editions:
     """Make the editions beside the build, which waits for them at its end: they take as long as
     some pages.
     """
-    app.editions_made = None
-    try:
-        course, config = editions.load(), app.config
-    except editions.CourseError as wrong:
-        raise SystemExit(str(wrong)) from None  # an exception would be told in sixty lines
-    if wrong := editions.wrong_setting(config.course_solutions, course):
-        logger.error("%s", wrong, location=_place(app), type="course")
-    if app.builder.name != "html":
-        return
-    seen = hashlib.sha256(
-        repr(
-            [
-                course,
-                config.facts,
-                config.course_solutions,
-                editions.data_files(),
-                *map(Path.read_bytes, editions.STUDENT.iterdir()),
-            ]
-        ).encode()
-    ).hexdigest()
-    made = Path(app.doctreedir, "course-made")
-    if not (Path(app.outdir, FOLDER).exists() and made.exists() and made.read_text() == seen):
+
+    def __init__(self) -> None:
+        self.making: _Making | None = None
+
+    def begin(self, app: Sphinx) -> None:
+        self.making = None
+        config, course = app.config, course_of(app.config)
+        try:
+            notebooks = course.load()
+        except course.CourseError as error:
+            raise SystemExit(str(error)) from None  # Sphinx would report it in sixty lines
+        if problem := course.wrong_setting(config.course_solutions, notebooks):
+            logger.error("%s", problem, location=_place(app), type="course")
+        if app.builder.name != "html":
+            return
+        origin = _origin(config, course, notebooks)
+        mark = Path(app.doctreedir, "course-made")
+        if Path(app.outdir, FOLDER).exists() and mark.exists() and mark.read_text() == origin:
+            return
         pool = ProcessPoolExecutor(1)
-        app.editions_made = (
-            pool.submit(
-                editions.published,
-                course,
-                config.html_baseurl,
-                config.facts,
-                config.course_solutions,
-            ),
-            pool,
-            made,
-            seen,
+        files = pool.submit(
+            course.published,
+            notebooks,
+            config.html_baseurl,
+            config.facts,
+            config.course_solutions,
         )
+        self.making = _Making(files, pool, mark, origin)
+
+    def offer(self, app: Sphinx, error: Exception | None) -> None:
+        """Write the editions into the site, at the end of a build that did not fail."""
+        if not self.making:
+            return
+        course = course_of(app.config)
+        with self.making.pool:
+            if error:
+                return
+            try:
+                files = self.making.files.result()
+            except course.CourseError as problem:
+                logger.warning("%s", problem, type="course")
+                return
+        target = Path(app.outdir, FOLDER)
+        shutil.rmtree(target, ignore_errors=True)
+        course.write(target, files)
+        self.making.mark.write_text(self.making.origin)
 
 
-def _place(app) -> str:
+def _origin(config: Config, course: Course, notebooks: dict[str, Notebook]) -> str:
+    """A hash of all that the editions are made of."""
+    parts = [
+        notebooks,
+        config.facts,
+        config.course_solutions,
+        course.data_files(),
+        *(path.read_bytes() for path in course.STUDENT.iterdir()),
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _place(app: Sphinx) -> str:
     """Where the facts say which solutions are out: file and line."""
     lines = Path(app.confdir, app.config.facts_file).read_text(encoding="utf-8").splitlines()
     table = lines.index("[course]") if "[course]" in lines else 0
@@ -155,44 +297,29 @@ def _place(app) -> str:
     return f"{app.config.facts_file}:{line}"
 
 
-def _offer(app, error):
-    if not app.editions_made:
-        return
-    files, pool, made, seen = app.editions_made
-    with pool:
-        if error:
-            return
-        target = Path(app.outdir, FOLDER)
-        try:
-            content = files.result()
-        except editions.CourseError as wrong:
-            logger.warning("%s", wrong, type="course")
-            return
-    shutil.rmtree(target, ignore_errors=True)
-    editions.write(target, content)
-    made.write_text(seen)
+# ---------------------------------------------------------------- the instructor's run sheet
 
 
 @functools.cache
-def _parser():
+def _parser() -> MarkdownIt:
     return create_md_parser(
         MdParserConfig(enable_extensions={"amsmath", "dollarmath"}), DocutilsRenderer
     )
 
 
-def _markdown(text):
+def _markdown(text: str) -> list[nodes.Node]:
     document = new_document("note", get_default_settings(Parser))
     _parser().options["document"] = document
     _parser().render(text)
     return document.children
 
 
-def _cell(*children, **attributes):
-    return nodes.entry("", *children, **attributes)
+def _row(*cells: nodes.entry) -> nodes.row:
+    return nodes.row("", *cells)
 
 
-def _text(text):
-    return nodes.paragraph("", text)
+def _cell(text: str) -> nodes.entry:
+    return nodes.entry("", nodes.paragraph("", text))
 
 
 class RunSheet(SphinxDirective):
@@ -200,60 +327,62 @@ class RunSheet(SphinxDirective):
     it, and the instructor's note.
     """
 
-    def run(self):
-        found = []
-        for name, notebook in editions.load().items():
-            self.env.note_dependency(str(editions.NOTEBOOKS / f"{name}.ipynb"))
-            sheet = _sheet(name, notebook)
-            section = nodes.section(
-                "",
-                nodes.title("", sheet.title),
-                ids=[f"run-sheet-{name}"],
-                names=[f"run-sheet-{name}"],
-                classes=["run-sheet"],
+    def run(self) -> list[nodes.Node]:
+        course = course_of(self.config)
+        sections: list[nodes.Node] = []
+        for name, notebook in course.load().items():
+            self.env.note_dependency(str(course.NOTEBOOKS / f"{name}.ipynb"))
+            if sheet := _sheet(course, name, notebook):
+                has_slides = any("slide" in course.tags(cell) for cell in notebook["cells"])
+                sections.append(self._section(name, sheet, has_slides))
+        return sections
+
+    def _section(self, name: str, sheet: Sheet, has_slides: bool) -> nodes.section:
+        section = nodes.section(
+            "",
+            nodes.title("", sheet.title),
+            ids=[f"run-sheet-{name}"],
+            names=[f"run-sheet-{name}"],
+            classes=["run-sheet"],
+        )
+        line = nodes.paragraph(
+            "", f"{sheet.goal}. {sheet.minutes} minutes; a machine takes {sheet.seconds} s. "
+        )
+        if has_slides:
+            up = "../" * self.env.docname.count("/")
+            line += nodes.reference(
+                "", "Slides", refuri=f"{up}{FOLDER}/slides/{name}.html", internal=True
             )
-            line = nodes.paragraph(
-                "", f"{sheet.goal}. {sheet.minutes} minutes; a machine takes {sheet.seconds} s. "
-            )
-            if "slide" in slides.types(notebook):
-                line += nodes.reference(
-                    "",
-                    "Slides",
-                    refuri=f"{'../' * self.env.docname.count('/')}{FOLDER}/slides/{name}.html",
-                    internal=True,
-                )
-            section += line
-            body = nodes.tbody()
-            for part in sheet.parts:
-                machine = f"{part.seconds:.1f} s" if part.seconds >= 0.05 else ""
-                body += nodes.row(
-                    "",
-                    _cell(_text(part.title)),
-                    _cell(_text(f"{part.minutes or ''}")),
-                    _cell(_text(machine)),
-                    _cell(*_markdown(part.note), classes=["notes"]),
-                )
-            head = nodes.thead(
-                "",
-                nodes.row(
-                    "", *[_cell(_text(text)) for text in ("Part", "Minutes", "Machine", "Notes")]
-                ),
-            )
-            group = nodes.tgroup(
-                "", *[nodes.colspec(colwidth=width) for width in (24, 8, 8, 60)], head, body, cols=4
-            )
-            section += [nodes.table("", group)] if sheet.parts else []
-            found.append(section)
-        return found
+        section += line
+        if sheet.parts:
+            section += _parts(sheet.parts)
+        return section
 
 
-def setup(app):
+def _parts(parts: Sequence[Part]) -> nodes.table:
+    """The parts of a notebook as a table."""
+    body = nodes.tbody()
+    for part in parts:
+        machine = f"{part.seconds:.1f} s" if part.seconds >= 0.05 else ""
+        notes = nodes.entry("", *_markdown(part.note), classes=["notes"])
+        body += _row(_cell(part.title), _cell(f"{part.minutes or ''}"), _cell(machine), notes)
+    head = nodes.thead("", _row(*map(_cell, ("Part", "Minutes", "Machine", "Notes"))))
+    widths = [nodes.colspec(colwidth=width) for width in (24, 8, 8, 60)]
+    return nodes.table("", nodes.tgroup("", *widths, head, body, cols=4))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    editions = Editions()
+    app.add_config_value("course", None, "")
+    app.add_config_value("course_problems", None, "")
     app.add_config_value("course_solutions", "all", "env", types=(str, list))
     app.add_directive("run-sheet", RunSheet)
+    # Before anything reads a notebook.
+    app.connect("builder-inited", _refuse_what_is_not_the_notebook, priority=100)
+    app.connect("builder-inited", editions.begin)
     app.connect("source-read", _show)
     app.connect("doctree-read", _say_minutes)
     app.connect("doctree-read", _sort_menu, priority=100)  # before Sphinx collects the menus
     app.connect("html-page-context", _download)
-    app.connect("builder-inited", _begin)
-    app.connect("build-finished", _offer)
+    app.connect("build-finished", editions.offer)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,9 +5,9 @@ top of a long page. The index is loaded when somebody searches. static/guide.js 
 corrects misspelt words with the list of all words, words.json. What readers call it, where the text
 says it otherwise, stands below a heading as ``.. index:: kernel missing, kernel not shown``.
 
-`search_words`: words that readers use, and what the guide says instead. `search_called`: what
-readers call a section of a notebook, which has no ``.. index::``. `search_weights`: how much more
-the text of sections counts, by ``page#section``.
+`search_words`: words of the guide, and words that readers use instead of each, separated by commas.
+`search_called`: what readers call a section of a notebook, which has no ``.. index::``.
+`search_weights`: how much more the text of sections counts, by ``page#section``.
 """
 
 import html
@@ -20,77 +20,89 @@ from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
-from _ext.page_text import text_of
+from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.config import Config
+from sphinx.util.typing import ExtensionMetadata
+
+from _ext.page_text import Section, text_of
 
 WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
 
 
-def index(app, target):
+# The parts of Pagefind that static/guide.js does without.
+UNUSED = ("ui", "component-ui", "modular-ui", "highlight", "worker")
+# A section as a page for Pagefind.
+PAGE = """<html lang="en"><body data-pagefind-meta="address:{address}">
+<h1 data-pagefind-weight="8">{title}</h1><p hidden data-pagefind-meta="page">{page}</p>
+<p>\N{BROKEN BAR}</p><div data-pagefind-weight="{weight}">{text}</div><p>\N{BROKEN BAR}</p>
+<p data-pagefind-weight="8">{called}</p></body></html>"""
+
+
+def index(app: Sphinx, target: Path) -> None:
     """Write the index of all sections, each a page for Pagefind, into the folder `target`."""
-    words = Counter()
+    words: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for page in sorted(app.env.found_docs):
             said = text_of(app, page)
-            for number, (anchor, title, text, called) in enumerate(said.sections):
-                called = called or app.config.search_called.get(page, {}).get(anchor, "")
-                weight = next(
-                    (
-                        weight
-                        for pattern, weight in app.config.search_weights.items()
-                        if fnmatch(f"{page}#{anchor}", pattern)
-                    ),
-                    1,
+            for number, section in enumerate(said.sections):
+                called = section.called or app.config.search_called.get(page, {}).get(
+                    section.anchor, ""
                 )
-                address = f"{page}.html" + (f"#{anchor}" if anchor else "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(
-                    f"""<html lang="en"><body data-pagefind-meta="address:{address}">
-                    <h1 data-pagefind-weight="8">{html.escape(title)}</h1><p hidden data-pagefind-meta="page">{html.escape(said.title)}</p>
-                    <p>\N{BROKEN BAR}</p><div data-pagefind-weight="{weight}">{html.escape(text)}</div><p>\N{BROKEN BAR}</p>
-                    <p data-pagefind-weight="8">{html.escape(called)}</p></body></html>""",
-                    encoding="utf-8",
+                    _section_page(app.config, page, said.title, section, called), encoding="utf-8"
                 )
-                words.update(WORD.findall(f"{title} {text} {called}".lower()))
+                words.update(WORD.findall(f"{section.title} {section.text} {called}".lower()))
         # The package's Python interface waits a tenth of a second for each section.
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pagefind",
-                "--silent",
-                "--site",
-                folder,
-                "--output-path",
-                target,
-                "--force-language",
-                "en",
-            ],
-            check=True,
-        )
-    for own in (
-        "ui",
-        "component-ui",
-        "modular-ui",
-        "highlight",
-        "worker",
-    ):  # static/guide.js does without
-        for path in target.glob(f"pagefind-{own}.*"):
+        pagefind = [sys.executable, "-m", "pagefind", "--silent", "--force-language", "en"]
+        subprocess.run([*pagefind, "--site", folder, "--output-path", target], check=True)
+    for part in UNUSED:
+        for path in target.glob(f"pagefind-{part}.*"):
             path.unlink()
     (target / "words.json").write_text(
-        json.dumps({"words": words, "said": app.config.search_words}), encoding="utf-8"
+        json.dumps({"words": words, "synonyms": synonyms(app.config.search_words)}),
+        encoding="utf-8",
     )
 
 
-def finish(app, error):
+def _section_page(config: Config, page: str, page_title: str, section: Section, called: str) -> str:
+    """The section as a page for Pagefind."""
+    weights = (
+        weight
+        for pattern, weight in config.search_weights.items()
+        if fnmatch(f"{page}#{section.anchor}", pattern)
+    )
+    return PAGE.format(
+        address=f"{page}.html" + (f"#{section.anchor}" if section.anchor else ""),
+        title=html.escape(section.title),
+        page=html.escape(page_title),
+        weight=next(weights, 1),
+        text=html.escape(section.text),
+        called=html.escape(called),
+    )
+
+
+def synonyms(search_words: dict[str, str]) -> dict[str, list[str]]:
+    """{a reader's word: the guide's words for it}."""
+    result: dict[str, list[str]] = {}
+    for ours, theirs in search_words.items():
+        for word in theirs.split(","):
+            result.setdefault(word.strip(), []).append(ours)
+    return result
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
     target = Path(app.outdir) / "pagefind"
     if not error and app.builder.name == "html" and not (app.tags.has("serve") and target.exists()):
         index(app, target)
 
 
-def begin(app):
-    app.builder.search = False  # Sphinx's own index, of 300 kB, is not made
+def begin(app: Sphinx) -> None:
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        app.builder.search = False  # Sphinx's own index, of 300 kB, is not made
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("search_words", {}, "html")
     app.add_config_value("search_called", {}, "")
     app.add_config_value("search_weights", {}, "html")

@@ -61,10 +61,10 @@ function load() {
     }),
     fetch(new URL("pagefind/words.json", root))
       .then(answer => answer.json())
-      .then(({ words, said }) => ({
+      .then(({ words, synonyms }) => ({
         words,
-        said: new Map(
-          Object.entries(said).flatMap(([word, others]) => [
+        synonyms: new Map(
+          Object.entries(synonyms).flatMap(([word, others]) => [
             [stem(word), others],
             [word, others],
           ]),
@@ -103,14 +103,14 @@ const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "")
 
 // The words to look for, and how much each counts: what the guide says instead; else the word itself and its parts, or its beginning, or
 // another form of it; and where it stands nowhere as it is, the two words that it is made of, or what it may be a misspelling of.
-function known(typed, { words, said, stems }) {
+function known(typed, { words, synonyms, stems }) {
   const word = typed.toLowerCase(),
     root = stem(word);
   const parts = (stems.has(word) ? word : typed.replace(/([a-z])(?=[A-Z])/g, "$1_").toLowerCase())
     .split(/[._]/)
     .filter(part => part.length > 2 && part !== word && !SMALL.has(part));
   const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])]; // r is R, and not all words with r
-  const instead = said.get(word) ?? said.get(root);
+  const instead = synonyms.get(word) ?? synonyms.get(root);
   if (instead) return [...(stems.has(word) ? own : []), ...instead.map(other => [other, 1])];
   if (word.length < 4 || [...stems.values()].includes(root)) return own;
   for (let place = 3; place < word.length - 2; place++)

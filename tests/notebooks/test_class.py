@@ -149,8 +149,8 @@ def test_a_wrong_choice_of_solutions_is_told(setting, says):
 def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
     told = []
     monkeypatch.setattr(classroom.logger, "error", lambda text, *values, location, **_: told.append((location, text % values)))
-    config = SimpleNamespace(course_solutions=["01-frist"], facts_file="triton/facts.toml")
-    classroom._begin(SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub")))
+    config = SimpleNamespace(course=editions, course_solutions=["01-frist"], facts_file="triton/facts.toml")
+    classroom.Editions().begin(SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub")))
     [(place, said)] = told
     line = (runner.ROOT / "triton/facts.toml").read_text().splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
     assert line.startswith("solutions = ") and said == editions.wrong_setting(["01-frist"], COURSE)

@@ -101,7 +101,8 @@ def test_the_hundredth_notebook_comes_after_the_eleventh(tmp_path):
     for name in names:
         pairs.write_ipynb(new("# Title"), tmp_path / f"{name}.ipynb")
     assert [*editions.load(tmp_path)] == names
-    (tmp_path / "conf.py").write_text(f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef setup(app):\n"
+    (tmp_path / "conf.py").write_text(f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\nfrom tools.course import editions as course\n\n\ndef setup(app):\n"
+                                      "    app.add_config_value('course', None, '')\n"
                                       "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n")
     menu = (runner.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")
     (tmp_path / "index.rst").write_text(f"A course\n========\n\n{menu[1]}{menu[2]}")

@@ -13,9 +13,9 @@ import zipfile
 
 import pytest
 
-from _ext import facts, in_browser
+from _ext import facts
 from tools.browser import needs_chromium
-from tools.course import editions
+from tools.course import editions, in_browser
 from tools.files import ROOT
 
 APP = ROOT / ".lite/app"
