@@ -6,13 +6,17 @@ books that are there.
 
 import re
 import shutil
+from os import PathLike
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlparse
 
 from docutils import nodes
 from PIL import Image
+from sphinx.application import Sphinx
 from sphinx.builders.epub3 import Epub3Builder
 from sphinx.transforms.post_transforms.images import ImageConverter
+from sphinx.util.typing import ExtensionMetadata
 
 KINDS = {".epub": "EPUB", ".pdf": "PDF"}
 # What a book needs of the extensions of a site: none of what is for the eye on a screen, or for
@@ -31,27 +35,25 @@ NOT_IN_A_BOOK = {
 }
 
 
-def name(project):
+def name(project: str) -> str:
+    """What the files of a book are called, without their ending."""
     return re.sub(r"\W+", "-", project.lower())
 
 
-def _text_first(app, doctree):
+def _text_first(app: Sphinx, doctree: nodes.document) -> None:
     """The pages below a page come after its own text, not in the middle of it."""
-    for menu in list(
-        doctree.findall(
-            lambda node: "toctree-wrapper" in getattr(node, "attributes", {}).get("classes", [])
-        )
-    ):
-        top = doctree.next_node(nodes.section)
-        menu.parent.remove(menu)
-        top.append(menu)
+    top = doctree.next_node(nodes.section)
+    for menu in list(doctree.findall(nodes.Element)):
+        if "toctree-wrapper" in menu["classes"] and menu.parent is not None and top is not None:
+            menu.parent.remove(menu)
+            top.append(menu)
 
 
-def _only_what_works_on_paper(app, doctree, docname):
+def _only_what_works_on_paper(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Marks that lead to a test are gone; a link to a file of the site leads there."""
     for link in list(doctree.findall(nodes.reference)):
         address = urlparse(link.get("refuri", ""))
-        if "tested" in link["classes"]:
+        if "tested" in link["classes"] and link.parent is not None:
             link.parent.remove(link)
         elif address.path and not address.scheme and Path(address.path).suffix != ".xhtml":
             link["refuri"] = urljoin(f"{app.config.html_baseurl}{docname}", link["refuri"])
@@ -60,12 +62,12 @@ def _only_what_works_on_paper(app, doctree, docname):
 class Pictures(ImageConverter):
     """Readers of EPUB need not know WebP."""
 
-    conversion_rules = [("image/webp", "image/png")]
+    conversion_rules = [("image/webp", "image/png")]  # noqa: RUF012 - it is so in Sphinx's class
 
-    def is_available(self):
+    def is_available(self) -> bool:
         return True
 
-    def convert(self, _from, _to):
+    def convert(self, _from: str | PathLike[str], _to: str | PathLike[str]) -> bool:
         with Image.open(_from) as picture:
             picture.save(_to, "PNG", optimize=True)
         return True
@@ -91,11 +93,13 @@ class Epub(Epub3Builder):
         path.write_text(text, encoding="utf-8")
 
 
-def _open(app, name, template, context, doctree):
-    """Nobody can click on paper: what stands behind a click or a tab is there.
+def _open(
+    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Show what stands behind a click or a tab, since nobody can click on paper.
 
-    Without the style of notebook cells, which comes too late for an EPUB, and that of formulas on
-    the site.
+    The style of notebook cells, which comes too late for an EPUB, and that of formulas on the site
+    are left out.
     """
     context["css_files"] = [
         file
@@ -120,29 +124,27 @@ def _open(app, name, template, context, doctree):
     )
 
 
-def made(app):
-    return [
-        path
-        for path in (
-            Path(app.srcdir, "_build/books", name(app.config.project) + kind) for kind in KINDS
-        )
-        if path.exists()
-    ]
+def made(app: Sphinx) -> list[Path]:
+    """The books that are there."""
+    folder, stem = Path(app.srcdir, "_build/books"), name(app.config.project)
+    return [path for kind in KINDS if (path := folder / f"{stem}{kind}").exists()]
 
 
-def _offer(app, page, template, context, doctree):
+def _offer(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     context["books"] = [
         (KINDS[path.suffix], context["pathto"](path.name, resource=True)) for path in made(app)
     ]
 
 
-def _copy(app, error):
+def _copy(app: Sphinx, error: Exception | None) -> None:
     if not error and app.builder.name == "html":
         for path in made(app):
             shutil.copy2(path, app.outdir)
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     if app.tags.has("book"):
         app.config.suppress_warnings = [
             *app.config.suppress_warnings,

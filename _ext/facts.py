@@ -1,4 +1,4 @@
-"""Facts that stand once and are read everywhere.
+"""Sphinx extension: facts that stand once and are read everywhere.
 
 ``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``,
 becomes the value of that key in the TOML file named by ``facts_file``. It works in prose, literals
@@ -13,47 +13,56 @@ need not have.
 import posixpath
 import re
 import tomllib
+from collections.abc import Iterable, Set
+from os import PathLike
 from pathlib import Path
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
 
 logger = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CONDITION = re.compile(r"\{\{ if ([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
+Facts = dict[str, Any]
+Unknown = tuple[int, str]  # the line of a placeholder, and its name, which is no fact
 
 
-def load(path):
-    """Read a TOML file and return it as a dict; raises OSError, or tomllib.TOMLDecodeError."""
+def load(path: str | PathLike[str]) -> Facts:
+    """What a TOML file holds; raises OSError, or tomllib.TOMLDecodeError."""
     return tomllib.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def lookup(facts, name):
-    """Return the string or number that the dotted ``name`` stands for; raises KeyError."""
-    value = facts
+def lookup(facts: Facts, name: str) -> str | int | float:
+    """The string or number that the dotted ``name`` stands for; raises KeyError."""
+    value: object = facts
     for key in name.split("."):
         if not isinstance(value, dict):
             raise KeyError(name)
         value = value[key]
-    if isinstance(value, dict | list):
+    if not isinstance(value, str | int | float):
         raise KeyError(name)
     return value
 
 
-def substitute(text, facts):
-    """Replace each ``{{ name }}``; return the new text and a list of (line, name) that are no fact."""
-    unknown = []
+def substitute(text: str, facts: Facts) -> tuple[str, list[Unknown]]:
+    """Replace each ``{{ name }}``; return the new text and what is no fact."""
+    unknown: list[Unknown] = []
 
-    def kept(match):
+    def kept(match: re.Match[str]) -> str:
         try:
             lookup(facts, match[1])
         except KeyError:
             return "\n" * match[2].count("\n")
         return match[2]
 
-    def value(match):
+    def value(match: re.Match[str]) -> str:
         try:
             return str(lookup(facts, match[1].strip()))
         except KeyError:
@@ -63,9 +72,9 @@ def substitute(text, facts):
     return PLACEHOLDER.sub(value, CONDITION.sub(kept, text)), unknown
 
 
-def _substitute_in(app, text, path):
-    """As ``substitute``, with a warning for each unknown fact and a note that the page depends on
-    the facts.
+def _substitute_in(app: Sphinx, text: str, path: str | PathLike[str]) -> str:
+    """Replace each ``{{ name }}``, warn of what is no fact, and note that the page depends on the
+    facts; return the new text.
     """
     new, unknown = substitute(text, app.config.facts)
     for match in CONDITION.finditer(text):
@@ -84,13 +93,15 @@ def _substitute_in(app, text, path):
     return new
 
 
-def _source_read(app, docname, source):
+def _source_read(app: Sphinx, docname: str, source: list[str]) -> None:
     path = app.env.doc2path(docname)
     if path.suffix == ".rst":
         source[0] = _substitute_in(app, source[0], path)
 
 
-def _include_read(app, relative_path, parent_docname, content):
+def _include_read(
+    app: Sphinx, relative_path: Path, parent_docname: str, content: list[str]
+) -> None:
     content[0] = _substitute_in(app, content[0], app.srcdir / relative_path)
 
 
@@ -98,9 +109,9 @@ class RenderedFile(SphinxDirective):
     """Show a file with its facts filled in, and publish it beside the page under its own name."""
 
     required_arguments = 1
-    option_spec = {"language": directives.unchanged_required}
+    option_spec: ClassVar = {"language": directives.unchanged_required}
 
-    def run(self):
+    def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
         relative, path = self.env.relfn2path(name)
         self.env.note_dependency(relative)
@@ -112,9 +123,7 @@ class RenderedFile(SphinxDirective):
             ]
         text = _substitute_in(self.env.app, text, path)
         target = posixpath.normpath(posixpath.join(posixpath.dirname(self.env.docname), name))
-        if not hasattr(self.env, "rendered_files"):
-            self.env.rendered_files = {}
-        self.env.rendered_files.setdefault(self.env.docname, {})[target] = text
+        _rendered_files(self.env).setdefault(self.env.docname, {})[target] = text
         block = nodes.literal_block(text, text, language=self.options.get("language", "none"))
         self.set_source_info(block)
         if self.env.app.builder.format != "html":
@@ -136,9 +145,9 @@ class FactsTable(SphinxDirective):
     """
 
     required_arguments = 1
-    option_spec = {"columns": directives.unchanged_required}
+    option_spec: ClassVar = {"columns": directives.unchanged_required}
 
-    def run(self):
+    def run(self) -> list[nodes.Node]:
         rows = self.config.facts.get(self.arguments[0])
         columns = [
             [part.strip() for part in line.split("=", 1)]
@@ -164,40 +173,40 @@ class FactsTable(SphinxDirective):
         return [nodes.table("", group)]
 
     @staticmethod
-    def _row(texts):
+    def _row(texts: Iterable[str]) -> nodes.row:
         return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in texts))
 
 
-def _read_facts(app, config):
-    path = Path(app.confdir) / config.facts_file
-    config.facts = load(path)
+def _read_facts(app: Sphinx, config: Config) -> None:
+    config.facts = load(Path(app.confdir) / config.facts_file)
 
 
-def _forget(app, env, docname):
-    getattr(env, "rendered_files", {}).pop(docname, None)
+def _rendered_files(env: BuildEnvironment) -> dict[str, dict[str, str]]:
+    """{page: {path in the site: text}} of the files that pages publish."""
+    files: dict[str, dict[str, str]] = env.__dict__.setdefault("rendered_files", {})
+    return files
 
 
-def _merge(app, env, docnames, other):
-    mine = env.__dict__.setdefault("rendered_files", {})
-    mine.update(
-        {
-            name: files
-            for name, files in getattr(other, "rendered_files", {}).items()
-            if name in docnames
-        }
+def _forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    _rendered_files(env).pop(docname, None)
+
+
+def _merge(app: Sphinx, env: BuildEnvironment, docnames: Set[str], other: BuildEnvironment) -> None:
+    _rendered_files(env).update(
+        {name: files for name, files in _rendered_files(other).items() if name in docnames}
     )
 
 
-def _publish(app, exception):
+def _publish(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.name == "html":
-        for files in getattr(app.env, "rendered_files", {}).values():
+        for files in _rendered_files(app.env).values():
             for name, text in files.items():
                 target = app.outdir / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("facts_file", "facts.toml", "env", str)
     app.add_config_value("facts_optional", (), "env", (tuple, list))
     app.connect("config-inited", _read_facts)

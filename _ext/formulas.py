@@ -10,8 +10,8 @@ import functools
 import html
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from docutils.utils import get_source_line
@@ -19,6 +19,7 @@ from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ MACROS = {
     "pmb": r"\boldsymbol{#1}",
     "substack": r"\begin{gathered}#1\end{gathered}",
 }
+
+
+LABEL: dict[str, Any] = {"aria-label": "Formula"}
 
 
 class FormulaError(ValueError):
@@ -73,7 +77,7 @@ def mathml(tex: str, display: bool) -> str:
     known = re.sub(r"\\(?:label\{[^}]*\}|nonumber\b|notag\b)", "", tex)
     known = re.sub(
         r"\\(begin|end)\{(\w+\*?)\}",
-        lambda found: rf"\{found[1]}{{{INSTEAD.get(found[2], found[2])}}}",
+        lambda match: rf"\{match[1]}{{{INSTEAD.get(match[2], match[2])}}}",
         known,
     )
     try:
@@ -139,7 +143,7 @@ def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
             CLASS="formula",
             tabindex="0",
             role="group",
-            **{"aria-label": "Formula"},
+            **LABEL,
         )
     )
     if node.get("number") and "amsmath" not in node["classes"]:
@@ -150,8 +154,11 @@ def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def setup(app: Sphinx) -> dict[str, object]:
-    nothing: Callable[..., None] = lambda translator, node: None  # noqa: E731
-    app.add_html_math_renderer("mathml", (_visit_inline, nothing), (_visit_block, nothing))
+def _depart(translator: HTML5Translator, node: nodes.Element) -> None:
+    """Nothing is left to write."""
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.add_html_math_renderer("mathml", (_visit_inline, _depart), (_visit_block, _depart))
     app.add_css_file("formulas.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

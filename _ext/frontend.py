@@ -17,11 +17,19 @@ import os
 import posixpath
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlparse
 
+from docutils import nodes
 from PIL import Image
+from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.environment import BuildEnvironment
+from sphinx.util.typing import ExtensionMetadata
 
 OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
@@ -41,7 +49,8 @@ WHERE = {
     "present": 'class="notebook-facts',
     "formulas": "<math ",
 }
-# in the list of all pages
+Menus = dict[tuple[str, str], str]  # the list of all pages, by (the page above, the folder)
+# In the list of all pages, the current one.
 CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'
 # What no page needs: templates/ and static/guide.js do without.
 NEVER = (
@@ -55,7 +64,7 @@ NEVER = (
 )
 
 
-def wanted(path, body):
+def wanted(path: str, body: str) -> bool:
     """Whether a page with this `body` needs the style sheet or script at `path`."""
     name = Path(path).name
     return not any(part in name for part in NEVER) and all(
@@ -63,17 +72,15 @@ def wanted(path, body):
     )
 
 
-def source(app, path):
-    """The file that is, or will be at the end, at `path` of the site: myst-nb copies its own late."""
+def source(app: Sphinx, path: str) -> Traversable:
+    """The file at `path` of the site, where it is already: myst-nb copies its own at the end."""
     there = Path(app.outdir) / path
-    return (
-        there
-        if there.exists() or "mystnb" not in there.name
-        else files("myst_nb.static") / "mystnb.css"
-    )
+    if there.exists() or "mystnb" not in there.name:
+        return there
+    return files("myst_nb.static") / "mystnb.css"
 
 
-def bundle(app, paths, suffix):
+def bundle(app: Sphinx, paths: Iterable[str], suffix: str) -> str:
     """Write the files `paths` as one, named by its content; return its path."""
     texts = []
     for path in paths:
@@ -95,7 +102,7 @@ def bundle(app, paths, suffix):
     return target.relative_to(app.outdir).as_posix()
 
 
-def usable(body, hosts):
+def usable(body: str, hosts: dict[str, str]) -> str:
     """The HTML of a page's text with what docutils leaves out: names and keyboard access for what
     scrolls, and sizes that do not jump.
     """
@@ -124,7 +131,7 @@ def usable(body, hosts):
         flags=re.DOTALL,
     )
 
-    def on(match):
+    def on(match: re.Match[str]) -> str:
         prompt = PROMPT.search(match[0])
         return (
             match[0].replace("<div", f'<div data-on="{hosts[prompt[1]]}"', 1)
@@ -135,7 +142,7 @@ def usable(body, hosts):
     return re.sub(r'<div class="highlight-console.*?</pre>', on, body, flags=re.DOTALL)
 
 
-def sized(app, match):
+def sized(app: Sphinx, match: re.Match[str]) -> str:
     """An image with its size, so that the text below does not jump when it comes, and without
     haste; a WebP has a JPEG for browsers that do not know it.
     """
@@ -159,20 +166,18 @@ def sized(app, match):
     )
 
 
-def menu(app, menus, name, made, **options):
-    """The list of all pages as Sphinx makes it, `made(**options)`, which copies a thousand pages
-    once for each of them.
+def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **options: object) -> str:
+    """The list of all pages for the page `name`, as Sphinx makes it: `made(**options)`.
 
-    Here pages beside each other share one, kept in `menus`: they differ only in which page is
-    marked as the current one.
+    Sphinx copies a thousand pages once for each of them. Here pages beside each other share one,
+    kept in `menus`: they differ only in which page is marked as the current one.
     """
+    assert isinstance(app.builder, StandaloneHTMLBuilder)
     parent = app.builder.relations.get(name, [None])[0]
     if parent is None or name in app.env.toctree_includes:
         return made(**options)
-    place, uri = (
-        (parent, posixpath.dirname(name)),
-        posixpath.basename(app.builder.get_target_uri(name)),
-    )
+    place = (parent, posixpath.dirname(name))
+    uri = posixpath.basename(app.builder.get_target_uri(name))
     if place not in menus:
         text = made(**options)
         menus[place] = re.sub(
@@ -202,7 +207,7 @@ def edit_address(repository: str, branch: str, path: str) -> str:
     )
 
 
-def edited(app, name: str) -> str:
+def edited(app: Sphinx, name: str) -> str:
     """The address at which people edit the source of a page, of a notebook the half that is text;
     "" for a page without a source of its own.
     """
@@ -218,8 +223,15 @@ def edited(app, name: str) -> str:
     )
 
 
-def context(app, name, template, context, doctree, menus):
-    """Give the templates the page's one style sheet and one script, and a quick list of all pages."""
+def complete(
+    app: Sphinx,
+    name: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+    menus: Menus,
+) -> None:
+    """Give the templates the page's one style sheet and script, and a quick list of all pages."""
     if app.builder.format != "html":
         return
     body = usable(context.get("body", ""), app.config.frontend_hosts)
@@ -235,27 +247,30 @@ def context(app, name, template, context, doctree, menus):
     context["toctree"] = functools.partial(menu, app, menus, name, context["toctree"])
 
 
-def tidy(app, error):
+def tidy(app: Sphinx, error: Exception | None) -> None:
     """Take out of the site what no page loads."""
     if not error and app.builder.format == "html":
         for fonts in ("_static/fonts", "_static/css/fonts"):
             shutil.rmtree(Path(app.outdir) / fonts, ignore_errors=True)
 
 
-def _permalink(app):
-    app.config.html_permalinks_icon = (
-        "#"  # the theme has set a letter of its icon font, whatever conf.py says
-    )
+def _permalink(app: Sphinx) -> None:
+    # The theme has set a letter of its icon font, whatever conf.py says.
+    app.config.html_permalinks_icon = "#"
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("frontend_hosts", {}, "html")
     app.add_config_value("frontend_repository", "", "html")
     app.add_config_value("frontend_branch", "main", "html")
     app.config.templates_path.append(str(OURS / "templates"))
-    menus = {}
+    menus: Menus = {}
+
+    def forget_menus(app: Sphinx, env: BuildEnvironment) -> None:
+        menus.clear()
+
     app.connect("builder-inited", _permalink)
-    app.connect("env-updated", lambda app, env: menus.clear())
-    app.connect("html-page-context", functools.partial(context, menus=menus), priority=900)
+    app.connect("env-updated", forget_menus)
+    app.connect("html-page-context", functools.partial(complete, menus=menus), priority=900)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,10 +9,12 @@ import html
 import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 DESCRIPTION = 200  # characters, of which search engines show about so many
@@ -51,6 +53,9 @@ class PageText:
         return text
 
 
+_texts: WeakKeyDictionary[Sphinx, dict[str, PageText]] = WeakKeyDictionary()
+
+
 def plain(node: nodes.Node) -> str:
     """The text of a node, without the marks behind claims and what is `not-searched`."""
     if isinstance(node, nodes.Element) and (
@@ -68,7 +73,8 @@ def plain(node: nodes.Node) -> str:
 
 
 def sections(doctree: nodes.document) -> list[Section]:
-    found = []
+    """The sections of the page, in its order."""
+    result = []
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title)
         if title is not None:
@@ -83,7 +89,7 @@ def sections(doctree: nodes.document) -> list[Section]:
                 if isinstance(child, addnodes.index)
                 for entry in child["entries"]
             ]
-            found.append(
+            result.append(
                 Section(
                     "" if isinstance(section.parent, nodes.document) else section["ids"][0],
                     title.astext(),
@@ -91,37 +97,37 @@ def sections(doctree: nodes.document) -> list[Section]:
                     ", ".join(called),
                 )
             )
-    return found
+    return result
 
 
 def sentences(doctree: nodes.document) -> list[str]:
-    """The first sentences of the page that stand together: up to the next heading, code or table."""
-    found: list[str] = []
+    """The first sentences of the page, up to the next heading, code or table."""
+    result: list[str] = []
     for node in doctree.findall(nodes.Element):
-        if found and isinstance(node, nodes.title | nodes.literal_block | nodes.table):
+        if result and isinstance(node, nodes.title | nodes.literal_block | nodes.table):
             break
         if (
             isinstance(node, nodes.paragraph)
             and not isinstance(node.parent, nodes.entry)
             and not {"notebook-facts", "minutes"} & set(node["classes"])
         ):
-            found += [
+            result += [
                 sentence
                 for sentence in SENTENCE.split(" ".join(plain(node).split()))
                 if sentence.endswith(".")
             ]
-    return found
+    return result
 
 
 def text_of(app: Sphinx, page: str) -> PageText:
     """What the page says."""
-    if page not in app.page_texts:
+    if page not in _texts[app]:
         app.env.get_and_resolve_doctree(page, app.builder)
-    return app.page_texts[page]
+    return _texts[app][page]
 
 
 def _keep(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    app.page_texts[page] = PageText(
+    _texts[app][page] = PageText(
         app.env.titles[page].astext(), sections(doctree), sentences(doctree)
     )
 
@@ -143,10 +149,10 @@ def _describe(
 
 
 def _begin(app: Sphinx) -> None:
-    app.page_texts = {}
+    _texts[app] = {}
 
 
-def setup(app: Sphinx) -> dict[str, object]:
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", _begin)
     app.connect("doctree-resolved", _keep, priority=900)
     app.connect("html-page-context", _describe, priority=400)

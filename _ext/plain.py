@@ -7,10 +7,15 @@ HTML, so that it says the same.
 
 import posixpath
 import re
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
+from docutils import nodes
 from html_to_markdown import convert
 from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata
 
 from _ext.page_text import text_of
 
@@ -32,36 +37,36 @@ FORMULA = re.compile(r'<math alttext="([^"]*)"([^>]*)>.*?</math>', re.DOTALL)
 LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
 
 
-def markdown(body, folder, pages):
+def markdown(body: str, folder: str, pages: Set[str]) -> str:
     """The HTML of the text of a page in `folder` as Markdown.
 
     A link to another of the `pages` leads to its Markdown.
     """
 
-    def led(link):
-        return (
-            f"{link[0]}.md"
-            if posixpath.normpath(posixpath.join(folder, link[2])) in pages
-            else link[0]
-        )
+    def to_markdown(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, link[2]))
+        return f"{link[0]}.md" if target in pages else link[0]
 
-    body = LINK.sub(led, WITHOUT.sub("", body))
+    body = LINK.sub(to_markdown, WITHOUT.sub("", body))
     body = FORMULA.sub(
         lambda formula: f"$${formula[1]}$$" if "block" in formula[2] else f"${formula[1]}$", body
     )
-    body = CODE.sub(
-        lambda code: (
-            "<pre><code "
-            f'class="language-{LANGUAGES.get(code[1], code[1])}">{re.sub("<[^>]+>", "", code[2])}</code></pre>'
-        ),
-        body,
-    )
+    body = CODE.sub(_code, body)
     body = SOLUTION.sub("<p>Solution:</p>", body)
     body = TAB.sub(r"<p><strong>\1</strong></p>", body)
-    return convert(body).content.strip() + "\n"
+    return (convert(body).content or "").strip() + "\n"
 
 
-def write(app, name, template, context, doctree):
+def _code(code: re.Match[str]) -> str:
+    """A block of code with its language, without the colours."""
+    language = LANGUAGES.get(code[1], code[1])
+    text = re.sub("<[^>]+>", "", code[2])
+    return f'<pre><code class="language-{language}">{text}</code></pre>'
+
+
+def write(
+    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     """Write the Markdown of a page, and let the page say where it is."""
     if app.builder.name != "html" or doctree is None:
         return
@@ -73,16 +78,16 @@ def write(app, name, template, context, doctree):
     context["markdown"] = f"{Path(name).name}.html.md"
 
 
-def listed(app, error):
+def write_list(app: Sphinx, error: Exception | None) -> None:
     """Write llms.txt: what the site is, and its pages in the order of the menu."""
     target = Path(app.outdir, "llms.txt")
-    if error or app.builder.name != "html" or app.tags.has("serve") and target.exists():
+    if error or app.builder.name != "html" or (app.tags.has("serve") and target.exists()):
         return
     env, site = app.env, app.config.html_baseurl
     root = env.get_doctree(app.config.root_doc)
     lines = [f"# {app.config.project}", "", f"> {text_of(app, app.config.root_doc).about}"]
 
-    def add(page, depth):
+    def add(page: str, depth: int) -> None:
         lines.append(
             f"{'  ' * depth}- [{env.titles[page].astext()}]({site}{page}.html.md): "
             f"{text_of(app, page).about}"
@@ -97,9 +102,9 @@ def listed(app, error):
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("html-page-context", write)
-    app.connect("build-finished", listed)
+    app.connect("build-finished", write_list)
     return {
         "version": "1",
         "env_version": 1,

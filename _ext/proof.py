@@ -1,4 +1,4 @@
-"""What a run of the tests has proven, on the pages.
+"""Sphinx extension: what a run of the tests has proven, on the pages.
 
 ``:tested:`test_file.py::test_name``` beside a sentence is a small mark that leads to that test on
 the page with the directive ``proof``: what it does, and whether, when and on which versions it
@@ -12,22 +12,42 @@ import ast
 import json
 import re
 import tomllib
+from collections.abc import Iterable, Set
 from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.typing import ExtensionMetadata
+from sphinx.writers.html5 import HTML5Translator
 
 from _ext import facts
 
 logger = logging.getLogger(__name__)
+Run = dict[str, Any]  # what the tests wrote of their last run
 
 
-def tests(folder):
-    """The tests in the files test_*.py of `folder`: a dict from file::name to (sentence,
-    docstring), and from file to its docstring.
+class Tests(NamedTuple):
+    """The tests that there are: {file::name: (its name as a sentence, its docstring)}, and {file:
+    the first paragraph of its docstring}.
     """
-    found, files = {}, {}
+
+    tests: dict[str, tuple[str, str]]
+    files: dict[str, str]
+
+
+_known: WeakKeyDictionary[Config, Tests] = WeakKeyDictionary()
+
+
+def tests(folder: Path) -> Tests:
+    """The tests in the files test_*.py of `folder`."""
+    functions: dict[str, tuple[str, str]] = {}
+    files: dict[str, str] = {}
     for path in sorted(Path(folder).rglob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         files[path.name] = (
@@ -35,11 +55,11 @@ def tests(folder):
         )
         for item in tree.body:
             if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
-                found[f"{path.name}::{item.name}"] = (
+                functions[f"{path.name}::{item.name}"] = (
                     item.name.removeprefix("test_").replace("_", " "),
                     ast.get_docstring(item) or "",
                 )
-    return found, files
+    return Tests(functions, files)
 
 
 class Mark(nodes.reference):
@@ -50,7 +70,8 @@ class Mark(nodes.reference):
     """
 
 
-def _visit_mark(translator, node):
+def _visit_mark(translator: HTML5Translator, node: Mark) -> None:
+    name: dict[str, Any] = {"aria-label": node["spoken"]} if "spoken" in node else {}
     translator.body.append(
         translator.starttag(
             node,
@@ -59,19 +80,20 @@ def _visit_mark(translator, node):
             CLASS="reference internal",
             href=node["refuri"],
             title=node["reftitle"],
-            **{"aria-label": node["spoken"]} if "spoken" in node else {},
+            **name,
         )
     )
 
 
-def _depart_mark(translator, node):
+def _depart_mark(translator: HTML5Translator, node: Mark) -> None:
     translator.body.append("</a>")
 
 
-def _claim(mark):
+def _claim(mark: Mark) -> str:
     """The sentence before a mark, or before the marks of which it is one."""
     text = ""
-    for node in reversed(mark.parent.children[: mark.parent.index(mark)]):
+    siblings = mark.parent.children if mark.parent is not None else []
+    for node in reversed(siblings[: siblings.index(mark)]):
         if isinstance(node, Mark) and text.strip():
             break
         text = ("" if isinstance(node, Mark) else node.astext()) + text
@@ -82,8 +104,9 @@ def _claim(mark):
 class Tested(SphinxRole):
     """A mark that leads to the test that proves the sentence before it."""
 
-    def run(self):
-        if self.text not in self.env.app.proof_known[0]:
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        known = _known[self.config].tests
+        if self.text not in known:
             logger.warning(
                 "there is no test %r in %s",
                 self.text,
@@ -92,8 +115,7 @@ class Tested(SphinxRole):
                 type="proof",
             )
             return [], []
-        claims = self.env.__dict__.setdefault("proof_claims", {})
-        claims.setdefault(self.env.docname, []).append(self.text)
+        _claims(self.env).setdefault(self.env.docname, []).append(self.text)
         page = self.config.proof_page
         mark = Mark(
             "",
@@ -101,7 +123,7 @@ class Tested(SphinxRole):
             internal=True,
             classes=["tested"],
             refuri="",
-            reftitle="A test shows this: " + self.env.app.proof_known[0][self.text][0],
+            reftitle=f"A test shows this: {known[self.text][0]}",
         )
         mark["proof"] = self.text, page
         return [mark], []
@@ -110,7 +132,7 @@ class Tested(SphinxRole):
 class Proof(SphinxDirective):
     """What the last run has proven, with each test that a mark names."""
 
-    def run(self):
+    def run(self) -> list[nodes.Node]:
         return [nodes.container("", proof=True)]
 
 
@@ -119,8 +141,8 @@ class NotRun(SphinxDirective):
     lists say it.
     """
 
-    def run(self):
-        found = nodes.definition_list()
+    def run(self) -> list[nodes.Node]:
+        lists = nodes.definition_list()
         for title, file in self.config.proof_exceptions.items():
             self.env.note_dependency(file)
             rows = [
@@ -128,13 +150,13 @@ class NotRun(SphinxDirective):
                 for row in exceptions(Path(self.env.app.confdir, file), self.config.facts)
             ]
             if rows:
-                found += nodes.definition_list_item(
+                lists += nodes.definition_list_item(
                     "", nodes.term("", title), nodes.definition("", nodes.bullet_list("", *rows))
                 )
-        return [found] if found.children else [_paragraph("Nothing.")]
+        return [lists] if lists.children else [_paragraph("Nothing.")]
 
 
-def exceptions(path, values):
+def exceptions(path: Path, values: facts.Facts) -> list[tuple[str, str, str]]:
     """(page, what, why) of each entry of a list of exceptions: a table of a page with ``what =
     why``, an ``[[unchecked]]``, or ``what = why``.
     """
@@ -153,18 +175,17 @@ def exceptions(path, values):
     return [(page, f"``{what}``", why) for page, what, why in listed]
 
 
-def _outcome(proof, test):
+def _outcome(proof: Run | None, test: str) -> str:
     """What a mark says of its test."""
-    if proof is None:
-        return "not proven in this build"
-    return {"passed": "tested", "failed": "failed"}.get(
-        proof["tests"].get(test), "not proven in this build"
-    )
+    outcome = proof["tests"].get(test, "") if proof else ""
+    return {"passed": "tested", "failed": "failed"}.get(outcome, "not proven in this build")
 
 
-def _resolve(app, tree, docname):
+def _resolve(app: Sphinx, tree: nodes.document, docname: str) -> None:
     proof = _proof(app)
-    for mark in tree.findall(lambda node: isinstance(node, Mark) and "proof" in node):
+    for mark in tree.findall(Mark):
+        if "proof" not in mark:
+            continue
         test, page = mark["proof"]
         mark["refuri"] = (
             app.builder.get_relative_uri(docname, page) + f"#{nodes.make_id(test)}"
@@ -172,165 +193,166 @@ def _resolve(app, tree, docname):
             else ""
         )
         outcome = _outcome(proof, test)
-        mark["spoken"] = f"{outcome}: {_claim(mark) or app.proof_known[0][test][0]}"
+        mark["spoken"] = f"{outcome}: {_claim(mark) or _known[app.config].tests[test][0]}"
         mark.children = [nodes.Text(outcome)]
         mark.setup_child(mark[0])
         if outcome != "tested":
             mark["classes"].append("unproven")
             mark["reftitle"] = mark["reftitle"].replace("A test shows this", "The test of this", 1)
         del mark["proof"]
-    for place in list(
-        tree.findall(lambda node: isinstance(node, nodes.container) and node.get("proof"))
-    ):
-        place.replace_self(nodes.container("", *_report(app, docname), classes=["not-searched"]))
+    for place in list(tree.findall(nodes.container)):
+        if place.get("proof"):
+            report = _report(app, docname, proof)
+            place.replace_self(nodes.container("", *report, classes=["not-searched"]))
 
 
-def _proof(app):
+def _proof(app: Sphinx) -> Run | None:
     """What the last run has proven, as the tests wrote it; None without a run."""
     try:
-        return json.loads(Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8"))
+        proof: Run = json.loads(
+            Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8")
+        )
     except (OSError, ValueError):
         return None
+    return proof
 
 
-def _foot(app, docname, template, context, doctree):
-    """For the foot of each page: proof_page, and what was shown of this one, and on which versions."""
+def _claims(env: BuildEnvironment) -> dict[str, list[str]]:
+    """{page: the tests that its marks name}."""
+    claims: dict[str, list[str]] = env.__dict__.setdefault("proof_claims", {})
+    return claims
+
+
+def _foot(
+    app: Sphinx,
+    docname: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Say at the foot of each page what was shown of this page, when, and on which versions."""
     if docname not in app.env.found_docs:
         return
     proof = _proof(app)
-    context["proof_page"], context["proof"] = app.config.proof_page, "Not proven in this build"
+    context["proof_page"] = app.config.proof_page
+    context["proof"] = "Not proven in this build"
     if proof:
-        counts, claims = (
-            proof["pages"].get(f"{docname}.rst", {}),
-            len(app.env.__dict__.get("proof_claims", {}).get(docname, [])),
-        )
+        counts = proof["pages"].get(f"{docname}.rst", {})
         shown = [
             (counts.get("blocks", 0), "console block"),
             (counts.get("literals", 0), "name"),
-            (claims, "claim"),
+            (len(_claims(app.env).get(docname, [])), "claim"),
         ]
-        said = (
-            ", ".join(f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number)
-            or "Nothing to run here"
+        parts = [f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number]
+        context["proof"] = (
+            f"{', '.join(parts) or 'Nothing to run here'}: tested on {proof['date'].split()[0]}, "
+            f"commit {proof['commit']}"
         )
-        context["proof"] = f"{said}: tested on {proof['date'].split()[0]}, commit {proof['commit']}"
-        context["proof_versions"] = "; ".join(
-            f"{name} {version}" for name, version in proof["versions"].items()
-        )
+        context["proof_versions"] = _versions(proof)
 
 
-def _report(app, docname):
-    """The nodes that stand for the directive."""
-    proof = _proof(app)
-    known, files = app.proof_known
+# ---------------------------------------------------------------- the page with the proof
+
+
+def _versions(proof: Run) -> str:
+    return "; ".join(f"{name} {version}" for name, version in proof["versions"].items())
+
+
+def _report(app: Sphinx, docname: str, proof: Run | None) -> list[nodes.Node]:
+    """The nodes that stand for the directive `proof`."""
     if proof is None:
-        report = [
-            nodes.paragraph(
-                "",
-                "Not proven in this build: the tests did not run before it.",
-                classes=["proof-none"],
-            )
-        ]
+        text = "Not proven in this build: the tests did not run before it."
+        run: list[nodes.Node] = [nodes.paragraph("", text, classes=["proof-none"])]
     else:
-        versions = "; ".join(f"{name} {version}" for name, version in proof["versions"].items())
-        report = [
-            nodes.paragraph(
-                "",
-                f"Run on {proof['date']}, commit {proof['commit']}"
-                + (" with changes" if proof["changed"] else "")
-                + f", in {proof['seconds'] / 60:.0f} minutes. {versions}.",
-            )
+        run = [*_run(proof, _known[app.config].files), *_pages(proof, _claims(app.env))]
+        run += _lists(proof)
+    return [*run, nodes.rubric("", "Claims and their tests"), _tests(app, docname, proof)]
+
+
+def _run(proof: Run, files: dict[str, str]) -> list[nodes.Node]:
+    """When the tests ran, and how many have passed."""
+    changed = " with changes" if proof["changed"] else ""
+    rows = [
+        [files.get(name, name), *map(str, counts)]
+        for name, counts in sorted(proof["files"].items())
+    ]
+    return [
+        nodes.paragraph(
+            "",
+            f"Run on {proof['date']}, commit {proof['commit']}{changed}, in "
+            f"{proof['seconds'] / 60:.0f} minutes. {_versions(proof)}.",
+        ),
+        _table(["What", "Passed", "Failed", "Not run"], rows),
+    ]
+
+
+def _pages(proof: Run, claims: dict[str, list[str]]) -> list[nodes.Node]:
+    """What was run and looked up of each page."""
+    rows = [
+        [
+            page,
+            str(counts.get("blocks", 0)),
+            str(counts.get("literals", 0)),
+            str(len(claims.get(page.removesuffix(".rst"), []))),
         ]
-        report.append(
-            _table(
-                ["What", "Passed", "Failed", "Not run"],
-                [
-                    [files.get(name, name), *map(str, counts)]
-                    for name, counts in sorted(proof["files"].items())
-                ],
-            )
-        )
-        if proof["pages"]:
-            report.append(nodes.rubric("", "Page by page"))
-            report.append(
-                _table(
-                    ["Page", "Console blocks", "Inline literals", "Claims"],
-                    [
-                        [
-                            page,
-                            str(counts.get("blocks", 0)),
-                            str(counts.get("literals", 0)),
-                            str(
-                                len(
-                                    app.env.__dict__.get("proof_claims", {}).get(
-                                        page.removesuffix(".rst"), []
-                                    )
-                                )
-                            ),
-                        ]
-                        for page, counts in sorted(proof["pages"].items())
-                    ],
-                )
-            )
-        for title, name in (
-            ("What was measured", "measured"),
-            ("What is not covered, and why", "not_covered"),
-        ):
-            report.append(nodes.rubric("", title))
-            report.append(
-                nodes.bullet_list(
-                    "",
-                    *(
-                        nodes.list_item("", _paragraph(text))
-                        for text in proof.get(name) or ["Nothing."]
-                    ),
-                )
-            )
-    report.append(nodes.rubric("", "Claims and their tests"))
-    entries = nodes.definition_list()
-    for test in sorted(
-        {test for found in app.env.__dict__.get("proof_claims", {}).values() for test in found}
+        for page, counts in sorted(proof["pages"].items())
+    ]
+    head = ["Page", "Console blocks", "Inline literals", "Claims"]
+    return [nodes.rubric("", "Page by page"), _table(head, rows)] if rows else []
+
+
+def _lists(proof: Run) -> list[nodes.Node]:
+    """What was measured, and what is not covered."""
+    result: list[nodes.Node] = []
+    for title, name in (
+        ("What was measured", "measured"),
+        ("What is not covered, and why", "not_covered"),
     ):
+        items = [nodes.list_item("", _paragraph(text)) for text in proof.get(name) or ["Nothing."]]
+        result += [nodes.rubric("", title), nodes.bullet_list("", *items)]
+    return result
+
+
+def _tests(app: Sphinx, docname: str, proof: Run | None) -> nodes.definition_list:
+    """Each test that a mark names: what it shows, its outcome, and the pages with the mark."""
+    claims = _claims(app.env)
+    entries = nodes.definition_list()
+    for test in sorted({test for names in claims.values() for test in names}):
         outcome = (
             "not proven in this build" if proof is None else proof["tests"].get(test, "not run")
         )
-        sentence, docstring = known[test]
-        definition = nodes.definition(
-            "",
-            nodes.paragraph(
-                "", "", nodes.literal("", test), nodes.Text(f": {outcome}. {docstring}")
-            ),
-        )
-        pages = [name for name, found in sorted(app.env.proof_claims.items()) if test in found]
+        sentence, docstring = _known[app.config].tests[test]
+        text = nodes.Text(f": {outcome}. {docstring}")
+        definition = nodes.definition("", nodes.paragraph("", "", nodes.literal("", test), text))
         links = nodes.paragraph("", "On: ")
-        for name in pages:
-            if app.builder.format == "html":
+        if app.builder.format == "html":
+            for page in (page for page, names in sorted(claims.items()) if test in names):
                 links += nodes.reference(
                     "",
-                    app.env.titles[name].astext(),
+                    app.env.titles[page].astext(),
                     internal=True,
-                    refuri=app.builder.get_relative_uri(docname, name),
+                    refuri=app.builder.get_relative_uri(docname, page),
                 )
                 links += nodes.Text(" ")
         definition += links
         entries += nodes.definition_list_item(
             "", nodes.term("", sentence, ids=[nodes.make_id(test)]), definition
         )
-    return [*report, entries]
+    return entries
 
 
-def _table(head, rows):
+def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
     group += nodes.thead("", _row(head))
     group += nodes.tbody("", *map(_row, rows))
     return nodes.table("", group)
 
 
-def _row(texts):
+def _row(texts: Iterable[str]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", _paragraph(text)) for text in texts))
 
 
-def _paragraph(text):
+def _paragraph(text: str) -> nodes.paragraph:
     """`text`, with what stands between backticks as a literal."""
     parts = re.split("`+([^`]+)`+", text)
     return nodes.paragraph(
@@ -343,46 +365,45 @@ def _paragraph(text):
     )
 
 
-def _read_tests(app):
-    app.proof_known = tests(Path(app.confdir, app.config.proof_tests))
+# ---------------------------------------------------------------- what Sphinx calls
 
 
-def _outdated(app, env, added, changed, removed):
-    """The page with the proof shows what stands on others, so it is read when they are; and a mark
-    whose test has gone is warned of.
+def _read_tests(app: Sphinx) -> None:
+    _known[app.config] = tests(Path(app.confdir, app.config.proof_tests))
+
+
+def _outdated(
+    app: Sphinx, env: BuildEnvironment, added: Set[str], changed: Set[str], removed: Set[str]
+) -> list[str]:
+    """The pages to read again: the one with the proof, which shows what stands on others, when they
+    are read; and each with a mark whose test has gone, to warn of it.
     """
-    gone = [
-        name
-        for name, found in env.__dict__.get("proof_claims", {}).items()
-        if not set(found) <= set(app.proof_known[0])
-    ]
+    known = _known[app.config].tests
+    gone = [name for name, names in _claims(env).items() if not set(names) <= set(known)]
     path = Path(app.confdir, app.config.proof_file)
-    before, now = env.__dict__.get("proof_run"), path.stat().st_mtime_ns if path.exists() else 0
-    env.proof_run = now
+    before = env.__dict__.get("proof_run")
+    now = env.__dict__["proof_run"] = path.stat().st_mtime_ns if path.exists() else 0
     if gone or added or changed or removed or before != now:
         return [name for name in (*gone, app.config.proof_page) if name in env.found_docs]
     return []
 
 
-def _forget(app, env, docname):
-    env.__dict__.get("proof_claims", {}).pop(docname, None)
+def _forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    _claims(env).pop(docname, None)
 
 
-def _merge(app, env, docnames, other):
-    found = other.__dict__.get("proof_claims", {})
-    env.__dict__.setdefault("proof_claims", {}).update(
-        {name: found[name] for name in docnames if name in found}
-    )
+def _merge(app: Sphinx, env: BuildEnvironment, docnames: Set[str], other: BuildEnvironment) -> None:
+    claims = _claims(other)
+    _claims(env).update({name: claims[name] for name in docnames if name in claims})
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("proof_tests", "tests", "", str)
     app.add_config_value("proof_file", "_build/proof.json", "", str)
     app.add_config_value("proof_page", "about/how-tested", "env", str)
     app.add_config_value("proof_exceptions", {}, "env", dict)
-    app.add_node(
-        Mark, html=(_visit_mark, _depart_mark)
-    )  # the EPUB takes those of html, of all extensions, while no node has one named epub
+    # The EPUB takes those of html, of all extensions, while no node has one named epub.
+    app.add_node(Mark, html=(_visit_mark, _depart_mark))
     app.add_role("tested", Tested())
     app.add_directive("not-run", NotRun)
     app.add_directive("proof", Proof)

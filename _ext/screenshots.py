@@ -1,11 +1,11 @@
-"""Sphinx extension: screenshots, of which a page shows the light or the dark one as itself is, and
-films of them.
+"""Sphinx extension: screenshots, of which a page shows the light or the dark one as the page is
+itself, and films of them.
 
     .. screenshot:: /images/NAME         NAME-light.webp, NAME-dark.webp
        :alt: what is to be seen
 
     .. film:: /images/NAME               NAME.gif, NAME-light.avif, NAME-dark.avif
-       :still: /images/NAME              a screenshot, which stands there until somebody plays the film
+       :still: /images/NAME              a screenshot: the film in its place begins at a click
        :alt: what happens
 
        Text below it.
@@ -13,9 +13,14 @@ films of them.
 A film is loaded, and moves, when a reader opens it, and is closed the same way.
 """
 
+from typing import ClassVar
+
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+from sphinx.writers.html5 import HTML5Translator
 
 SCHEMES = ("light", "dark")
 
@@ -26,19 +31,25 @@ class film(nodes.General, nodes.Element):
     """
 
 
-def image(uri, scheme, alt=""):
+def image(uri: str, scheme: str, alt: str = "") -> nodes.image:
     """A picture, shown where the page is `scheme`."""
     return nodes.image(uri=uri, alt=alt, classes=["screenshot", scheme])
 
 
 class Pictures(SphinxDirective):
-    required_arguments = 1
-    option_spec = {"alt": directives.unchanged_required}
+    """What both directives have: a name, and an alternative text."""
 
-    def pictures(self, name, ending, alt=""):
+    required_arguments = 1
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
+
+    def pictures(self, name: str, ending: str, alt: str = "") -> list[nodes.image]:
         return [image(f"{name}-{scheme}.{ending}", scheme, alt) for scheme in SCHEMES]
 
-    def run(self):
+    def shown(self, name: str, alt: str) -> list[nodes.Node]:
+        """The nodes that stand for the directive."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
         for option in self.option_spec:
             if not self.options.get(option):
                 raise self.error(
@@ -49,34 +60,35 @@ class Pictures(SphinxDirective):
 
 
 class Screenshot(Pictures):
-    def shown(self, name, alt):
+    def shown(self, name: str, alt: str) -> list[nodes.Node]:
         pictures = self.pictures(name, "webp", alt)
         for picture in pictures:
             self.set_source_info(picture)
-        return pictures
+        return [*pictures]
 
 
 class Film(Pictures):
     has_content = True
-    option_spec = Pictures.option_spec | {"still": directives.unchanged_required}
+    option_spec: ClassVar = Pictures.option_spec | {"still": directives.unchanged_required}
 
-    def shown(self, name, alt):
-        found = film(
+    def shown(self, name: str, alt: str) -> list[nodes.Node]:
+        node = film(
             "",
             *self.pictures(self.options["still"], "webp", "A still of the film"),
             *self.pictures(name, "avif", alt),
             image(f"{name}.gif", "", alt),
         )
-        found += self.parse_content_to_nodes()
-        for node in [found, *found.findall(nodes.image)]:
-            self.set_source_info(node)
-        return [found]
+        node += self.parse_content_to_nodes()
+        self.set_source_info(node)
+        for picture in node.findall(nodes.image):
+            self.set_source_info(picture)
+        return [node]
 
 
-def visit_film(writer, node):
-    *stills, light, dark, gif = node.children[:5]
+def visit_film(writer: HTML5Translator, node: film) -> None:
+    *stills, light, dark, gif = list(node.findall(nodes.image))[:5]
 
-    def written(picture):
+    def address(picture: nodes.Element) -> str:
         return f"{writer.builder.imgpath}/{writer.builder.images[picture['uri']]}"
 
     if writer.builder.name != "html":  # in a book nothing moves
@@ -91,8 +103,8 @@ def visit_film(writer, node):
     )
     for moving, scheme in zip((light, dark), SCHEMES, strict=True):
         writer.body.append(
-            f'<picture class="{scheme}"><source srcset="{written(moving)}" type="image/avif" />'
-            f'<img class="screenshot" src="{written(gif)}" '
+            f'<picture class="{scheme}"><source srcset="{address(moving)}" type="image/avif" />'
+            f'<img class="screenshot" src="{address(gif)}" '
             f'alt="{writer.attval(moving["alt"])}" /></picture>\n'
         )
     writer.body.append("</details><figcaption>")
@@ -102,7 +114,7 @@ def visit_film(writer, node):
     raise nodes.SkipNode
 
 
-def setup(app):
+def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("screenshot", Screenshot)
     app.add_directive("film", Film)
     app.add_node(film, html=(visit_film, None))
