@@ -77,7 +77,7 @@ class Course(Protocol):
     def CourseError(self) -> type[Exception]:
         """What is wrong in a notebook, in one sentence."""
 
-    def load(self) -> dict[str, Notebook]:
+    def load(self) -> Mapping[str, Notebook]:
         """{name: notebook} in the order of the course; raises CourseError."""
 
     def in_order(self, name: str) -> Any:
@@ -108,7 +108,7 @@ class Course(Protocol):
         """{path: text or bytes} of the data that notebooks read."""
 
     def published(
-        self, course: dict[str, Notebook], site: str, values: dict[str, Any], setting: Any
+        self, course: Mapping[str, Notebook], site: str, values: dict[str, Any], setting: Any
     ) -> Mapping[str, str | bytes]:
         """{path: text or bytes} of the editions; raises CourseError."""
 
@@ -270,7 +270,7 @@ class Editions:
         self.making.mark.write_text(self.making.origin)
 
 
-def _origin(config: Config, course: Course, notebooks: dict[str, Notebook]) -> str:
+def _origin(config: Config, course: Course, notebooks: Mapping[str, Notebook]) -> str:
     """A hash of all that the editions are made of."""
     parts = [
         notebooks,
