@@ -4,6 +4,7 @@ quick to use and loads nothing before.
 
 import functools
 import http.server
+import json
 import re
 import threading
 import tomllib
@@ -78,6 +79,14 @@ def test_words_for_notebooks_are_for_sections_that_are_there(anchors):
         for section in sections
         if (f"notebooks/{name}", section) not in anchors
     ]
+
+
+@pytest.mark.claims("Words for all pages, *crash* where the guide says *died*, stand in")
+def test_words_of_readers_lead_to_words_that_the_guide_has(site):
+    words = json.loads((site / "pagefind/words.json").read_text(encoding="utf-8"))["words"]
+    ours = tomllib.loads((ROOT / "triton/search.toml").read_text(encoding="utf-8"))
+    missing = [word for word in ours if not {part for part in word.split() if part[2:]} <= {*words}]
+    assert ours and missing == []
 
 
 def test_a_search_in_opened_files_says_that_it_needs_a_server(browser, site):

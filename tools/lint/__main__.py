@@ -35,8 +35,10 @@ def tracked(folder: Path) -> list[str]:
     does not ignore.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
-    names = sorted(set(map(os.fsdecode, filter(None, listed.split(b"\0")))))
+    listed = subprocess.run(command, cwd=folder, capture_output=True)
+    if listed.returncode:
+        sys.exit(f"{folder} is no repository of git, whose list of files make lint reads.")
+    names = sorted(set(map(os.fsdecode, filter(None, listed.stdout.split(b"\0")))))
     return [name for name in names if (folder / name).is_file()]
 
 
