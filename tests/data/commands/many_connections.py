@@ -1,0 +1,27 @@
+"""Open many connections, and hold them until the input ends.
+
+Arguments: host, port, the path of the server's pages, how many of each kind. On one kind nothing is
+said, on the other the rest of a request is missing.
+"""
+
+import resource
+import socket
+import sys
+
+resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+host, port, path, many = sys.argv[1:]
+cookies = "; ".join(f"{number}={'x' * 230}" for number in range(170))
+head = (
+    f"POST {path}login HTTP/1.1\r\nHost: {host}\r\nCookie: {cookies}\r\nContent-Length: 16000\r\n"
+)
+half_sent = f"{head}\r\n".encode() + b"x" * 15_000
+lines = []
+for text in (b"", half_sent):
+    for _ in range(int(many)):
+        lines.append(socket.create_connection((host, int(port)), timeout=20))
+        try:
+            lines[-1].sendall(text)
+        except OSError:  # it hangs up
+            continue
+print("open", flush=True)
+sys.stdin.read()
