@@ -17,7 +17,7 @@ TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && e
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests lint format check books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -54,6 +54,9 @@ check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)
 	@test -f "$(PAGE)" || { echo 'There is no page $(PAGE)' >&2; exit 2; }
 	@$(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_amounts.py tests/guide/test_literals.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
+
+stage: .venv $(TRITON)  ## as root: a shell where the reader of PAGE=triton/tut/storage.rst stands; BLOCK=line types all before it first
+	@$(RUN) tools.proof.stage $(if $(BLOCK),--block "$(BLOCK)") "$(PAGE)"
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) tools.books _build/books

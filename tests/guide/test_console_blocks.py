@@ -3,26 +3,21 @@ says.
 """
 
 import re
-import tomllib
 
 import pytest
 
-from _ext.facts import substitute
 from tools import pages
 from tools.cluster import cluster
-from tools.files import ROOT
 from tools.proof.literals import simple_commands
-from tools.proof.reader import Reader
+from tools.proof.reader import LIST, NOT_RUN, Reader, typed
 
-LIST = ROOT / "tools/proof/console_blocks.toml"
-NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
 LOGIN, NODE = (
     f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node")
 )  # as prompts say it
 PARTITION = re.compile(r"(?:-p|--partition)[ =](\S+?)(?:`|\s|$)")
 MOST_NOT_RUN = 0.03  # of the console blocks
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
-RUN = [block for block in BLOCKS if block.commands[0].text not in NOT_RUN.get(block.page, {})]
+RUN = [block for page in pages.sources() for block in typed(page)]
 
 
 @pytest.fixture(scope="module")

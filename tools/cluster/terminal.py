@@ -2,12 +2,17 @@
 come back.
 """
 
+import contextlib
 import os
 import re
+import select
+import shlex
 import signal
 import subprocess
+import sys
 import termios
 import time
+import tty
 from collections.abc import Callable, Mapping
 
 import pexpect
@@ -125,6 +130,37 @@ class Terminal:
         if not status:
             raise Stuck(answer)
         return lines, int(status[1])
+
+    def hand_over(self) -> None:
+        """Let the person at this process's own terminal go on in this one, until the shell ends."""
+        here = sys.stdin.fileno()
+        there = self.screen.child_fd
+        self.type(f" export TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}")
+        before = termios.tcgetattr(here)
+
+        def resize(*_: object) -> None:
+            termios.tcsetwinsize(there, termios.tcgetwinsize(here))
+
+        resize()
+        signal.signal(signal.SIGWINCH, resize)
+        tty.setraw(here)
+        try:
+            os.write(there, b"\n")  # for a prompt
+            while True:
+                ready = select.select([here, there], [], [], 0.2)[0]
+                if not ready and self.process.poll() is not None:
+                    break
+                for source, target in ((there, sys.stdout.fileno()), (here, there)):
+                    if source in ready:
+                        if not (data := os.read(source, 65536)):
+                            return
+                        os.write(target, data)
+        except OSError:  # one of the two is gone
+            pass
+        finally:
+            signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+            with contextlib.suppress(termios.error):  # a window that was closed
+                termios.tcsetattr(here, termios.TCSADRAIN, before)
 
     def close(self) -> None:
         """End the shell, and with it all that runs in it."""

@@ -2,15 +2,27 @@
 
 import re
 import threading
+import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from tools import pages
+from tools.cluster import cluster
 from tools.cluster.small_triton import PROMPTS, Triton
 from tools.cluster.terminal import GoesOn, Stuck, Terminal
 from tools.pages import Block, Command
 from tools.proof import stages
+
+LIST = pages.ROOT / "tools/proof/console_blocks.toml"
+NOT_RUN = tomllib.loads(pages.substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
+
+
+def typed(page: str) -> list[Block]:
+    """The console blocks of `page` that a reader types, in order: all but those that LIST names."""
+    return [
+        block for block in pages.blocks(page) if block.commands[0].text not in NOT_RUN.get(page, {})
+    ]
 
 
 class Reader(threading.Thread):
@@ -41,16 +53,24 @@ class Reader(threading.Thread):
 
         An outcome is an empty string, or what went otherwise than the page says.
         """
-        problem = ""
+        problem = self.set_stage()
+        for block in self.blocks:
+            try:
+                self.outcomes[block.line].set_result(problem or self.type(block))
+            except Exception as error:  # a thread must not die with blocks unanswered
+                self.outcomes[block.line].set_exception(error)
+        self.close()
+
+    def set_stage(self) -> str:
+        """Bring about what the page takes as given; return what went wrong, or an empty string."""
         try:
             stages.prepare(self.triton, self.page, self.user)
         except Exception as error:  # whatever it is, each block has to say so
-            problem = f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
-        for block in self.blocks:
-            try:
-                self.outcomes[block.line].set_result(problem or self._block(block))
-            except Exception as error:  # a thread must not die with blocks unanswered
-                self.outcomes[block.line].set_exception(error)
+            return f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
+        return ""
+
+    def close(self) -> None:
+        """Close all terminals, and end the jobs of the reader."""
         for terminal in self.terminals + self.busy:
             terminal.close()
         self.triton.run("login", "scancel --me", self.user, check=False)
@@ -61,8 +81,11 @@ class Reader(threading.Thread):
             "|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text
         )
 
-    def _terminal(self, name: str) -> Terminal:
-        """The reader's terminal whose prompt names this host: the one used last, or a new one."""
+    def terminal(self, name: str) -> Terminal:
+        """The reader's terminal whose prompt names this host: the one used last, or a new one.
+
+        LookupError if no command has led there.
+        """
         host = self.hosts[self.words.get(name, name)]
         for terminal in reversed(self.terminals):
             if terminal.host == host:
@@ -72,80 +95,11 @@ class Reader(threading.Thread):
         self.terminals.append(Terminal(self.triton, host, self.user, self.hosts))
         return self.terminals[-1]
 
-    def _block(self, block: Block) -> str:
-        """Type the commands of `block`; return what went otherwise than the page says, or an empty
-        string.
+    def terminal(self, name: str) -> Terminal:
+        """The reader's terminal whose prompt names this host: the one used last, or a new one.
+
+        LookupError if no command has led there.
         """
-        for command in block.commands:
-            if problem := self._command(block, command):
-                return problem
-        return ""
-
-    def _command(self, block: Block, command: Command) -> str:
-        """Type one command of `block`; return as `_block`."""
-        if command.host not in self.hosts:
-            return _report(
-                block,
-                command,
-                f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}",
-            )
-        try:
-            terminal = self._terminal(command.host)
-        except LookupError as error:
-            return _report(block, command, str(error))
-        for name, text in block.files.items():
-            if terminal.host not in self.triton.nodes:
-                self.triton.write(terminal.host, f"~/{name}", self.own(text), self.user)
-        if terminal.folder != self.own(command.folder):
-            return _report(
-                block,
-                command,
-                f"the prompt shows the folder {self.own(command.folder)}, but the "
-                f"terminal is in {terminal.folder}",
-            )
-        return self._type(terminal, block, command) if command.text else ""
-
-    def _type(self, terminal: Terminal, block: Block, command: Command) -> str:
-        """Type `command` where its prompt says; return as `_block`."""
-        host_before = terminal.host
-        shown = [self.own(line) for line in command.shown]
-        shows_text = any(line.strip(". ") for line in shown)
-
-        def enough(lines: list[str]) -> bool:
-            return pages.matches(shown, lines)
-
-        try:
-            printed, status = terminal.type(
-                self.own(command.text), self.patience, enough if shows_text else None
-            )
-        except GoesOn:
-            # It goes on in its window; what follows is typed in another one.
-            self.terminals.remove(terminal)
-            self.busy.append(terminal)
-            return ""
-        except Stuck as stuck:
-            self.terminals.remove(terminal)
-            terminal.close()
-            return _report(
-                block,
-                command,
-                f"the prompt did not come back in {self.patience} seconds",
-                str(stuck).splitlines(),
-            )
-        if terminal.host in self.triton.nodes:
-            # The page's node is the one that Slurm gave.
-            self.words[min(self.triton.nodes)] = terminal.host
-        if terminal.host != host_before and not shown:
-            return ""  # a shell on another host: what it says in greeting is no part of the page
-        if not pages.matches(shown, printed):
-            return _report(block, command, "it printed something else than the page shows", printed)
-        if status and not shows_text:
-            return _report(
-                block,
-                command,
-                f"it ended with status {status}, and the page shows no error",
-                printed,
-            )
         return ""
 
 

@@ -1,0 +1,126 @@
+"""Stand where the reader of a page stands: a small Triton, what the page takes as given, and a
+terminal to type its blocks by hand.
+
+    make stage PAGE=triton/tut/storage.rst               before the first block, on the host of its
+    prompt make stage PAGE=triton/tut/storage.rst BLOCK=83      before the block at line 83: all
+    blocks above it are typed first
+
+The cluster is one of its own, and ends with the shell. Root, on Debian 12.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tools import pages
+from tools.cluster import cluster
+from tools.cluster.small_triton import Triton
+from tools.cluster.terminal import PASSPHRASE
+from tools.proof.reader import Reader, typed
+
+
+class StageError(Exception):
+    """What is wrong with PAGE or BLOCK, and what to write, in one sentence."""
+
+
+def choose(page, line):
+    """(the blocks to type first, the block to give) for BLOCK=`line` of `page`; without a line,
+    none and the first block.
+
+    Raises StageError.
+    """
+    if page not in pages.sources():
+        raise StageError(
+            f"Which page? There is no {page or 'name of one'} here: make stage "
+            "PAGE=triton/tut/storage.rst"
+        )
+    blocks = typed(page)
+    if not blocks:
+        raise StageError(
+            f"{page} has no console block that is typed, so there is nothing to stand before"
+        )
+    if line is None:
+        return [], blocks[0]
+    for number, block in enumerate(blocks):
+        if str(line).isdecimal() and block.line <= int(line) <= _last_line(block):
+            return blocks[:number], block
+    raise StageError(
+        f"{page} has no typed block at line {line}; they begin at lines "
+        f"{', '.join(str(block.line) for block in blocks)}"
+    )
+
+
+def _last_line(block):
+    return block.commands[-1].line + len(block.commands[-1].shown)
+
+
+def play(triton, page, first, block):
+    """Set the stage of `page`, type the blocks `first`, and hand the terminal of `block` to the
+    person at this one.
+    """
+    reader = Reader(triton, page, first)
+    try:
+        fault = reader.set_stage()
+        for one in first:
+            fault = fault or reader.type(one)
+        if fault:
+            print(f"This went wrong on the way, and nothing was typed after it:\n{fault}\n")
+        host = block.commands[0].host
+        try:
+            terminal = reader.terminal(host)
+        except (KeyError, LookupError) as error:
+            print(f"{error.args[0]}; so this is the login node.")
+            terminal = reader.terminal(cluster.facts()["hosts"]["short"])
+        reader.save_files(block, terminal.host)
+        print(f"{block.name}, and username is {reader.user}:")
+        for command in block.commands:
+            print(f"  {reader.own(f'username@{command.host}:{command.folder}$ {command.text}')}")
+        print(
+            f"The password is {triton.password(reader.user)}, and {PASSPHRASE} the "
+            "passphrase of keys that were made.\n"
+            f"One more terminal: SMALL_TRITON={triton.state} tools/cluster/on "
+            f"login:{reader.user}\nTo end: exit",
+            flush=True,
+        )
+        terminal.hand_over()
+    finally:
+        reader.close()
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("page")
+    parser.add_argument("--block", metavar="LINE")
+    options = parser.parse_args(arguments)
+    page = os.path.normpath(options.page) if options.page else ""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        first, block = choose(page, options.block)
+        if os.geteuid():
+            raise cluster.ClusterError(f"The small Triton needs root: sudo make stage PAGE={page}")
+        if not sys.stdin.isatty():
+            raise cluster.ClusterError("A stage is for a person at a terminal: call it from one")
+        with tempfile.TemporaryDirectory() as folder:
+            state = Path(folder) / "state"
+            try:
+                cluster.up(state=state, tied=True)
+                play(Triton(state), page, first, block)
+            finally:
+                cluster.down(state)
+    except StageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except cluster.ClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
