@@ -1,39 +1,72 @@
 """Who may know whom, as the page How it is built says: read off the imports, those inside functions too."""
+
 import ast
 import graphlib
 import re
 import subprocess
 
 import pytest
+
 from tools.files import ROOT
 
 FOLDERS = ("_ext", "tests", "tools", "triton")
 # What a folder may not import; triton/ is installed by copying it, so it knows nothing of the rest.
-FORBIDDEN = {"triton": {"tools", "tests", "_ext", "sphinx"}, "tools": {"tests"}, "_ext": {"tools", "tests", "triton"}, "tests": {"tests"}}
+FORBIDDEN = {
+    "triton": {"tools", "tests", "_ext", "sphinx"},
+    "tools": {"tests"},
+    "_ext": {"tools", "tests", "triton"},
+    "tests": {"tests"},
+}
 
 # Imports that break a rule, and why they are still there. The list may only shrink.
 NOT_YET = {
-    ("_ext.classroom", "tools.course.editions"): "the pages for instructors show the editions as make class makes them",
-    ("_ext.classroom", "tools.course.slides"): "the pages for instructors show the slides as make class makes them",
+    (
+        "_ext.classroom",
+        "tools.course.editions",
+    ): "the pages for instructors show the editions as make class makes them",
+    (
+        "_ext.classroom",
+        "tools.course.slides",
+    ): "the pages for instructors show the slides as make class makes them",
     ("_ext.in_browser", "tools.course.editions"): "what runs in the browser is the student edition",
     ("_ext.in_browser", "tools.course.slides"): "it wants a function that quotes text for HTML",
-    ("_ext.notebook_facts", "tools.course.editions"): "a notebook's page shows what the notebook declares",
+    (
+        "_ext.notebook_facts",
+        "tools.course.editions",
+    ): "a notebook's page shows what the notebook declares",
 }
 # Imports that close a circle, and why.
 CIRCLES = {
-    ("tools.course.editions", "tools.course.slides"): "the editions have slides, and the slides are of the edition for the instructor",
-    ("tools.validate.slurm", "tools.validate.runner"): "a job validates as the runner does, and the runner submits jobs",
+    (
+        "tools.course.editions",
+        "tools.course.slides",
+    ): "the editions have slides, and the slides are of the edition for the instructor",
+    (
+        "tools.validate.slurm",
+        "tools.validate.runner",
+    ): "a job validates as the runner does, and the runner submits jobs",
 }
 
 
 def programs():
     """{module: its syntax tree} of what git tracks, the programs without an ending too."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *FOLDERS], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *FOLDERS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = {}
     for path in (ROOT / name for name in names.stdout.split("\0") if name):
         if path.name == "__init__.py":
             assert not path.read_bytes().strip(), f"{path}: a package is a folder, and nothing more"
-        elif path.suffix == ".py" or not path.suffix and path.is_file() and re.match(rb"#!.*python", path.read_bytes()[:40]):
+        elif (
+            path.suffix == ".py"
+            or not path.suffix
+            and path.is_file()
+            and re.match(rb"#!.*python", path.read_bytes()[:40])
+        ):
             module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
             found[module] = ast.parse(path.read_text(encoding="utf-8"))
     return found
@@ -46,23 +79,41 @@ def imported(tree):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"line {node.lineno}: write the whole name of what is imported"
-            yield from (name for alias in node.names for name in (node.module, f"{node.module}.{alias.name}"))
+            yield from (
+                name
+                for alias in node.names
+                for name in (node.module, f"{node.module}.{alias.name}")
+            )
 
 
 PROGRAMS = programs()
 # {module: the modules of this repository, and Sphinx, that it imports}
-IMPORTS = {module: {name for name in imported(tree) if name in PROGRAMS or name.split(".")[0] in ("sphinx", "tests")} for module, tree in PROGRAMS.items()}
+IMPORTS = {
+    module: {
+        name
+        for name in imported(tree)
+        if name in PROGRAMS or name.split(".")[0] in ("sphinx", "tests")
+    }
+    for module, tree in PROGRAMS.items()
+}
 
 
 def broken(imports):
     """The imports, as (module, what it imports), that a rule of FORBIDDEN does not allow."""
-    return {(module, name) for module, names in imports.items() for name in names
-            if name.split(".")[0] in FORBIDDEN[module.split(".")[0]]}
+    return {
+        (module, name)
+        for module, names in imports.items()
+        for name in names
+        if name.split(".")[0] in FORBIDDEN[module.split(".")[0]]
+    }
 
 
 def circle(imports, without=()):
     """The modules of one circle of imports, in order, or an empty list; `without` are imports that are not followed."""
-    graph = {module: {name for name in names if name in imports and (module, name) not in without} for module, names in imports.items()}
+    graph = {
+        module: {name for name in names if name in imports and (module, name) not in without}
+        for module, names in imports.items()
+    }
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -70,37 +121,56 @@ def circle(imports, without=()):
     return []
 
 
-@pytest.mark.claims("nothing of this repository but ``triton/lib``, nor Sphinx: an admin copies the folder",
-                    "Sphinx, and nothing of ``tools/``, ``tests/`` or ``triton/``",
-                    "``triton/lib`` and ``_ext/``, never ``tests/``",
-                    "all of that, but no other test: what two of them need is in ``tools/`` or in a ``conftest.py``")
+@pytest.mark.claims(
+    "nothing of this repository but ``triton/lib``, nor Sphinx: an admin copies the folder",
+    "Sphinx, and nothing of ``tools/``, ``tests/`` or ``triton/``",
+    "``triton/lib`` and ``_ext/``, never ``tests/``",
+    "all of that, but no other test: what two of them need is in ``tools/`` or in a ``conftest.py``",
+)
 def test_each_folder_imports_only_what_it_may():
     assert len(PROGRAMS) > 100 and any(IMPORTS.values())
     now = broken(IMPORTS)
-    assert sorted(now - set(NOT_YET)) == [], "the page How it is built says that these are not imported"
+    assert sorted(now - set(NOT_YET)) == [], (
+        "the page How it is built says that these are not imported"
+    )
     assert sorted(set(NOT_YET) - now) == [], "these are gone: take them out of NOT_YET"
 
 
-@pytest.mark.claims("In ``tools/`` no import closes a circle, and none hides in a function to do so.")
+@pytest.mark.claims(
+    "In ``tools/`` no import closes a circle, and none hides in a function to do so."
+)
 def test_no_module_of_the_tools_imports_in_a_circle():
     tools = {module: names for module, names in IMPORTS.items() if module.startswith("tools")}
     assert circle(tools, CIRCLES) == [], "each imports the next"
     for one in CIRCLES:
-        assert circle(tools, set(CIRCLES) - {one}), f"{one} closes no circle any more: take it out of CIRCLES"
+        assert circle(tools, set(CIRCLES) - {one}), (
+            f"{one} closes no circle any more: take it out of CIRCLES"
+        )
 
 
-@pytest.mark.parametrize(("module", "text", "wrong"), [
-    ("triton.lib.slurm", "def f():\n    from tools import files\n", "tools.files"),
-    ("triton.bin.sjupyter", "import sphinx.util", "sphinx.util"),
-    ("tools.files", "from tests.site import test_site", "tests.site"),
-    ("_ext.plain", "if True:\n    from triton.lib import clusterfacts", "triton.lib.clusterfacts"),
-    ("tests.site.test_site", "from tests.site.test_plain import text", "tests.site.test_plain"),
-])
+@pytest.mark.parametrize(
+    ("module", "text", "wrong"),
+    [
+        ("triton.lib.slurm", "def f():\n    from tools import files\n", "tools.files"),
+        ("triton.bin.sjupyter", "import sphinx.util", "sphinx.util"),
+        ("tools.files", "from tests.site import test_site", "tests.site"),
+        (
+            "_ext.plain",
+            "if True:\n    from triton.lib import clusterfacts",
+            "triton.lib.clusterfacts",
+        ),
+        ("tests.site.test_site", "from tests.site.test_plain import text", "tests.site.test_plain"),
+    ],
+)
 def test_an_import_that_breaks_a_rule_is_seen(module, text, wrong):
     """Also one inside a function."""
     assert (module, wrong) in broken({module: set(imported(ast.parse(text)))})
 
 
 def test_a_circle_is_seen():
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) in (list("abca"), list("bcab"), list("cabc"))
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) in (
+        list("abca"),
+        list("bcab"),
+        list("cabc"),
+    )
     assert circle({"a": {"b"}, "b": set()}) == []

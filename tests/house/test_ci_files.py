@@ -2,6 +2,7 @@
 reader runs.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,13 @@ from tools.files import ROOT
 
 @pytest.mark.parametrize(
     "schema, path",
-    [("github-workflows", ".github/workflows/ci.yml"), ("readthedocs", ".readthedocs.yaml")],
+    [
+        ("github-workflows", ".github/workflows/ci.yml"),
+        ("readthedocs", ".readthedocs.yaml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/wrong-sentence.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/command-fault.yml"),
+    ],
 )
 def test_it_follows_its_schema(schema, path):
     check = subprocess.run(
@@ -47,10 +54,42 @@ def test_ci_runs_the_command_of_the_readme_and_is_executable():
     assert "(MAKE) --no-print-directory lite" in (ROOT / "Makefile").read_text(), "and it is tested"
 
 
+@pytest.mark.claims(
+    "``.github/ISSUE_TEMPLATE/config.yml`` names your tracker once more; a test fails "
+    "while it is another one."
+)
+def test_who_needs_help_is_led_to_the_tracker_of_the_facts():
+    """A centre that edits its facts is told here what else names its tracker."""
+    tracker = tomllib.loads((ROOT / "triton/facts.toml").read_text())["site"]["issues"]
+    assert re.findall(
+        r"https?://\S+", (ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text()
+    ) == [tracker]
+
+
+def test_the_container_to_work_in_is_that_of_ci():
+    """Nobody starts it here; what it is made of is what CI has."""
+    ci, container = (
+        (ROOT / ".github/workflows/ci.yml").read_text(),
+        (ROOT / ".devcontainer/Dockerfile").read_text(),
+    )
+    assert (
+        re.search(r"image: (\S+)", ci)[1] == re.search(r"^FROM (\S+)", container, re.MULTILINE)[1]
+    )
+    [command] = re.findall(r"run: (apt-get .*)", ci)
+    assert f"RUN {command}\n" in container
+    settings = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    assert (
+        settings["privileged"]
+        and "--privileged" in ci
+        and settings["postCreateCommand"].endswith("make .venv")
+    )
+
+
 def test_every_make_command_that_a_text_names_exists():
     tasks = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     texts = [
         ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
         *ROOT.glob("about/*.rst"),
         *ROOT.glob("notebooks/*.md"),
         *ROOT.glob("tools/**/*.py"),

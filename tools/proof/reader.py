@@ -95,11 +95,84 @@ class Reader(threading.Thread):
         self.terminals.append(Terminal(self.triton, host, self.user, self.hosts))
         return self.terminals[-1]
 
-    def terminal(self, name: str) -> Terminal:
-        """The reader's terminal whose prompt names this host: the one used last, or a new one.
+    def save_files(self, block: Block, host: str) -> None:
+        """Save the files that the page has shown above `block` in the reader's home on `host`."""
+        for name, text in block.files.items():
+            if host not in self.triton.nodes:
+                self.triton.write(host, f"~/{name}", self.own(text), self.user)
 
-        LookupError if no command has led there.
+    def type(self, block: Block) -> str:
+        """Type the commands of `block`; return what went otherwise than the page says, or an empty
+        string.
         """
+        for command in block.commands:
+            if problem := self._command(block, command):
+                return problem
+        return ""
+
+    def _command(self, block: Block, command: Command) -> str:
+        """Type one command of `block`; return as `type`."""
+        if command.host not in self.hosts:
+            return _report(
+                block,
+                command,
+                f"there is no host {command.host!r}; prompts name {', '.join(self.hosts)}",
+            )
+        try:
+            terminal = self.terminal(command.host)
+        except LookupError as error:
+            return _report(block, command, str(error))
+        self.save_files(block, terminal.host)
+        if terminal.folder != self.own(command.folder):
+            return _report(
+                block,
+                command,
+                f"the prompt shows the folder {self.own(command.folder)}, but the "
+                f"terminal is in {terminal.folder}",
+            )
+        return self._type(terminal, block, command) if command.text else ""
+
+    def _type(self, terminal: Terminal, block: Block, command: Command) -> str:
+        """Type `command` where its prompt says; return as `type`."""
+        host_before = terminal.host
+        shown = [self.own(line) for line in command.shown]
+        shows_text = any(line.strip(". ") for line in shown)
+
+        def enough(lines: list[str]) -> bool:
+            return pages.matches(shown, lines)
+
+        try:
+            printed, status = terminal.type(
+                self.own(command.text), self.patience, enough if shows_text else None
+            )
+        except GoesOn:
+            # It goes on in its window; what follows is typed in another one.
+            self.terminals.remove(terminal)
+            self.busy.append(terminal)
+            return ""
+        except Stuck as stuck:
+            self.terminals.remove(terminal)
+            terminal.close()
+            return _report(
+                block,
+                command,
+                f"the prompt did not come back in {self.patience} seconds",
+                str(stuck).splitlines(),
+            )
+        if terminal.host in self.triton.nodes:
+            # The page's node is the one that Slurm gave.
+            self.words[min(self.triton.nodes)] = terminal.host
+        if terminal.host != host_before and not shown:
+            return ""  # a shell on another host: what it says in greeting is no part of the page
+        if not pages.matches(shown, printed):
+            return _report(block, command, "it printed something else than the page shows", printed)
+        if status and not shows_text:
+            return _report(
+                block,
+                command,
+                f"it ended with status {status}, and the page shows no error",
+                printed,
+            )
         return ""
 
 
