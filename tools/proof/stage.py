@@ -18,7 +18,7 @@ from pathlib import Path
 from tools import pages
 from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
-from tools.cluster.terminal import PASSPHRASE
+from tools.cluster.terminal import PASSPHRASE, Stuck
 from tools.proof.reader import Reader, typed
 
 
@@ -98,14 +98,14 @@ def main(arguments=None):
     parser.add_argument("--block", metavar="LINE")
     options = parser.parse_args(arguments)
     page = os.path.normpath(options.page) if options.page else ""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         first, block = choose(page, options.block)
         if os.geteuid():
             raise cluster.ClusterError(f"The small Triton needs root: sudo make stage PAGE={page}")
         if not sys.stdin.isatty():
             raise cluster.ClusterError("A stage is for a person at a terminal: call it from one")
+        for number in (signal.SIGTERM, signal.SIGHUP):      # a window that is closed ends the cluster too
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
         with tempfile.TemporaryDirectory() as folder:
             state = Path(folder) / "state"
             try:
@@ -116,9 +116,11 @@ def main(arguments=None):
     except StageError as error:
         print(error, file=sys.stderr)
         return 2
-    except cluster.ClusterError as error:
-        print(error, file=sys.stderr)
+    except (cluster.ClusterError, Stuck) as error:
+        print(error if str(error) else "No shell of the reader has answered", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
