@@ -1,4 +1,6 @@
-"""Who may know whom, as the page How it is built says: read off the imports, those inside functions too."""
+"""Who may know whom, as the page How it is built says: read off the imports, those inside functions
+too.
+"""
 
 import ast
 import graphlib
@@ -63,9 +65,9 @@ def programs():
             assert not path.read_bytes().strip(), f"{path}: a package is a folder, and nothing more"
         elif (
             path.suffix == ".py"
-            or not path.suffix
+            or (not path.suffix
             and path.is_file()
-            and re.match(rb"#!.*python", path.read_bytes()[:40])
+            and re.match(rb"#!.*python", path.read_bytes()[:40]))
         ):
             module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
             found[module] = ast.parse(path.read_text(encoding="utf-8"))
@@ -73,7 +75,9 @@ def programs():
 
 
 def imported(tree):
-    """The names that a program imports, wherever in it: module, and module.name for `from module import name`."""
+    """The names that a program imports, wherever in it: module, and module.name for `from module
+    import name`.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -109,7 +113,9 @@ def broken(imports):
 
 
 def circle(imports, without=()):
-    """The modules of one circle of imports, in order, or an empty list; `without` are imports that are not followed."""
+    """The modules of one circle of imports, in order, or an empty list; `without` are imports that
+    are not followed.
+    """
     graph = {
         module: {name for name in names if name in imports and (module, name) not in without}
         for module, names in imports.items()
@@ -125,7 +131,8 @@ def circle(imports, without=()):
     "nothing of this repository but ``triton/lib``, nor Sphinx: an admin copies the folder",
     "Sphinx, and nothing of ``tools/``, ``tests/`` or ``triton/``",
     "``triton/lib`` and ``_ext/``, never ``tests/``",
-    "all of that, but no other test: what two of them need is in ``tools/`` or in a ``conftest.py``",
+    "all of that, but no other test: what two of them need is in ``tools/`` or in a "
+    "``conftest.py``",
 )
 def test_each_folder_imports_only_what_it_may():
     assert len(PROGRAMS) > 100 and any(IMPORTS.values())

@@ -104,7 +104,8 @@ def main(arguments=None):
             raise cluster.ClusterError(f"The small Triton needs root: sudo make stage PAGE={page}")
         if not sys.stdin.isatty():
             raise cluster.ClusterError("A stage is for a person at a terminal: call it from one")
-        for number in (signal.SIGTERM, signal.SIGHUP):      # a window that is closed ends the cluster too
+        # a window that is closed ends the cluster too
+        for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))
         with tempfile.TemporaryDirectory() as folder:
             state = Path(folder) / "state"
