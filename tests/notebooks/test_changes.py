@@ -1,4 +1,5 @@
 """A notebook is left out only if nothing that it can see changed since it passed: each kind of change runs exactly the right ones."""
+
 import argparse
 import json
 import os
@@ -8,10 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from tools.validate import changes, runner, sandbox
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
 
-needs_sandbox = pytest.mark.skipif(sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}")
+from tools.validate import changes, runner, sandbox
+
+needs_sandbox = pytest.mark.skipif(
+    sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
+)
 
 # What each of the small course's notebooks declares: one file, a folder, nothing at all, no declaration, a need, a module.
 COURSE = {
@@ -21,20 +25,39 @@ COURSE = {
     "d": {},
     "e": {"reads": [], "needs": ["nbdime"]},
     "f": {"reads": ["towns.py"]},
-    "g": {"reads": ["../towns.py"]},    # lies in deep/
+    "g": {"reads": ["../towns.py"]},  # lies in deep/
 }
 ALL, NONE = set("abcdefg"), set()
 FILES = {
-    "requirements.txt": "numpy==2\n", "tools/requirements-nbdime.txt": "nbdime==4\n", "README.md": "# The guide\n", "Makefile": "all:\n",
-    "triton/bin/nbdime-git": "#!/bin/sh\n", "triton/bin/sjupyter": "#!/bin/sh\n", "triton/facts.toml": "[cluster]\n", "scicomp/git.rst": "Git\n",
-    ".venv/pyvenv.cfg": "include-system-site-packages = false\n", ".venv/lib/numpy/core.py": "one = 1\n", ".venv/lib/numpy.dist-info/RECORD": "core.py\n", ".venv/bin/jupyter": "#!python\n",
-    ".venv/share/jupyter/kernels/python3/kernel.json": "{}", ".venv-nbdime/lib/nbdime.py": "two = 2\n",
-    "tools/validate/runner.py": "run = 1\n", "tools/validate/guard.py": "plug = 1\n", "tests/test_x.py": "test = 1\n",
+    "requirements.txt": "numpy==2\n",
+    "tools/requirements-nbdime.txt": "nbdime==4\n",
+    "README.md": "# The guide\n",
+    "Makefile": "all:\n",
+    "triton/bin/nbdime-git": "#!/bin/sh\n",
+    "triton/bin/sjupyter": "#!/bin/sh\n",
+    "triton/facts.toml": "[cluster]\n",
+    "scicomp/git.rst": "Git\n",
+    ".venv/pyvenv.cfg": "include-system-site-packages = false\n",
+    ".venv/lib/numpy/core.py": "one = 1\n",
+    ".venv/lib/numpy.dist-info/RECORD": "core.py\n",
+    ".venv/bin/jupyter": "#!python\n",
+    ".venv/share/jupyter/kernels/python3/kernel.json": "{}",
+    ".venv-nbdime/lib/nbdime.py": "two = 2\n",
+    "tools/validate/runner.py": "run = 1\n",
+    "tools/validate/guard.py": "plug = 1\n",
+    "tests/test_x.py": "test = 1\n",
     "tools/validate/sanitize.toml": '[[pattern]]\nregex = "[0-9]+ s"\nreplace = "TIME"\nwhy = "times"\nchanges = "3 s"\nkeeps = "x"\n',
-    "notebooks/data/a.csv": "1,2\n", "notebooks/data/b.csv": "3,4\n", "notebooks/towns.py": "towns = 5\n", "notebooks/README.md": "How\n",
+    "notebooks/data/a.csv": "1,2\n",
+    "notebooks/data/b.csv": "3,4\n",
+    "notebooks/towns.py": "towns = 5\n",
+    "notebooks/README.md": "How\n",
     "notebooks/index.rst": "Course\n",
-    "system/status": "Package: bash\nVersion: 5.2\n", "system/bin/tool": "#!/bin/sh\n", "system/lib/R/x.R": "x\n",
-    "system/python/bin/python3": "ELF", "system/python/lib/json.py": "loads = 1\n", "system/python/lib/__pycache__/json.pyc": "code",
+    "system/status": "Package: bash\nVersion: 5.2\n",
+    "system/bin/tool": "#!/bin/sh\n",
+    "system/lib/R/x.R": "x\n",
+    "system/python/bin/python3": "ELF",
+    "system/python/lib/json.py": "loads = 1\n",
+    "system/python/lib/__pycache__/json.pyc": "code",
     "system/kernels/ir/kernel.json": "{}",
 }
 
@@ -47,13 +70,44 @@ class Repository:
         for name, text in FILES.items():
             self.write(name, text)
         for name, course in COURSE.items():
-            cells = [new_markdown_cell("# Title", id="t"),
-                     new_code_cell("x = 1", id="one", execution_count=1),
-                     new_code_cell("print(x)", id="two", execution_count=2, outputs=[new_output("stream", text="1\n")])]
-            self.write(self.path(name), writes(new_notebook(cells=cells, metadata={
-                "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"},
-                "measured": {"seconds": 1}, "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 60, "memory_mb": 500} | course})))
-            self.write(self.path(name).removesuffix("ipynb") + "md", "---\njupytext:\n  formats: x\n---\n")
+            cells = [
+                new_markdown_cell("# Title", id="t"),
+                new_code_cell("x = 1", id="one", execution_count=1),
+                new_code_cell(
+                    "print(x)",
+                    id="two",
+                    execution_count=2,
+                    outputs=[new_output("stream", text="1\n")],
+                ),
+            ]
+            self.write(
+                self.path(name),
+                writes(
+                    new_notebook(
+                        cells=cells,
+                        metadata={
+                            "kernelspec": {
+                                "name": "python3",
+                                "display_name": "Python 3",
+                                "language": "python",
+                            },
+                            "language_info": {"name": "python"},
+                            "measured": {"seconds": 1},
+                            "course": {
+                                "goal": "try",
+                                "minutes": 10,
+                                "needs": [],
+                                "seconds": 60,
+                                "memory_mb": 500,
+                            }
+                            | course,
+                        },
+                    )
+                ),
+            )
+            self.write(
+                self.path(name).removesuffix("ipynb") + "md", "---\njupytext:\n  formats: x\n---\n"
+            )
 
     @staticmethod
     def path(name):
@@ -62,18 +116,34 @@ class Repository:
     def surroundings(self):
         system = self.root / "system"
         return changes.Surroundings(
-            self.root, self.root / ".venv", (system / "python/bin", system / "python/lib"), system / "status", (system / "bin", system / "lib/R"),
-            (system / "kernels",), self.root / "tools", self.root / "tools/validate/sanitize.toml", {"USER": "alice"})
+            self.root,
+            self.root / ".venv",
+            (system / "python/bin", system / "python/lib"),
+            system / "status",
+            (system / "bin", system / "lib/R"),
+            (system / "kernels",),
+            self.root / "tools",
+            self.root / "tools/validate/sanitize.toml",
+            {"USER": "alice"},
+        )
 
     def pass_all(self):
         for notebook in runner.load(folder=self.root / "notebooks"):
-            changes.save_record(self.root / "_build", notebook.name, changes.fingerprint(notebook, self.surroundings()), seconds=1)
+            changes.save_record(
+                self.root / "_build",
+                notebook.name,
+                changes.fingerprint(notebook, self.surroundings()),
+                seconds=1,
+            )
 
     def to_run(self, surroundings=None):
         """The last letters of the notebooks that have to run."""
         surroundings = surroundings or self.surroundings()
-        return {notebook.name[-1] for notebook in runner.load(folder=self.root / "notebooks")
-                if changes.why_run(notebook, surroundings, self.root / "_build")}
+        return {
+            notebook.name[-1]
+            for notebook in runner.load(folder=self.root / "notebooks")
+            if changes.why_run(notebook, surroundings, self.root / "_build")
+        }
 
     def write(self, name, text="new\n"):
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +197,7 @@ def replaced_by_a_link(name, to):
     def change(repository):
         (repository.root / name).unlink()
         (repository.root / name).symlink_to(repository.root / to)
+
     return change
 
 
@@ -136,19 +207,26 @@ def same_size_and_time(name, text):
         assert len(text) == before.st_size
         path.write_text(text)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
     return change
 
 
 def cell(number, name="a", **new):
-    return lambda repository: repository.notebook(name, lambda stored: stored["cells"][number].update(new))
+    return lambda repository: repository.notebook(
+        name, lambda stored: stored["cells"][number].update(new)
+    )
 
 
 def metadata(name="a", **new):
-    return lambda repository: repository.notebook(name, lambda stored: stored["metadata"].update(new))
+    return lambda repository: repository.notebook(
+        name, lambda stored: stored["metadata"].update(new)
+    )
 
 
 def course(name="a", **new):
-    return lambda repository: repository.notebook(name, lambda stored: stored["metadata"]["course"].update(new))
+    return lambda repository: repository.notebook(
+        name, lambda stored: stored["metadata"]["course"].update(new)
+    )
 
 
 def cells(change, name="a"):
@@ -156,7 +234,9 @@ def cells(change, name="a"):
 
 
 def output(name="a", **new):
-    return lambda repository: repository.notebook(name, lambda stored: stored["cells"][2]["outputs"][0].update(new))
+    return lambda repository: repository.notebook(
+        name, lambda stored: stored["cells"][2]["outputs"][0].update(new)
+    )
 
 
 def record(name, text):
@@ -169,16 +249,27 @@ def in_record(change, name="a"):
         kept = json.loads(path.read_text())
         change(kept)
         path.write_text(json.dumps(kept))
+
     return edit
 
 
 A_PICTURE = {"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata": {}}
-CODE = {"cell_type": "code", "id": "new", "source": "1", "metadata": {}, "outputs": [], "execution_count": 3}
+CODE = {
+    "cell_type": "code",
+    "id": "new",
+    "source": "1",
+    "metadata": {},
+    "outputs": [],
+    "execution_count": 3,
+}
 
 CHANGES = {
     # nothing
     "nothing": (lambda repository: None, NONE),
-    "another_look_at_a_file": (lambda repository: (repository.root / "notebooks/data/a.csv").read_text(), NONE),
+    "another_look_at_a_file": (
+        lambda repository: (repository.root / "notebooks/data/a.csv").read_text(),
+        NONE,
+    ),
     # its cells
     "a_cells_source": (cell(1, source="x = 2"), {"a"}),
     "a_space_in_a_source": (cell(1, source="x = 1 "), {"a"}),
@@ -197,16 +288,32 @@ CHANGES = {
     "a_cell_of_another_notebook": (cell(1, "c", source="x = 2"), {"c"}),
     "a_cell_of_one_that_declares_nothing": (cell(1, "d", source="x = 2"), {"d"}),
     "a_cell_of_one_in_a_folder": (cell(1, "g", source="x = 2"), {"g"}),
-    "cells_of_two": (lambda repository: (cell(1, "a", source="2")(repository), cell(1, "f", source="2")(repository)), {"a", "f"}),
+    "cells_of_two": (
+        lambda repository: (
+            cell(1, "a", source="2")(repository),
+            cell(1, "f", source="2")(repository),
+        ),
+        {"a", "f"},
+    ),
     "all_cells": (cells(list.clear), {"a"}),
     # what it does not run
     "prose": (cell(0, source="# Another title"), NONE),
     "new_prose": (cells(lambda all_: all_.insert(1, new_markdown_cell("More"))), NONE),
     "prose_less": (cells(lambda all_: all_.pop(0)), NONE),
     "a_tag_of_prose": (cell(0, metadata={"tags": ["exercise"]}), NONE),
-    "a_raw_cell": (cells(lambda all_: all_.append({"cell_type": "raw", "id": "r", "source": "x", "metadata": {}})), NONE),
+    "a_raw_cell": (
+        cells(
+            lambda all_: all_.append({"cell_type": "raw", "id": "r", "source": "x", "metadata": {}})
+        ),
+        NONE,
+    ),
     "its_md_half": (written("notebooks/a.md", "---\njupytext:\n  formats: y\n---\nMore\n"), NONE),
-    "its_layout": (lambda repository: repository.notebook("a", lambda stored: stored.update(dict(reversed(stored.items())))), NONE),
+    "its_layout": (
+        lambda repository: repository.notebook(
+            "a", lambda stored: stored.update(dict(reversed(stored.items())))
+        ),
+        NONE,
+    ),
     # its stored outputs
     "an_outputs_text": (output(text="2\n"), {"a"}),
     "an_outputs_newline": (output(text="1"), {"a"}),
@@ -230,8 +337,14 @@ CHANGES = {
     "that_it_reads_what_is_not_there": (course(reads=["data/none.csv"]), {"a"}),
     "that_it_reads_no_list": (course(reads="data"), {"a"}),
     "no_declaration": (metadata(course=None), {"a"}),
-    "the_minor_format": (lambda repository: repository.notebook("a", lambda stored: stored.update(nbformat_minor=4)), {"a"}),
-    "the_shown_name_of_its_kernel": (metadata(kernelspec={"name": "python3", "display_name": "Python"}), NONE),
+    "the_minor_format": (
+        lambda repository: repository.notebook("a", lambda stored: stored.update(nbformat_minor=4)),
+        {"a"},
+    ),
+    "the_shown_name_of_its_kernel": (
+        metadata(kernelspec={"name": "python3", "display_name": "Python"}),
+        NONE,
+    ),
     "its_goal": (course(goal="understand"), NONE),
     "its_minutes": (course(minutes=15), NONE),
     "what_was_measured": (metadata(measured={"seconds": 9}), NONE),
@@ -242,23 +355,42 @@ CHANGES = {
     "no_notebook": (written("notebooks/a.ipynb", "[]"), {"a"}),
     "another_name": (moved("notebooks/a.ipynb", "notebooks/z.ipynb"), {"z"}),
     "another_folder": (moved("notebooks/a.ipynb", "notebooks/deep/a.ipynb"), {"a"}),
-    "a_new_notebook": (lambda repository: shutil.copy(repository.root / "notebooks/c.ipynb", repository.root / "notebooks/n.ipynb"), {"n"}),
+    "a_new_notebook": (
+        lambda repository: shutil.copy(
+            repository.root / "notebooks/c.ipynb", repository.root / "notebooks/n.ipynb"
+        ),
+        {"n"},
+    ),
     "a_notebook_less": (removed("notebooks/c.ipynb"), NONE),
     "a_notebooks_time": (touched("notebooks/a.ipynb"), NONE),
     # files of its folder
     "a_data_file": (written("notebooks/data/a.csv", "1,3\n"), {"a", "b", "d"}),
-    "a_data_file_of_the_same_size_and_time": (same_size_and_time("notebooks/data/a.csv", "9,2\n"), {"a", "b", "d"}),
+    "a_data_file_of_the_same_size_and_time": (
+        same_size_and_time("notebooks/data/a.csv", "9,2\n"),
+        {"a", "b", "d"},
+    ),
     "another_data_file": (written("notebooks/data/b.csv"), {"b", "d"}),
     "a_new_data_file": (written("notebooks/data/c.csv"), {"b", "d"}),
     "a_hidden_data_file": (written("notebooks/data/.c"), {"b", "d"}),
     "a_data_file_less": (removed("notebooks/data/b.csv"), {"b", "d"}),
     "the_declared_data_file_less": (removed("notebooks/data/a.csv"), {"a", "b", "d"}),
-    "a_data_file_with_another_name": (moved("notebooks/data/b.csv", "notebooks/data/z.csv"), {"b", "d"}),
-    "two_data_files_with_each_others_names": (lambda repository: (
-        moved("notebooks/data/a.csv", "x")(repository), moved("notebooks/data/b.csv", "notebooks/data/a.csv")(repository),
-        moved("x", "notebooks/data/b.csv")(repository)), {"a", "b", "d"}),
+    "a_data_file_with_another_name": (
+        moved("notebooks/data/b.csv", "notebooks/data/z.csv"),
+        {"b", "d"},
+    ),
+    "two_data_files_with_each_others_names": (
+        lambda repository: (
+            moved("notebooks/data/a.csv", "x")(repository),
+            moved("notebooks/data/b.csv", "notebooks/data/a.csv")(repository),
+            moved("x", "notebooks/data/b.csv")(repository),
+        ),
+        {"a", "b", "d"},
+    ),
     "a_data_file_made_executable": (executable("notebooks/data/a.csv"), {"a", "b", "d"}),
-    "a_data_file_made_a_link": (replaced_by_a_link("notebooks/data/a.csv", "README.md"), {"a", "b", "d"}),
+    "a_data_file_made_a_link": (
+        replaced_by_a_link("notebooks/data/a.csv", "README.md"),
+        {"a", "b", "d"},
+    ),
     "a_new_data_folder": (written("notebooks/data/deep/x"), {"b", "d"}),
     "a_data_files_time": (touched("notebooks/data/a.csv"), NONE),
     "a_module": (edited("notebooks/towns.py", "5", "6"), {"d", "f", "g"}),
@@ -284,7 +416,10 @@ CHANGES = {
     "the_python_below": (written("system/python/bin/python3", "ELF2"), ALL),
     "the_standard_library": (written("system/python/lib/json.py", "loads = 2\n"), ALL),
     "a_package_beside_the_python": (written("system/python/lib/site-packages/other.py"), NONE),
-    "compiled_code_of_the_standard_library": (written("system/python/lib/__pycache__/json.pyc", "edoc"), NONE),
+    "compiled_code_of_the_standard_library": (
+        written("system/python/lib/__pycache__/json.pyc", "edoc"),
+        NONE,
+    ),
     "a_system_package": (edited("system/status", "5.2", "5.3"), ALL),
     "no_list_of_packages": (removed("system/status"), ALL),
     "a_program_of_the_machine": (written("system/bin/tool", "#!/bin/bash\n"), ALL),
@@ -312,16 +447,33 @@ CHANGES = {
     "half_a_record": (record("a", '{"format": 1, "passed": {"cells": "5f'), {"a"}),
     "a_record_that_is_no_dict": (record("a", "[]"), {"a"}),
     "a_record_that_is_null": (record("a", "null"), {"a"}),
-    "a_record_of_bytes": (lambda repository: (repository.root / "_build/a.json").write_bytes(b"\xff\x00"), {"a"}),
+    "a_record_of_bytes": (
+        lambda repository: (repository.root / "_build/a.json").write_bytes(b"\xff\x00"),
+        {"a"},
+    ),
     "a_record_of_a_failure": (in_record(lambda kept: kept.update(passed=None)), {"a"}),
     "a_record_with_nothing_in_it": (in_record(lambda kept: kept.update(passed={})), {"a"}),
     "a_record_without_a_part": (in_record(lambda kept: kept["passed"].pop("cells")), {"a"}),
     "a_record_with_a_part_more": (in_record(lambda kept: kept["passed"].update(other="0")), {"a"}),
-    "a_record_with_another_part": (in_record(lambda kept: kept["passed"].update(machine="0")), {"a"}),
+    "a_record_with_another_part": (
+        in_record(lambda kept: kept["passed"].update(machine="0")),
+        {"a"},
+    ),
     "a_record_of_another_format": (in_record(lambda kept: kept.update(format=0)), {"a"}),
     "a_record_of_no_format": (in_record(lambda kept: kept.pop("format")), {"a"}),
-    "a_record_that_is_a_folder": (lambda repository: (removed("_build/a.json")(repository), (repository.root / "_build/a.json").mkdir()), {"a"}),
-    "the_record_of_another_notebook": (lambda repository: shutil.copy(repository.root / "_build/c.json", repository.root / "_build/a.json"), {"a"}),
+    "a_record_that_is_a_folder": (
+        lambda repository: (
+            removed("_build/a.json")(repository),
+            (repository.root / "_build/a.json").mkdir(),
+        ),
+        {"a"},
+    ),
+    "the_record_of_another_notebook": (
+        lambda repository: shutil.copy(
+            repository.root / "_build/c.json", repository.root / "_build/a.json"
+        ),
+        {"a"},
+    ),
     "all_records_less": (lambda repository: shutil.rmtree(repository.root / "_build"), ALL),
     "what_was_measured_in_a_record": (in_record(lambda kept: kept.update(seconds=100)), NONE),
 }
@@ -334,7 +486,9 @@ def test_a_change_runs_exactly_the_notebooks_that_can_see_it(name, repository):
     assert repository.to_run() == expected
 
 
-def test_an_environment_that_sees_the_packages_beside_its_python_runs_all_when_one_changes(repository):
+def test_an_environment_that_sees_the_packages_beside_its_python_runs_all_when_one_changes(
+    repository,
+):
     repository.write(".venv/pyvenv.cfg", "include-system-site-packages = true\n")
     repository.pass_all()
     assert repository.to_run() == NONE
@@ -342,11 +496,18 @@ def test_an_environment_that_sees_the_packages_beside_its_python_runs_all_when_o
     assert repository.to_run() == ALL
 
 
-@pytest.mark.parametrize("name, change", {
-    "another_machine": lambda monkeypatch: monkeypatch.setattr(os, "uname", lambda: ("Linux", "elsewhere", "6.1", "#1", "x86_64")),
-    "fewer_processors": lambda monkeypatch: monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}),
-    "another_python": lambda monkeypatch: monkeypatch.setattr(sys, "version", "3.99"),
-}.items())
+@pytest.mark.parametrize(
+    "name, change",
+    {
+        "another_machine": lambda monkeypatch: monkeypatch.setattr(
+            os, "uname", lambda: ("Linux", "elsewhere", "6.1", "#1", "x86_64")
+        ),
+        "fewer_processors": lambda monkeypatch: monkeypatch.setattr(
+            os, "sched_getaffinity", lambda pid: {0}
+        ),
+        "another_python": lambda monkeypatch: monkeypatch.setattr(sys, "version", "3.99"),
+    }.items(),
+)
 def test_another_machine_runs_all(name, change, repository, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     repository.pass_all()
@@ -371,19 +532,27 @@ def test_the_reason_names_what_changed(repository):
     repository.write("notebooks/data/a.csv", "changed")
     repository.write("notebooks/data/new.csv")
     (repository.root / "notebooks/data/b.csv").unlink()
-    notebooks = {notebook.name: notebook for notebook in runner.load(folder=repository.root / "notebooks")}
-    why = {name: changes.why_run(notebook, repository.surroundings(), repository.root / "_build") for name, notebook in notebooks.items()}
+    notebooks = {
+        notebook.name: notebook for notebook in runner.load(folder=repository.root / "notebooks")
+    }
+    why = {
+        name: changes.why_run(notebook, repository.surroundings(), repository.root / "_build")
+        for name, notebook in notebooks.items()
+    }
     assert why["a"] == ["data/a.csv changed"] and why["c"] == []
     assert why["b"] == ["data/a.csv changed", "data/new.csv is new", "data/b.csv is gone"]
 
 
-@pytest.mark.parametrize("environ, all_, base", [
-    ({}, False, None),
-    ({"CI": "true"}, True, None),
-    ({"CI": "true", "GITHUB_EVENT_NAME": "push"}, True, None),
-    ({"CI": "true", "GITHUB_EVENT_NAME": "pull_request"}, False, "HEAD^1"),
-    ({"GITHUB_EVENT_NAME": "pull_request"}, False, None),
-])
+@pytest.mark.parametrize(
+    "environ, all_, base",
+    [
+        ({}, False, None),
+        ({"CI": "true"}, True, None),
+        ({"CI": "true", "GITHUB_EVENT_NAME": "push"}, True, None),
+        ({"CI": "true", "GITHUB_EVENT_NAME": "pull_request"}, False, "HEAD^1"),
+        ({"GITHUB_EVENT_NAME": "pull_request"}, False, None),
+    ],
+)
 def test_ci_runs_all_of_them_and_a_pull_request_what_changed(environ, all_, base):
     always, since = changes.rule(environ)
     assert (bool(always), since) == (all_, base)
@@ -395,19 +564,44 @@ def committed(tmp_path):
     made = Repository(tmp_path / "the guide")
     made.write(".gitignore", ".venv*\n_build\nsystem\n")
     made.write("tools/apt.txt", "r-cran-irkernel\n")
-    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "-m", "Begin"]):
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "-m", "Begin"],
+    ):
         subprocess.run(["git", *words], cwd=made.root, check=True)
     return made
 
 
 def since(repository, base="HEAD"):
-    why = changes.why_run_since(base, runner.load(folder=repository.root / "notebooks"), repository.surroundings())
+    why = changes.why_run_since(
+        base, runner.load(folder=repository.root / "notebooks"), repository.surroundings()
+    )
     return {name[-1] for name, reasons in why.items() if reasons}
 
 
-@pytest.mark.parametrize("name", ["nothing", "a_cells_source", "prose", "an_outputs_text", "what_it_reads", "a_new_notebook", "another_name", "no_json", "a_module",
-                                  "a_data_file_of_the_same_size_and_time", "the_lock_file", "the_lock_file_of_nbdime", "the_command_for_nbdime", "a_pattern",
-                                  "the_reason_of_a_pattern", "the_runner", "a_page"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing",
+        "a_cells_source",
+        "prose",
+        "an_outputs_text",
+        "what_it_reads",
+        "a_new_notebook",
+        "another_name",
+        "no_json",
+        "a_module",
+        "a_data_file_of_the_same_size_and_time",
+        "the_lock_file",
+        "the_lock_file_of_nbdime",
+        "the_command_for_nbdime",
+        "a_pattern",
+        "the_reason_of_a_pattern",
+        "the_runner",
+        "a_page",
+    ],
+)
 def test_since_a_commit_the_same_changes_run_the_same_notebooks(name, committed):
     change, expected = CHANGES[name]
     change(committed)
@@ -423,7 +617,9 @@ def test_since_a_commit_that_is_not_there_or_with_other_system_packages_all_run(
 def test_the_sample_is_a_tenth_and_depends_on_the_seed_alone():
     names = [f"n{number}" for number in range(95)]
     shuffled = random.Random(1).sample(names, len(names))
-    assert len(changes.sample(names, "abc")) == 10 and changes.sample(names, "abc") == changes.sample(shuffled, "abc")
+    assert len(changes.sample(names, "abc")) == 10 and changes.sample(
+        names, "abc"
+    ) == changes.sample(shuffled, "abc")
     assert changes.sample(names, "abc") != changes.sample(names, "abd")
     assert changes.sample([], "abc") == set() and changes.sample(["one"], "abc") == {"one"}
 
@@ -431,15 +627,21 @@ def test_the_sample_is_a_tenth_and_depends_on_the_seed_alone():
 def test_a_full_disk_keeps_no_record_and_no_half_of_one(repository, monkeypatch, capsys):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(json, "dump", full)
     changes.save_record(repository.root / "_build", "a", None)
     monkeypatch.undo()
-    assert "a: its result could not be kept, so it runs again the next time" in capsys.readouterr().err
-    assert sorted(path.name for path in (repository.root / "_build").iterdir() if path.is_file()) == [f"{name}.json" for name in "bcdef"]
+    assert (
+        "a: its result could not be kept, so it runs again the next time" in capsys.readouterr().err
+    )
+    assert sorted(
+        path.name for path in (repository.root / "_build").iterdir() if path.is_file()
+    ) == [f"{name}.json" for name in "bcdef"]
     assert repository.to_run() == {"a"}
 
 
 # The same with real runs.
+
 
 @pytest.fixture
 def real(tmp_path):
@@ -451,25 +653,47 @@ def real(tmp_path):
     def run(**notebooks):
         for name, (source, text, more) in notebooks.items():
             outputs = [new_output("stream", text=text)] if text else []
-            (folder / f"{name}.ipynb").write_text(writes(new_notebook(
-                cells=[new_code_cell(source, id="one", execution_count=1, outputs=outputs)],
-                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"},
-                          "course": {"needs": [], "seconds": 60, "memory_mb": 500} | more})))
-        return {result.name: result for result in runner.validate(runner.load(folder=folder), records=tmp_path / "records")}
+            (folder / f"{name}.ipynb").write_text(
+                writes(
+                    new_notebook(
+                        cells=[new_code_cell(source, id="one", execution_count=1, outputs=outputs)],
+                        metadata={
+                            "kernelspec": {"name": "python3", "display_name": "Python 3"},
+                            "course": {"needs": [], "seconds": 60, "memory_mb": 500} | more,
+                        },
+                    )
+                )
+            )
+        return {
+            result.name: result
+            for result in runner.validate(runner.load(folder=folder), records=tmp_path / "records")
+        }
 
     run.folder, run.records = folder, tmp_path / "records"
     return run
 
 
 def why(real):
-    return {notebook.name: changes.why_run(notebook, changes.Surroundings(), real.records) for notebook in runner.load(folder=real.folder)}
+    return {
+        notebook.name: changes.why_run(notebook, changes.Surroundings(), real.records)
+        for notebook in runner.load(folder=real.folder)
+    }
 
 
 @needs_sandbox
 def test_what_a_notebook_does_not_declare_it_cannot_read(real):
     look = "import os; print(*(os.path.exists(p) for p in {!r}))"
     inside = ["data/a.csv", "hidden.ipynb", "half.md"]
-    outside = [str(changes.ROOT / name) for name in ("README.md", "notebooks/README.md", "triton/facts.toml", "tools/validate/runner.py", ".venv/bin/python")]
+    outside = [
+        str(changes.ROOT / name)
+        for name in (
+            "README.md",
+            "notebooks/README.md",
+            "triton/facts.toml",
+            "tools/validate/runner.py",
+            ".venv/bin/python",
+        )
+    ]
     (real.folder / "half.md").write_text("---\njupytext:\n  formats: x\n---\n")
     read = f"for p in {outside[:1]!r}: print(open(p).read(), end='')"
     results = real(
@@ -477,9 +701,15 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
         own=(look.format(inside), "False False False\n", {"reads": []}),
         hidden=(look.format(outside[1:]), "False False False True\n", {"reads": []}),
         text=(read, "", {"reads": []}),
-        itself=("import json; nb = json.load(open('itself.ipynb')); print(sorted(nb['metadata']['course']), len(nb['cells']))",
-                "['memory_mb', 'needs', 'reads', 'seconds'] 1\n", {"reads": [], "goal": "not shown"}))
-    assert {name: result.outcome for name, result in results.items()} == dict.fromkeys(results, "passed"), [*map(runner.describe, results.values())]
+        itself=(
+            "import json; nb = json.load(open('itself.ipynb')); print(sorted(nb['metadata']['course']), len(nb['cells']))",
+            "['memory_mb', 'needs', 'reads', 'seconds'] 1\n",
+            {"reads": [], "goal": "not shown"},
+        ),
+    )
+    assert {name: result.outcome for name, result in results.items()} == dict.fromkeys(
+        results, "passed"
+    ), [*map(runner.describe, results.values())]
     assert set(map(tuple, why(real).values())) == {()}
     (real.folder / "data/a.csv").write_text("2\n")
     assert {name for name, reasons in why(real).items() if reasons} == {"all"}
@@ -487,21 +717,33 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
 
 @needs_sandbox
 def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a_pass(real):
-    program = "from tools.validate import runner; import pathlib, sys; runner.validate(runner.load(['slow'], pathlib.Path(sys.argv[1])), records=pathlib.Path(sys.argv[2]))"
-    results = real(fails=("print(1)", "2\n", {}), slow=("print(open('data/a.csv').read(), end='')", "1\n", {"reads": ["data"]}))
-    assert results["fails"].outcome == "failed" and why(real)["fails"] == ["it did not pass the last time"] and why(real)["slow"] == []
+    program = "from course import runner; import pathlib, sys; runner.validate(runner.load(['slow'], pathlib.Path(sys.argv[1])), records=pathlib.Path(sys.argv[2]))"
+    results = real(
+        fails=("print(1)", "2\n", {}),
+        slow=("print(open('data/a.csv').read(), end='')", "1\n", {"reads": ["data"]}),
+    )
+    assert (
+        results["fails"].outcome == "failed"
+        and why(real)["fails"] == ["it did not pass the last time"]
+        and why(real)["slow"] == []
+    )
     # It changes after the run has copied it: the record says what was there before.
     (real.records / "slow.json").unlink()
     slow = real.folder / "slow.ipynb"
     slow.write_text(slow.read_text().replace("end='')", "end=''); import time; time.sleep(3)"))
-    process = subprocess.Popen([sys.executable, "-c", program, real.folder, real.records], env=os.environ | {"PYTHONPATH": str(changes.ROOT)},
-                               stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, real.folder, real.records],
+        env=os.environ | {"PYTHONPATH": str(changes.ROOT)},
+        stdin=subprocess.DEVNULL,
+    )
     try:
         process.wait(2)
     except subprocess.TimeoutExpired:
         process.kill()
     process.wait()
-    assert not (real.records / "slow.json").exists() and why(real)["slow"] == ["nothing is known of an earlier run"]
+    assert not (real.records / "slow.json").exists() and why(real)["slow"] == [
+        "nothing is known of an earlier run"
+    ]
 
 
 @needs_sandbox
@@ -509,7 +751,7 @@ def test_a_file_that_changes_while_its_notebook_runs_runs_it_again(real, monkeyp
     start = runner._start
 
     def change_then_start(*arguments):
-        (real.folder / "data/a.csv").write_text("3\n")      # after the fingerprint, before the copy
+        (real.folder / "data/a.csv").write_text("3\n")  # after the fingerprint, before the copy
         return start(*arguments)
 
     monkeypatch.setattr(runner, "_start", change_then_start)
@@ -518,14 +760,29 @@ def test_a_file_that_changes_while_its_notebook_runs_runs_it_again(real, monkeyp
 
 
 def test_a_file_that_is_declared_and_not_there_is_one_clear_sentence(real):
-    results = real(x=("1", "", {"reads": ["data/none.csv"]}), y=("1", "", {"reads": "data"}), z=("1", "", {"reads": ["../../etc"]}))
-    assert results["x"].reason == "declares that it reads data/none.csv, which is not in notebooks/ (see notebooks/README.md)"
-    assert "it is a list of files and folders" in results["y"].reason and "not in notebooks/" in results["z"].reason
+    results = real(
+        x=("1", "", {"reads": ["data/none.csv"]}),
+        y=("1", "", {"reads": "data"}),
+        z=("1", "", {"reads": ["../../etc"]}),
+    )
+    assert (
+        results["x"].reason
+        == "declares that it reads data/none.csv, which is not in notebooks/ (see notebooks/README.md)"
+    )
+    assert (
+        "it is a list of files and folders" in results["y"].reason
+        and "not in notebooks/" in results["z"].reason
+    )
 
 
 def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
-    program = "import sys; from tools.validate import runner; runner.load(); print({'nbformat', 'jupytext', 'pytest', 'nbval', 'jupyter_client'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(changes.ROOT)})
+    program = "import sys; from course import runner; runner.load(); print({'nbformat', 'jupytext', 'pytest', 'nbval', 'jupyter_client'} & set(sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(changes.ROOT)},
+    )
     assert found.stdout == "set()\n", found.stdout + found.stderr
 
 
@@ -537,7 +794,17 @@ def test_a_pull_request_runs_what_changed_and_a_sample_and_main_runs_all(monkeyp
     assert all(runner._why(notebooks, changes.Surroundings(), options).values())
     monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
     monkeypatch.setenv("GITHUB_SHA", "abc")
-    monkeypatch.setattr(changes, "why_run_since", lambda base, notebooks, surroundings: {notebook.name: [] for notebook in notebooks} | {"05-git": ["cells changed"]})
+    monkeypatch.setattr(
+        changes,
+        "why_run_since",
+        lambda base, notebooks, surroundings: (
+            {notebook.name: [] for notebook in notebooks} | {"05-git": ["cells changed"]}
+        ),
+    )
     why = runner._why(notebooks, changes.Surroundings(), options)
     sampled = [name for name, reasons in why.items() if reasons == ["it is in the sample of abc"]]
-    assert why["05-git"] == ["cells changed"] and len(sampled) == 1 and sum(map(bool, why.values())) == 2
+    assert (
+        why["05-git"] == ["cells changed"]
+        and len(sampled) == 1
+        and sum(map(bool, why.values())) == 2
+    )

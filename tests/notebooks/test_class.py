@@ -1,4 +1,5 @@
 """What students get holds no solution before its release, and works: checks say what is off, and slides, run sheet and catching up are there."""
+
 import datetime
 import functools
 import gzip
@@ -19,16 +20,15 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 from urllib.parse import urljoin
 
-from tools.browser import needs_chromium
-from _ext import classroom
-from tools.course import editions
-from _ext import facts
 import pytest
-from tools.course import slides
 from bs4 import BeautifulSoup
+
+from _ext import classroom, facts
+from tools import pages
+from tools.browser import needs_chromium
+from tools.course import editions, slides
 from tools.site import build_site
 from tools.validate import changes, runner
-from tools import pages
 
 FACTS = facts.load(runner.ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
@@ -52,26 +52,46 @@ def said(cell):
     """The lines of a cell and of what it prints."""
     texts = [editions.source(cell)]
     for output in cell.get("outputs", []):
-        texts += ["".join(output.get("text", "")), "".join(output.get("data", {}).get("text/plain", ""))]
+        texts += [
+            "".join(output.get("text", "")),
+            "".join(output.get("data", {}).get("text/plain", "")),
+        ]
     return {line for text in texts for line in lines(text)}
 
 
 @functools.cache
 def shown():
     """All lines that everybody may read, as one text."""
-    public = {line for notebook in COURSE.values() for cell in notebook["cells"] if not HIDDEN & set(editions.tags(cell)) for line in said(cell)}
-    pages = [path for folder in ("triton", "scicomp", "notebooks/student") for path in sorted((runner.ROOT / folder).rglob("*")) if path.suffix in (".rst", ".sh", ".py")]
+    public = {
+        line
+        for notebook in COURSE.values()
+        for cell in notebook["cells"]
+        if not HIDDEN & set(editions.tags(cell))
+        for line in said(cell)
+    }
+    pages = [
+        path
+        for folder in ("triton", "scicomp", "notebooks/student")
+        for path in sorted((runner.ROOT / folder).rglob("*"))
+        if path.suffix in (".rst", ".sh", ".py")
+    ]
     return "\n".join([*sorted(public), *(path.read_text(encoding="utf-8") for path in pages)])
 
 
 @functools.cache
 def secrets(name):
     """The lines that only solutions and hidden tests of the notebook have."""
-    told = {line for cell in COURSE[name]["cells"] if HIDDEN & set(editions.tags(cell)) for line in said(cell)}
+    told = {
+        line
+        for cell in COURSE[name]["cells"]
+        if HIDDEN & set(editions.tags(cell))
+        for line in said(cell)
+    }
     return {line for line in told if line not in shown()}
 
 
 # ---------------------------------------------------------------- nothing leaks
+
 
 def readable(path):
     """The texts in a file: of an archive those of its members, of a compressed file what is in it, of a repository all its objects."""
@@ -88,7 +108,11 @@ def leaks(texts, names=COURSE):
     """The lines of solutions that stand in one of the texts, be they written as text, as JSON or as HTML."""
     found = []
     for where, text in texts:
-        plain = text + html.unescape(re.sub(r"<[^>]*>", "", text)) + text.replace('\\"', '"').replace("\\\\", "\\")
+        plain = (
+            text
+            + html.unescape(re.sub(r"<[^>]*>", "", text))
+            + text.replace('\\"', '"').replace("\\\\", "\\")
+        )
         found += [(where, line) for name in names for line in secrets(name) if line in plain]
     return found
 
@@ -105,71 +129,134 @@ def held_back(tmp_path_factory):
 @every_notebook
 def test_each_solution_says_something_that_a_search_for_it_can_find(name):
     for cell in cells(COURSE[name], "solution"):
-        assert any(line in secrets(name) for line in lines(editions.source(cell))) or cell["cell_type"] == "code" and cell["outputs"], editions.source(cell)
+        assert any(line in secrets(name) for line in lines(editions.source(cell))) or (
+            cell["cell_type"] == "code" and cell["outputs"]
+        ), editions.source(cell)
     assert len(secrets(name)) >= 2
 
 
-@pytest.mark.claims("Before that they stand neither in a page nor in a download, nor in the search.")
+@pytest.mark.claims(
+    "Before that they stand neither in a page nor in a download, nor in the search."
+)
 def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
     made = runner.ROOT / ".lite/app"
-    jupyterlite = {held_back / "lite" / path.relative_to(made) for path in made.rglob("*")}     # it was there before a notebook was read
+    jupyterlite = {
+        held_back / "lite" / path.relative_to(made) for path in made.rglob("*")
+    }  # it was there before a notebook was read
     files = [path for path in held_back.rglob("*") if path.is_file() and path not in jupyterlite]
-    assert not jupyterlite or any(path.parent == held_back / "lite/files" for path in files), "what runs in the browser is looked at"
-    assert any(path.suffix == ".zip" for path in files) and any(b"\x1f\x8b" == path.read_bytes()[:2] for path in files), "the search index is looked at"
-    assert leaks([(path.relative_to(held_back), text) for path in files for text in readable(path)]) == []
-    assert not list(held_back.glob("course/solutions*")) and not list(held_back.glob("course/after"))
+    assert not jupyterlite or any(path.parent == held_back / "lite/files" for path in files), (
+        "what runs in the browser is looked at"
+    )
+    assert any(path.suffix == ".zip" for path in files) and any(
+        path.read_bytes()[:2] == b"\x1f\x8b" for path in files
+    ), "the search index is looked at"
+    assert (
+        leaks([(path.relative_to(held_back), text) for path in files for text in readable(path)])
+        == []
+    )
+    assert not list(held_back.glob("course/solutions*")) and not list(
+        held_back.glob("course/after")
+    )
 
 
-@pytest.mark.claims("what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you release them")
+@pytest.mark.claims(
+    "what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you release them"
+)
 def test_a_page_has_its_solutions_behind_a_click_once_they_are_released(site):
     for name in COURSE:
         text = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
-        assert len(re.findall(r'<div class="cell [^"]*tag_hide-cell[^"]*tag_solution|<div class="cell [^"]*tag_solution[^"]*tag_hide-cell', text)) \
-            == sum(cell["cell_type"] == "code" for cell in cells(COURSE[name], "solution"))
+        assert len(
+            re.findall(
+                r'<div class="cell [^"]*tag_hide-cell[^"]*tag_solution|<div class="cell [^"]*tag_solution[^"]*tag_hide-cell',
+                text,
+            )
+        ) == sum(cell["cell_type"] == "code" for cell in cells(COURSE[name], "solution"))
         assert leaks([(name, text)], [name]), "the search for solutions sees them where they are"
-        assert "tag_hidden-test" not in text and editions.sheet(name, COURSE[name]).parts[0].note.split("\n")[0] not in html.unescape(text)
+        assert "tag_hidden-test" not in text and editions.sheet(name, COURSE[name]).parts[
+            0
+        ].note.split("\n")[0] not in html.unescape(text)
 
 
 def test_solutions_are_released_notebook_by_notebook():
     first, *others = COURSE
-    files = editions.published({name: COURSE[name] for name in (first, others[0])}, SITE, FACTS, [first])
+    files = editions.published(
+        {name: COURSE[name] for name in (first, others[0])}, SITE, FACTS, [first]
+    )
     assert f"solutions/{first}.ipynb" in files and f"solutions/{others[0]}.ipynb" not in files
 
 
-@pytest.mark.parametrize("setting, says", [
-    ("all", ""), ("none", ""), ([], ""), (list(COURSE)[:2], ""),
-    ("some", "course.solutions is 'some'. Choose"), ([1], "course.solutions is [1]. Choose"), (True, "course.solutions is True. Choose"),
-    (["01-frist-notebook"], "names '01-frist-notebook', which is no notebook. Choose"), ([f"{min(COURSE)}.ipynb"], "is no notebook. Choose")])
-@pytest.mark.claims("``solutions`` is ``\"all\"``, ``\"none\"``, or a list of notebooks.")
+@pytest.mark.parametrize(
+    "setting, says",
+    [
+        ("all", ""),
+        ("none", ""),
+        ([], ""),
+        (list(COURSE)[:2], ""),
+        ("some", "course.solutions is 'some'. Choose"),
+        ([1], "course.solutions is [1]. Choose"),
+        (True, "course.solutions is True. Choose"),
+        (["01-frist-notebook"], "names '01-frist-notebook', which is no notebook. Choose"),
+        ([f"{min(COURSE)}.ipynb"], "is no notebook. Choose"),
+    ],
+)
+@pytest.mark.claims('``solutions`` is ``"all"``, ``"none"``, or a list of notebooks.')
 def test_a_wrong_choice_of_solutions_is_told(setting, says):
     said = editions.wrong_setting(setting, COURSE)
-    assert (says in said and said.endswith(f"a list of these: {', '.join(COURSE)}")) if says else said == ""
+    assert (
+        (says in said and said.endswith(f"a list of these: {', '.join(COURSE)}"))
+        if says
+        else said == ""
+    )
 
 
 def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
     told = []
-    monkeypatch.setattr(classroom.logger, "error", lambda text, *values, location, **_: told.append((location, text % values)))
-    config = SimpleNamespace(course=editions, course_solutions=["01-frist"], facts_file="triton/facts.toml")
-    classroom.Editions().begin(SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub")))
+    monkeypatch.setattr(
+        classroom.logger,
+        "error",
+        lambda text, *values, location, **_: told.append((location, text % values)),
+    )
+    config = SimpleNamespace(course_solutions=["01-frist"], facts_file="triton/facts.toml")
+    classroom._begin(
+        SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub"))
+    )
     [(place, said)] = told
-    line = (runner.ROOT / "triton/facts.toml").read_text().splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
+    line = (
+        (runner.ROOT / "triton/facts.toml")
+        .read_text()
+        .splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
+    )
     assert line.startswith("solutions = ") and said == editions.wrong_setting(["01-frist"], COURSE)
 
 
 def test_sphinx_takes_each_choice_of_solutions_without_a_warning():
     app = Mock()
     classroom.setup(app)
-    [value] = [call for call in app.add_config_value.call_args_list if call.args[0] == "course_solutions"]
+    [value] = [
+        call for call in app.add_config_value.call_args_list if call.args[0] == "course_solutions"
+    ]
     assert value.kwargs["types"] == (str, list), "a list for a str is a warning, and ends the build"
 
 
 def test_in_place_of_a_widget_stands_what_it_is():
-    widget = {"output_type": "display_data", "metadata": {}, "data": {editions.WIDGET: {"model_id": "1f2e"}, "text/plain": ["IntSlider(value=3)"]}}
+    widget = {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {editions.WIDGET: {"model_id": "1f2e"}, "text/plain": ["IntSlider(value=3)"]},
+    }
     other = {"output_type": "stream", "name": "stdout", "text": ["3\n"]}
-    notebook = {"cells": [{"cell_type": "code", "metadata": {}, "source": "slider", "outputs": [widget, other]}], "metadata": {}}
+    notebook = {
+        "cells": [
+            {"cell_type": "code", "metadata": {}, "source": "slider", "outputs": [widget, other]}
+        ],
+        "metadata": {},
+    }
     [shown, kept] = editions.page(notebook, True)["cells"][0]["outputs"]
     assert kept == other and list(shown["data"]) == ["text/markdown", "text/plain"]
-    assert shown["data"]["text/markdown"] == "*Here stands a widget (`IntSlider`). It needs a kernel: run this notebook in Jupyter.*"
+    assert (
+        shown["data"]["text/markdown"]
+        == "*Here stands a widget (`IntSlider`). It needs a kernel: run this notebook in Jupyter.*"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -178,72 +265,132 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("my class") / "editions"
     for _ in range(2):
         done = make_class(folder)
-        assert done.returncode == 0 and f"git -C {folder}/student.git push {FACTS['site']['repository']} {editions.BRANCH}" in done.stdout, done.stdout + done.stderr
+        assert (
+            done.returncode == 0
+            and f"git -C {folder}/student.git push {FACTS['site']['repository']} {editions.BRANCH}"
+            in done.stdout
+        ), done.stdout + done.stderr
     return folder
 
 
 def make_class(folder):
-    return subprocess.run([sys.executable, "-m", "tools.course.editions", folder], cwd=runner.ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "tools.course.editions", folder],
+        cwd=runner.ROOT,
+        capture_output=True,
+        text=True,
+    )
 
 
 def git(repository, *command):
-    return subprocess.run(["git", "-C", repository, *command], check=True, capture_output=True).stdout.decode(errors="replace")
+    return subprocess.run(
+        ["git", "-C", repository, *command], check=True, capture_output=True
+    ).stdout.decode(errors="replace")
 
 
 @pytest.mark.claims("where ``make class`` says how to push it.")
-@pytest.mark.claims("instructor - all of it, with notes and hidden tests: ``make class`` puts it into ``_build/class``, beside the others")
+@pytest.mark.claims(
+    "instructor - all of it, with notes and hidden tests: ``make class`` puts it into ``_build/class``, beside the others"
+)
 def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
     assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
-    assert leaks([("folder", path.read_text(encoding="utf-8")) for path in (made / "student").rglob("*") if path.is_file()]) == []
+    assert (
+        leaks(
+            [
+                ("folder", path.read_text(encoding="utf-8"))
+                for path in (made / "student").rglob("*")
+                if path.is_file()
+            ]
+        )
+        == []
+    )
     everything = git(made / "student.git", "cat-file", "--batch", "--batch-all-objects")
-    assert leaks([("git", everything)]) == [] and COURSE.keys() <= set(re.findall(r"([\w-]+)\.ipynb", git(made / "student.git", "ls-tree", "-r", "student")))
+    assert leaks([("git", everything)]) == [] and COURSE.keys() <= set(
+        re.findall(r"([\w-]+)\.ipynb", git(made / "student.git", "ls-tree", "-r", "student"))
+    )
     assert leaks([("solutions", text) for text in readable(made / "solutions.zip")])
 
 
-def test_the_repository_goes_on_from_what_students_have_and_only_if_something_changed(made, tmp_path):
-    assert git(made / "student.git", "log", "--format=%s", "student").count("\n") == 1, "made twice, changed once"
+def test_the_repository_goes_on_from_what_students_have_and_only_if_something_changed(
+    made, tmp_path
+):
+    assert git(made / "student.git", "log", "--format=%s", "student").count("\n") == 1, (
+        "made twice, changed once"
+    )
     new = tmp_path / "new.git"
     editions.repository(new, {"README.html": "changed"}, [(made / "student.git", "student")])
-    assert git(new, "log", "--format=%P", "student").split() == git(made / "student.git", "log", "--format=%H", "student").split()
+    assert (
+        git(new, "log", "--format=%P", "student").split()
+        == git(made / "student.git", "log", "--format=%H", "student").split()
+    )
 
 
 def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
     broken = tmp_path / "copy"
-    shutil.copytree(runner.ROOT, broken, ignore=shutil.ignore_patterns(".venv*", ".triton", "_build", ".git"))
+    shutil.copytree(
+        runner.ROOT, broken, ignore=shutil.ignore_patterns(".venv*", ".triton", "_build", ".git")
+    )
     notebook = next((broken / "notebooks").glob("*.ipynb"))
     wrong = json.loads(notebook.read_text(encoding="utf-8"))
     wrong["metadata"]["course"]["minutes"] += 1
     notebook.write_text(json.dumps(wrong), encoding="utf-8")
     before = sorted(path.name for path in made.iterdir())
-    done = subprocess.run([sys.executable, "-m", "tools.course.editions", made], cwd=broken, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr and notebook.stem in done.stderr and "minutes together" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.course.editions", made],
+        cwd=broken,
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        done.returncode == 1
+        and "Traceback" not in done.stderr
+        and notebook.stem in done.stderr
+        and "minutes together" in done.stderr
+    )
     assert sorted(path.name for path in made.iterdir()) == before
 
 
 # ---------------------------------------------------------------- a copy to work in
 
-@pytest.mark.claims("the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that "
-                    "says ``Right.`` or what is off.",
-                    "An exercise has a cell for you, and below it a check that says whether you are right.")
+
+@pytest.mark.claims(
+    "the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that "
+    "says ``Right.`` or what is off.",
+    "An exercise has a cell for you, and below it a check that says whether you are right.",
+)
 @every_notebook
 def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(name):
     student = editions.student(COURSE[name], SITE)
-    kinds = [next((tag for tag in ("exercise", "stub", "check") if tag in editions.tags(cell)), "") for cell in student["cells"]]
+    kinds = [
+        next((tag for tag in ("exercise", "stub", "check") if tag in editions.tags(cell)), "")
+        for cell in student["cells"]
+    ]
     count = kinds.count("exercise")
     assert "".join(kind[0] for kind in kinds if kind) == "esc" * count and count >= 2
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student["cells"])
-    assert not {"solution", "instructor", "hidden-test", "hide-cell"} & {tag for cell in student["cells"] for tag in editions.tags(cell)}
+    assert not {"solution", "instructor", "hidden-test", "hide-cell"} & {
+        tag for cell in student["cells"] for tag in editions.tags(cell)
+    }
     for cell in student["cells"]:
         text = editions.source(cell)
         if cell["cell_type"] == "markdown":
-            assert not re.search(r"(?<!`)\{\w+\}`|^:::|^```\{|\{\{", text, re.MULTILINE), "raw MyST would show in JupyterLab"
+            assert not re.search(r"(?<!`)\{\w+\}`|^:::|^```\{|\{\{", text, re.MULTILINE), (
+                "raw MyST would show in JupyterLab"
+            )
             for target in re.findall(r"\]\(([^)\s]+)\)", text):
-                assert target.startswith("http") or target.split("#")[0] in editions.student_files(COURSE, SITE, FACTS), target
+                assert target.startswith("http") or target.split("#")[0] in editions.student_files(
+                    COURSE, SITE, FACTS
+                ), target
 
 
 def test_links_of_a_students_copy_to_the_guide_lead_to_pages_that_it_has(site):
-    found = {target for notebook in COURSE.values() for cell in editions.student(notebook, SITE)["cells"] if cell["cell_type"] == "markdown"
-             for target in re.findall(rf"\]\({re.escape(SITE)}([^)\s]+)\)", editions.source(cell))}
+    found = {
+        target
+        for notebook in COURSE.values()
+        for cell in editions.student(notebook, SITE)["cells"]
+        if cell["cell_type"] == "markdown"
+        for target in re.findall(rf"\]\({re.escape(SITE)}([^)\s]+)\)", editions.source(cell))
+    }
     assert len(found) >= 4
     assert [target for target in found if not (site / target.split("#")[0]).exists()] == []
 
@@ -253,12 +400,15 @@ def ran(name, tmp_path, solved=0, answers=()):
     folder = tmp_path / "course"
     copy = editions.student(COURSE[name], SITE, solved)
     editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
-    editions.write(folder, {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})})
+    editions.write(
+        folder,
+        {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})},
+    )
     notebook = runner.Notebook(name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"])
     surroundings = changes.Surroundings()
     if (absent := runner.missing(runner.load([name])[0], surroundings)) and absent[0] == "skipped":
         pytest.skip(absent[1])
-    with warnings.catch_warnings():     # of bash_kernel's description; here they would be errors
+    with warnings.catch_warnings():  # of bash_kernel's description; here they would be errors
         warnings.simplefilter("ignore")
         return runner.executed(notebook, surroundings, stop=False).cells
 
@@ -267,12 +417,24 @@ def with_answers(cells, answers):
     """The cells, and before the first solution of an exercise each answer to it, followed by the exercise's check; both know the answer by their metadata."""
     exercises = [place for place, cell in enumerate(cells) if "exercise" in editions.tags(cell)]
     for number, begin in reversed(list(enumerate(exercises, 1))):
-        first = next(place for place in range(begin, len(cells)) if {"solution", "stub"} & set(editions.tags(cells[place])) and cells[place]["cell_type"] == "code")
+        first = next(
+            place
+            for place in range(begin, len(cells))
+            if {"solution", "stub"} & set(editions.tags(cells[place]))
+            and cells[place]["cell_type"] == "code"
+        )
         check = next(cell for cell in cells[begin:] if "check" in editions.tags(cell))
         tried = []
         for answer in (answer for answer in answers if answer["exercise"] == number):
             given = {"source": answer["answer"].strip(), "metadata": {"tags": ["answer"]}}
-            tried += [check | given | {"id": f"answer-{len(cells)}-{len(tried)}"}, check | {"metadata": {"tags": ["checks"], "answer": answer}, "id": f"check-{len(cells)}-{len(tried)}"}]
+            tried += [
+                check | given | {"id": f"answer-{len(cells)}-{len(tried)}"},
+                check
+                | {
+                    "metadata": {"tags": ["checks"], "answer": answer},
+                    "id": f"check-{len(cells)}-{len(tried)}",
+                },
+            ]
         cells = cells[:first] + tried + cells[first:]
     return cells
 
@@ -288,8 +450,12 @@ def failure(cell):
 def turned_away(check, answer):
     """The check has told in a sentence of its own what is off."""
     said = text_of(check)
-    assert failure(check), f"this check lets an answer through that is wrong, {answer}: {check.source}"
-    assert failure(check).ename in ("AssertionError", "", "ERROR") and not re.search(r"not found|No such|is not defined", said), f"{answer}: {failure(check).ename} {said}\n{check.source}"
+    assert failure(check), (
+        f"this check lets an answer through that is wrong, {answer}: {check.source}"
+    )
+    assert failure(check).ename in ("AssertionError", "", "ERROR") and not re.search(
+        r"not found|No such|is not defined", said
+    ), f"{answer}: {failure(check).ename} {said}\n{check.source}"
     assert len(said.split()) >= 4 and "Right." not in said, said
 
 
@@ -303,16 +469,20 @@ def test_a_check_fails_on_the_empty_stub_with_a_sentence_and_nothing_else_fails(
 
 
 @every_notebook
-def test_checks_take_right_answers_and_turn_wrong_ones_away_and_with_the_solutions_the_whole_notebook_runs(name, tmp_path):
+def test_checks_take_right_answers_and_turn_wrong_ones_away_and_with_the_solutions_the_whole_notebook_runs(
+    name, tmp_path
+):
     checks, given = 0, ANSWERS[name]
-    assert {answer["exercise"] for answer in given} == set(range(1, editions.exercises(COURSE[name]) + 1))
+    assert {answer["exercise"] for answer in given} == set(
+        range(1, editions.exercises(COURSE[name]) + 1)
+    )
     for cell in ran(name, tmp_path, editions.exercises(COURSE[name]), given):
         kinds = cell.metadata.get("tags", [])
         if "checks" in kinds and "wrong" in cell.metadata.answer:
             turned_away(cell, cell.metadata.answer.wrong)
         elif cell.cell_type == "code" and "raises-exception" not in kinds:
             assert not failure(cell), f"{text_of(cell)}\n{cell.source}"
-        if "checks" in kinds and "right" in cell.metadata.answer or "check" in kinds:
+        if ("checks" in kinds and "right" in cell.metadata.answer) or "check" in kinds:
             checks += 1
             assert "Right." in text_of(cell), f"{text_of(cell)}\n{cell.source}"
     assert checks == editions.exercises(COURSE[name]) + sum("right" in answer for answer in given)
@@ -320,41 +490,64 @@ def test_checks_take_right_answers_and_turn_wrong_ones_away_and_with_the_solutio
 
 # ---------------------------------------------------------------- the room
 
-@pytest.mark.parametrize("text, wrong", [("Show it.", "begin with its minutes"), ("5 minutes. Show it.", "its parts take 5 minutes together, and its header says 7")])
+
+@pytest.mark.parametrize(
+    "text, wrong",
+    [
+        ("Show it.", "begin with its minutes"),
+        ("5 minutes. Show it.", "its parts take 5 minutes together, and its header says 7"),
+    ],
+)
 def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wrong):
     def markdown(source, *tags):
         return {"cell_type": "markdown", "metadata": {"tags": list(tags)}, "source": source}
 
-    notebook = {"metadata": {"course": {"minutes": 7, "goal": "see"}}, "cells": [markdown("# Title"), markdown("## Part"), markdown(text, "instructor")]}
+    notebook = {
+        "metadata": {"course": {"minutes": 7, "goal": "see"}},
+        "cells": [markdown("# Title"), markdown("## Part"), markdown(text, "instructor")],
+    }
     with pytest.raises(editions.CourseError, match=f"^mine: .*{wrong}"):
         editions.sheet("mine", notebook)
 
 
 @pytest.mark.claims("a few of each notebook, for the screen, linked from the run sheet.")
-@pytest.mark.claims("It says for each notebook what to do in the room, how long each part takes, what to ask, and where people get stuck.")
+@pytest.mark.claims(
+    "It says for each notebook what to do in the room, how long each part takes, what to ask, and where people get stuck."
+)
 def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
     page = (site / "notebooks/teaching.html").read_text(encoding="utf-8")
     assert all(f"course/slides/{name}.html" in page for name in COURSE)
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
     for name, notebook in COURSE.items():
         sheet = editions.sheet(name, notebook)
-        assert sheet.goal in text and sum(part.minutes for part in sheet.parts) == notebook["metadata"]["course"]["minutes"]
-        assert len([part for part in sheet.parts if part.note]) >= len(sheet.parts) - 1, "each part but tidying up has a note"
+        assert (
+            sheet.goal in text
+            and sum(part.minutes for part in sheet.parts)
+            == notebook["metadata"]["course"]["minutes"]
+        )
+        assert len([part for part in sheet.parts if part.note]) >= len(sheet.parts) - 1, (
+            "each part but tidying up has a note"
+        )
         for part in sheet.parts:
             assert part.title in text
     assert leaks([("run sheet", text)]) == []
 
 
-@pytest.mark.claims("The minutes are teaching time. The seconds are what a machine took for the cells of a part, in the last run.")
+@pytest.mark.claims(
+    "The minutes are teaching time. The seconds are what a machine took for the cells of a part, in the last run."
+)
 def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
     name = next(iter(COURSE))
     sheet = editions.sheet(name, COURSE[name])
-    assert sum(part.seconds for part in sheet.parts) == pytest.approx(sum(COURSE[name]["metadata"]["measured"]["cells"]))
+    assert sum(part.seconds for part in sheet.parts) == pytest.approx(
+        sum(COURSE[name]["metadata"]["measured"]["cells"])
+    )
 
 
-
-
-SIZES = [(1280, 720, 15), (390, 844, 11)]    # a wall, a phone: width, height, and the smallest letters in pixels
+SIZES = [
+    (1280, 720, 15),
+    (390, 844, 11),
+]  # a wall, a phone: width, height, and the smallest letters in pixels
 LOOK = """({smallest}) => {
     const slide = Reveal.getCurrentSlide(), scale = Reveal.getScale(), wrong = [], box = slide.getBoundingClientRect();
     const inside = one => one.left >= 0 && one.top >= 0 && one.right <= innerWidth + 1 && one.bottom <= innerHeight + 1;
@@ -372,16 +565,23 @@ LOOK = """({smallest}) => {
     if (letters < 10) wrong.push("nobody sees text on it");
     return wrong;
 }"""
-MOST_WORDS = 40     # besides code
+MOST_WORDS = 40  # besides code
 
 
 @pytest.fixture(scope="module")
-def decks(browser, address):  # noqa: F811
+def decks(browser, address):
     """A function that opens the slides of a notebook in a window of a size, and one page for all that it is asked for."""
     opened = browser.new_page(reduced_motion="reduce")
     opened.faults = []
     opened.on("pageerror", lambda error: opened.faults.append(str(error)))
-    opened.on("request", lambda request: None if request.url.startswith((address, "data:")) else opened.faults.append(request.url))
+    opened.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((address, "data:"))
+            else opened.faults.append(request.url)
+        ),
+    )
 
     def show(name, width, height):
         opened.set_viewport_size({"width": width, "height": height})
@@ -403,10 +603,19 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
         for number in range(opened.evaluate("Reveal.getTotalSlides()")):
             opened.evaluate(f"Reveal.slide({number})")
             seen += 1
-            wrong += [f"{name}, slide {number + 1}: {fault}" for fault in opened.evaluate(LOOK, {"smallest": smallest})]
-            words = opened.locator("section.present section.present").locator(":is(p, li):not(aside *)").all_inner_texts()
+            wrong += [
+                f"{name}, slide {number + 1}: {fault}"
+                for fault in opened.evaluate(LOOK, {"smallest": smallest})
+            ]
+            words = (
+                opened.locator("section.present section.present")
+                .locator(":is(p, li):not(aside *)")
+                .all_inner_texts()
+            )
             if (count := len(" ".join(words).split())) > MOST_WORDS:
-                wrong.append(f"{name}, slide {number + 1}: {count} words, of which nobody reads more than {MOST_WORDS} from a wall")
+                wrong.append(
+                    f"{name}, slide {number + 1}: {count} words, of which nobody reads more than {MOST_WORDS} from a wall"
+                )
         assert opened.faults == [], "nothing comes from elsewhere"
     assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
 
@@ -422,7 +631,7 @@ def test_a_window_that_turns_keeps_the_slide_whole(decks):
 
 @pytest.mark.claims("The key S shows your notes.")
 @needs_chromium
-def test_the_speaker_sees_slide_next_slide_and_notes(page):  # noqa: F811
+def test_the_speaker_sees_slide_next_slide_and_notes(page):
     opened = page("course/slides/01-first-notebook.html#/1")
     opened.wait_for_function("window.Reveal && Reveal.isReady()")
     with opened.expect_popup() as other:
@@ -433,7 +642,10 @@ def test_the_speaker_sees_slide_next_slide_and_notes(page):  # noqa: F811
         frame = speaker.frame_locator(f"#{number}-slide iframe")
         box = frame.get_by_role("heading", name=heading).bounding_box()
         whole = speaker.locator(f"#{number}-slide").bounding_box()
-        assert box["width"] > whole["width"] / 3 and whole["y"] < box["y"] < whole["y"] + whole["height"], (number, box, whole)
+        assert (
+            box["width"] > whole["width"] / 3
+            and whole["y"] < box["y"] < whole["y"] + whole["height"]
+        ), (number, box, whole)
     assert opened.faults == []
 
 
@@ -441,28 +653,48 @@ def test_slides_hold_the_stored_outputs_and_no_solution():
     files = slides.pages(COURSE, SITE)
     for name, notebook in COURSE.items():
         kinds = slides.types(notebook)
-        shown = [cell for cell, kind in zip(notebook["cells"], kinds, strict=True) if kind in ("slide", "-")]
+        shown = [
+            cell
+            for cell, kind in zip(notebook["cells"], kinds, strict=True)
+            if kind in ("slide", "-")
+        ]
         text = BeautifulSoup(files[f"{name}.html"], "html.parser").get_text()
-        for output in (output for cell in shown if cell["cell_type"] == "code" for output in cell["outputs"]):
-            stored = output.get("text") or output.get("data", {}).get("text/plain") or f"{output['ename']}: {output['evalue']}"
+        for output in (
+            output for cell in shown if cell["cell_type"] == "code" for output in cell["outputs"]
+        ):
+            stored = (
+                output.get("text")
+                or output.get("data", {}).get("text/plain")
+                or f"{output['ename']}: {output['evalue']}"
+            )
             assert "".join(stored).strip() in text, name
-        assert not any({"solution", "hidden-test"} & set(editions.tags(cell)) for cell in shown) and "slide" in kinds[1:] and "notes" in kinds
+        assert (
+            not any({"solution", "hidden-test"} & set(editions.tags(cell)) for cell in shown)
+            and "slide" in kinds[1:]
+            and "notes" in kinds
+        )
 
 
-@pytest.mark.claims(":guilabel:`Present`, or the key P, makes a page large and takes the menu away. Each exercise has a timer then.")
+@pytest.mark.claims(
+    ":guilabel:`Present`, or the key P, makes a page large and takes the menu away. Each exercise has a timer then."
+)
 @needs_chromium
-def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  # noqa: F811
+def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):
     name = next(iter(COURSE))
     opened = page(f"notebooks/{name}.html")
     size = "parseFloat(getComputedStyle(document.querySelector('.cell pre')).fontSize)"
     before = opened.evaluate(size)
     opened.clock.install()
-    opened.clock.pause_at(datetime.datetime.now() + datetime.timedelta(hours=1))     # or a slow machine's own seconds count too
+    opened.clock.pause_at(
+        datetime.datetime.now() + datetime.timedelta(hours=1)
+    )  # or a slow machine's own seconds count too
     opened.keyboard.press("p")
     assert opened.evaluate(size) > 1.4 * before and not opened.locator("#menu").is_visible()
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     timer = opened.locator(".timer").first
-    minutes = next(part.minutes for part in editions.sheet(name, COURSE[name]).parts if part.exercise)
+    minutes = next(
+        part.minutes for part in editions.sheet(name, COURSE[name]).parts if part.exercise
+    )
     assert timer.inner_text() == f"{minutes}:00"
     timer.click()
     opened.clock.run_for(61_000)
@@ -481,10 +713,12 @@ def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):  
     assert opened.locator("#menu").is_visible() and opened.evaluate(size) == before
 
 
-def test_what_explains_a_solution_is_behind_a_click_as_its_code_is(site):  # noqa: F811
+def test_what_explains_a_solution_is_behind_a_click_as_its_code_is(site):
     texts = 0
     for name, notebook in COURSE.items():
-        page = BeautifulSoup((site / f"notebooks/{name}.html").read_text(encoding="utf-8"), "html.parser")
+        page = BeautifulSoup(
+            (site / f"notebooks/{name}.html").read_text(encoding="utf-8"), "html.parser"
+        )
         for folded in page.select("details"):
             folded.extract()
         open_text = " ".join(page.main.get_text().split())
@@ -497,24 +731,41 @@ def test_what_explains_a_solution_is_behind_a_click_as_its_code_is(site):  # noq
 
 
 @needs_chromium
-def test_each_button_of_each_notebook_leads_to_its_file(page, site):  # noqa: F811
+def test_each_button_of_each_notebook_leads_to_its_file(page, site):
     for name in COURSE:
         opened = page(f"notebooks/{name}.html")
         there = {text.strip() for text in opened.locator("a, button").all_inner_texts()}
         for number, role, names in pages.controls("notebooks/teaching.rst"):
-            assert role == "menuselection" or names[0] in there, f"notebooks/teaching.rst:{number}: the page of a notebook has no {names[0]!r}"
+            assert role == "menuselection" or names[0] in there, (
+                f"notebooks/teaching.rst:{number}: the page of a notebook has no {names[0]!r}"
+            )
         line = opened.locator(".notebook-facts")
-        for text, file in (("Download", f"{name}.ipynb"), ("as text", f"{name}.md"), ("solved", f"solutions/{name}.ipynb")):
+        for text, file in (
+            ("Download", f"{name}.ipynb"),
+            ("as text", f"{name}.md"),
+            ("solved", f"solutions/{name}.ipynb"),
+        ):
             with opened.expect_download() as saved:
                 line.get_by_role("link", name=text).click()
             assert Path(saved.value.path()).read_bytes() == (site / "course" / file).read_bytes()
-        launch = line.get_by_role("link", name=f"Open on {FACTS['cluster']['name']}").get_attribute("href")
-        assert launch.startswith(f"https://{FACTS['hosts']['hub']}/hub/user-redirect/git-pull?") and f"{name}.ipynb" in launch    # opened in test_hub.py
-        for runs in line.get_by_role("link", name="Run in the browser").all():      # opened in test_in_browser.py
-            assert opened.request.get(urljoin(opened.url, runs.get_attribute("href"))).ok and (site / f"lite/files/{name}.ipynb").exists()
+        launch = line.get_by_role("link", name=f"Open on {FACTS['cluster']['name']}").get_attribute(
+            "href"
+        )
+        assert (
+            launch.startswith(f"https://{FACTS['hosts']['hub']}/hub/user-redirect/git-pull?")
+            and f"{name}.ipynb" in launch
+        )  # opened in test_hub.py
+        for runs in line.get_by_role(
+            "link", name="Run in the browser"
+        ).all():  # opened in test_in_browser.py
+            assert (
+                opened.request.get(urljoin(opened.url, runs.get_attribute("href"))).ok
+                and (site / f"lite/files/{name}.ipynb").exists()
+            )
 
 
 # ---------------------------------------------------------------- catching up
+
 
 @pytest.fixture
 def desk(tmp_path):
@@ -522,20 +773,37 @@ def desk(tmp_path):
     served, folder = tmp_path / "served", tmp_path / "my course"
     editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
     editions.write(served, editions.published(COURSE, SITE, FACTS, list(COURSE)[:-1]))
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=served)) as server:
+    handler = type(
+        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None}
+    )
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=served)
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield functools.partial(catch_up, folder, "--from", f"http://127.0.0.1:{server.server_port}/after"), folder
+        yield (
+            functools.partial(
+                catch_up, folder, "--from", f"http://127.0.0.1:{server.server_port}/after"
+            ),
+            folder,
+        )
         server.shutdown()
 
 
 def catch_up(folder, *arguments, **options):
     """From another folder, as in a notebook that has gone elsewhere."""
-    return subprocess.run([sys.executable, folder / "catch_up.py", *arguments], cwd="/", capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, folder / "catch_up.py", *arguments],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        **options,
+    )
 
 
-@pytest.mark.claims("brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under "
-                    "another name, so save first.")
+@pytest.mark.claims(
+    "brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under "
+    "another name, so save first."
+)
 def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):
     run, folder = desk
     name = "01-first-notebook"
@@ -545,11 +813,28 @@ def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_writt
     assert said.returncode == 0 and f"{name}-mine-1.ipynb" in said.stdout, said.stderr
     assert (folder / f"{name}-mine-1.ipynb").read_text(encoding="utf-8") == "mine"
     got = json.loads(path.read_text(encoding="utf-8"))
-    assert got == editions.student(COURSE[name], SITE, 2) and len(cells(got, "solution")) >= 2 and len(cells(got, "stub")) == editions.exercises(COURSE[name]) - 2
-    assert run("01", "3").returncode == 0 and (folder / f"{name}-mine-2.ipynb").exists() and (folder / f"{name}-mine-1.ipynb").read_text() == "mine"
+    assert (
+        got == editions.student(COURSE[name], SITE, 2)
+        and len(cells(got, "solution")) >= 2
+        and len(cells(got, "stub")) == editions.exercises(COURSE[name]) - 2
+    )
+    assert (
+        run("01", "3").returncode == 0
+        and (folder / f"{name}-mine-2.ipynb").exists()
+        and (folder / f"{name}-mine-1.ipynb").read_text() == "mine"
+    )
 
 
-@pytest.mark.parametrize("argument", ["1", "01-first-notebook", "01-first-notebook.ipynb", "my course/01-first-notebook.ipynb", "01-f"])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "1",
+        "01-first-notebook",
+        "01-first-notebook.ipynb",
+        "my course/01-first-notebook.ipynb",
+        "01-f",
+    ],
+)
 def test_catching_up_finds_the_notebook_beside_copies_of_it(desk, argument):
     """JupyterLab's Duplicate makes NAME-Copy1, and whoever has removed a notebook gets it again."""
     run, folder = desk
@@ -559,28 +844,42 @@ def test_catching_up_finds_the_notebook_beside_copies_of_it(desk, argument):
     mine = copy.read_bytes()
     done = run(argument, "2")
     assert done.returncode == 0 and "You had none here" in done.stdout, done.stderr
-    assert json.loads(path.read_text(encoding="utf-8")) == editions.student(COURSE[path.stem], SITE, 2)
+    assert json.loads(path.read_text(encoding="utf-8")) == editions.student(
+        COURSE[path.stem], SITE, 2
+    )
     done = run(argument, "1")
-    assert done.returncode == 0 and "01-first-notebook-mine-1.ipynb" in done.stdout and copy.read_bytes() == mine
+    assert (
+        done.returncode == 0
+        and "01-first-notebook-mine-1.ipynb" in done.stdout
+        and copy.read_bytes() == mine
+    )
 
 
 def test_catching_up_takes_a_name_with_spaces(desk):
     run, folder = desk
     program, name = folder / "catch_up.py", "10 Ärger mit Daten"
-    program.write_text(program.read_text(encoding="utf-8").replace('"01-first-notebook/', f'"{name}/01-first-notebook/'), encoding="utf-8")
+    program.write_text(
+        program.read_text(encoding="utf-8").replace(
+            '"01-first-notebook/', f'"{name}/01-first-notebook/'
+        ),
+        encoding="utf-8",
+    )
     (folder.parent / f"served/after/{name}-1.ipynb").write_text("{}")
     assert run(name, "1").returncode == 0 and (folder / f"{name}.ipynb").read_text() == "{}"
 
 
-@pytest.mark.parametrize("arguments, status, said", [
-    (("01", "0"), 2, "The first exercise is 1"),
-    (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
-    (("09", "1"), 1, "are not released yet"),
-    (("0", "1"), 2, "There are: 01-first-notebook, 02-"),
-    (("99", "1"), 2, "There are: 01-first-notebook, "),
-    (("", "1"), 2, "must be the name of one notebook"),
-    (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
-])
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        (("01", "0"), 2, "The first exercise is 1"),
+        (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
+        (("09", "1"), 1, "are not released yet"),
+        (("0", "1"), 2, "There are: 01-first-notebook, 02-"),
+        (("99", "1"), 2, "There are: 01-first-notebook, "),
+        (("", "1"), 2, "must be the name of one notebook"),
+        (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
+    ],
+)
 def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, arguments, status, said):
     run, folder = desk
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -592,8 +891,18 @@ def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, argumen
 def test_catching_up_without_a_network_or_a_place_to_write_changes_nothing(desk):
     run, folder = desk
     done = catch_up(folder, "01", "1", "--from", "http://127.0.0.1:9/after")
-    assert done.returncode == 1 and "does not answer" in done.stderr and "Nothing was changed" in done.stderr
+    assert (
+        done.returncode == 1
+        and "does not answer" in done.stderr
+        and "Nothing was changed" in done.stderr
+    )
     before = sorted(folder.iterdir())
-    limited = run("01", "1", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))      # as on a full disk
-    assert limited.returncode == 1 and "cannot be written" in limited.stderr and "as it was" in limited.stderr, limited.stderr
+    limited = run(
+        "01", "1", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    )  # as on a full disk
+    assert (
+        limited.returncode == 1
+        and "cannot be written" in limited.stderr
+        and "as it was" in limited.stderr
+    ), limited.stderr
     assert sorted(folder.iterdir()) == before

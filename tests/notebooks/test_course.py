@@ -1,17 +1,22 @@
 """Each notebook of the course is what a class needs: a goal, exercises with solutions, described plots, no cluster facts."""
+
 import json
 import re
 import subprocess
 import sys
 
-from tools.course import editions
-from _ext import facts
 import nbformat
 import pytest
-from tools.course import pairs
+
+from _ext import facts
+from tools.course import editions, pairs
 from tools.validate import runner
 
-NOTEBOOKS = {pair.name: json.loads(pair.ipynb.read_text(encoding="utf-8")) for pair in pairs.find(runner.NOTEBOOKS) if pair.ipynb}
+NOTEBOOKS = {
+    pair.name: json.loads(pair.ipynb.read_text(encoding="utf-8"))
+    for pair in pairs.find(runner.NOTEBOOKS)
+    if pair.ipynb
+}
 FACTS = facts.load(runner.ROOT / "triton/facts.toml")
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
@@ -26,14 +31,25 @@ def source(cell):
 
 @every_notebook
 def test_a_notebook_has_two_to_four_exercises_each_followed_by_its_solution(name):
-    kinds = [next((tag for tag in ("exercise", "solution") if tag in cell["metadata"].get("tags", [])), None)
-             for cell in NOTEBOOKS[name]["cells"]]
-    exercises = [index for index, kind in enumerate(kinds) if kind == "exercise" and kinds[index - 1] != "exercise"]
+    kinds = [
+        next(
+            (tag for tag in ("exercise", "solution") if tag in cell["metadata"].get("tags", [])),
+            None,
+        )
+        for cell in NOTEBOOKS[name]["cells"]
+    ]
+    exercises = [
+        index
+        for index, kind in enumerate(kinds)
+        if kind == "exercise" and kinds[index - 1] != "exercise"
+    ]
     assert 2 <= len(exercises) <= 4
     for begin, end in zip(exercises, [*exercises[1:], len(kinds)], strict=True):
         assert "solution" in kinds[begin:end], f"exercise in cell {begin + 1} has no solution"
     for cell in cells(name, "solution"):
-        assert cell["cell_type"] == "markdown" or "hide-cell" in cell["metadata"]["tags"], "a solution shows before a click"
+        assert cell["cell_type"] == "markdown" or "hide-cell" in cell["metadata"]["tags"], (
+            "a solution shows before a click"
+        )
 
 
 @every_notebook
@@ -46,7 +62,11 @@ def test_a_notebook_takes_ten_to_twenty_five_minutes_and_names_its_goal(name):
 @every_notebook
 def test_every_plot_has_an_alternative_text(name):
     for cell in NOTEBOOKS[name]["cells"]:
-        if any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
+        if any(
+            kind.startswith("image/")
+            for output in cell.get("outputs", [])
+            for kind in output.get("data", {})
+        ):
             alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt.split()) >= 5, f"no alternative text: {source(cell)[:80]}"
 
@@ -61,38 +81,68 @@ def test_measured_time_and_memory_are_stored_and_within_the_declared_limits(name
 @every_notebook
 def test_a_notebook_holds_no_fact_of_the_cluster(name):
     text = json.dumps(NOTEBOOKS[name]["cells"])
-    assert not re.search(r"\{\{ ?[a-z_]+\.[a-z_]+ ?\}\}", "".join(map(source, NOTEBOOKS[name]["cells"]))), "a placeholder would show in JupyterLab"
+    assert not re.search(
+        r"\{\{ ?[a-z_]+\.[a-z_]+ ?\}\}", "".join(map(source, NOTEBOOKS[name]["cells"]))
+    ), "a placeholder would show in JupyterLab"
     for table in ("hosts", "modules"):
         for fact in FACTS[table].values():
-            assert "/" not in fact and "." not in fact or fact not in text, f"{fact} belongs to the guide: link to it"
+            assert ("/" not in fact and "." not in fact) or fact not in text, (
+                f"{fact} belongs to the guide: link to it"
+            )
     for path in (FACTS["paths"]["scratch"], FACTS["paths"]["apps"]):
         assert path not in text
 
 
 def test_some_of_the_notebooks_show_plots():
-    assert sum(any("image/png" in output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", []))
-               for notebook in NOTEBOOKS.values()) >= 4
+    assert (
+        sum(
+            any(
+                "image/png" in output.get("data", {})
+                for cell in notebook["cells"]
+                for output in cell.get("outputs", [])
+            )
+            for notebook in NOTEBOOKS.values()
+        )
+        >= 4
+    )
 
 
 # ---------------------------------------------------------------- a notebook that is added
 
+
 def new(*sources, minutes=20, tags=None):
-    made = [nbformat.v4.new_markdown_cell(text, metadata={"tags": (tags or {}).get(number, [])}) for number, text in enumerate(sources)]
-    return nbformat.v4.new_notebook(cells=made, metadata={"course": {"goal": "try", "minutes": minutes}})
+    made = [
+        nbformat.v4.new_markdown_cell(text, metadata={"tags": (tags or {}).get(number, [])})
+        for number, text in enumerate(sources)
+    ]
+    return nbformat.v4.new_notebook(
+        cells=made, metadata={"course": {"goal": "try", "minutes": minutes}}
+    )
 
 
-@pytest.mark.parametrize("source, titles", [
-    ("Text first.\n\n## A part", ["A part"]), ("## One\n\nText.\n\n## Two", ["One", "Two"]), ("A part\n------\n\nText.", ["A part"]),
-    ("## The `x` of *y*", ["The x of y"]), ("```\n## no part\n```\n\n> ## nor this\n\n### nor that", []), ("  ## Indented ##", ["Indented"]),
-])
+@pytest.mark.parametrize(
+    "source, titles",
+    [
+        ("Text first.\n\n## A part", ["A part"]),
+        ("## One\n\nText.\n\n## Two", ["One", "Two"]),
+        ("A part\n------\n\nText.", ["A part"]),
+        ("## The `x` of *y*", ["The x of y"]),
+        ("```\n## no part\n```\n\n> ## nor this\n\n### nor that", []),
+        ("  ## Indented ##", ["Indented"]),
+    ],
+)
 def test_a_heading_is_a_part_wherever_it_stands_in_its_cell(source, titles):
     assert [part.title for part in editions.sheet("x", new("# Title", source)).parts] == titles
 
 
 def test_a_notebook_without_notes_is_a_notebook():
     sheet = editions.sheet("x", new("# Title", "## Part"))
-    assert sheet.minutes == 20 and [(part.title, part.minutes) for part in sheet.parts] == [("Part", 0)]
-    with pytest.raises(editions.CourseError, match="its parts take 5 minutes together, and its header says 20"):
+    assert sheet.minutes == 20 and [(part.title, part.minutes) for part in sheet.parts] == [
+        ("Part", 0)
+    ]
+    with pytest.raises(
+        editions.CourseError, match="its parts take 5 minutes together, and its header says 20"
+    ):
         editions.sheet("x", new("# Title", "## Part", "5 minutes. Ask.", tags={2: ["instructor"]}))
 
 
@@ -101,21 +151,35 @@ def test_the_hundredth_notebook_comes_after_the_eleventh(tmp_path):
     for name in names:
         pairs.write_ipynb(new("# Title"), tmp_path / f"{name}.ipynb")
     assert [*editions.load(tmp_path)] == names
-    (tmp_path / "conf.py").write_text(f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\nfrom tools.course import editions as course\n\n\ndef setup(app):\n"
-                                      "    app.add_config_value('course', None, '')\n"
-                                      "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef setup(app):\n"
+        "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n"
+    )
     menu = (runner.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")
     (tmp_path / "index.rst").write_text(f"A course\n========\n\n{menu[1]}{menu[2]}")
     for name in [*names, "in-the-browser", "teaching"]:
         (tmp_path / f"{name}.rst").write_text(f"{name}\n{'=' * len(name)}\n")
-    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", tmp_path, tmp_path / "html"], check=True)
-    assert re.findall(r'toctree-l1"><a class="reference internal" href="([^"]+)[.]html', (tmp_path / "html/index.html").read_text())[:8] == [*names, "in-the-browser", "teaching"]
+    subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", tmp_path, tmp_path / "html"],
+        check=True,
+    )
+    assert re.findall(
+        r'toctree-l1"><a class="reference internal" href="([^"]+)[.]html',
+        (tmp_path / "html/index.html").read_text(),
+    )[:8] == [*names, "in-the-browser", "teaching"]
 
 
-@pytest.mark.parametrize("text, says", [
-    ('{"cells": [\n}', "x.ipynb:2: no notebook: Expecting value"), ("[]", "x.ipynb:1: has no cells, or declares no course"),
-    ('{"cells": [], "metadata": {"course": {"goal": "x", "minutes": 5}}}', "x.ipynb:1: has no cells"),
-])
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ('{"cells": [\n}', "x.ipynb:2: no notebook: Expecting value"),
+        ("[]", "x.ipynb:1: has no cells, or declares no course"),
+        (
+            '{"cells": [], "metadata": {"course": {"goal": "x", "minutes": 5}}}',
+            "x.ipynb:1: has no cells",
+        ),
+    ],
+)
 def test_what_is_no_notebook_is_told_with_its_file_and_line(text, says, tmp_path):
     (tmp_path / "x.ipynb").write_text(text)
     with pytest.raises(editions.CourseError, match=re.escape(says)):
@@ -124,4 +188,8 @@ def test_what_is_no_notebook_is_told_with_its_file_and_line(text, says, tmp_path
 
 def test_no_page_says_how_many_notebooks_there_are():
     for name in ("index.rst", "README.md", "notebooks/index.rst", "notebooks/teaching.rst"):
-        assert not re.search(r"\b(?:[a-z]+een|seven|eight|nine|ten|eleven|twelve|\d+) notebooks", (runner.ROOT / name).read_text(), re.IGNORECASE), name
+        assert not re.search(
+            r"\b(?:[a-z]+een|seven|eight|nine|ten|eleven|twelve|\d+) notebooks",
+            (runner.ROOT / name).read_text(),
+            re.IGNORECASE,
+        ), name

@@ -1,11 +1,14 @@
 """The generated notebooks by which growth is measured are varied, the same for the same seed, and pass."""
+
 from tools.bench import generate
 from tools.course import pairs
 from tools.validate import runner
 
 
 def files(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
@@ -17,12 +20,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
 def test_they_are_varied_pairs_in_step(tmp_path):
     generate.make(tmp_path, 40)
     text = "".join(path.read_text() for path in tmp_path.glob("*.ipynb"))
-    assert not pairs.check(tmp_path) and all(word in text for word in ("image/png", "text/html", "ValueError", '"bash"', '"python3"'))
+    assert not pairs.check(tmp_path) and all(
+        word in text for word in ("image/png", "text/html", "ValueError", '"bash"', '"python3"')
+    )
 
 
 def test_their_stored_outputs_are_what_a_run_gives(tmp_path):
     generate.make(tmp_path, 40)
-    kernels = {notebook.name: notebook.metadata["kernelspec"]["name"] for notebook in runner.load(folder=tmp_path)}
+    kernels = {
+        notebook.name: notebook.metadata["kernelspec"]["name"]
+        for notebook in runner.load(folder=tmp_path)
+    }
     bash = next(name for name, kernel in kernels.items() if kernel == "bash")
     results = runner.validate(runner.load(["0000", "0001", "0002", bash], tmp_path))
     assert [runner.describe(result) for result in results if result.outcome != "passed"] == []

@@ -1,13 +1,17 @@
 """A kernel that is forked from the template is the kernel that a notebook has without it, whatever ran before."""
+
 import json
 from pathlib import PurePath
 
 import nbformat
 import pytest
-from tools.validate import changes, kernels, runner, sandbox
 from nbformat.v4 import new_code_cell, new_notebook
 
-pytestmark = pytest.mark.skipif(sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}")
+from tools.validate import changes, kernels, runner, sandbox
+
+pytestmark = pytest.mark.skipif(
+    sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
+)
 
 TELL = """
 import builtins, gc, json, locale, os, random, signal, socket, sys, threading, uuid, warnings
@@ -55,14 +59,20 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
 @pytest.fixture
 def run(tmp_path):
     """Execute a cell as a notebook of its own, and return what it prints."""
+
     def run(source):
         notebook = new_notebook(cells=[new_code_cell(source)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         notebook.metadata.course = {"needs": [], "seconds": 60, "memory_mb": 500}
         nbformat.write(notebook, tmp_path / "one.ipynb")
         [notebook] = runner.load(folder=tmp_path)
         [cell] = runner.executed(notebook, changes.Surroundings()).cells
         return "".join(output.get("text", "") for output in cell.outputs)
+
     return run
 
 

@@ -1,4 +1,5 @@
 """What the course and the pages on notebooks say is so: with the stored outputs, which nbval compares, or with the program that they speak of."""
+
 import csv
 import json
 import os
@@ -6,32 +7,58 @@ import re
 import subprocess
 import sys
 from itertools import groupby
-from pathlib import Path
 
-from tools.course import editions
 import jupyter_client
 import nbformat
 import pytest
-from tools.files import ROOT
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tools.course import editions
+from tools.files import ROOT
+
 COURSE = {name.partition("-")[0]: notebook for name, notebook in editions.load().items()}
-ROWS = list(csv.DictReader((ROOT / "notebooks/data/daylight.csv").read_text(encoding="utf-8").splitlines()))
-TOWNS = list(dict.fromkeys(row["town"] for row in ROWS))      # from south to north
+ROWS = list(
+    csv.DictReader((ROOT / "notebooks/data/daylight.csv").read_text(encoding="utf-8").splitlines())
+)
+TOWNS = list(dict.fromkeys(row["town"] for row in ROWS))  # from south to north
 HOURS = {town: [float(row["hours"]) for row in ROWS if row["town"] == town] for town in TOWNS}
-GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", **{f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}}
+GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{
+        f"GIT_{who}_{what}": "x@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    },
+}
 
 
 def shows(number, words):
     """What the code cell of a notebook shows that has these words in its source; there is one."""
-    [cell] = [cell for cell in COURSE[number]["cells"] if cell["cell_type"] == "code" and words in editions.source(cell)]
-    return "\n".join("".join(output.get("text") or output.get("data", {}).get("text/plain") or f"{output.get('ename')}: {output.get('evalue')}")
-                     for output in cell["outputs"]).strip()
+    [cell] = [
+        cell
+        for cell in COURSE[number]["cells"]
+        if cell["cell_type"] == "code" and words in editions.source(cell)
+    ]
+    return "\n".join(
+        "".join(
+            output.get("text")
+            or output.get("data", {}).get("text/plain")
+            or f"{output.get('ename')}: {output.get('evalue')}"
+        )
+        for output in cell["outputs"]
+    ).strip()
 
 
 def run(command, folder, status=0, **environment):
     """What a command of the shell prints, standard error last; its status must be this one."""
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=os.environ | GIT | environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=os.environ | GIT | environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -43,9 +70,16 @@ def kernel(tmp_path_factory):
 
     def execute(code):
         said = []
-        reply = client.execute_interactive(code, output_hook=lambda message: said.append(message["content"]), timeout=60)
+        reply = client.execute_interactive(
+            code, output_hook=lambda message: said.append(message["content"]), timeout=60
+        )
         execute.counts.append(reply["content"]["execution_count"])
-        return "".join(one.get("text") or one.get("data", {}).get("text/plain") or (f"{one['ename']}: {one['evalue']}" if "ename" in one else "") for one in said).strip()
+        return "".join(
+            one.get("text")
+            or one.get("data", {}).get("text/plain")
+            or (f"{one['ename']}: {one['evalue']}" if "ename" in one else "")
+            for one in said
+        ).strip()
 
     with jupyter_client.run_kernel(kernel_name="python3", cwd=str(folder)) as client:
         execute.folder, execute.counts = folder, []
@@ -54,19 +88,26 @@ def kernel(tmp_path_factory):
 
 # ---------------------------------------------------------------- the pages on git and on pitfalls
 
+
 def conflict(folder):
     """A repository in which two branches changed one cell, without nbdime; on `main`, before the merge of `other`."""
+
     def save(text):
-        nbformat.write(new_notebook(cells=[new_code_cell(f"x = {text}", id="one")]), folder / "a.ipynb")
+        nbformat.write(
+            new_notebook(cells=[new_code_cell(f"x = {text}", id="one")]), folder / "a.ipynb"
+        )
         return "git add .; git commit -qm x; "
+
     run(f"git init -q -b main; {save(1)} git switch -qc other", folder)
     run(f"{save(2)} git switch -q main", folder)
     run(save(3), folder)
 
 
-@pytest.mark.claims("And git merges lines, which can leave a file that no longer opens.",
-                    "Without nbdime the file may not open at all. Take one side whole,",
-                    "so a plain ``git diff`` is unreadable and a merge breaks the file.")
+@pytest.mark.claims(
+    "And git merges lines, which can leave a file that no longer opens.",
+    "Without nbdime the file may not open at all. Take one side whole,",
+    "so a plain ``git diff`` is unreadable and a merge breaks the file.",
+)
 def test_a_merge_of_lines_leaves_a_file_that_is_no_notebook(tmp_path):
     conflict(tmp_path)
     assert "CONFLICT" in run("git merge other", tmp_path, 1)
@@ -77,61 +118,111 @@ def test_a_merge_of_lines_leaves_a_file_that_is_no_notebook(tmp_path):
     assert '"source": [' in run("git diff main other -- a.ipynb", tmp_path), "not cells, but JSON"
 
 
-@pytest.mark.claims("What makes it hard: a notebook is JSON, with code, outputs and counters in one file. Running a cell, without changing a "
-                    "letter, changes the file.",
-                    "A new plot is many thousand letters in ``git diff``.",
-                    "one changed plot is many thousand changed letters.",
-                    "Code, outputs and counters live in one JSON file,",
-                    "Outputs are stored in the file.",
-                    "Whatever you printed is in the file and goes wherever the file goes:")
+@pytest.mark.claims(
+    "What makes it hard: a notebook is JSON, with code, outputs and counters in one file. Running a cell, without changing a "
+    "letter, changes the file.",
+    "A new plot is many thousand letters in ``git diff``.",
+    "one changed plot is many thousand changed letters.",
+    "Code, outputs and counters live in one JSON file,",
+    "Outputs are stored in the file.",
+    "Whatever you printed is in the file and goes wherever the file goes:",
+)
 def test_a_cell_that_runs_changes_the_file_and_a_plot_is_many_letters(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("print('printed')", id="one")]), path)
-    run(f"git init -q; git add .; git commit -qm x; '{sys.executable}' -m nbconvert --log-level=ERROR --to notebook --execute --inplace a.ipynb", tmp_path)
+    run(
+        f"git init -q; git add .; git commit -qm x; '{sys.executable}' -m nbconvert --log-level=ERROR --to notebook --execute --inplace a.ipynb",
+        tmp_path,
+    )
     cell = json.loads(path.read_text())["cells"][0]
-    assert "".join(cell["source"]) == "print('printed')" and cell["execution_count"] == 1 and "printed" in str(cell["outputs"])
+    assert (
+        "".join(cell["source"]) == "print('printed')"
+        and cell["execution_count"] == 1
+        and "printed" in str(cell["outputs"])
+    )
     assert "outputs" in run("git diff", tmp_path)
-    plots = [output["data"]["image/png"] for notebook in COURSE.values() for cell in notebook["cells"] for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})]
+    plots = [
+        output["data"]["image/png"]
+        for notebook in COURSE.values()
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
     assert len(plots) > 4 and min(map(len, plots)) > 10_000
 
 
-@pytest.mark.claims("Clearing it today does not take it out of yesterday's commit.",
-                    "what was pushed once is out,")
+@pytest.mark.claims(
+    "Clearing it today does not take it out of yesterday's commit.", "what was pushed once is out,"
+)
 def test_what_was_committed_stays_in_the_history(tmp_path):
-    run("git init -q; echo secret > a; git add a; git commit -qm one; echo > a; git commit -qam two", tmp_path)
+    run(
+        "git init -q; echo secret > a; git add a; git commit -qm one; echo > a; git commit -qam two",
+        tmp_path,
+    )
     assert "secret" in run("git show HEAD~:a", tmp_path) and "secret" not in run("cat a", tmp_path)
 
 
-@pytest.mark.claims("keeps a notebook as two files with the same cells: ``analysis.ipynb`` with outputs, ``analysis.md`` without.",
-                    "If you edited or merged the text, bring the notebook along, and run it again, since its outputs are the old ones:",
-                    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the file with the newer date, and git "
-                    "does not keep dates.",
-                    "With a pair, solve the conflict in ``analysis.md``, and make the notebook from it as above.")
+@pytest.mark.claims(
+    "keeps a notebook as two files with the same cells: ``analysis.ipynb`` with outputs, ``analysis.md`` without.",
+    "If you edited or merged the text, bring the notebook along, and run it again, since its outputs are the old ones:",
+    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the file with the newer date, and git "
+    "does not keep dates.",
+    "With a pair, solve the conflict in ``analysis.md``, and make the notebook from it as above.",
+)
 def test_a_pair_of_jupytext_has_outputs_in_one_half_and_goes_by_dates(tmp_path):
     notebook, text = tmp_path / "analysis.ipynb", tmp_path / "analysis.md"
     jupytext = f"'{sys.executable}' -m jupytext --quiet"
-    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1", id="one", execution_count=1, outputs=[
-        nbformat.v4.new_output("execute_result", {"text/plain": "the old output"}, execution_count=1)]), new_code_cell("2", id="two")]), notebook)
+    nbformat.write(
+        new_notebook(
+            cells=[
+                new_code_cell(
+                    "1 + 1",
+                    id="one",
+                    execution_count=1,
+                    outputs=[
+                        nbformat.v4.new_output(
+                            "execute_result", {"text/plain": "the old output"}, execution_count=1
+                        )
+                    ],
+                ),
+                new_code_cell("2", id="two"),
+            ]
+        ),
+        notebook,
+    )
     run(f"{jupytext} --set-formats ipynb,md:myst analysis.ipynb", tmp_path)
-    assert text.read_text().count("{code-cell}") == 2 and "old output" not in text.read_text() and "old output" in notebook.read_text()
+    assert (
+        text.read_text().count("{code-cell}") == 2
+        and "old output" not in text.read_text()
+        and "old output" in notebook.read_text()
+    )
     text.write_text(text.read_text().replace("\n2\n", "\n2 + 2\n"))
     run(f"{jupytext} --to ipynb --update analysis.md", tmp_path)
-    assert [cell.source for cell in nbformat.read(notebook, 4).cells] == ["1 + 1", "2 + 2"] and "old output" in notebook.read_text()
+    assert [cell.source for cell in nbformat.read(notebook, 4).cells] == [
+        "1 + 1",
+        "2 + 2",
+    ] and "old output" in notebook.read_text()
     for newer, wins in ((text, "3"), (notebook, "2 + 2")):
         text.write_text(text.read_text().replace("\n2 + 2\n", "\n3\n"))
         older = notebook if newer is text else text
         os.utime(older, (1_700_000_000,) * 2)
         os.utime(newer, (1_700_000_100,) * 2)
         run(f"{jupytext} --sync analysis.ipynb", tmp_path)
-        assert nbformat.read(notebook, 4).cells[1].source == wins and (f"\n{wins}\n" in text.read_text())
-        nbformat.write(nbformat.from_dict(json.loads(notebook.read_text().replace('"3"', '"2 + 2"'))), notebook)
+        assert nbformat.read(notebook, 4).cells[1].source == wins and (
+            f"\n{wins}\n" in text.read_text()
+        )
+        nbformat.write(
+            nbformat.from_dict(json.loads(notebook.read_text().replace('"3"', '"2 + 2"'))), notebook
+        )
     run("git init -q; git add .; git commit -qm x; git clone -q . clone", tmp_path)
     assert (tmp_path / "clone/analysis.md").stat().st_mtime > 1_700_000_200
 
 
-@pytest.mark.claims("Nobody can import from it, so code reaches the next notebook by copy and paste,",
-                    "And code that cannot be imported cannot be called by a test.",
-                    "When you use the same code a second time, move it into a module, and import that.")
+@pytest.mark.claims(
+    "Nobody can import from it, so code reaches the next notebook by copy and paste,",
+    "And code that cannot be imported cannot be called by a test.",
+    "When you use the same code a second time, move it into a module, and import that.",
+)
 def test_a_notebook_cannot_be_imported_and_a_module_can(tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("answer = 42")]), tmp_path / "one.ipynb")
     (tmp_path / "two.py").write_text("answer = 42\n")
@@ -139,71 +230,125 @@ def test_a_notebook_cannot_be_imported_and_a_module_can(tmp_path):
     assert run(f"'{sys.executable}' -c 'import two; print(two.answer)'", tmp_path) == "42\n"
 
 
-@pytest.mark.claims("A kernel remembers everything that it ever ran: a variable whose cell you deleted, a function as it was before you edited it.",
-                    "The numbers in brackets beside the cells tell: they should go up by one, from ``[1]``.",
-                    "In a notebook that was run from top to bottom they go up by one.",
-                    "A cell that was never run has no count at all,",
-                    "You may run the third cell before the second, or the same one twice.")
+@pytest.mark.claims(
+    "A kernel remembers everything that it ever ran: a variable whose cell you deleted, a function as it was before you edited it.",
+    "The numbers in brackets beside the cells tell: they should go up by one, from ``[1]``.",
+    "In a notebook that was run from top to bottom they go up by one.",
+    "A cell that was never run has no count at all,",
+    "You may run the third cell before the second, or the same one twice.",
+)
 def test_a_kernel_counts_its_runs_and_remembers_all():
     said = []
     with jupyter_client.run_kernel(kernel_name="python3") as client:
-        counts = [client.execute_interactive(code, output_hook=lambda message: said.append(message["content"].get("text", "")))["content"]["execution_count"]
-                  for code in ("kept = 1\ndef f(): return 'old'", "f2 = f", "print(kept, f2())")]
+        counts = [
+            client.execute_interactive(
+                code, output_hook=lambda message: said.append(message["content"].get("text", ""))
+            )["content"]["execution_count"]
+            for code in ("kept = 1\ndef f(): return 'old'", "f2 = f", "print(kept, f2())")
+        ]
     assert counts == [1, 2, 3] and "1 old\n" in said
     assert new_code_cell("1").execution_count is None
 
 
 # ---------------------------------------------------------------- 01
 
-@pytest.mark.claims("The last line of a code cell is shown, if it has a value. Nothing else is, unless you print it.")
+
+@pytest.mark.claims(
+    "The last line of a code cell is shown, if it has a value. Nothing else is, unless you print it."
+)
 def test_the_last_line_is_shown():
     assert (shows("01", "2 + 2\n40 + 2"), shows("01", "print(2 + 2)")) == ("42", "4\n42")
 
 
-@pytest.mark.claims("says for each day of 2026 how long the sun is up in five towns of Finland.",
-                    "All five curves cross twice, near 12 hours: at the equinox the day is equally long everywhere.",
-                    "You are right if the date is near Christmas and the day a little under six hours.",
-                    "You are right if only two towns have such days.",
-                    "how long the sun is up on each day of the year, in five towns.",
-                    "In the two northernmost towns they jump to more than 40 minutes, all on one day: that on which the midnight sun begins.",
-                    "each change is a multiple of that.",
-                    "The table has hundredths of an hour, and one of them is 0.6 minutes:")
-@pytest.mark.claims("Everything in it is text, so turn the hours into numbers,",
-                    "**Often:** `min(helsinki)` without a key, which cannot compare dictionaries; or hours compared as text, so that 10 comes "
-                    "before 5.",
-                    "**Often:** a comparison with 24 that never holds, since the value is still text.",
-                    "You are right if only Utsjoki has such days.",
-                    "You are right if `dark Utsjoki` is greater than `dark Oulu`, and `dark Utsjoki 1` smaller than `dark Utsjoki`.")
+@pytest.mark.claims(
+    "says for each day of 2026 how long the sun is up in five towns of Finland.",
+    "All five curves cross twice, near 12 hours: at the equinox the day is equally long everywhere.",
+    "You are right if the date is near Christmas and the day a little under six hours.",
+    "You are right if only two towns have such days.",
+    "how long the sun is up on each day of the year, in five towns.",
+    "In the two northernmost towns they jump to more than 40 minutes, all on one day: that on which the midnight sun begins.",
+    "each change is a multiple of that.",
+    "The table has hundredths of an hour, and one of them is 0.6 minutes:",
+)
+@pytest.mark.claims(
+    "Everything in it is text, so turn the hours into numbers,",
+    "**Often:** `min(helsinki)` without a key, which cannot compare dictionaries; or hours compared as text, so that 10 comes "
+    "before 5.",
+    "**Often:** a comparison with 24 that never holds, since the value is still text.",
+    "You are right if only Utsjoki has such days.",
+    "You are right if `dark Utsjoki` is greater than `dark Oulu`, and `dark Utsjoki 1` smaller than `dark Utsjoki`.",
+)
 def test_the_table_of_daylight_is_as_the_notebooks_say():
-    assert "10.1" < "5.9" and "24" != 24 and {type(value) for row in ROWS for value in row.values()} == {str}
+    assert (
+        "10.1" < "5.9"
+        and "24" != 24
+        and {type(value) for row in ROWS for value in row.values()} == {str}
+    )
     with pytest.raises(TypeError):
         min(ROWS)
-    dark = {town: [sum(value < limit for value in HOURS[town]) for limit in (6, 1)] for town in TOWNS}
-    assert dark["Utsjoki"][0] > dark["Oulu"][0] and dark["Utsjoki"][1] < dark["Utsjoki"][0] and [town for town in TOWNS if 0 in HOURS[town]] == ["Utsjoki"]
-    assert len(TOWNS) == 5 and {town: len(hours) for town, hours in HOURS.items()} == dict.fromkeys(TOWNS, 365) and {row["date"][:4] for row in ROWS} == {"2026"}
-    assert [float(row["latitude"]) for row in ROWS[::365]] == sorted(float(row["latitude"]) for row in ROWS[::365])
-    alike = [day for day in range(365) if max(HOURS[town][day] for town in TOWNS) - min(HOURS[town][day] for town in TOWNS) < 0.3]
+    dark = {
+        town: [sum(value < limit for value in HOURS[town]) for limit in (6, 1)] for town in TOWNS
+    }
+    assert (
+        dark["Utsjoki"][0] > dark["Oulu"][0]
+        and dark["Utsjoki"][1] < dark["Utsjoki"][0]
+        and [town for town in TOWNS if 0 in HOURS[town]] == ["Utsjoki"]
+    )
+    assert (
+        len(TOWNS) == 5
+        and {town: len(hours) for town, hours in HOURS.items()} == dict.fromkeys(TOWNS, 365)
+        and {row["date"][:4] for row in ROWS} == {"2026"}
+    )
+    assert [float(row["latitude"]) for row in ROWS[::365]] == sorted(
+        float(row["latitude"]) for row in ROWS[::365]
+    )
+    alike = [
+        day
+        for day in range(365)
+        if max(HOURS[town][day] for town in TOWNS) - min(HOURS[town][day] for town in TOWNS) < 0.3
+    ]
     crossings = [list(days) for _, days in groupby(alike, key=lambda day: day > 180)]
-    assert len(crossings) == 2 and all(11 < HOURS[town][day] < 13 for town in TOWNS for day in alike), [(HOURS[town][day], town, day) for town in TOWNS for day in alike]
-    shortest = min((row for row in ROWS if row["town"] == "Helsinki"), key=lambda row: float(row["hours"]))
-    assert shortest["date"][5:] in ("12-20", "12-21", "12-22", "12-23") and 5.7 < float(shortest["hours"]) < 6
+    assert len(crossings) == 2 and all(
+        11 < HOURS[town][day] < 13 for town in TOWNS for day in alike
+    ), [(HOURS[town][day], town, day) for town in TOWNS for day in alike]
+    shortest = min(
+        (row for row in ROWS if row["town"] == "Helsinki"), key=lambda row: float(row["hours"])
+    )
+    assert (
+        shortest["date"][5:] in ("12-20", "12-21", "12-22", "12-23")
+        and 5.7 < float(shortest["hours"]) < 6
+    )
     assert [town for town in TOWNS if 24 in HOURS[town]] == TOWNS[-2:]
     for town in TOWNS[-2:]:
-        gains = [60 * (after - before) for before, after in zip(HOURS[town], HOURS[town][1:], strict=False)]
-        assert max(gains) > 40 and HOURS[town][gains.index(max(gains)) + 1] == 24 > max(HOURS[town][:gains.index(max(gains)) + 1])
+        gains = [
+            60 * (after - before)
+            for before, after in zip(HOURS[town], HOURS[town][1:], strict=False)
+        ]
+        assert max(gains) > 40 and HOURS[town][gains.index(max(gains)) + 1] == 24 > max(
+            HOURS[town][: gains.index(max(gains)) + 1]
+        )
     assert all(re.fullmatch(r"\d+(\.\d\d?)?", row["hours"]) for row in ROWS) and 60 / 100 == 0.6
 
 
 # ---------------------------------------------------------------- 02
 
-@pytest.mark.claims("A day of 79,000 minutes. The cell reads and writes the same name, so its result depends on how often it ran.",
-                    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps the name. `del` shows what a restart "
-                    "would:",
-                    "There is only one list. `backup` is a second name for it, not a copy; `list(week)` would be one.",
-                    "Place 4 is where it left the order, and place 6 is where the old order shows again.")
+
+@pytest.mark.claims(
+    "A day of 79,000 minutes. The cell reads and writes the same name, so its result depends on how often it ran.",
+    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps the name. `del` shows what a restart "
+    "would:",
+    "There is only one list. `backup` is a second name for it, not a copy; `list(week)` would be one.",
+    "Place 4 is where it left the order, and place 6 is where the old order shows again.",
+)
 def test_hidden_state_shows_what_it_says():
-    twice = [cell for cell in COURSE["02"]["cells"] if editions.source(cell).startswith("hours = [value * 60")]
-    said = [int(re.search(r"(\d+) minutes", "".join(cell["outputs"][0]["text"]))[1]) for cell in twice]
+    twice = [
+        cell
+        for cell in COURSE["02"]["cells"]
+        if editions.source(cell).startswith("hours = [value * 60")
+    ]
+    said = [
+        int(re.search(r"(\d+) minutes", "".join(cell["outputs"][0]["text"]))[1]) for cell in twice
+    ]
     assert len(said) == 2 and said[1] // 1000 == 79 and abs(said[1] - 60 * said[0]) <= 30
     assert shows("02", "week.append(999)") == "8 8"
     failed = [cell for cell in COURSE["02"]["cells"] if "raises-exception" in editions.tags(cell)]
@@ -215,28 +360,38 @@ def test_hidden_state_shows_what_it_says():
     assert copy == [1]
 
 
-@pytest.mark.claims("`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in a copy of this notebook, at an "
-                    "exercise that is still empty.")
+@pytest.mark.claims(
+    "`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in a copy of this notebook, at an "
+    "exercise that is still empty."
+)
 def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
     name = next(name for name in editions.load() if name.startswith("02"))
     editions.write(tmp_path, editions.data_files())
-    (tmp_path / "notebook.ipynb").write_text(json.dumps(editions.student(editions.load()[name], "https://example.org/")), encoding="utf-8")
+    (tmp_path / "notebook.ipynb").write_text(
+        json.dumps(editions.student(editions.load()[name], "https://example.org/")),
+        encoding="utf-8",
+    )
     said = run(f"'{sys.executable}' -m jupyter execute notebook.ipynb", tmp_path, 1)
     assert "AssertionError" in said
-    assert "NameError" not in said.rpartition("AssertionError")[2], "the error that is expected did not stop it"
+    assert "NameError" not in said.rpartition("AssertionError")[2], (
+        "the error that is expected did not stop it"
+    )
 
 
 # ---------------------------------------------------------------- 03
 
-@pytest.mark.claims("`%%writefile` puts the cell into a file instead of running it. In daily life you would use an editor. Python finds a module "
-                    "that lies in the current folder.",
-                    "It replaces the file, without a question.",
-                    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look before each cell whether a file has "
-                    "changed, and then read all of it again. It goes by the file's time of change.",
-                    "Without `--full` a new `import` or a new constant that came into the file before these lines, as here, does not arrive.",
-                    "``%autoreload`` picks up your changes without a restart,",
-                    "adds its other lines to the end of the file, each time that it runs.",
-                    "of two functions with one name the last one counts.")
+
+@pytest.mark.claims(
+    "`%%writefile` puts the cell into a file instead of running it. In daily life you would use an editor. Python finds a module "
+    "that lies in the current folder.",
+    "It replaces the file, without a question.",
+    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look before each cell whether a file has "
+    "changed, and then read all of it again. It goes by the file's time of change.",
+    "Without `--full` a new `import` or a new constant that came into the file before these lines, as here, does not arrive.",
+    "``%autoreload`` picks up your changes without a restart,",
+    "adds its other lines to the end of the file, each time that it runs.",
+    "of two functions with one name the last one counts.",
+)
 def test_a_module_is_read_once_or_again_with_autoreload(kernel):
     file = kernel.folder / "mine.py"
 
@@ -252,7 +407,11 @@ def test_a_module_is_read_once_or_again_with_autoreload(kernel):
     assert kernel("mine.f()") == "'two'"
     kernel("%load_ext autoreload\n%autoreload 2")
     write("import json\nNEW = 1\ndef f(): return 'four'\n", 2)
-    assert kernel("mine.f()").endswith("'four'") and kernel("mine.NEW").startswith("AttributeError") and kernel("mine.json").startswith("AttributeError")
+    assert (
+        kernel("mine.f()").endswith("'four'")
+        and kernel("mine.NEW").startswith("AttributeError")
+        and kernel("mine.json").startswith("AttributeError")
+    )
     kernel("%autoreload 2 --full")
     write("import json\nNEW = 2\ndef f(): return 'five'\n", 3)
     assert kernel("mine.f(), mine.NEW, mine.json.__name__").endswith("('five', 2, 'json')")
@@ -266,87 +425,148 @@ def test_a_module_is_read_once_or_again_with_autoreload(kernel):
 
 # ---------------------------------------------------------------- 04
 
-@pytest.mark.claims("The number after the message is the exit status. Zero means that all went well; the queue looks at it too.",
-                    "To the shell they are comments, so `bash` can run it as well,",
-                    "`${1:-Oulu}` is the first argument of the script, or Oulu if there is none.",
-                    "Bash counts from 0 in a list: after `COLOURS=(red green)`, `${COLOURS[1]}` is green.",
-                    "The `!` gives the line to the shell, which sets the variable for this one command.",
-                    "You are right if the numbers grow from south to north, and are greatest in Utsjoki.",
-                    "Three towns gain a little more each; the other two have their jump.",
-                    "**Often:** all calls write into one file, and the last one wins.",
-                    "The same number as above. And a wrong argument gives an answer instead of a wrong result:")
-@pytest.mark.claims("**Often:** the list of towns in Python's brackets with commas. Bash takes spaces.")
+
+@pytest.mark.claims(
+    "The number after the message is the exit status. Zero means that all went well; the queue looks at it too.",
+    "To the shell they are comments, so `bash` can run it as well,",
+    "`${1:-Oulu}` is the first argument of the script, or Oulu if there is none.",
+    "Bash counts from 0 in a list: after `COLOURS=(red green)`, `${COLOURS[1]}` is green.",
+    "The `!` gives the line to the shell, which sets the variable for this one command.",
+    "You are right if the numbers grow from south to north, and are greatest in Utsjoki.",
+    "Three towns gain a little more each; the other two have their jump.",
+    "**Often:** all calls write into one file, and the last one wins.",
+    "The same number as above. And a wrong argument gives an answer instead of a wrong result:",
+)
+@pytest.mark.claims(
+    "**Often:** the list of towns in Python's brackets with commas. Bash takes spaces."
+)
 def test_what_the_notebook_on_batch_jobs_says_of_the_shell(tmp_path, kernel):
     assert shows("04", '"--town", "Atlantis")').split("no rows for Atlantis")[1].split() == ["2"]
     assert shows("04", '"daylight.csv", "--town", "Oulu")').split("\n")[-1] == "0"
     assert shows("04", "up to {max(gains):.1f}") in shows("04", '"daylight.csv", "--town", "Oulu")')
     (tmp_path / "a.sh").write_text('#SBATCH --time=1\necho "${1:-Oulu}"\n')
-    assert run("bash a.sh; bash a.sh Utsjoki; COLOURS=(red green); echo ${COLOURS[1]}", tmp_path) == "Oulu\nUtsjoki\ngreen\n"
+    assert (
+        run("bash a.sh; bash a.sh Utsjoki; COLOURS=(red green); echo ${COLOURS[1]}", tmp_path)
+        == "Oulu\nUtsjoki\ngreen\n"
+    )
     assert kernel("!NUMBER=1 printenv NUMBER\n!echo [$NUMBER]").split() == ["1", "[]"]
-    greatest = [max(after - before for before, after in zip(HOURS[town], HOURS[town][1:], strict=False)) for town in TOWNS]
-    assert greatest == sorted(greatest) and TOWNS[-1] == "Utsjoki" and greatest[2] < 0.15 < greatest[3]
-    assert run("for town in Oulu Utsjoki; do echo $town > one; done; cat one", tmp_path) == "Utsjoki\n"
-    assert run("TOWNS=(Oulu Utsjoki); echo ${#TOWNS[@]} ${TOWNS[0]}; TOWNS=(Oulu, Utsjoki); echo ${TOWNS[0]}", tmp_path) == "2 Oulu\nOulu,\n"
+    greatest = [
+        max(after - before for before, after in zip(HOURS[town], HOURS[town][1:], strict=False))
+        for town in TOWNS
+    ]
+    assert (
+        greatest == sorted(greatest) and TOWNS[-1] == "Utsjoki" and greatest[2] < 0.15 < greatest[3]
+    )
+    assert (
+        run("for town in Oulu Utsjoki; do echo $town > one; done; cat one", tmp_path) == "Utsjoki\n"
+    )
+    assert (
+        run(
+            "TOWNS=(Oulu Utsjoki); echo ${#TOWNS[@]} ${TOWNS[0]}; TOWNS=(Oulu, Utsjoki); echo ${TOWNS[0]}",
+            tmp_path,
+        )
+        == "2 Oulu\nOulu,\n"
+    )
 
 
 # ---------------------------------------------------------------- 05
 
-@pytest.mark.claims("`UU` means that both sides changed it.",
-                    "The conflict stands in its cell, between the marks: above `=======` yours, below it the other.",
-                    "Raise the limit to 20 and run the cell again: fewer days.",
-                    "Two changes, each where it is: the source of a cell, and an output.",
-                    "Both changes, and a notebook that opens.")
+
+@pytest.mark.claims(
+    "`UU` means that both sides changed it.",
+    "The conflict stands in its cell, between the marks: above `=======` yours, below it the other.",
+    "Raise the limit to 20 and run the cell again: fewer days.",
+    "Two changes, each where it is: the source of a cell, and an output.",
+    "Both changes, and a notebook that opens.",
+)
 def test_what_the_notebook_on_git_says_is_in_its_outputs():
     marks = shows("05", '"<<<<<<<" in cell.source')
     assert marks.index("limit = 19") < marks.index("=======") < marks.index("limit = 22")
-    [cell] = [cell for cell in COURSE["05"]["cells"] if "Count days over 19 hours" in editions.source(cell)]
+    [cell] = [
+        cell
+        for cell in COURSE["05"]["cells"]
+        if "Count days over 19 hours" in editions.source(cell)
+    ]
     assert "UU days.ipynb" in "".join(cell["outputs"][0]["text"])
     assert sum(hours > 20 for hours in HOURS["Oulu"]) < sum(hours > 18 for hours in HOURS["Oulu"])
-    readable = next(cell for cell in COURSE["05"]["cells"] if editions.source(cell) == 'run("git diff", NBDIME_GIT_READABLE="1")')
-    assert re.findall(r"^## modified (\S+):", "".join(readable["outputs"][0]["text"]), re.MULTILINE) == ["/cells/1/outputs/0/data/text/plain", "/cells/1/source"]
-    assert shows("05", "print([cell.source for cell in merged.cells])").startswith("['# Where it hardly gets dark', 'limit = 21")
+    readable = next(
+        cell
+        for cell in COURSE["05"]["cells"]
+        if editions.source(cell) == 'run("git diff", NBDIME_GIT_READABLE="1")'
+    )
+    assert re.findall(
+        r"^## modified (\S+):", "".join(readable["outputs"][0]["text"]), re.MULTILINE
+    ) == ["/cells/1/outputs/0/data/text/plain", "/cells/1/source"]
+    assert shows("05", "print([cell.source for cell in merged.cells])").startswith(
+        "['# Where it hardly gets dark', 'limit = 21"
+    )
 
 
 # ---------------------------------------------------------------- 06
 
-@pytest.mark.claims("Only a variable is filled in, from the environment of the Jupyter server. No shell ever sees the line, and no `.bashrc` either.",
-                    "What you define in one kernel does not exist in the other, even if both are the same Python. It is another process.",
-                    "The kernel belongs to the environment that it was installed *from*, by its absolute path.",
-                    "The cell came too late: it changed the variable, and nobody looked any more.",
-                    "Only the name and the command go; the environment behind them stays.",
-                    "Python picks a new seed for its hashes at each start, unless this says which;",
-                    "You are right if the same code finds 51 dark days with one kernel and none with the other.",
-                    "The pictures are for the launcher. What counts is one small file, and in it one line, the command that starts the kernel:")
+
+@pytest.mark.claims(
+    "Only a variable is filled in, from the environment of the Jupyter server. No shell ever sees the line, and no `.bashrc` either.",
+    "What you define in one kernel does not exist in the other, even if both are the same Python. It is another process.",
+    "The kernel belongs to the environment that it was installed *from*, by its absolute path.",
+    "The cell came too late: it changed the variable, and nobody looked any more.",
+    "Only the name and the command go; the environment behind them stays.",
+    "Python picks a new seed for its hashes at each start, unless this says which;",
+    "You are right if the same code finds 51 dark days with one kernel and none with the other.",
+    "The pictures are for the launcher. What counts is one small file, and in it one line, the command that starts the kernel:",
+)
 @pytest.mark.claims("`ipykernel install` has an option `--env NAME VALUE`.")
 def test_what_the_notebook_on_kernels_says_is_in_its_outputs():
     become = shows("06", 'TILDE="~/data"')
-    assert re.sub(" +", " ", become).split("\n") == ["TILDE ~/data", "COMMAND $(echo hello)", "SUM $((1 + 1))", "BRACES (your home)/data"]
+    assert re.sub(" +", " ", become).split("\n") == [
+        "TILDE ~/data",
+        "COMMAND $(echo hello)",
+        "SUM $((1 + 1))",
+        "BRACES (your home)/data",
+    ]
     assert shows("06", "'town' in globals()") == "False"
-    assert re.sub(" +", " ", shows("06", "absolute path:")) == "this very one: True\nabsolute path: True"
+    assert (
+        re.sub(" +", " ", shows("06", "absolute path:"))
+        == "this very one: True\nabsolute path: True"
+    )
     assert re.findall(r": +(\w+)", shows("06", "set in a cell, same hash")) == ["False", "True"]
-    assert "Utsjoki: 51 days" in shows("06", "answers = {name: ask(name, code)") and "Helsinki: 0 days" in shows("06", "answers = {name: ask(name, code)")
-    assert "'.json'" in shows("06", "kinds of files") and "'.png'" in shows("06", "kinds of files") and "smaller than 2 kB: True" in shows("06", "kinds of files")
-    assert sum(hours == 0 for hours in HOURS["Utsjoki"]) == 51 and sys.executable, "and the Python of the removed kernels runs this"
+    assert "Utsjoki: 51 days" in shows(
+        "06", "answers = {name: ask(name, code)"
+    ) and "Helsinki: 0 days" in shows("06", "answers = {name: ask(name, code)")
+    assert (
+        "'.json'" in shows("06", "kinds of files")
+        and "'.png'" in shows("06", "kinds of files")
+        and "smaller than 2 kB: True" in shows("06", "kinds of files")
+    )
+    assert sum(hours == 0 for hours in HOURS["Utsjoki"]) == 51 and sys.executable, (
+        "and the Python of the removed kernels runs this"
+    )
 
 
 # ---------------------------------------------------------------- 07
 
-@pytest.mark.claims("Eight bytes each. The type decides:",
-                    "A list of Python's own numbers is another matter: each is an object, and the list holds references to them.",
-                    "The numbers themselves are 8 MB.",
-                    "A table of all pairs grows with the square: twice as many towns, four times the memory.",
-                    "`tracemalloc` said 64 MB.",
-                    "What the whole process took, plus a quarter, rounded up to a number that people use.",
-                    "Slurm's `M` is 1024 times 1024 bytes, a little more than our MB, so you err on the safe side.",
-                    "`spread` takes twice what its numbers take.",
-                    "You are right if it is less than 10 MB.")
+
+@pytest.mark.claims(
+    "Eight bytes each. The type decides:",
+    "A list of Python's own numbers is another matter: each is an object, and the list holds references to them.",
+    "The numbers themselves are 8 MB.",
+    "A table of all pairs grows with the square: twice as many towns, four times the memory.",
+    "`tracemalloc` said 64 MB.",
+    "What the whole process took, plus a quarter, rounded up to a number that people use.",
+    "Slurm's `M` is 1024 times 1024 bytes, a little more than our MB, so you err on the safe side.",
+    "`spread` takes twice what its numbers take.",
+    "You are right if it is less than 10 MB.",
+)
 def test_what_the_notebook_on_measuring_says_is_in_its_outputs():
     assert shows("07", "numbers = np.zeros(10_000_000)") == "80.0 MB"
     as_list, as_array = map(int, re.findall(r"(\d+) MB", shows("07", "as a list")))
     assert as_array == 8 and as_list > 3 * as_array
     assert shows("07", "{peak_mb(spread, 1_000_000):.0f} MB") == "16 MB" and 1_000_000 * 8 == 8e6
     assert shows("07", "times the memory for twice the points").startswith("4 times")
-    assert re.search(r"4,000,000 numbers: predicted +64 MB, measured +64 MB", shows("07", "predicted {guess:3.0f} MB"))
+    assert re.search(
+        r"4,000,000 numbers: predicted +64 MB, measured +64 MB",
+        shows("07", "predicted {guess:3.0f} MB"),
+    )
     for peak, asked in re.findall(r"measured +(\d+) MB: --mem=(\d+)M", shows("07", "def ask_for")):
         assert 1.25 * int(peak) <= int(asked) < 1.25 * int(peak) + 100 and int(asked) % 100 == 0
     assert 1024 * 1024 > 10**6
@@ -355,19 +575,22 @@ def test_what_the_notebook_on_measuring_says_is_in_its_outputs():
 
 # ---------------------------------------------------------------- 08
 
-@pytest.mark.claims("`<` gives the file to the command as its input; without it `wc` would print the name too. One line is the heading,",
-                    "`|` hands what one command prints to the next.",
-                    "A name with a space shows what quotes are for. Without them the shell cuts it in two:",
-                    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` holds that of the last one, `&&` goes "
-                    "on only after success, `||` only after failure.",
-                    "In a pipe, the status is that of the last command, and a failure before it goes unnoticed. `pipefail` changes that:",
-                    "Begin a script with `set -euo pipefail`: stop at the first failure, and at a name that is not set.",
-                    "`sort -t, -k4` compares the fourth of the columns that commas separate; with `-n` as numbers, with `-r` the greatest first.",
-                    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there is no second one; `awk -v limit=5` "
-                    "gives a number to awk.",
-                    "**Often:** `uniq` without `sort` before it. It counts neighbours only.",
-                    "**Often:** `sort` without `n`, which puts 9 behind 21.",
-                    "**Often:** `$?` is asked two commands later, and says how the `echo` went.")
+
+@pytest.mark.claims(
+    "`<` gives the file to the command as its input; without it `wc` would print the name too. One line is the heading,",
+    "`|` hands what one command prints to the next.",
+    "A name with a space shows what quotes are for. Without them the shell cuts it in two:",
+    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` holds that of the last one, `&&` goes "
+    "on only after success, `||` only after failure.",
+    "In a pipe, the status is that of the last command, and a failure before it goes unnoticed. `pipefail` changes that:",
+    "Begin a script with `set -euo pipefail`: stop at the first failure, and at a name that is not set.",
+    "`sort -t, -k4` compares the fourth of the columns that commas separate; with `-n` as numbers, with `-r` the greatest first.",
+    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there is no second one; `awk -v limit=5` "
+    "gives a number to awk.",
+    "**Often:** `uniq` without `sort` before it. It counts neighbours only.",
+    "**Often:** `sort` without `n`, which puts 9 behind 21.",
+    "**Often:** `$?` is asked two commands later, and says how the `echo` went.",
+)
 def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
     def says(command, *lines, status=0):
         assert run(command, tmp_path, status).split("\n")[:-1] == list(lines), command
@@ -376,57 +599,118 @@ def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
     says("wc -l < a.csv; wc -l a.csv; head -1 a.csv", "3", "3 a.csv", "name,x,y,hours")
     says("echo one | tr o O", "One")
     says('count() { echo $#; }; note="midnight sun"; count $note; count "$note"', "2", "1")
-    says("true; echo $?; false; echo $?; true && echo yes; false && echo no; true || echo no; false || echo yes", "0", "1", "yes", "yes")
+    says(
+        "true; echo $?; false; echo $?; true && echo yes; false && echo no; true || echo no; false || echo yes",
+        "0",
+        "1",
+        "yes",
+        "yes",
+    )
     says("false; echo x; echo $?", "x", "0")
     says("false | true; echo $?; set -o pipefail; false | true; echo $?", "0", "1")
     says("set -euo pipefail; echo a; false; echo b", "a", status=1)
     assert "unbound" in run("set -euo pipefail; echo $not_there; echo b", tmp_path, 1)
-    says("tail -n 2 a.csv | sort -t, -k4 | tail -1; tail -n 2 a.csv | sort -t, -k4 -n | tail -1; tail -n 2 a.csv | sort -t, -k4 -nr | head -1", "a,1,1,9", "b,2,2,21", "b,2,2,21")
-    says('f() { echo "$1 $2 ${2:-none}"; }; f a b; f a | tr " " _; echo | awk -v limit=5 "{print limit + 1}"', "a b b", "a__none", "6")
-    says(r"printf 'a\nb\na\n' | uniq -c | wc -l; printf 'a\nb\na\n' | sort | uniq -c | wc -l", "3", "2")
+    says(
+        "tail -n 2 a.csv | sort -t, -k4 | tail -1; tail -n 2 a.csv | sort -t, -k4 -n | tail -1; tail -n 2 a.csv | sort -t, -k4 -nr | head -1",
+        "a,1,1,9",
+        "b,2,2,21",
+        "b,2,2,21",
+    )
+    says(
+        'f() { echo "$1 $2 ${2:-none}"; }; f a b; f a | tr " " _; echo | awk -v limit=5 "{print limit + 1}"',
+        "a b b",
+        "a__none",
+        "6",
+    )
+    says(
+        r"printf 'a\nb\na\n' | uniq -c | wc -l; printf 'a\nb\na\n' | sort | uniq -c | wc -l",
+        "3",
+        "2",
+    )
 
 
-@pytest.mark.claims("The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In a Python notebook each `!` line "
-                    "gets a shell of its own, and they would not.)")
-@pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")     # of the kernel's own file
+@pytest.mark.claims(
+    "The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In a Python notebook each `!` line "
+    "gets a shell of its own, and they would not.)"
+)
+@pytest.mark.filterwarnings(
+    "ignore:Passing unrecognized arguments:DeprecationWarning"
+)  # of the kernel's own file
 def test_a_bash_kernel_is_one_shell(kernel):
     said = []
     with jupyter_client.run_kernel(kernel_name="bash") as client:
         for code in ("cd /usr; kept=1", "pwd; echo $kept"):
-            client.execute_interactive(code, output_hook=lambda message: said.append(message["content"].get("text", "")), timeout=60)
+            client.execute_interactive(
+                code,
+                output_hook=lambda message: said.append(message["content"].get("text", "")),
+                timeout=60,
+            )
     assert "".join(said).split() == ["/usr", "1"]
-    assert kernel("!cd /usr; kept=1\n!pwd; echo [$kept]").split()[-1] == "[]" and "/usr" not in kernel("!pwd").split()
+    assert (
+        kernel("!cd /usr; kept=1\n!pwd; echo [$kept]").split()[-1] == "[]"
+        and "/usr" not in kernel("!pwd").split()
+    )
 
 
 # ---------------------------------------------------------------- 09
 
-@pytest.mark.claims("A date is text until you say otherwise:",
-                    "`aggregate` splits the rows by town, and applies a function to each part.",
-                    "More, by up to twenty minutes a day:",
-                    "Rovaniemi, where the midwinter and midsummer sun only graze it, gets the most.",
-                    "R is forgiving: there is no column `houres`, so R gives `NULL`, and the sum of nothing is 0. A wrong result without a word.",
-                    "In brackets the same mistake is an error, which is better:",
-                    "You are right if it is a month of spring, with six or seven minutes.",
-                    "You are right if two bars are higher than nothing.")
+
+@pytest.mark.claims(
+    "A date is text until you say otherwise:",
+    "`aggregate` splits the rows by town, and applies a function to each part.",
+    "More, by up to twenty minutes a day:",
+    "Rovaniemi, where the midwinter and midsummer sun only graze it, gets the most.",
+    "R is forgiving: there is no column `houres`, so R gives `NULL`, and the sum of nothing is 0. A wrong result without a word.",
+    "In brackets the same mistake is an error, which is better:",
+    "You are right if it is a month of spring, with six or seven minutes.",
+    "You are right if two bars are higher than nothing.",
+)
 @pytest.mark.claims("Compare with the first notebook: here the numbers are numbers at once.")
 def test_what_the_notebook_on_r_says_is_in_its_outputs():
-    assert re.search(r"\$ date +: chr", shows("09", "str(daylight)")) and re.search(r"\$ hours +: num", shows("09", "str(daylight)"))
+    assert re.search(r"\$ date +: chr", shows("09", "str(daylight)")) and re.search(
+        r"\$ hours +: num", shows("09", "str(daylight)")
+    )
     means = {town: sum(hours) / 365 for town, hours in HOURS.items()}
     assert len(shows("09", "longest <- aggregate").split("\n")) == 6
-    assert max(means, key=means.get) == "Rovaniemi" and 15 < 60 * (max(means.values()) - min(means.values())) <= 21 and min(means, key=means.get) == TOWNS[0]
-    assert shows("09", "print(sum(daylight$houres))") == "[1] 0" and "undefined columns" in str(next(
-        cell["outputs"] for cell in COURSE["09"]["cells"] if editions.source(cell).strip() == 'daylight[, "houres"]'))
+    assert (
+        max(means, key=means.get) == "Rovaniemi"
+        and 15 < 60 * (max(means.values()) - min(means.values())) <= 21
+        and min(means, key=means.get) == TOWNS[0]
+    )
+    assert shows("09", "print(sum(daylight$houres))") == "[1] 0" and "undefined columns" in str(
+        next(
+            cell["outputs"]
+            for cell in COURSE["09"]["cells"]
+            if editions.source(cell).strip() == 'daylight[, "houres"]'
+        )
+    )
     month = re.search(r'\[1\] "(\d\d)"', shows("09", "by_month <- tapply"))[1]
-    assert 2 <= int(month) <= 5 and 6 <= max(map(float, re.findall(r"\d\.\d", shows("09", "by_month <- tapply")))) < 8
+    assert (
+        2 <= int(month) <= 5
+        and 6 <= max(map(float, re.findall(r"\d\.\d", shows("09", "by_month <- tapply")))) < 8
+    )
     assert sum(24 in hours for hours in HOURS.values()) == 2
 
 
-@pytest.mark.claims("`diff` gives the differences of neighbours. They are one less than the days, since the first day has none before it.",
-                    '`format(date, "%m")` is the month of a date. Where `x` has one too many, `x[-1]` is all of it but the first.',
-                    "`tapply(values, groups, mean)` is the mean of each group. It wants as many groups as values.",
-                    "`which.max` says which of them is the greatest.")
+@pytest.mark.claims(
+    "`diff` gives the differences of neighbours. They are one less than the days, since the first day has none before it.",
+    '`format(date, "%m")` is the month of a date. Where `x` has one too many, `x[-1]` is all of it but the first.',
+    "`tapply(values, groups, mean)` is the mean of each group. It wants as many groups as values.",
+    "`which.max` says which of them is the greatest.",
+)
 def test_what_the_notebook_on_r_says_of_its_functions(tmp_path):
     code = """cat(diff(c(1, 4, 9)), "\\n"); cat(format(as.Date("2026-06-21"), "%m"), (1:3)[-1], "\\n")
               cat(tapply(c(1, 3, 5), c("a", "a", "b"), mean), "\\n"); cat(inherits(try(tapply(1:3, 1:2, mean), silent = TRUE), "try-error"), which.max(c(2, 9, 4)), "\\n")"""
-    done = subprocess.run(["Rscript", "--vanilla", "-e", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert [line.split() for line in done.stdout.splitlines()] == [["3", "5"], ["06", "2", "3"], ["2", "5"], ["TRUE", "2"]]
+    done = subprocess.run(
+        ["Rscript", "--vanilla", "-e", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["3", "5"],
+        ["06", "2", "3"],
+        ["2", "5"],
+        ["TRUE", "2"],
+    ]

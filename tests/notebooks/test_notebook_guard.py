@@ -1,4 +1,5 @@
 """A notebook that is wrong in a way that nbval alone would pass, or wait for, is reported by notebook and cell."""
+
 import os
 import re
 import subprocess
@@ -9,11 +10,15 @@ from dataclasses import dataclass, field
 import nbformat
 import psutil
 import pytest
-from tools.validate import guard as nbval_plugin, runner, sandbox
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from tools.course.cells import FINE, cell, image_output, picture, shows, stream
 
-needs_sandbox = pytest.mark.skipif(sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}")
+from tools.course.cells import FINE, cell, image_output, picture, shows, stream
+from tools.validate import guard as nbval_plugin
+from tools.validate import runner, sandbox
+
+needs_sandbox = pytest.mark.skipif(
+    sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
+)
 
 
 MAGIC_ERROR = "UsageError: Line magic function `%nonsense` not found.\n"
@@ -37,67 +42,245 @@ CASES = {
     "output_was_added": Case([FINE, cell("print(2)")], "Unexpected output"),
     "output_is_missing": Case([FINE, cell("x = 2", stream("2\n"))], "Missing output"),
     "cell_was_never_executed": Case([FINE, cell("print(2)", count=None)], "never executed"),
-    "image_is_missing": Case([FINE, cell("x = 1", image_output(picture(0)))], "stored are 1 images"),
+    "image_is_missing": Case(
+        [FINE, cell("x = 1", image_output(picture(0)))], "stored are 1 images"
+    ),
     "image_was_added": Case([FINE, cell(shows(picture(0)))], "stored are 0 images"),
-    "one_pixel_of_an_image_differs": Case([FINE, cell(shows(picture(0)), image_output(picture(255)))], "image differs"),
-    "image_has_another_size": Case([FINE, cell(shows(picture(0)), image_output(picture(0, (40, 31))))], "40x31"),
-    "expected_exception_does_not_come": Case([FINE, cell("x = 1", tags=["raises-exception"])], "raised nothing"),
+    "one_pixel_of_an_image_differs": Case(
+        [FINE, cell(shows(picture(0)), image_output(picture(255)))], "image differs"
+    ),
+    "image_has_another_size": Case(
+        [FINE, cell(shows(picture(0)), image_output(picture(0, (40, 31))))], "40x31"
+    ),
+    "expected_exception_does_not_come": Case(
+        [FINE, cell("x = 1", tags=["raises-exception"])], "raised nothing"
+    ),
     "other_exception_than_stored": Case(
-        [FINE, cell("1 / 0", new_output("error", ename="NameError", evalue="x", traceback=[]), tags=["raises-exception"])], "differ"),
+        [
+            FINE,
+            cell(
+                "1 / 0",
+                new_output("error", ename="NameError", evalue="x", traceback=[]),
+                tags=["raises-exception"],
+            ),
+        ],
+        "differ",
+    ),
     "exception": Case([FINE, cell("1 / 0")], "ZeroDivisionError"),
-    "magic_does_not_exist": Case([FINE, cell("%nonsense", stream(MAGIC_ERROR, "stderr"))], "a magic failed"),
-    "stderr": Case([FINE, cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"))], "writes-stderr"),
-    "comparison_switched_off_by_comment": Case([FINE, cell("# NBVAL_IGNORE_OUTPUT\nprint(2)", stream("3\n"))], "switches the comparison off"),
-    "comparison_switched_off_by_tag": Case([FINE, cell("print(2)", stream("3\n"), tags=["nbval-skip"])], "switches the comparison off"),
-    "kernel_dies": Case([FINE, cell("import os; os._exit(1)"), FINE], "kernel died", limits={"seconds": 300}),
-    "kernel_is_killed": Case([FINE, cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), FINE], "kernel died", limits={"seconds": 300}),
-    "cell_hangs": Case([FINE, cell("import time; time.sleep(1000)"), FINE], "limit was reached", limits={"seconds": 12}),
+    "magic_does_not_exist": Case(
+        [FINE, cell("%nonsense", stream(MAGIC_ERROR, "stderr"))], "a magic failed"
+    ),
+    "stderr": Case(
+        [FINE, cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"))],
+        "writes-stderr",
+    ),
+    "comparison_switched_off_by_comment": Case(
+        [FINE, cell("# NBVAL_IGNORE_OUTPUT\nprint(2)", stream("3\n"))],
+        "switches the comparison off",
+    ),
+    "comparison_switched_off_by_tag": Case(
+        [FINE, cell("print(2)", stream("3\n"), tags=["nbval-skip"])], "switches the comparison off"
+    ),
+    "kernel_dies": Case(
+        [FINE, cell("import os; os._exit(1)"), FINE], "kernel died", limits={"seconds": 300}
+    ),
+    "kernel_is_killed": Case(
+        [FINE, cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), FINE],
+        "kernel died",
+        limits={"seconds": 300},
+    ),
+    "cell_hangs": Case(
+        [FINE, cell("import time; time.sleep(1000)"), FINE],
+        "limit was reached",
+        limits={"seconds": 12},
+    ),
     "cell_hangs_and_ignores_interrupts": Case(
-        [FINE, cell("import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)")],
-        "limit was reached", limits={"seconds": 12}),
-    "cell_prints_for_ever": Case([FINE, cell("import time\nwhile True: print('x' * 100); time.sleep(0.001)")], "limit was reached", limits={"seconds": 12}),
-    "too_much_memory": Case([FINE, cell("x = b'x' * 300_000_000")], "memory_mb: 200", limits={"memory_mb": 200}),
+        [
+            FINE,
+            cell(
+                "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)"
+            ),
+        ],
+        "limit was reached",
+        limits={"seconds": 12},
+    ),
+    "cell_prints_for_ever": Case(
+        [FINE, cell("import time\nwhile True: print('x' * 100); time.sleep(0.001)")],
+        "limit was reached",
+        limits={"seconds": 12},
+    ),
+    "too_much_memory": Case(
+        [FINE, cell("x = b'x' * 300_000_000")], "memory_mb: 200", limits={"memory_mb": 200}
+    ),
     "too_much_memory_in_a_child": Case(
-        [FINE, cell("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; x = b\"x\" * 300_000_000; time.sleep(1)'])")],
-        "memory_mb: 200", limits={"memory_mb": 200}),
+        [
+            FINE,
+            cell(
+                "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; x = b\"x\" * 300_000_000; time.sleep(1)'])"
+            ),
+        ],
+        "memory_mb: 200",
+        limits={"memory_mb": 200},
+    ),
     "connection_is_tried_in_silence": Case(
-        [FINE, cell("import socket\ntry: socket.create_connection(('192.0.2.7', 80), 1)\nexcept OSError: pass")], "network", marks=(needs_sandbox,)),
+        [
+            FINE,
+            cell(
+                "import socket\ntry: socket.create_connection(('192.0.2.7', 80), 1)\nexcept OSError: pass"
+            ),
+        ],
+        "network",
+        marks=(needs_sandbox,),
+    ),
     "name_is_looked_up_in_silence": Case(
-        [FINE, cell("import socket\ntry: socket.getaddrinfo('www.example.org', 80)\nexcept OSError: pass")], "network", marks=(needs_sandbox,)),
+        [
+            FINE,
+            cell(
+                "import socket\ntry: socket.getaddrinfo('www.example.org', 80)\nexcept OSError: pass"
+            ),
+        ],
+        "network",
+        marks=(needs_sandbox,),
+    ),
     "connection_is_tried_by_a_command": Case(
-        [FINE, cell("%%bash\n(exec 3<>/dev/tcp/192.0.2.7/80) 2>/dev/null || true")], "network", marks=(needs_sandbox,)),
-    "writes_outside_its_folder": Case([FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")], "Read-only file system", marks=(needs_sandbox,)),
-    "writes_into_the_machines_tmp": Case([FINE, cell("open('/tmp/stray-of-the-course', 'w')")], "Read-only file system", marks=(needs_sandbox,)),
-    "leaves_a_file": Case([cell("open('stray', 'w').close()"), FINE], "stray was left by cell 1. In the last cell remove it: import os; os.remove('stray')"),
-    "leaves_a_full_folder": Case([cell("import pathlib\npathlib.Path('a/b').mkdir(parents=True)\npathlib.Path('a/b/c').touch()"), FINE], "shutil.rmtree('a')"),
-    "leaves_a_folder_in_the_home": Case([cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE], "import shutil; shutil.rmtree('../home/stray')"),
-    "changes_its_data": Case([cell("open('data.txt', 'a').write('more')", new_output("execute_result", data={"text/plain": "4"})), FINE],
-                             "data.txt was changed by cell 1"),
-    "removes_its_data": Case([cell("import os; os.remove('data.txt')"), FINE], "data.txt was removed by cell 1"),
+        [FINE, cell("%%bash\n(exec 3<>/dev/tcp/192.0.2.7/80) 2>/dev/null || true")],
+        "network",
+        marks=(needs_sandbox,),
+    ),
+    "writes_outside_its_folder": Case(
+        [FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")],
+        "Read-only file system",
+        marks=(needs_sandbox,),
+    ),
+    "writes_into_the_machines_tmp": Case(
+        [FINE, cell("open('/tmp/stray-of-the-course', 'w')")],
+        "Read-only file system",
+        marks=(needs_sandbox,),
+    ),
+    "leaves_a_file": Case(
+        [cell("open('stray', 'w').close()"), FINE],
+        "stray was left by cell 1. In the last cell remove it: import os; os.remove('stray')",
+    ),
+    "leaves_a_full_folder": Case(
+        [
+            cell(
+                "import pathlib\npathlib.Path('a/b').mkdir(parents=True)\npathlib.Path('a/b/c').touch()"
+            ),
+            FINE,
+        ],
+        "shutil.rmtree('a')",
+    ),
+    "leaves_a_folder_in_the_home": Case(
+        [cell("import pathlib; (pathlib.Path.home() / 'stray').mkdir()"), FINE],
+        "import shutil; shutil.rmtree('../home/stray')",
+    ),
+    "changes_its_data": Case(
+        [
+            cell(
+                "open('data.txt', 'a').write('more')",
+                new_output("execute_result", data={"text/plain": "4"}),
+            ),
+            FINE,
+        ],
+        "data.txt was changed by cell 1",
+    ),
+    "removes_its_data": Case(
+        [cell("import os; os.remove('data.txt')"), FINE], "data.txt was removed by cell 1"
+    ),
     "shows_too_much": Case([FINE, cell("print('x' * 2_200_000)", stream("x\n"))], "shows 2.2 MB"),
-    "sends_too_much": Case([FINE, cell("for _ in range(3_000): print('x' * 10_000)"), FINE], "sent more than 20 MB"),
-    "notebook_is_too_large": Case([cell(f"print({number} * {'x' * 900_000!r})") for number in range(5)], "has 4.5 MB, and a page can have 4 MB", at=0),
+    "sends_too_much": Case(
+        [FINE, cell("for _ in range(3_000): print('x' * 10_000)"), FINE], "sent more than 20 MB"
+    ),
+    "notebook_is_too_large": Case(
+        [cell(f"print({number} * {'x' * 900_000!r})") for number in range(5)],
+        "has 4.5 MB, and a page can have 4 MB",
+        at=0,
+    ),
     "undeclared": Case([FINE], "declares no course", at=0, metadata={"course": None}),
-    "unknown_need": Case([FINE], "'quantum'", at=0, metadata={"course": {"needs": ["quantum"], "seconds": 60, "memory_mb": 500}}),
-    "kernel_is_not_installed": Case([FINE], "'python2'", at=0, metadata={"kernelspec": {"name": "python2", "display_name": "Python 2"}}),
+    "unknown_need": Case(
+        [FINE],
+        "'quantum'",
+        at=0,
+        metadata={"course": {"needs": ["quantum"], "seconds": 60, "memory_mb": 500}},
+    ),
+    "kernel_is_not_installed": Case(
+        [FINE],
+        "'python2'",
+        at=0,
+        metadata={"kernelspec": {"name": "python2", "display_name": "Python 2"}},
+    ),
     "no_cells": Case([], "has no code cell, so there is nothing to run", at=0),
     # and what is right passes
     "passes_fine": Case([FINE, cell("print(1 + 1)", stream("2\n"))]),
     "passes_the_same_image": Case([cell(shows(picture(0)), image_output(picture(0)))]),
-    "passes_an_image_smoothed_otherwise": Case([cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]),
+    "passes_an_image_smoothed_otherwise": Case(
+        [cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]
+    ),
     "passes_what_a_semicolon_hides": Case([cell("40 + 2;")]),
-    "passes_the_last_result": Case([cell("40 + 2", new_output("execute_result", data={"text/plain": "42"})), cell("_ + 1", new_output("execute_result", data={"text/plain": "43"}))]),
-    "passes_stderr_that_is_declared": Case([cell("import sys; print('x', file=sys.stderr)", stream("x\n", "stderr"), tags=["writes-stderr"])]),
-    "passes_a_file_that_is_removed_again": Case([cell("open('stray', 'w').close()"), cell("import os; os.remove('stray')")]),
-    "passes_temporary_files": Case([cell("import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()")]),
-    "passes_an_address_that_differs": Case([cell("object()", new_output("execute_result", data={"text/plain": "<object at 0x7f0123456789>"}))]),
-    "passes_what_it_shows_at_last": Case([
-        cell("from IPython.display import clear_output\nfor number in range(3):\n    clear_output(wait=True)\n    print(number)", stream("2\n")),
-        cell("from IPython.display import display\nshown = display(1, display_id=True)\nshown.update(2)",
-             new_output("display_data", data={"text/plain": "2"}))]),
-    "passes_many_small_messages": Case([cell("for number in range(3000): print(number, flush=True)", stream("".join(f"{number}\n" for number in range(3000))))]),
-    "passes_lines_that_overwrite_each_other": Case([cell("for n in range(120): print('\\r' + 'x' * 9_999 + str(n), end='')", stream("\r" + "x" * 9_999 + "119"))]),
-    "passes_and_leaves_a_process": Case([cell(f"import subprocess; process = subprocess.Popen(['sleep', '{SLEEPER}'])")]),
+    "passes_the_last_result": Case(
+        [
+            cell("40 + 2", new_output("execute_result", data={"text/plain": "42"})),
+            cell("_ + 1", new_output("execute_result", data={"text/plain": "43"})),
+        ]
+    ),
+    "passes_stderr_that_is_declared": Case(
+        [
+            cell(
+                "import sys; print('x', file=sys.stderr)",
+                stream("x\n", "stderr"),
+                tags=["writes-stderr"],
+            )
+        ]
+    ),
+    "passes_a_file_that_is_removed_again": Case(
+        [cell("open('stray', 'w').close()"), cell("import os; os.remove('stray')")]
+    ),
+    "passes_temporary_files": Case(
+        [
+            cell(
+                "import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()"
+            )
+        ]
+    ),
+    "passes_an_address_that_differs": Case(
+        [
+            cell(
+                "object()",
+                new_output("execute_result", data={"text/plain": "<object at 0x7f0123456789>"}),
+            )
+        ]
+    ),
+    "passes_what_it_shows_at_last": Case(
+        [
+            cell(
+                "from IPython.display import clear_output\nfor number in range(3):\n    clear_output(wait=True)\n    print(number)",
+                stream("2\n"),
+            ),
+            cell(
+                "from IPython.display import display\nshown = display(1, display_id=True)\nshown.update(2)",
+                new_output("display_data", data={"text/plain": "2"}),
+            ),
+        ]
+    ),
+    "passes_many_small_messages": Case(
+        [
+            cell(
+                "for number in range(3000): print(number, flush=True)",
+                stream("".join(f"{number}\n" for number in range(3000))),
+            )
+        ]
+    ),
+    "passes_lines_that_overwrite_each_other": Case(
+        [
+            cell(
+                "for n in range(120): print('\\r' + 'x' * 9_999 + str(n), end='')",
+                stream("\r" + "x" * 9_999 + "119"),
+            )
+        ]
+    ),
+    "passes_and_leaves_a_process": Case(
+        [cell(f"import subprocess; process = subprocess.Popen(['sleep', '{SLEEPER}'])")]
+    ),
 }
 
 
@@ -108,10 +291,20 @@ def folder(tmp_path_factory):
     folder.mkdir()
     (folder / "data.txt").write_text("data")
     for name, case in CASES.items():
-        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"},
-                    "course": {"needs": [], "seconds": 60, "memory_mb": 500} | case.limits} | case.metadata
-        cells = [new_code_cell(**{**cell, "id": f"cell-{number}"}) for number, cell in enumerate(case.cells)]
-        nbformat.write(new_notebook(cells=cells, metadata={key: value for key, value in metadata.items() if value}), folder / f"{name}.ipynb")
+        metadata = {
+            "kernelspec": {"name": "python3", "display_name": "Python 3"},
+            "course": {"needs": [], "seconds": 60, "memory_mb": 500} | case.limits,
+        } | case.metadata
+        cells = [
+            new_code_cell(**{**cell, "id": f"cell-{number}"})
+            for number, cell in enumerate(case.cells)
+        ]
+        nbformat.write(
+            new_notebook(
+                cells=cells, metadata={key: value for key, value in metadata.items() if value}
+            ),
+            folder / f"{name}.ipynb",
+        )
     return folder
 
 
@@ -120,7 +313,9 @@ def results(folder):
     return {result.name: result for result in runner.validate(runner.load(folder=folder))}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=case.marks) for name, case in CASES.items()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=case.marks) for name, case in CASES.items()]
+)
 def test_what_nbval_would_miss_is_reported_by_notebook_and_cell(name, results):
     case, result = CASES[name], results[name]
     if not case.says:
@@ -134,7 +329,9 @@ def test_what_nbval_would_miss_is_reported_by_notebook_and_cell(name, results):
         assert case.says in result.reason
 
 
-def test_a_dead_kernel_is_reported_within_ten_seconds_and_the_cells_after_it_are_not_passed(results):
+def test_a_dead_kernel_is_reported_within_ten_seconds_and_the_cells_after_it_are_not_passed(
+    results,
+):
     for name in ("kernel_dies", "kernel_is_killed"):
         assert results[name].seconds < 10
         assert "1 not run" in results[name].reason
@@ -152,19 +349,29 @@ def test_a_need_that_is_not_there_skips_with_a_reason_and_never_passes(folder, m
 
 def test_the_folder_that_was_copied_is_left_as_it_was(folder, results):
     assert (folder / "data.txt").read_text() == "data"
-    assert {path.name for path in folder.iterdir()} == {f"{name}.ipynb" for name in CASES} | {"data.txt"}
+    assert {path.name for path in folder.iterdir()} == {f"{name}.ipynb" for name in CASES} | {
+        "data.txt"
+    }
 
 
 @needs_sandbox
 def test_no_process_outlives_its_notebook(results):
-    assert not [process for process in psutil.process_iter(["cmdline"]) if SLEEPER in (process.info["cmdline"] or [])]
+    assert not [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if SLEEPER in (process.info["cmdline"] or [])
+    ]
 
 
 @needs_sandbox
 def test_killing_the_runner_leaves_no_process(folder):
-    program = ("import pathlib, sys; from tools.validate import runner; "
-               "runner.validate(runner.load(['cell_hangs'], pathlib.Path(sys.argv[1])))")
-    process = subprocess.Popen([sys.executable, "-c", program, folder], env=os.environ | {"PYTHONPATH": str(runner.ROOT)})
+    program = (
+        "import pathlib, sys; from course import runner; "
+        "runner.validate(runner.load(['cell_hangs'], pathlib.Path(sys.argv[1])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, folder], env=os.environ | {"PYTHONPATH": str(runner.ROOT)}
+    )
     try:
         for _ in range(600):
             family = psutil.Process(process.pid).children(recursive=True)
@@ -184,7 +391,9 @@ def test_nothing_runs_longer_than_it_may(isolated, tmp_path):
     """Whatever holds a process up, as a regular expression that takes for ever does, it is ended from outside."""
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="did not end within 1 s"):
-        sandbox.start(lambda: re.search("(a*)*b", "a" * 99), tmp_path, isolated, seconds=1).collect()
+        sandbox.start(
+            lambda: re.search("(a*)*b", "a" * 99), tmp_path, isolated, seconds=1
+        ).collect()
     assert time.monotonic() - began < 20
 
 

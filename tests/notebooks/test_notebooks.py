@@ -1,4 +1,5 @@
 """Every notebook of the course gives, in a fresh run, the outputs that are stored in it."""
+
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tools.course import pairs
 from tools.validate import report, runner, sandbox
 
@@ -18,8 +20,12 @@ def outcome():
     before = _state()
     # Where CI=true changes.rule() tells which are run: all of them on main.
     some = ["--changed"] if os.environ.get("CI") == "true" else []
-    process = subprocess.Popen([sys.executable, "-m", "tools.validate.runner", "validate", "--json", *some], stdout=subprocess.PIPE, text=True,
-                               env=os.environ | {"PYTHONPATH": str(runner.ROOT)})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.validate.runner", "validate", "--json", *some],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(runner.ROOT)},
+    )
     results = {}
 
     def of(name):
@@ -46,19 +52,25 @@ def _state():
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
-@pytest.mark.claims("let a machine run it and compare the outputs, as is done for the ones here with ``pytest --nbval``.",
-                    "a machine runs every notebook anew and compares each output with the one shown here.",
-                    "The notebooks of this course are checked that way, and their outputs compared with the stored ones.")
+@pytest.mark.claims(
+    "let a machine run it and compare the outputs, as is done for the ones here with ``pytest --nbval``.",
+    "a machine runs every notebook anew and compares each output with the one shown here.",
+    "The notebooks of this course are checked that way, and their outputs compared with the stored ones.",
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_run_gives_the_stored_outputs(name, outcome, record_property):
     result = outcome(name)
     if result.outcome == "unchanged":
-        record_property("unchanged", name)  # it passed in the commit that a pull request is merged into
+        record_property(
+            "unchanged", name
+        )  # it passed in the commit that a pull request is merged into
     if result.outcome == "skipped":
         pytest.skip(f"{name}: {result.reason}")
     if result.outcome == "failed":
         # GitHub shows beside the notebook's line what begins a line of the log like this.
-        annotations = report.annotations([result]) if os.environ.get("GITHUB_ACTIONS") == "true" else []
+        annotations = (
+            report.annotations([result]) if os.environ.get("GITHUB_ACTIONS") == "true" else []
+        )
         pytest.fail("\n".join([report.describe(result), *annotations]), pytrace=False)
 
 
@@ -69,4 +81,7 @@ def test_notebooks_run_offline_and_cannot_write_outside_their_folder():
 
 
 def test_the_notebooks_are_numbered_without_a_gap():
-    assert sorted(int(name.split("-")[0]) for name in NAMES) == [*range(1, len(NAMES) + 1)] and len(NAMES) >= 9
+    assert (
+        sorted(int(name.split("-")[0]) for name in NAMES) == [*range(1, len(NAMES) + 1)]
+        and len(NAMES) >= 9
+    )

@@ -1,10 +1,12 @@
 """`make notebooks ON=slurm` on the cluster: the course as it stands gives its stored outputs there, each notebook in a job with what it
 declares, in the environment and through the kernels that the guide recommends."""
+
 import json
 
 import pytest
-from tools.validate import runner
+
 from tools.cluster.checkout import BATCH, ON_SLURM, check_out, results
+from tools.validate import runner
 
 NOTEBOOKS = {notebook.name: notebook for notebook in runner.load()}
 
@@ -12,8 +14,12 @@ NOTEBOOKS = {notebook.name: notebook for notebook in runner.load()}
 def with_sbatch():
     """The notebook on batch jobs, with its script submitted rather than run: what its text says to do on the cluster."""
     notebook = json.loads(NOTEBOOKS["04-notebook-to-batch"].path.read_text(encoding="utf-8"))
-    [cell] = [cell for cell in notebook["cells"] if "".join(cell["source"]) == 'run("bash", "gains.sh")']
-    cell["source"] = 'assert run("sbatch", "--quiet", "--wait", "gains.sh") == 0\nprint(Path("gains.out").read_text(encoding="utf-8"), end="")'
+    [cell] = [
+        cell for cell in notebook["cells"] if "".join(cell["source"]) == 'run("bash", "gains.sh")'
+    ]
+    cell["source"] = (
+        'assert run("sbatch", "--quiet", "--wait", "gains.sh") == 0\nprint(Path("gains.out").read_text(encoding="utf-8"), end="")'
+    )
     cell["outputs"] = [output for output in cell["outputs"] if output["output_type"] == "stream"]
     notebook["metadata"]["course"]["needs"] = ["slurm"]
     return json.dumps(notebook)
@@ -25,23 +31,35 @@ def verdicts(triton):
     user = triton.account()
     check_out(triton, user)
     # Two jobs at a time: that is what this machine has processors for.
-    *drained, one, two = sorted(triton.nodes)
+    *drained, _one, _two = sorted(triton.nodes)
     try:
-        triton.run("ctl", f"scontrol update partitionname={BATCH} maxcpuspernode=1 && scontrol update nodename={','.join(drained)} state=drain reason=test")
+        triton.run(
+            "ctl",
+            f"scontrol update partitionname={BATCH} maxcpuspernode=1 && scontrol update nodename={','.join(drained)} state=drain reason=test",
+        )
         course = run(triton, user)
     finally:
-        triton.run("ctl", f"scontrol update partitionname={BATCH} maxcpuspernode=unlimited; scontrol update nodename={','.join(drained)} state=resume")
+        triton.run(
+            "ctl",
+            f"scontrol update partitionname={BATCH} maxcpuspernode=unlimited; scontrol update nodename={','.join(drained)} state=resume",
+        )
     triton.write("login", "$WRKDIR/guide/notebooks/submitted.ipynb", with_sbatch(), user)
     return course | run(triton, user, "NB=submitted")
 
 
 def run(triton, user, *more):
-    done = triton.run("login", f"cd $WRKDIR/guide && {ON_SLURM} {' '.join(more)}", user, check=False, timeout=400)
-    assert "notebooks: " in done.stdout and "not isolated" not in done.stdout, done.stdout + done.stderr
+    done = triton.run(
+        "login", f"cd $WRKDIR/guide && {ON_SLURM} {' '.join(more)}", user, check=False, timeout=400
+    )
+    assert "notebooks: " in done.stdout and "not isolated" not in done.stdout, (
+        done.stdout + done.stderr
+    )
     return results(triton, user)
 
 
-@pytest.mark.claims("The course runs as jobs on the cluster, and gives the outputs that are stored in it.")
+@pytest.mark.claims(
+    "The course runs as jobs on the cluster, and gives the outputs that are stored in it."
+)
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "submitted"])
 def test_the_notebook_gives_its_stored_outputs_in_a_job(name, verdicts):
     if verdicts[name] is not None:

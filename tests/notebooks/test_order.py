@@ -1,9 +1,11 @@
 """The longest notebook begins first, by what its last run took, as many as keep the cores at work, and none before its declared memory is free."""
+
 import dataclasses
 import json
 import time
 
 import pytest
+
 from tools.validate import changes, runner
 
 
@@ -13,14 +15,27 @@ class Declared:
 
 
 def first(waiting, running, free):
-    return runner.next_to_start([Declared((60, mb)) for mb in waiting], [Declared((60, mb)) for mb in running], free)
+    return runner.next_to_start(
+        [Declared((60, mb)) for mb in waiting], [Declared((60, mb)) for mb in running], free
+    )
 
 
-@pytest.mark.parametrize("waiting, running, free, index", [
-    ([500, 100], [], 1000, 0), ([500, 100], [600], 1000, 1), ([500, 300], [600], 850, None), ([500], [500], 1000, 0), ([], [], 1000, None),
-    ([5000], [], 1000, 0), ([5000], [1], 1000, None), ([5000, 10], [1], 1000, 1),
-])
-def test_a_notebook_starts_only_if_its_declared_memory_fits_and_a_smaller_one_may_go_before(waiting, running, free, index):
+@pytest.mark.parametrize(
+    "waiting, running, free, index",
+    [
+        ([500, 100], [], 1000, 0),
+        ([500, 100], [600], 1000, 1),
+        ([500, 300], [600], 850, None),
+        ([500], [500], 1000, 0),
+        ([], [], 1000, None),
+        ([5000], [], 1000, 0),
+        ([5000], [1], 1000, None),
+        ([5000, 10], [1], 1000, 1),
+    ],
+)
+def test_a_notebook_starts_only_if_its_declared_memory_fits_and_a_smaller_one_may_go_before(
+    waiting, running, free, index
+):
     assert first(waiting, running, free) == index
 
 
@@ -29,11 +44,29 @@ def started(tmp_path, monkeypatch, declared, free, records=None):
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for name, (seconds, memory) in declared.items():
-        (folder / f"{name}.ipynb").write_text(json.dumps({
-            "nbformat": 4, "nbformat_minor": 5, "metadata": {
-                "kernelspec": {"name": "python3", "display_name": "x"}, "measured": {"seconds": seconds},
-                "course": {"needs": [], "reads": [], "seconds": 60, "memory_mb": memory}},
-            "cells": [{"cell_type": "code", "id": "a", "source": "x = 1", "metadata": {}, "outputs": [], "execution_count": 1}]}))
+        (folder / f"{name}.ipynb").write_text(
+            json.dumps(
+                {
+                    "nbformat": 4,
+                    "nbformat_minor": 5,
+                    "metadata": {
+                        "kernelspec": {"name": "python3", "display_name": "x"},
+                        "measured": {"seconds": seconds},
+                        "course": {"needs": [], "reads": [], "seconds": 60, "memory_mb": memory},
+                    },
+                    "cells": [
+                        {
+                            "cell_type": "code",
+                            "id": "a",
+                            "source": "x = 1",
+                            "metadata": {},
+                            "outputs": [],
+                            "execution_count": 1,
+                        }
+                    ],
+                }
+            )
+        )
     times, start = {}, runner._start
 
     def note(function, notebook, *rest):
@@ -43,13 +76,19 @@ def started(tmp_path, monkeypatch, declared, free, records=None):
     monkeypatch.setattr(runner, "_start", note)
     monkeypatch.setattr(runner, "memory_mb", lambda: free)
     monkeypatch.setattr(runner.os, "sched_getaffinity", lambda pid: {0, 1})
-    results = runner.validate(runner.load(folder=folder), lambda result: times[result.name].append(time.monotonic()), records)
+    results = runner.validate(
+        runner.load(folder=folder),
+        lambda result: times[result.name].append(time.monotonic()),
+        records,
+    )
     assert {result.outcome for result in results} == {"passed"}
     return [(name, *both) for name, both in times.items()]
 
 
 def test_two_that_do_not_fit_together_never_run_together(tmp_path, monkeypatch):
-    (_, _, end), (_, start, _) = started(tmp_path, monkeypatch, {"a": (9, 600), "b": (5, 600)}, 1000)
+    (_, _, end), (_, start, _) = started(
+        tmp_path, monkeypatch, {"a": (9, 600), "b": (5, 600)}, 1000
+    )
     assert start >= end
 
 
@@ -59,13 +98,23 @@ def test_one_more_runs_than_there_are_cores(tmp_path, monkeypatch):
     assert [start < first_end for _, start, _ in times] == [True, True, True, False], "on two cores"
 
 
-def test_the_longest_of_the_last_run_is_first_and_before_that_the_longest_measured(tmp_path, monkeypatch):
+def test_the_longest_of_the_last_run_is_first_and_before_that_the_longest_measured(
+    tmp_path, monkeypatch
+):
     for name, seconds in {"a": 1, "b": 30}.items():
         changes.save_record(tmp_path / "records", name, None, seconds=seconds)
-    order = started(tmp_path, monkeypatch, {"a": (50, 100), "b": (2, 100), "c": (20, 100)}, 1000, tmp_path / "records")
+    order = started(
+        tmp_path,
+        monkeypatch,
+        {"a": (50, 100), "b": (2, 100), "c": (20, 100)},
+        1000,
+        tmp_path / "records",
+    )
     assert [name for name, _, _ in order] == ["b", "c", "a"]
 
 
-@pytest.mark.parametrize("record", [None, [], {}, {"seconds": "x"}, {"seconds": None}, {"seconds": -1}])
+@pytest.mark.parametrize(
+    "record", [None, [], {}, {"seconds": "x"}, {"seconds": None}, {"seconds": -1}]
+)
 def test_a_record_without_a_time_is_no_error(record):
     assert changes.measured(record, "seconds", 7) == 7

@@ -1,4 +1,5 @@
 """`make refresh` keeps new outputs only if a second run repeats them, and shows what changed."""
+
 import json
 import os
 import re
@@ -8,18 +9,38 @@ import subprocess
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
 from tools.course import halves, pairs
 from tools.validate import runner, sandbox
-from nbformat.v4 import new_code_cell, new_notebook
 
 # What a notebook prints without a thought, in which an address or a folder stands. Each is a cell.
 ORDINARY = {
-    "python3": ["import warnings; warnings.warn('careful')", "import helper; helper.old()", "import sys; sys.stderr.write(__import__('os').getcwd())", "%pwd",
-                "import matplotlib.pyplot as plt, numpy as np\nfigure, axes = plt.subplots()\naxes.plot([1, 2], label='a')", "axes.legend()", "plt.hist([1, 2, 2])",
-                "lambda: 1", "(n for n in [1])", "class Thing: pass\n[Thing()]", "import pathlib, tempfile\nfolder = tempfile.mkdtemp()\npathlib.Path(folder).rmdir()\nfolder", "np.__file__",
-                "import logging; logging.basicConfig(format='%(pathname)s: %(message)s'); logging.warning('look')", "'\\d is \\k'",
-                "helper.fails()"],
-    "ir": ["warning('careful')", "getwd()", "environment()", "tempfile()", "mean", "f <- function(x) x; f"],
+    "python3": [
+        "import warnings; warnings.warn('careful')",
+        "import helper; helper.old()",
+        "import sys; sys.stderr.write(__import__('os').getcwd())",
+        "%pwd",
+        "import matplotlib.pyplot as plt, numpy as np\nfigure, axes = plt.subplots()\naxes.plot([1, 2], label='a')",
+        "axes.legend()",
+        "plt.hist([1, 2, 2])",
+        "lambda: 1",
+        "(n for n in [1])",
+        "class Thing: pass\n[Thing()]",
+        "import pathlib, tempfile\nfolder = tempfile.mkdtemp()\npathlib.Path(folder).rmdir()\nfolder",
+        "np.__file__",
+        "import logging; logging.basicConfig(format='%(pathname)s: %(message)s'); logging.warning('look')",
+        "'\\d is \\k'",
+        "helper.fails()",
+    ],
+    "ir": [
+        "warning('careful')",
+        "getwd()",
+        "environment()",
+        "tempfile()",
+        "mean",
+        "f <- function(x) x; f",
+    ],
     "bash": ["pwd", "echo $HOME", "mktemp -d", "rmdir $TMPDIR/tmp.*", "ls /nowhere || true"],
 }
 
@@ -31,9 +52,27 @@ def notebook(tmp_path):
     folder.mkdir()
 
     def write(*sources, kernel="python3", tags=(), **limits):
-        pairs.write_ipynb(new_notebook(cells=[new_code_cell(source, metadata={"tags": list(tags)}) for source in sources], metadata={
-            "kernelspec": {"name": kernel, "display_name": "Python 3", "language": "python"},
-            "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 60, "memory_mb": 500} | limits}), folder / "x.ipynb")
+        pairs.write_ipynb(
+            new_notebook(
+                cells=[new_code_cell(source, metadata={"tags": list(tags)}) for source in sources],
+                metadata={
+                    "kernelspec": {
+                        "name": kernel,
+                        "display_name": "Python 3",
+                        "language": "python",
+                    },
+                    "course": {
+                        "goal": "try",
+                        "minutes": 10,
+                        "needs": [],
+                        "seconds": 60,
+                        "memory_mb": 500,
+                    }
+                    | limits,
+                },
+            ),
+            folder / "x.ipynb",
+        )
         return runner.load(folder=folder)[0]
 
     return write
@@ -46,13 +85,17 @@ def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(not
     assert fresh.cells[0].outputs[0].text == "2\n" and fresh.cells[0].execution_count == 1
     assert fresh.metadata.measured.seconds >= 1 and fresh.metadata.measured.memory_mb > 20
     assert fresh.cells[0].id == nbformat.read(stored.path, 4).cells[0].id
-    assert "execution" not in fresh.cells[0].metadata, "times of a run would change with every refresh"
+    assert "execution" not in fresh.cells[0].metadata, (
+        "times of a run would change with every refresh"
+    )
     assert "x: refreshed" in capfd.readouterr().out
     [result] = runner.validate(runner.load(folder=stored.folder))
     assert result.outcome == "passed"
 
 
-def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(notebook, monkeypatch, capsys):
+def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(
+    notebook, monkeypatch, capsys
+):
     stored = notebook("print(1 + 1)")
     monkeypatch.setattr(runner, "NOTEBOOKS", stored.folder)
     monkeypatch.setattr(runner.load, "__defaults__", ((), stored.folder))
@@ -61,7 +104,10 @@ def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(notebook
         runner.main(["refresh"])
     assert end.value.code == 2 and "Nothing failed in the last run" in capsys.readouterr().err
     runner.validate([stored], records=runner.RECORDS)
-    assert runner.main(["refresh"]) == 0 and nbformat.read(stored.path, 4).cells[0].outputs[0].text == "2\n"
+    assert (
+        runner.main(["refresh"]) == 0
+        and nbformat.read(stored.path, 4).cells[0].outputs[0].text == "2\n"
+    )
 
 
 def test_a_second_refresh_changes_no_byte(notebook):
@@ -71,7 +117,9 @@ def test_a_second_refresh_changes_no_byte(notebook):
     assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_bytes() == before
 
 
-@pytest.mark.parametrize("kernel, isolated", [("python3", True), ("python3", False), ("ir", True), ("bash", True)])
+@pytest.mark.parametrize(
+    "kernel, isolated", [("python3", True), ("python3", False), ("ir", True), ("bash", True)]
+)
 def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, capfd, monkeypatch):
     """What ordinary last lines print is stored with a reader's folders, passes, and stays as it is at the next refresh."""
     if kernel not in runner._kernels():
@@ -79,38 +127,57 @@ def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, cap
     if not isolated:
         monkeypatch.setattr(sandbox, "obstacle", lambda: "tried without")
     stored = notebook(*ORDINARY[kernel], kernel=kernel, tags=["writes-stderr"])
-    (stored.folder / "helper.py").write_text("import warnings\ndef old(): warnings.warn('old', DeprecationWarning, 1)\ndef fails(): 1 / 0\n")
+    (stored.folder / "helper.py").write_text(
+        "import warnings\ndef old(): warnings.warn('old', DeprecationWarning, 1)\ndef fails(): 1 / 0\n"
+    )
     if kernel == "python3":
         whole = nbformat.read(stored.path, 4)
         whole.cells[-1].metadata.tags.append("raises-exception")
         pairs.write_ipynb(whole, stored.path)
     assert runner.refresh([stored]), capfd.readouterr().err
     text = stored.path.read_text()
-    assert "/notebooks-" not in text and str(runner.ROOT) not in text and "/home/username/jupyter-course" in text
+    assert (
+        "/notebooks-" not in text
+        and str(runner.ROOT) not in text
+        and "/home/username/jupyter-course" in text
+    )
     assert runner.refresh(runner.load(folder=stored.folder))
     assert json.loads(stored.path.read_text())["cells"] == json.loads(text)["cells"]
 
 
-def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(notebook, monkeypatch, capsys):
+def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(
+    notebook, monkeypatch, capsys
+):
     stored = notebook("print(1 + 1)")
     before = stored.path.read_bytes()
-    monkeypatch.setattr("builtins.input", lambda question: "" if "x: keep these outputs?" in question else "y")
+    monkeypatch.setattr(
+        "builtins.input", lambda question: "" if "x: keep these outputs?" in question else "y"
+    )
     assert runner.refresh([stored], runner._ask)
     assert stored.path.read_bytes() == before and "x: left as it was" in capsys.readouterr().out
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert runner.refresh([stored], runner._ask) and stored.path.read_bytes() != before
 
 
-@pytest.mark.parametrize("source, limits, says", [
-    ("import numpy as np; np.random.normal(size=2)", {}, "cell 1: it draws random numbers. Give them a seed: random.seed(1)"),
-    ("1 / 0", {}, "ZeroDivisionError"),
-    ("open('stray', 'w').close()", {}, "stray was left by cell 1"),
-    ("import time; time.sleep(100)", {"seconds": 3}, "limit was reached"),
-    ("import os; os._exit(1)", {}, "the kernel died"),
-    ("print('x' * 3_000_000)", {"seconds": 20}, "shows 3.0 MB"),
-    ("x = b'x' * 400_000_000", {"memory_mb": 300}, "memory_mb: 300"),
-])
-def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(source, limits, says, notebook, capfd):
+@pytest.mark.parametrize(
+    "source, limits, says",
+    [
+        (
+            "import numpy as np; np.random.normal(size=2)",
+            {},
+            "cell 1: it draws random numbers. Give them a seed: random.seed(1)",
+        ),
+        ("1 / 0", {}, "ZeroDivisionError"),
+        ("open('stray', 'w').close()", {}, "stray was left by cell 1"),
+        ("import time; time.sleep(100)", {"seconds": 3}, "limit was reached"),
+        ("import os; os._exit(1)", {}, "the kernel died"),
+        ("print('x' * 3_000_000)", {"seconds": 20}, "shows 3.0 MB"),
+        ("x = b'x' * 400_000_000", {"memory_mb": 300}, "memory_mb: 300"),
+    ],
+)
+def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(
+    source, limits, says, notebook, capfd
+):
     stored = notebook(source, **limits)
     before = stored.path.read_bytes()
     assert not runner.refresh([stored])
@@ -156,14 +223,24 @@ def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(noteboo
 
 # ---- the commands that our messages tell people to type
 
-ODD = "2 über's"     # a blank, an accent, a quote
+ODD = "2 über's"  # a blank, an accent, a quote
 
 
 def make(*arguments, folder, **variables):
     """Run make in a checkout whose environments are ours; variables as they are typed on its command line."""
     made = [f"--assume-old={name}/.made" for name in (".venv", ".venv-nbdime")]
-    return subprocess.run(["make", *made, *arguments, *(f"{key}={value}" for key, value in variables.items())], cwd=folder, capture_output=True,
-                          text=True, stdin=subprocess.DEVNULL, env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))})
+    return subprocess.run(
+        ["make", *made, *arguments, *(f"{key}={value}" for key, value in variables.items())],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MAKE", "PYTHON"))
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +258,37 @@ def checkout(tmp_path_factory):
     (folder / "notebooks").mkdir()
     shutil.copy2(runner.NOTEBOOKS / "jupytext.toml", folder / "notebooks")
     for name in ("1", ODD):
-        pairs.write_ipynb(new_notebook(cells=[new_code_cell("print(1)")], metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-            "course": {"goal": "try", "minutes": 10, "needs": [], "seconds": 60, "memory_mb": 500}}), folder / f"notebooks/{name}.ipynb")
+        pairs.write_ipynb(
+            new_notebook(
+                cells=[new_code_cell("print(1)")],
+                metadata={
+                    "kernelspec": {
+                        "name": "python3",
+                        "display_name": "Python 3",
+                        "language": "python",
+                    },
+                    "course": {
+                        "goal": "try",
+                        "minutes": 10,
+                        "needs": [],
+                        "seconds": 60,
+                        "memory_mb": 500,
+                    },
+                },
+            ),
+            folder / f"notebooks/{name}.ipynb",
+        )
     assert make("sync", folder=folder).returncode == 0
     return folder
 
 
 def remedy(text):
     """The arguments of the first command of make in a message, as a shell gives them."""
-    return shlex.split(re.search(r"make ((?:sync|refresh|notebooks)\b(?: \w+=(?:'(?:[^']|'\"'\"')*'|[^\s';]+))*)", text)[1])
+    return shlex.split(
+        re.search(
+            r"make ((?:sync|refresh|notebooks)\b(?: \w+=(?:'(?:[^']|'\"'\"')*'|[^\s';]+))*)", text
+        )[1]
+    )
 
 
 def test_each_remedy_that_is_printed_cures(checkout):
@@ -203,15 +301,23 @@ def test_each_remedy_that_is_printed_cures(checkout):
     assert synced.returncode == 0, synced.stdout + synced.stderr
     failed = make("notebooks", folder=checkout, NB=ODD)
     assert "never executed" in failed.stdout and failed.returncode
-    told = make(*remedy(failed.stdout), folder=checkout)     # without a name: what failed in the last run
+    told = make(
+        *remedy(failed.stdout), folder=checkout
+    )  # without a name: what failed in the last run
     assert f"{ODD}: refreshed" in told.stdout, told.stdout + told.stderr
     passed = make("notebooks", folder=checkout, NB=f"{ODD} 1")
     assert f"passed  {ODD}" in passed.stdout and "1 passed, 1 failed" in passed.stdout
 
 
-@pytest.mark.parametrize("kernel, source", [
-    ("python3", "open('a b', 'w').close()"), ("python3", "import os; os.makedirs('a/b')"),
-    ("ir", "cat('x', file = 'a b')"), ("bash", "mkdir -p 'a b/c'")])
+@pytest.mark.parametrize(
+    "kernel, source",
+    [
+        ("python3", "open('a b', 'w').close()"),
+        ("python3", "import os; os.makedirs('a/b')"),
+        ("ir", "cat('x', file = 'a b')"),
+        ("bash", "mkdir -p 'a b/c'"),
+    ],
+)
 def test_the_line_that_removes_what_is_left_does_so(kernel, source, notebook, capfd):
     if kernel not in runner._kernels():
         pytest.skip(f"{kernel} is not here")
@@ -224,11 +330,25 @@ def test_the_line_that_removes_what_is_left_does_so(kernel, source, notebook, ca
     assert runner.refresh(runner.load(folder=stored.folder)), capfd.readouterr().err
 
 
-@pytest.mark.parametrize("text, names", [
-    ("a", ["a"]), ("a b", ["a", "b"]), ("my notebook", ["my notebook"]), ("a my notebook b", ["a", "my notebook", "b"]),
-    (" notebooks/a.ipynb  b.md ", ["notebooks/a.ipynb", "b.md"]), ("notebooks/my notebook.md", ["notebooks/my notebook.md"]), ("", [])])
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        ("a", ["a"]),
+        ("a b", ["a", "b"]),
+        ("my notebook", ["my notebook"]),
+        ("a my notebook b", ["a", "my notebook", "b"]),
+        (" notebooks/a.ipynb  b.md ", ["notebooks/a.ipynb", "b.md"]),
+        ("notebooks/my notebook.md", ["notebooks/my notebook.md"]),
+        ("", []),
+    ],
+)
 def test_a_name_may_have_a_blank(text, names):
-    assert runner.named(text, [halves.Pair(name, None, None) for name in ("a", "b", "my notebook", "my")]) == names
+    assert (
+        runner.named(
+            text, [halves.Pair(name, None, None) for name in ("a", "b", "my notebook", "my")]
+        )
+        == names
+    )
 
 
 def test_a_name_is_found_in_both_forms_of_its_accents(notebook):

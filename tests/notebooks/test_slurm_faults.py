@@ -1,5 +1,6 @@
 """`make notebooks ON=slurm` comes to the right end whatever happens on the way: a terminal that ends, a node that dies, a job that is preempted,
 a full disk, Ctrl-C. No notebook is lost, none runs twice at the same time, and nothing is left behind."""
+
 import fcntl
 import json
 import os
@@ -8,10 +9,11 @@ import subprocess
 import sys
 
 import pytest
-from tools.validate import runner, slurm
-from tools.cluster.jupyter_server import PATIENCE
-from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
+
 from tools.cluster import cluster
+from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
+from tools.cluster.jupyter_server import PATIENCE
+from tools.validate import runner, slurm
 
 INTERACTIVE = cluster.facts()["partitions"]["interactive"]
 # It runs until there is a file `go`.
@@ -34,8 +36,13 @@ class Checkout:
 
     def at_a_terminal(self, command):
         """Start `command` at a terminal of its own on the login node, where Ctrl-C works also if it does not here; return the pid of that there."""
-        started = self.triton.start("login", f"cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet --flush --command '{command}' said >/dev/null",
-                                    self.user, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        started = self.triton.start(
+            "login",
+            f"cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet --flush --command '{command}' said >/dev/null",
+            self.user,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
         self.started.append(started)
         return started.stdout.readline().strip()
 
@@ -44,15 +51,27 @@ class Checkout:
 
     def until(self, condition, what):
         """Wait until the shell's `condition` holds on the login node."""
-        done = self.run(f"for i in $(seq 300); do {condition} && exit; sleep 0.2; done; echo; cat said; squeue; exit 1", check=False)
+        done = self.run(
+            f"for i in $(seq 300); do {condition} && exit; sleep 0.2; done; echo; cat said; squeue; exit 1",
+            check=False,
+        )
         assert done.returncode == 0, f"gave up waiting until {what}:\n{done.stdout}"
 
     def until_computing(self, *names):
         """Wait until the kernels of these notebooks are there, one on a node; return the node of each."""
         self.until(f"[ $({RUNNING} | wc -l) = {len(names)} ]", f"{len(names)} jobs run")
-        nodes = dict(zip(names, [line.split()[1] for line in sorted(self.run(RUNNING).stdout.splitlines())], strict=True))
+        nodes = dict(
+            zip(
+                names,
+                [line.split()[1] for line in sorted(self.run(RUNNING).stdout.splitlines())],
+                strict=True,
+            )
+        )
         for node in nodes.values():
-            self.triton.run(node, f"for i in $(seq 300); do pgrep --uid {self.user} --full ipykernel_launcher && exit; sleep 0.1; done; exit 1")
+            self.triton.run(
+                node,
+                f"for i in $(seq 300); do pgrep --uid {self.user} --full ipykernel_launcher && exit; sleep 0.1; done; exit 1",
+            )
         return nodes
 
     def end(self):
@@ -65,8 +84,12 @@ class Checkout:
         """No job, no process and no file of the account, on no node, and no run to gather."""
         self.until('[ -z "$(squeue --me --noheader)" ]', "no job is left")
         for node in self.triton.nodes:
-            left = self.triton.run(node, f"for i in $(seq 300); do pgrep --uid {self.user} >/dev/null || break; sleep 0.1; done; "
-                                         f"pgrep --list-full --uid {self.user}; find /tmp -user {self.user}", check=False).stdout
+            left = self.triton.run(
+                node,
+                f"for i in $(seq 300); do pgrep --uid {self.user} >/dev/null || break; sleep 0.1; done; "
+                f"pgrep --list-full --uid {self.user}; find /tmp -user {self.user}",
+                check=False,
+            ).stdout
             assert left == "", f"on {node}"
         assert self.run("ls _build/slurm").stdout.split() == ["lock"]
 
@@ -86,10 +109,15 @@ def checkout(triton):
 
 
 def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(triton, checkout):
-    whole_node = {"memory_mb": 70_000}      # two of them do not fit on one node
-    course = checkout({
-        "dies": notebook(WAITS, **whole_node), "preempted": notebook(WAITS, **whole_node), "wrong": notebook("print('fresh')", "stored\n"),
-        "late": notebook("print(1)", "1\n")})
+    whole_node = {"memory_mb": 70_000}  # two of them do not fit on one node
+    course = checkout(
+        {
+            "dies": notebook(WAITS, **whole_node),
+            "preempted": notebook(WAITS, **whole_node),
+            "wrong": notebook("print('fresh')", "stored\n"),
+            "late": notebook("print(1)", "1\n"),
+        }
+    )
     terminal = course.at_a_terminal(f'{ON_SLURM} NB="dies preempted wrong"')
     course.until("ls _build/slurm/*/results/wrong.json", "a result came")
     nodes = course.until_computing("dies", "preempted")
@@ -97,41 +125,73 @@ def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(
     assert beside.returncode and "gathers from" in beside.stderr
 
     course.run(f"kill -KILL {terminal}")
-    course.until(f"! pgrep --uid {course.user} --full [c]ourse.runner", "the gatherer ended with its terminal")
+    course.until(
+        f"! pgrep --uid {course.user} --full [c]ourse.runner",
+        "the gatherer ended with its terminal",
+    )
     assert "wrong" in course.said() and len(course.run(RUNNING).stdout.splitlines()) == 2
     anew = course.run(ON_SLURM, check=False)
-    assert anew.returncode and re.search(r"^A run that began .* has not been gathered: make notebooks ON=slurm RESUME=1 does it$", anew.stderr, re.M)
+    assert anew.returncode and re.search(
+        r"^A run that began .* has not been gathered: make notebooks ON=slurm RESUME=1 does it$",
+        anew.stderr,
+        re.M,
+    )
 
     # It ended between asking for an array and learning its number, and before it asked for another.
-    here, path, text = course.run("pwd && ls _build/slurm/*/state.json && cat _build/slurm/*/state.json").stdout.splitlines()
+    here, path, text = course.run(
+        "pwd && ls _build/slurm/*/state.json && cat _build/slurm/*/state.json"
+    ).stdout.splitlines()
     state = json.loads(text)
     state["batches"][0]["job"] = None
     state["batches"].append({"name": "notebooks-late", "tasks": ["late"], "job": None})
     triton.write("login", f"$WRKDIR/guide/{path}", json.dumps(state), course.user)
-    triton.write("login", f"$WRKDIR/guide/{os.path.dirname(path)}/notebooks-late.json", json.dumps([["late", f"{here}/notebooks"]]), course.user)
+    triton.write(
+        "login",
+        f"$WRKDIR/guide/{os.path.dirname(path)}/notebooks-late.json",
+        json.dumps([["late", f"{here}/notebooks"]]),
+        course.user,
+    )
 
     try:
-        triton.run(nodes["dies"], "kill -KILL -1", check=False)     # all but the node's first process
-        triton.run("ctl", f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol update partitionname={INTERACTIVE} prioritytier=2")
+        triton.run(nodes["dies"], "kill -KILL -1", check=False)  # all but the node's first process
+        triton.run(
+            "ctl",
+            f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol update partitionname={INTERACTIVE} prioritytier=2",
+        )
         other = triton.account()
-        triton.run("login", f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} --output=/dev/null --wrap='sleep 60'", other)
+        triton.run(
+            "login",
+            f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} --output=/dev/null --wrap='sleep 60'",
+            other,
+        )
         course.until(f'[ -z "$({RUNNING})" ]', "both jobs are lost")
         course.run("mkdir go")
         done = course.run(f"{ON_SLURM} RESUME=1", check=False)
         triton.run("login", "scancel --me", other)
     finally:
         triton.run("ctl", f"scontrol update partitionname={INTERACTIVE} prioritytier=1")
-        triton.run(nodes["dies"], "rm -rf /tmp/notebooks-*; runuser -u munge -- munged --force; slurmd")
+        triton.run(
+            nodes["dies"], "rm -rf /tmp/notebooks-*; runuser -u munge -- munged --force; slurmd"
+        )
         triton.run("ctl", f"scontrol update nodename={nodes['dies']} state=resume", check=False)
     assert "dies: its job ended as NODE_FAIL and is submitted again" in done.stdout
     assert "preempted: its job ended as PREEMPTED and is submitted again" in done.stdout
-    assert "notebooks: 3 passed, 1 failed" in done.stdout and re.search(r"^\+ *fresh$", done.stdout, re.M), done.stdout
+    assert "notebooks: 3 passed, 1 failed" in done.stdout and re.search(
+        r"^\+ *fresh$", done.stdout, re.M
+    ), done.stdout
     verdicts = results(triton, course.user)
-    assert {name for name, problem in verdicts.items() if problem is None} == {"dies", "preempted", "late"} and "fresh" in verdicts["wrong"]
+    assert {name for name, problem in verdicts.items() if problem is None} == {
+        "dies",
+        "preempted",
+        "late",
+    } and "fresh" in verdicts["wrong"]
     course.nothing_is_left()
     states = "sacct --noheader --allocations --format=State%20"
     course.until(f'[ "$({states} | grep --count COMPLETED)" = 4 ]', "Slurm's accounts know all")
-    assert sorted(course.run(states).stdout.split()) == ["COMPLETED"] * 4 + ["NODE_FAIL", "PREEMPTED"], "each ran once, but for what was lost"
+    assert sorted(course.run(states).stdout.split()) == ["COMPLETED"] * 4 + [
+        "NODE_FAIL",
+        "PREEMPTED",
+    ], "each ran once, but for what was lost"
 
 
 def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(checkout):
@@ -144,14 +204,23 @@ def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(checkout):
     course.nothing_is_left()
 
 
-def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_a_failure_that_says_so(checkout):
+def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_a_failure_that_says_so(
+    checkout,
+):
     course = checkout({"slow": notebook(WAITS)}, cluster.FULL_USER)
-    size = int(course.run("mkdir ~/build && ln -s ~/build _build && df --output=size -k ~ | tail -1").stdout)
+    size = int(
+        course.run(
+            "mkdir ~/build && ln -s ~/build _build && df --output=size -k ~ | tail -1"
+        ).stdout
+    )
     assert size <= cluster.FULL_HOME_MB * 1024, "this is not the small disk that may be filled"
     fill = "dd if=/dev/zero of=$HOME/rest bs=1k count=2048"
     course.run(fill, check=False)
     done = course.run(ON_SLURM, check=False)
-    assert done.returncode and re.search(r"^(The run could not be written down|Nothing was submitted): .*No space left on device", done.stderr)
+    assert done.returncode and re.search(
+        r"^(The run could not be written down|Nothing was submitted): .*No space left on device",
+        done.stderr,
+    )
     assert "Traceback" not in done.stderr and not course.run("squeue --me --noheader").stdout
     course.run("rm ~/rest")
     course.at_a_terminal(ON_SLURM)
@@ -160,7 +229,11 @@ def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_
     course.run("mkdir go")
     course.until("grep notebooks: said", "the run ended")
     said = course.said()
-    assert re.search(r"FAILED +slow +its job \d+_0 ended without a result: FAILED, No space left on device", said, re.M), said
+    assert re.search(
+        r"FAILED +slow +its job \d+_0 ended without a result: FAILED, No space left on device",
+        said,
+        re.M,
+    ), said
     assert "Traceback" not in said
     course.run("rm -r ~/rest ~/build")
 
@@ -176,7 +249,10 @@ def task(tmp_path):
     result.parent.mkdir()
     with open(result.with_suffix(".lock"), "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        process = subprocess.Popen([sys.executable, "-m", "tools.validate.slurm", batch], env=os.environ | {"PYTHONPATH": str(runner.ROOT), "SLURM_ARRAY_TASK_ID": "0"})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.validate.slurm", batch],
+            env=os.environ | {"PYTHONPATH": str(runner.ROOT), "SLURM_ARRAY_TASK_ID": "0"},
+        )
         yield process, result, held
     process.kill()
     process.wait()
