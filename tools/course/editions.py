@@ -1,7 +1,7 @@
 """The editions of a course, each made from the same notebooks by the tags of their cells;
 notebooks/README.md lists the tags.
 
-    python tools/course/editions.py FOLDER
+    python -m tools.course.editions FOLDER
 
 makes in FOLDER the folders student, solutions and instructor, a zip of each, student.git, and
 slides. Nothing in the student edition holds a solution; which solutions the site shows stands in
@@ -9,7 +9,6 @@ triton/facts.toml.
 """
 
 import argparse
-import copy
 import html
 import io
 import json
@@ -20,11 +19,19 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urljoin
+from typing import Any
+
+from markdown_it import MarkdownIt
 
 from _ext import facts
+from tools.course.model import Cell, Course, Notebook
+from tools.course.shown import WIDGET as WIDGET
+from tools.course.shown import CourseError as CourseError
+from tools.course.shown import linked as linked
+from tools.course.shown import still
 from tools.files import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -32,32 +39,35 @@ STUDENT = NOTEBOOKS / "student"  # what only the student edition has
 BRANCH = "student"  # of the git repository with the student edition
 FOLDER = "jupyter-course"  # in each zip, and in the home of who opens it on the cluster
 DATED = (2026, 1, 1, 0, 0, 0)  # each file in each zip: the same each time, and not 1980
-LINK = re.compile(r"\]\((?!\w+:|#)([^)\s]+)\)")
-WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTE = re.compile(r"(\d+) minutes?\.\s*")
 
+Json = dict[str, Any]
+"""A notebook or a cell, be it a Notebook, a Cell, or what json.loads() gives."""
 
-class CourseError(Exception):
-    """What is wrong in a notebook and where, in one sentence."""
+Notebooks = Mapping[str, Json]
+"""The notebooks of a course, by their names."""
 
-
-def tags(cell):
-    return cell["metadata"].get("tags", [])
-
-
-def source(cell):
-    text = cell["source"]
-    return text if isinstance(text, str) else "".join(text)
+Files = dict[str, str | bytes]
+"""What each file holds, by its path."""
 
 
-def released(setting, name):
+def tags(cell: Json) -> list[str]:
+    return Cell(cell).tags
+
+
+def source(cell: Json) -> str:
+    """The source of a cell as one text."""
+    return Cell(cell).source
+
+
+def released(setting: object, name: str) -> bool:
     """Whether the solutions of the notebook `name` are out. setting: "all", "none" or a list of
     names.
     """
-    return setting == "all" or isinstance(setting, list) and name in setting
+    return setting == "all" or (isinstance(setting, list) and name in setting)
 
 
-def wrong_setting(setting, names) -> str:
+def wrong_setting(setting: object, names: Iterable[str]) -> str:
     """What is wrong in the setting which solutions are out, in one sentence; empty if nothing is.
     names: the course's notebooks.
     """
@@ -75,139 +85,88 @@ def wrong_setting(setting, names) -> str:
 # ---------------------------------------------------------------- which cells
 
 
-def without(notebook, *unwanted):
+def without(notebook: Notebook, *unwanted: str) -> Notebook:
     """The notebook without the cells that have one of these tags."""
-    return notebook | {
-        "cells": [cell for cell in notebook["cells"] if not set(unwanted) & set(tags(cell))]
-    }
+    return notebook.having(cell for cell in notebook.cells if not set(unwanted) & set(cell.tags))
 
 
-def page(notebook, with_solutions):
+def page(notebook: Json, with_solutions: bool) -> Notebook:
     """What the site shows: outputs, and solutions if they are out."""
-    return still(
-        without(notebook, "instructor", "hidden-test", *([] if with_solutions else ["solution"]))
-    )
+    hidden = ["instructor", "hidden-test"]
+    if not with_solutions:
+        hidden.append("solution")
+    return still(without(Notebook(notebook), *hidden))
 
 
-def folded(notebook):
+def folded(notebook: Json) -> Notebook:
     """The notebook with the text of its solutions behind a click, as the code of a solution is by
     its tag hide-cell.
     """
-    cells = [
-        cell
-        | {
-            "source": f"<details>\n<summary>Show the explanation</summary>\n\n{source(cell)}\n\n"
+    book = Notebook(notebook)
+    return book.having(
+        cell.having(
+            source=f"<details>\n<summary>Show the explanation</summary>\n\n{cell.source}\n\n"
             "</details>"
-        }
-        if cell["cell_type"] == "markdown" and "solution" in tags(cell)
+        )
+        if cell.kind == "markdown" and "solution" in cell.tags
         else cell
-        for cell in notebook["cells"]
-    ]
-    return notebook | {"cells": cells}
-
-
-def still(notebook):
-    """The notebook with a sentence in the place of each widget: without a kernel a page shows
-    nothing there.
-    """
-    cells = [
-        cell | {"outputs": [_still(output) for output in cell["outputs"]]}
-        if cell.get("outputs")
-        else cell
-        for cell in notebook["cells"]
-    ]
-    return notebook | {"cells": cells}
-
-
-def _still(output: dict) -> dict:
-    if WIDGET not in output.get("data", {}):
-        return output
-    text = "".join(output["data"].get("text/plain", ""))
-    name = re.match(r"\w*", text)[0]
-    sentence = (
-        f"*Here stands a widget{f' (`{name}`)' if name else ''}. It needs a kernel: run this "
-        "notebook in Jupyter.*"
+        for cell in book.cells
     )
-    return output | {"data": {"text/markdown": sentence, "text/plain": sentence.replace("*", "")}}
 
 
-def student(notebook, site, solved=0):
+def student(notebook: Json, site: str, solved: int = 0) -> Notebook:
     """A copy to work in: no outputs, no notes, and solutions of the first `solved` exercises only,
     in place of their stubs.
 
     site: the address of the built guide, to which links lead that the copy would break.
     """
-    cells, exercise = [], 0
-    for cell in begun(without(notebook, "instructor", "hidden-test"))["cells"]:
-        if "exercise" in tags(cell):
+    book = Notebook(notebook)
+    cells = []
+    exercise = 0
+    for cell in begun(without(book, "instructor", "hidden-test")).cells:
+        if "exercise" in cell.tags:
             exercise += 1
         unwanted = "stub" if exercise <= solved else "solution"
-        if unwanted not in tags(cell) or not exercise:
+        if unwanted not in cell.tags or not exercise:
             cells.append(_bare(cell, site))
-    kept = {
-        key: notebook["metadata"][key]
-        for key in ("kernelspec", "language_info")
-        if key in notebook["metadata"]
+    metadata = {
+        key: book.metadata[key] for key in ("kernelspec", "language_info") if key in book.metadata
     }
-    return notebook | {"cells": cells, "metadata": kept}
+    return book.having(cells, metadata=metadata)
 
 
-def promise(course):
+def promise(course: Mapping[str, Any]) -> str:
     """What a notebook is for, from what it declares: a sentence for its readers."""
-    return f"Afterwards you can {course['goal'][0].lower()}{course['goal'][1:]}."
+    return Course.of({"course": course}).promise
 
 
-def begun(notebook):
+def begun(notebook: Notebook) -> Notebook:
     """The notebook with its promise below the title."""
-    first, *others = notebook["cells"]
-    title, _, rest = source(first).partition("\n")
-    course = notebook["metadata"]["course"]
-    return notebook | {
-        "cells": [
-            first
-            | {"source": f"{title}\n\n*{promise(course)} {course['minutes']} minutes.*\n{rest}"},
-            *others,
-        ]
-    }
+    first, *others = notebook.cells
+    title, _, rest = first.source.partition("\n")
+    course = notebook.course
+    begin = f"{title}\n\n*{course.promise} {course.minutes} minutes.*\n{rest}"
+    return notebook.having([first.having(source=begin), *others])
 
 
-def solutions(notebook, site):
+def solutions(notebook: Json, site: str) -> Notebook:
     """All of it but for what is the instructor's, with outputs."""
-    kept = page(notebook, True)
-    return kept | {
-        "cells": [linked(cell, site) for cell in kept["cells"] if "stub" not in tags(cell)],
-        "metadata": {key: value for key, value in kept["metadata"].items() if key != "jupytext"},
-    }
+    shown = page(notebook, True)
+    return shown.having(
+        (linked(cell, site) for cell in shown.cells if "stub" not in cell.tags),
+        metadata={key: value for key, value in shown.metadata.items() if key != "jupytext"},
+    )
 
 
-def exercises(notebook):
-    return sum("exercise" in tags(cell) for cell in notebook["cells"])
+def exercises(notebook: Json) -> int:
+    """How many exercises a notebook has."""
+    return sum("exercise" in cell.tags for cell in Notebook(notebook).cells)
 
 
-def _bare(cell, site):
-    new = linked(cell, site)
-    kept = [tag for tag in tags(cell) if tag not in ("hide-cell", "slide")]
-    new["metadata"] = {"tags": kept} if kept else {}
-    if cell["cell_type"] == "code":
-        new |= {"outputs": [], "execution_count": None}
-    return new
-
-
-def linked(cell, site, beside=True):
-    """The cell with links that would break in a copy turned to the site; with `beside`, other
-    notebooks lie beside the copy.
-    """
-
-    def turned(match):
-        path = match[1]
-        if beside and not path.startswith("../"):
-            return match[0]
-        return f"]({urljoin(urljoin(site, 'notebooks/'), re.sub(r'[.](rst|md|ipynb)(?=#|$)', '.html', path))})"
-
-    new = copy.deepcopy(cell)
-    if cell["cell_type"] == "markdown":
-        new["source"] = LINK.sub(turned, source(cell)).splitlines(keepends=True)
-    return new
+def _bare(cell: Cell, site: str) -> Cell:
+    kept = [tag for tag in cell.tags if tag not in ("hide-cell", "slide")]
+    new = linked(cell, site).having(metadata={"tags": kept} if kept else {})
+    return new.having(outputs=[], execution_count=None) if cell.kind == "code" else new
 
 
 # ---------------------------------------------------------------- the instructor's run sheet
@@ -235,22 +194,20 @@ class Sheet:
     goal: str
     minutes: int
     seconds: float
-    parts: list = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
-def headings(text):
+def headings(text: str) -> list[tuple[int, str]]:
     """The headings in a Markdown text, wherever they stand in it, as (level, plain text)."""
     if "#" not in text and "\n==" not in text and "\n--" not in text:
         return []
-    from markdown_it import MarkdownIt
-
     tokens = MarkdownIt().parse(text)
     return [
         (
             int(token.tag[1:]),
             "".join(
                 " " if part.type == "softbreak" else part.content
-                for part in tokens[number + 1].children
+                for part in tokens[number + 1].children or ()
             ),
         )
         for number, token in enumerate(tokens)
@@ -258,53 +215,61 @@ def headings(text):
     ]
 
 
-def sheet(name, notebook):
+def sheet(name: str, notebook: Json) -> Sheet:
     """The Sheet of a notebook; CourseError where a note does not begin with its minutes, or all do
     not add up.
 
     A notebook without notes has parts that take no time.
     """
-    course, measured = notebook["metadata"]["course"], notebook["metadata"].get("measured", {})
-    cell_seconds = iter(measured.get("cells", []))
-    title, parts = name, [Part("")]
-    for cell in notebook["cells"]:
-        text = source(cell)
-        if cell["cell_type"] == "code":
-            parts[-1].seconds += next(cell_seconds, 0)
-        elif "instructor" in tags(cell):
-            found = NOTE.match(text)
-            if not found or not parts[-1].title:
-                raise CourseError(
-                    f"{name}: the note {text.splitlines()[0]!r} must stand below the "
-                    "heading of a part and begin with its minutes: '3 minutes. ...'"
-                )
-            parts[-1].minutes, parts[-1].note = int(found[1]), text[found.end() :]
-        elif cell["cell_type"] == "markdown":
-            for level, heading in headings(text):
-                if level == 1:
-                    title = heading
-                elif level == 2:
-                    parts.append(Part(heading, exercise="exercise" in tags(cell)))
+    book = Notebook(notebook)
+    course = book.course
+    title, parts = _parts(name, book)
     whole = sum(part.minutes for part in parts)
-    if whole and whole != course["minutes"]:  # without notes it can be read, and not taught from
+    if whole and whole != course.minutes:  # without notes it can be read, and not taught from
         raise CourseError(
-            f"{name}: its parts take {whole} minutes together, and its header says "
-            f"{course['minutes']}"
+            f"{name}: its parts take {whole} minutes together, and its header says {course.minutes}"
         )
     return Sheet(
         name,
         title,
-        course["goal"],
-        course["minutes"],
-        measured.get("seconds", 0),
+        course.goal,
+        course.minutes,
+        book.measured.seconds,
         [part for part in parts if part.title],
     )
+
+
+def _parts(name: str, notebook: Notebook) -> tuple[str, list[Part]]:
+    """The title of a notebook and its parts, the first of which stands before any heading."""
+    cell_seconds = iter(notebook.measured.cells)
+    title = name
+    parts = [Part("")]
+    for cell in notebook.cells:
+        text = cell.source
+        if cell.kind == "code":
+            parts[-1].seconds += next(cell_seconds, 0)
+        elif "instructor" in cell.tags:
+            begin = NOTE.match(text)
+            if not begin or not parts[-1].title:
+                raise CourseError(
+                    f"{name}: the note {text.splitlines()[0]!r} must stand below the "
+                    "heading of a part and begin with its minutes: '3 minutes. ...'"
+                )
+            parts[-1].minutes = int(begin[1])
+            parts[-1].note = text[begin.end() :]
+        elif cell.kind == "markdown":
+            for level, heading in headings(text):
+                if level == 1:
+                    title = heading
+                elif level == 2:
+                    parts.append(Part(heading, exercise="exercise" in cell.tags))
+    return title, parts
 
 
 # ---------------------------------------------------------------- files
 
 
-def load(folder=NOTEBOOKS):
+def load(folder: Path = NOTEBOOKS) -> dict[str, Notebook]:
     """{name: notebook} of the course, in its order: that of the numbers, 100 after 99; CourseError
     names one that is none.
     """
@@ -314,44 +279,42 @@ def load(folder=NOTEBOOKS):
     }
 
 
-def in_order(name):
+def in_order(name: str) -> tuple[bool, int, str]:
     """What sorts notebooks by their numbers, and puts what has none behind them."""
-    number = re.match(r"\d*", name)[0]
-    return not number, len(number), name
+    digits = len(name) - len(name.lstrip("0123456789"))
+    return not digits, digits, name
 
 
-def _read(path):
+def _read(path: Path) -> Notebook:
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8-sig"))
-        course = notebook["metadata"]["course"]
-        assert notebook["cells"] and isinstance(course["minutes"], int) and course["goal"], (
-            "an empty one"
-        )
-        return notebook
+        notebook = Notebook.read(path)
+        course = notebook.course
+        if notebook.cells and isinstance(course.minutes, int) and course.goal:
+            return notebook
     except (OSError, ValueError) as error:
         raise CourseError(f"{path}:{getattr(error, 'lineno', 1)}: no notebook: {error}") from None
-    except (KeyError, TypeError, AssertionError):
-        raise CourseError(
-            f"{path}:1: has no cells, or declares no course with a goal and minutes (see "
-            "notebooks/README.md)"
-        ) from None
+    except TypeError:
+        pass
+    raise CourseError(
+        f"{path}:1: has no cells, or declares no course with a goal and minutes (see "
+        "notebooks/README.md)"
+    )
 
 
-def ipynb(notebook):
+def ipynb(notebook: Json) -> str:
+    """The text of a notebook's file."""
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
-def myst(notebook):
+def myst(notebook: Json) -> str:
     """The notebook as MyST Markdown."""
+    # They take long to import, and few who import this module want a text.
     import jupytext
     import nbformat
 
-    return jupytext.writes(
-        nbformat.from_dict(
-            notebook | {"cells": [cell | {"source": source(cell)} for cell in notebook["cells"]]}
-        ),
-        "md:myst",
-    )
+    book = Notebook(notebook)
+    whole = book.having(cell.having(source=cell.source) for cell in book.cells)
+    return str(jupytext.writes(nbformat.from_dict(whole), "md:myst"))
 
 
 PAGE = """<!DOCTYPE html>
@@ -359,40 +322,50 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.5 sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }} td, th {{ text-align: left; vertical-align: top; padding-right: 1rem }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem }}
+td, th {{ text-align: left; vertical-align: top; padding-right: 1rem }}
+</style>
 {body}</html>
 """
 
 
-def readable(files):
+def readable(files: Mapping[str, str | bytes]) -> Files:
     """The `files` with each Markdown text as a page: at a click JupyterLab shows a page as it is
     meant, and Markdown as it is written.
     """
-    from markdown_it import MarkdownIt
+    pages: Files = {}
+    for path, content in files.items():
+        if path.endswith(".md") and isinstance(content, str):
+            title = content.partition("\n")[0].lstrip("# ")
+            pages[f"{path.removesuffix('.md')}.html"] = PAGE.format(
+                title=html.escape(title), body=_markdown().render(content)
+            )
+        else:
+            pages[path] = content
+    return pages
+
+
+def _markdown() -> MarkdownIt:
+    """What makes HTML of Markdown with tables and formulas; it raises CourseError."""
+    # They load Sphinx, which takes long, and few who import this module want a page.
     from mdit_py_plugins.dollarmath import dollarmath_plugin
 
     from _ext import formulas
 
-    def formula(tex, options):
+    def formula(tex: str, options: dict[str, Any]) -> str:
         try:
             return formulas.mathml(tex, options["display_mode"])
         except formulas.FormulaError as wrong:
             raise CourseError(str(wrong)) from None
 
-    def page(path, text):
-        if not path.endswith(".md"):
-            return path, text
-        return path.removesuffix("md") + "html", PAGE.format(
-            title=html.escape(text.partition("\n")[0].lstrip("# ")),
-            body=MarkdownIt().enable("table").use(dollarmath_plugin, renderer=formula).render(text),
-        )
-
-    return dict(page(*file) for file in files.items())
+    return MarkdownIt().enable("table").use(dollarmath_plugin, renderer=formula)
 
 
-def data_files(folder=NOTEBOOKS):
-    """{path in the edition: text or bytes} of the data that the notebooks read, and what says where
-    it comes from.
+def data_files(folder: Path = NOTEBOOKS) -> Files:
+    """The data that the notebooks read, and what says where it comes from, by the path in the
+    edition.
     """
     return readable(
         {
@@ -405,9 +378,10 @@ def data_files(folder=NOTEBOOKS):
     )
 
 
-def student_files(course, site, values):
-    """{path: text or bytes} of the student edition of the notebooks `course`, with what lies in
-    notebooks/student.
+def student_files(course: Notebooks, site: str, values: Json) -> Files:
+    """The student edition of the notebooks `course`, with what lies in notebooks/student.
+
+    site: the address of the built guide; values: the facts of the cluster.
     """
     values = values | {"course": values.get("course", {}) | {"notebooks": "/".join(course)}}
     files = {
@@ -422,23 +396,29 @@ def student_files(course, site, values):
     )
 
 
-def solution_files(course, site):
-    """{path: text or bytes} of the notebooks with solutions and outputs."""
+def solution_files(course: Notebooks, site: str) -> Files:
+    """The notebooks with solutions and outputs."""
     return {
         f"{name}.ipynb": ipynb(solutions(notebook, site)) for name, notebook in course.items()
     } | data_files()
 
 
-def instructor_files(course):
-    """{path: text or bytes} of the notebooks as they are, with notes and hidden tests."""
+def instructor_files(course: Notebooks) -> Files:
+    """The notebooks as they are, with notes and hidden tests."""
     return {f"{name}.ipynb": ipynb(notebook) for name, notebook in course.items()} | data_files()
 
 
-def published(course, site, values, setting):
-    """{path: text or bytes} of what the site offers: each notebook to work in, all of them as a
-    zip, what is released of the solutions, slides.
+def published(course: Notebooks, site: str, values: Json, setting: object) -> Files:
+    """What the site offers: each notebook to work in, all of them as a zip, what is released of the
+    solutions, slides.
+
+    site: the address of the built guide; values: the facts of the cluster; setting: which solutions
+    are out.
     """
-    files = {}
+    # It loads Sphinx and nbconvert, which takes long, and few who import this module want slides.
+    from tools.course import slides
+
+    files: Files = {}
     for name, notebook in course.items():
         copy_of = student(notebook, site)
         files |= {f"{name}.ipynb": ipynb(copy_of), f"{name}.md": myst(copy_of)}
@@ -451,27 +431,23 @@ def published(course, site, values, setting):
     out = {name: notebook for name, notebook in course.items() if released(setting, name)}
     if out:
         files["solutions.zip"] = zipped(solution_files(out, site))
-    from tools.course import slides
-
-    return (
-        files
-        | {"student.zip": zipped(student_files(course, site, values))}
-        | {f"slides/{path}": text for path, text in slides.pages(course, site).items()}
-    )
+    files["student.zip"] = zipped(student_files(course, site, values))
+    return files | {f"slides/{path}": text for path, text in slides.pages(course, site).items()}
 
 
-def zipped(files):
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
     """The files as the bytes of a zip that is the same each time."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():
             entry = zipfile.ZipInfo(f"{FOLDER}/{path}", DATED)
-            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return packed.getvalue()
 
 
-def write(folder, files):
+def write(folder: str | Path, files: Mapping[str, str | bytes]) -> None:
     """Write `files` below `folder`."""
     for path, content in files.items():
         target = Path(folder, path)
@@ -479,40 +455,34 @@ def write(folder, files):
         target.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def repository(folder, files, before):
-    """Make the bare git repository `folder` with `files` on the branch `student`; they follow what
-    the branch has in `before`, if that is there.
-    """
-    # A hook of git hands on which repository is committed to; this is another.
-    names = subprocess.run(
-        ["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True
-    ).stdout.split()
-    here = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in names or name.startswith("GIT_CONFIG")
-    }
+def repository(
+    folder: Path, files: Mapping[str, str | bytes], before: Sequence[tuple[Path, str]]
+) -> None:
+    """Make the bare git repository `folder` with `files` on the branch `student`.
 
-    def git(*command, env=here):
+    before: repositories and a branch of each; what the first of them has that is there comes before
+    the new state. Raises CalledProcessError.
+    """
+    environment = _environment_of_git()
+
+    def git(*command: str | Path, **variables: str) -> str:
         return subprocess.run(
-            ["git", *command], check=True, capture_output=True, text=True, env=env
+            ["git", *command],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment | variables,
         ).stdout.strip()
 
-    author = {"GIT_AUTHOR_NAME": "The course", "GIT_AUTHOR_EMAIL": "course@localhost"}
-    who = (
-        here | author | {key.replace("AUTHOR", "COMMITTER"): value for key, value in author.items()}
-    )
     git("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", folder)
-    parent = []
+    parent: list[str] = []
     for old, branch in before:
-        if (
-            subprocess.run(
-                ["git", "-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}"],
-                capture_output=True,
-                env=here,
-            ).returncode
-            == 0
-        ):
+        fetched = subprocess.run(
+            ["git", "-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}"],
+            capture_output=True,
+            env=environment,
+        )
+        if fetched.returncode == 0:
             parent = ["-p", BRANCH]
             break
     with tempfile.TemporaryDirectory() as tree:
@@ -521,21 +491,33 @@ def repository(folder, files, before):
         git(*place, "add", "--all")
         new = git(*place, "write-tree")
     if not parent or git("-C", folder, "rev-parse", f"{BRANCH}^{{tree}}") != new:
-        commit = git(
-            "-C",
-            folder,
-            "commit-tree",
-            new,
-            *parent,
-            "-m",
-            "Bring the student edition up to date",
-            env=who,
-        )
+        author = {
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in (("NAME", "The course"), ("EMAIL", "course@localhost"))
+        }
+        message = "Bring the student edition up to date"
+        commit = git("-C", folder, "commit-tree", new, *parent, "-m", message, **author)
         git("-C", folder, "update-ref", f"refs/heads/{BRANCH}", commit)
 
 
-def main(arguments=None):
-    from tools.course import slides
+def _environment_of_git() -> dict[str, str]:
+    """The variables of this process without those by which a hook of git hands on which repository
+    is committed to: the new one is another.
+    """
+    names = subprocess.run(
+        ["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True
+    ).stdout.split()
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in names or name.startswith("GIT_CONFIG")
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make all editions in the folder that the command line names; return the exit status."""
+    from tools.course import slides  # see published()
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -556,7 +538,18 @@ def main(arguments=None):
         }
     except (CourseError, OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
-    new = options.folder.with_name(options.folder.name + ".new")
+    _replace(options.folder, editions)
+    print(
+        f"{len(course)} notebooks in {options.folder}: {', '.join(editions)}. For the "
+        "button on their pages:\n"
+        f"git -C {options.folder}/student.git push {values['site']['repository']} {BRANCH}"
+    )
+    return 0
+
+
+def _replace(folder: Path, editions: Mapping[str, Files]) -> None:
+    """Put the editions in the place of what is in `folder`, all or none of them."""
+    new = folder.with_name(folder.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     for name, files in editions.items():
         write(new / name, files)
@@ -567,16 +560,10 @@ def main(arguments=None):
     repository(
         new / "student.git",
         editions["student"],
-        [(options.folder / "student.git", BRANCH), (ROOT, f"refs/remotes/origin/{BRANCH}")],
+        [(folder / "student.git", BRANCH), (ROOT, f"refs/remotes/origin/{BRANCH}")],
     )
-    shutil.rmtree(options.folder, ignore_errors=True)
-    new.rename(options.folder)
-    print(
-        f"{len(course)} notebooks in {options.folder}: {', '.join(editions)}. For the "
-        "button on their pages:\n"
-        f"git -C {options.folder}/student.git push {values['site']['repository']} {BRANCH}"
-    )
-    return 0
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MEMORY = ".synced"  # the folder, beside the notebooks, with what was in step last
 IGNORED = {"_build", ".ipynb_checkpoints", MEMORY}
@@ -23,14 +25,14 @@ class Unreadable(Exception):
     at which line, where they are known.
     """
 
-    def __init__(self, message, line=0, path=None):
+    def __init__(self, message: str, line: int = 0, path: Path | None = None) -> None:
         super().__init__(message)
-        self.line, self.path = line, path
+        self.line = line
+        self.path = path
 
-    def __str__(self):
-        return (
-            f"{self.path}{f':{self.line}' if self.line else ''}: " if self.path else ""
-        ) + super().__str__()
+    def __str__(self) -> str:
+        place = f"{self.path}{f':{self.line}' if self.line else ''}: " if self.path else ""
+        return place + super().__str__()
 
 
 @dataclass
@@ -44,11 +46,11 @@ class Pair:
     md: Path | None
 
 
-def find(folder):
+def find(folder: str | Path) -> list[Pair]:
     """Return the Pairs below `folder`, by name; an .md that has no jupytext header and lies beside
     no .ipynb is no half.
     """
-    halves = {}
+    halves: dict[str, dict[str, Path]] = {}
     for path in sorted(Path(folder).rglob("*")):
         parts = path.relative_to(folder).parts
         if (
@@ -57,9 +59,8 @@ def find(folder):
             or any(part.startswith(".") for part in parts)
         ):
             continue
-        halves.setdefault(path.relative_to(folder).with_suffix("").as_posix(), {})[path.suffix] = (
-            path
-        )
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        halves.setdefault(name, {})[path.suffix] = path
     return [
         Pair(name, both.get(".ipynb"), both.get(".md"))
         for name, both in sorted(halves.items())
@@ -67,7 +68,7 @@ def find(folder):
     ]
 
 
-def called(pairs, name):
+def called(pairs: Iterable[Pair], name: str) -> list[Pair]:
     """Those of `pairs` that are called `name`, whichever way its accents are written: an ä may be
     one character or two.
     """
@@ -75,7 +76,7 @@ def called(pairs, name):
     return [pair for pair in pairs if unicodedata.normalize("NFC", pair.name) == wanted]
 
 
-def text(path):
+def text(path: Path) -> str:
     """The text of a file, without a byte order mark and with lines that end in a newline; raises
     Unreadable.
     """
@@ -95,7 +96,7 @@ def text(path):
         ) from None
 
 
-def _has_header(path):
+def _has_header(path: Path) -> bool:
     try:
         start = text(path)
     except Unreadable:
@@ -107,20 +108,20 @@ def _has_header(path):
 # whether it still is, and the base of a merge
 
 
-def _record(folder, name):
+def _record(folder: str | Path, name: str) -> Path:
     return Path(folder, MEMORY, f"{name}.json")
 
 
-def remembered(folder, name):
+def remembered(folder: str | Path, name: str) -> dict[str, Any] | None:
     """What remember() kept of the pair, None if that is nothing."""
     try:
-        record = json.loads(_record(folder, name).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(_record(folder, name).read_text(encoding="utf-8"))
         return record if record["files"] and record["cells"] is not None else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def orphans(folder):
+def orphans(folder: str | Path) -> list[str]:
     """The names of the notebooks of which something is remembered and no half is there: they were
     renamed, or deleted.
     """
@@ -135,16 +136,19 @@ def orphans(folder):
     ]
 
 
-def remember(folder, pair, write, **known):
-    """Keep what is `known` of a pair whose halves are in step, and its files' content; `write(path,
-    text)` does it, whole or not at all.
+def remember(
+    folder: str | Path, pair: Pair, write: Callable[[Path, str], object], **known: Any
+) -> None:
+    """Keep what is `known` of a pair whose halves are in step, and its files' content.
+
+    write: writes a text to a path, whole or not at all.
     """
     path = _record(folder, pair.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
-def in_step_since(folder, name):
+def in_step_since(folder: str | Path, name: str) -> int | None:
     """When remember() was called for the pair, in nanoseconds as files have them; None if it was
     not.
     """
@@ -154,25 +158,27 @@ def in_step_since(folder, name):
         return None
 
 
-def unchanged(folder, pair):
+def unchanged(folder: str | Path, pair: Pair) -> bool:
     """Whether both halves are, byte by byte, as they were when they were in step last."""
     record = remembered(folder, pair.name)
-    return bool(record and pair.md and pair.ipynb) and record["files"] == files(pair)
+    if not record or not pair.md or not pair.ipynb:
+        return False
+    return bool(record["files"] == files(pair))
 
 
-def still_in_step(folder, pair):
+def still_in_step(folder: str | Path, pair: Pair) -> None:
     """Note that both halves are in step now too."""
     with contextlib.suppress(OSError):
         os.utime(_record(folder, pair.name))
 
 
-def files(pair):
-    """The hashes of what stands in the halves."""
+def files(pair: Pair) -> list[str]:
+    """The hashes of what stands in the halves; none of those that are not there."""
     try:
         return [
             hashlib.sha256(path.read_bytes()).hexdigest()
             for path in (pair.md, pair.ipynb)
-            if path.is_file()
+            if path and path.is_file()
         ]
     except OSError:
         return []

@@ -8,9 +8,18 @@ guess.
 
 import bisect
 import difflib
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 SIMILAR = 0.6  # of 1: from here on two sources count as versions of one cell
+
+
+Key = tuple[Any, ...]
+"""A cell: its kind, its source, and whatever else must not get lost."""
+
+Label = int | None
+"""The index in the common list of the cell that a cell is a version of; None if it is new."""
 
 
 @dataclass
@@ -26,9 +35,9 @@ class Clash:
 
 
 class Conflict(Exception):
-    """The two versions cannot be merged; `clashes` says where."""
+    """The two versions cannot be merged; `clashes` says where: at cells, or in what is named."""
 
-    def __init__(self, clashes):
+    def __init__(self, clashes: Sequence[Clash | str]) -> None:
         super().__init__(f"{len(clashes)} conflicts")
         self.clashes = clashes
 
@@ -44,13 +53,18 @@ class Merged:
     first: bool
 
 
-def align(base, cells, base_ids=(), ids=()):
+def align(
+    base: Sequence[Key],
+    cells: Sequence[Key],
+    base_ids: Sequence[Hashable] = (),
+    ids: Sequence[Hashable] = (),
+) -> list[Label]:
     """For each of `cells` the index of the cell of `base` that it is a version of, or None.
 
     By id, if both lists have ids that stand once; then by source; then by similarity; then by their
     place, where one cell lies between the same neighbours.
     """
-    match = {}
+    match: _Match = {}
     if len(set(base_ids)) == len(base) and len(set(ids)) == len(cells):
         place = {name: index for index, name in enumerate(base_ids)}
         match = {index: place[name] for index, name in enumerate(ids) if name in place}
@@ -60,14 +74,21 @@ def align(base, cells, base_ids=(), ids=()):
     return [match.get(index) for index in range(len(cells))]
 
 
-def _unmatched(base, cells, match):
+_Match = MutableMapping[int, int]
+"""For the index of a cell that of the cell of the common list that it is a version of."""
+
+
+def _unmatched(
+    base: Sequence[Key], cells: Sequence[Key], match: _Match
+) -> tuple[list[int], list[int]]:
+    """The indices of the cells of `base`, and of `cells`, that have no partner yet."""
     taken = set(match.values())
     return [index for index in range(len(base)) if index not in taken], [
         index for index in range(len(cells)) if index not in match
     ]
 
 
-def _match_equal(base, cells, match):
+def _match_equal(base: Sequence[Key], cells: Sequence[Key], match: _Match) -> None:
     for exact in (slice(None), slice(2)):
         old, new = _unmatched(base, cells, match)
         matcher = difflib.SequenceMatcher(
@@ -89,7 +110,7 @@ def _match_equal(base, cells, match):
                 old.remove(same)
 
 
-def _match_similar(base, cells, match):
+def _match_similar(base: Sequence[Key], cells: Sequence[Key], match: _Match) -> None:
     old, new = _unmatched(base, cells, match)
     pairs = []
     for index in new:
@@ -109,14 +130,16 @@ def _match_similar(base, cells, match):
             match[index] = other
 
 
-def _match_between_neighbours(base, cells, match):
+def _match_between_neighbours(base: Sequence[Key], cells: Sequence[Key], match: _Match) -> None:
     old, new = _unmatched(base, cells, match)
     anchors = [-1, *sorted(match.values()), len(base)]
     for index in new:
-        before = match.get(index - 1, -1 if index == 0 else None)
-        after = match.get(index + 1, len(base) if index == len(cells) - 1 else None)
+        before = -1 if index == 0 else match.get(index - 1)
+        after = len(base) if index == len(cells) - 1 else match.get(index + 1)
         if (
-            before in anchors
+            before is not None
+            and after is not None
+            and before in anchors
             and after in anchors
             and after - before == 2
             and before + 1 in old
@@ -125,65 +148,96 @@ def _match_between_neighbours(base, cells, match):
             match[index] = before + 1
 
 
+class _Gap(NamedTuple):
+    """What a version has between two cells of the common list: the indices of these cells, and
+    those of what stands between them in the version.
+    """
+
+    low: int
+    high: int
+    indices: list[int]
+
+
 class _Version:
     """One version of the list `base`.
 
     `place`: where the cells of base are in it; `stable`: those that keep their order; `gaps`:
-    between which cells of base the others stand, as (low, high, indices).
+    between which cells of base the others stand.
     """
 
-    def __init__(self, base, cells, labels):
-        self.cells, self.labels = cells, labels
+    def __init__(self, base: Sequence[Key], cells: Sequence[Key], labels: Sequence[Label]) -> None:
+        self.cells = cells
+        self.labels = labels
         self.place = {label: index for index, label in enumerate(labels) if label is not None}
         self.stable = set(_longest_ascending([label for label in labels if label is not None]))
-        self.gaps, low, waiting = [], -1, []
+        self.gaps: list[_Gap] = []
+        low = -1
+        waiting: list[int] = []
         for index, label in enumerate([*labels, len(base)]):
-            if label in self.stable or index == len(labels):
+            if label is not None and (label in self.stable or index == len(labels)):
                 if waiting:
-                    self.gaps.append((low, label, waiting))
-                low, waiting = label, []
+                    self.gaps.append(_Gap(low, label, waiting))
+                low = label
+                waiting = []
             else:
                 waiting.append(index)
 
-    def tokens(self, gap):
+    def tokens(self, gap: _Gap) -> list[Key | int]:
         """What stands in a gap: a cell of base that was moved there, or a new cell."""
-        return [
-            self.cells[index] if self.labels[index] is None else self.labels[index]
-            for index in gap[2]
-        ]
+        tokens: list[Key | int] = []
+        for index in gap.indices:
+            label = self.labels[index]
+            tokens.append(self.cells[index] if label is None else label)
+        return tokens
 
-    def moved(self, label):
+    def moved(self, label: int) -> bool:
+        """Whether this cell of base stands elsewhere in the order."""
         return label in self.place and label not in self.stable
 
 
-def _longest_ascending(numbers):
+def _longest_ascending(numbers: Sequence[int]) -> list[int]:
     """The longest ascending part of a list of different numbers."""
-    tails, ends, before = [], [], {}
+    tails: list[int] = []
+    ends: list[int] = []
+    before: dict[int, int | None] = {}
     for number in numbers:
         at = bisect.bisect(tails, number)
         before[number] = ends[at - 1] if at else None
-        tails[at : at + 1], ends[at : at + 1] = [number], [number]
-    found, number = [], ends[-1] if ends else None
-    while number is not None:
-        found.append(number)
-        number = before[number]
-    return found[::-1]
+        tails[at : at + 1] = [number]
+        ends[at : at + 1] = [number]
+    backwards = []
+    last = ends[-1] if ends else None
+    while last is not None:
+        backwards.append(last)
+        last = before[last]
+    return backwards[::-1]
 
 
-def merge(base, one, other, labels_of_one, labels_of_other):
+def merge(
+    base: Sequence[Key],
+    one: Sequence[Key],
+    other: Sequence[Key],
+    labels_of_one: Sequence[Label],
+    labels_of_other: Sequence[Label],
+) -> list[Merged]:
     """The Merged cells of the versions `one` and `other` of `base`; their labels come from align().
 
     Raises Conflict.
     """
-    first, second = _Version(base, one, labels_of_one), _Version(base, other, labels_of_other)
+    first = _Version(base, one, labels_of_one)
+    second = _Version(base, other, labels_of_other)
     clashes = [
         *filter(None, (_content_clash(label, base, first, second) for label in range(len(base))))
     ]
-    same = {}  # of the first version's gaps, by number, the gap of the second that holds the same
+    # of the first version's gaps, by number, the gap of the second that holds the same
+    same: dict[int, _Gap] = {}
     for number, gap in enumerate(first.gaps):
-        for twin in (twin for twin in second.gaps if max(gap[0], twin[0]) < min(gap[1], twin[1])):
+        for twin in second.gaps:
+            if max(gap.low, twin.low) >= min(gap.high, twin.high):
+                continue
             if number in same or twin in same.values() or first.tokens(gap) != second.tokens(twin):
-                clashes.append(Clash("both put cells at this place", None, gap[2][0], twin[2][0]))
+                where = gap.indices[0], twin.indices[0]
+                clashes.append(Clash("both put cells at this place", None, *where))
             else:
                 same[number] = twin
     in_both = {
@@ -207,14 +261,16 @@ def merge(base, one, other, labels_of_one, labels_of_other):
     return list(_put_together(base, first, second, same))
 
 
-def _content_clash(label, base, first, second):
-    here, there = first.place.get(label), second.place.get(label)
-    if here is None and there is None:
-        return None
+def _content_clash(
+    label: int, base: Sequence[Key], first: _Version, second: _Version
+) -> Clash | None:
+    """Why the two versions of a cell of base are not to be merged; None if they are."""
+    here = first.place.get(label)
+    there = second.place.get(label)
     if here is None or there is None:
-        version, index = (second, there) if here is None else (first, here)
-        if version.cells[index] != base[label] or version.moved(label):
-            return Clash("one half changed this cell, the other deleted it", label, here, there)
+        for version, index in ((first, here), (second, there)):
+            if index is not None and (version.cells[index] != base[label] or version.moved(label)):
+                return Clash("one half changed this cell, the other deleted it", label, here, there)
         return None
     if (
         base[label] not in (first.cells[here], second.cells[there])
@@ -224,19 +280,21 @@ def _content_clash(label, base, first, second):
     return None
 
 
-def _put_together(base, first, second, same):
-    def item(label):
-        here, there = first.place[label], second.place[label]
-        return Merged(here, there, first.cells[here] != base[label])
+def _put_together(
+    base: Sequence[Key], first: _Version, second: _Version, same: dict[int, _Gap]
+) -> Iterator[Merged]:
+    def item(label: int) -> Merged:
+        here = first.place[label]
+        return Merged(here, second.place[label], first.cells[here] != base[label])
 
-    def gap_items(version, gap, twin=None):
-        for position, index in enumerate(gap[2]):
+    def gap_items(version: _Version, gap: _Gap, twin: _Gap | None = None) -> Iterator[Merged]:
+        for position, index in enumerate(gap.indices):
             label = version.labels[index]
             if label is not None:
                 if label in first.place and label in second.place:
                     yield item(label)
             elif version is first:
-                yield Merged(index, twin[2][position] if twin else None, True)
+                yield Merged(index, twin.indices[position] if twin else None, True)
             else:
                 yield Merged(None, index, False)
 
@@ -244,8 +302,8 @@ def _put_together(base, first, second, same):
         if label in first.stable and label in second.stable:
             yield item(label)
         for number, gap in enumerate(first.gaps):
-            if gap[0] == label:
+            if gap.low == label:
                 yield from gap_items(first, gap, same.get(number))
         for gap in second.gaps:
-            if gap[0] == label and gap not in same.values():
+            if gap.low == label and gap not in same.values():
                 yield from gap_items(second, gap)

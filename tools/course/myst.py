@@ -5,13 +5,18 @@ other cells and changes no more than it must.
 import json
 import re
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import nbformat
 import yaml
 from jupytext.myst import CompactDumper, myst_to_notebook, notebook_to_myst
 
 from tools.course.halves import Unreadable, text
+
+Cells = Sequence[nbformat.NotebookNode]
 
 FORMATS = "ipynb,md:myst"
 KEPT_IN_CELLS = ("tags", "mystnb")
@@ -37,16 +42,17 @@ class Md:
 
     notebook: nbformat.NotebookNode
     header: str
-    pieces: list
-    lines: list
+    pieces: list[str]
+    lines: list[int]
     lexer: str | None
 
     @property
-    def text(self):
+    def text(self) -> str:
+        """All of it."""
         return self.header + "".join(self.pieces)
 
 
-def read(path):
+def read(path: Path) -> Md:
     """The Md at `path`; raises Unreadable."""
     try:
         return parse(text(path))
@@ -55,7 +61,7 @@ def read(path):
         raise
 
 
-def parse(written):
+def parse(written: str) -> Md:
     """The Md that is `written`; raises Unreadable."""
     if marker := MARKER.search(written):
         raise Unreadable(
@@ -88,7 +94,7 @@ def parse(written):
     return Md(notebook, header[0] + pieces[0], pieces[1:], lines, lexer)
 
 
-def _hide(written):
+def _hide(written: str) -> tuple[str, dict[int, int]]:
     """The text with other characters in place of the odd ones, and the table that brings those
     back.
     """
@@ -97,7 +103,7 @@ def _hide(written):
     return written.translate(table), {stand_in: odd for odd, stand_in in table.items()}
 
 
-def _translate(value, table):
+def _translate(value: Any, table: Mapping[int, int]) -> Any:
     if isinstance(value, str):
         return value.translate(table)
     if isinstance(value, dict):
@@ -105,7 +111,7 @@ def _translate(value, table):
     return [_translate(item, table) for item in value] if isinstance(value, list) else value
 
 
-def _why(error):
+def _why(error: Exception) -> tuple[str, int]:
     """What jupytext's `error` says, in one sentence, and the line that it says it of."""
     yaml_error = next(
         (one for one in (error, error.__context__) if isinstance(one, yaml.MarkedYAMLError)), None
@@ -113,7 +119,7 @@ def _why(error):
     if cell := re.search(r"at line (\d+) ", str(error)):
         return (
             "the options of a cell are no "
-            f"{'YAML: ' + yaml_error.problem if yaml_error else 'mapping'}",
+            f"{f'YAML: {yaml_error.problem}' if yaml_error else 'mapping'}",
             int(cell[1]),
         )
     if yaml_error and yaml_error.problem_mark:
@@ -124,16 +130,20 @@ def _why(error):
     return f"no MyST notebook: {' '.join(str(error).split())[:300]}", 1
 
 
-def _cut(written, header, notebook, starts):
+def _cut(
+    written: str, header: int, notebook: nbformat.NotebookNode, starts: Sequence[int]
+) -> tuple[list[str], list[int]]:
     """The pieces of the text, the first what stands before the first cell, and the line at which
     each cell begins.
+
+    header: how many lines the header has; starts: the line at which jupytext says that each cell
+    begins. Raises Unreadable.
     """
     lines = written.splitlines(keepends=True)
     at = [
         start - 1
         if cell.cell_type != "markdown"
-        or start > header
-        and lines[start - 1].lstrip(" ").startswith("+++")
+        or (start > header and lines[start - 1].lstrip(" ").startswith("+++"))
         else start
         for cell, start in zip(notebook.cells, starts, strict=True)
     ]
@@ -141,31 +151,27 @@ def _cut(written, header, notebook, starts):
         "".join(lines[begin:end])
         for begin, end in zip([header, *at], [*at, len(lines)], strict=True)
     ]
-    begins = []
-    for cell, piece, begin, start in zip(
-        [None, *notebook.cells], pieces, [header, *at], [header, *starts], strict=True
-    ):
+    _refuse_what_belongs_to_no_cell(None, pieces[0], header)
+    begins: list[int] = []
+    for cell, piece, begin, start in zip(notebook.cells, pieces[1:], at, starts, strict=True):
         _refuse_what_belongs_to_no_cell(cell, piece, begin)
-        if cell is None:
-            continue
         if unknown := set(cell.metadata) - set(KEPT_IN_CELLS):
             raise Unreadable(
                 f"cell {len(begins) + 1} has {', '.join(sorted(unknown))}; in the .md a "
                 f"cell can have {' and '.join(KEPT_IN_CELLS)}",
                 begin + 1,
             )
-        blank = (
-            0
-            if cell.cell_type != "markdown" or begin < start
-            else len(piece) - len(piece.lstrip("\n"))
-        )
+        has_blank_lines = cell.cell_type == "markdown" and begin >= start
+        blank = len(piece) - len(piece.lstrip("\n")) if has_blank_lines else 0
         begins.append(begin + blank + 1)
     return pieces, begins
 
 
-def _refuse_what_belongs_to_no_cell(cell, piece, begin):
+def _refuse_what_belongs_to_no_cell(
+    cell: nbformat.NotebookNode | None, piece: str, begin: int
+) -> None:
     """At the end of a piece there may be a line +++ whose metadata no cell has, for no Markdown
-    follows it.
+    follows it. Raises Unreadable then.
     """
     rows = piece.splitlines()
     for number in range(len(rows) - 1, -1 if cell is None else 0, -1):
@@ -186,19 +192,28 @@ def _refuse_what_belongs_to_no_cell(cell, piece, begin):
 # ---- what both halves hold
 
 
-def keys(cells):
-    """What must be the same in both halves of each of `cells`: its kind, its source and the
-    metadata that are kept.
+class Key(NamedTuple):
+    """What must be the same in both halves of a cell: its kind, its source, and as JSON the
+    metadata that are kept; no text if there are none.
     """
-    return [(cell.cell_type, plain(cell.source), kept(cell)) for cell in cells]
+
+    kind: str
+    source: str
+    kept: str
 
 
-def kept(cell):
-    found = {key: cell.metadata[key] for key in KEPT_IN_CELLS if cell.metadata.get(key)}
-    return json.dumps(found, sort_keys=True) if found else ""
+def keys(cells: Iterable[nbformat.NotebookNode]) -> list[Key]:
+    """What must be the same in both halves of each of `cells`."""
+    return [Key(cell.cell_type, plain(cell.source), kept(cell)) for cell in cells]
 
 
-def plain(source):
+def kept(cell: nbformat.NotebookNode) -> str:
+    """The metadata of a cell that both halves hold, as JSON; no text if there are none."""
+    metadata = {key: cell.metadata[key] for key in KEPT_IN_CELLS if cell.metadata.get(key)}
+    return json.dumps(metadata, sort_keys=True) if metadata else ""
+
+
+def plain(source: str) -> str:
     """A cell's source without what Markdown does not hold and nobody sees: carriage returns, blank
     lines before it, blanks after it.
     """
@@ -207,7 +222,7 @@ def plain(source):
     ).rstrip()
 
 
-def empty(cell):
+def empty(cell: nbformat.NotebookNode) -> bool:
     """Whether Markdown cannot hold a cell because there is nothing in it."""
     return cell.cell_type == "markdown" and not plain(cell.source)
 
@@ -215,43 +230,59 @@ def empty(cell):
 # ---- writing
 
 
-def write(cells, header, lexer, old=(), places=None):
+def write(
+    cells: Cells,
+    header: str,
+    lexer: str | None,
+    old: Md | None = None,
+    places: Sequence[int | None] | None = None,
+) -> str:
     """The text of an .md half with this `header` and these `cells`; raises Unreadable if a cell
     would come back changed.
 
     old: an Md of which the text is kept; places: for each of `cells` its index in `old`, None if it
     is not the same there.
     """
-    places = places or [None] * len(cells)
-    written, before = header, -1
+    written = _joined(cells, header, lexer, old, places or [None] * len(cells))
+    try:
+        good = keys(parse(written).notebook.cells) == keys(cells)
+    except Unreadable:
+        good = False
+    if good:
+        return written
+    if old:
+        return write(cells, header, lexer)
+    raise _what_changes(cells, header, lexer)
+
+
+def _joined(
+    cells: Cells,
+    header: str,
+    lexer: str | None,
+    old: Md | None,
+    places: Sequence[int | None],
+) -> str:
+    """The text of these cells below the header: pieces of `old` where they are the same there."""
+    written = header
+    before = -1
     for number, (cell, place) in enumerate(zip(cells, places, strict=True)):
-        piece = old.pieces[place] if place is not None else None
+        piece = old.pieces[place] if old and place is not None else None
         after_markdown = number > 0 and cells[number - 1].cell_type == "markdown"
-        if (
-            piece is None
-            or cell.cell_type == "markdown"
-            and after_markdown
-            and not piece.startswith("+++")
+        if piece is None or (
+            cell.cell_type == "markdown" and after_markdown and not piece.startswith("+++")
         ):
-            piece, place = _piece(cell, lexer, after_markdown), None
+            piece = _piece(cell, lexer, after_markdown)
+            place = None
         if place is not None and place == before + 1:
             written += piece
         else:
             written = written.rstrip("\n") + "\n\n" + piece.lstrip("\n")
         before = place if place is not None else -2
-    written = written if old and before == len(old.pieces) - 1 else written.rstrip("\n") + "\n"
-    try:
-        good = keys(parse(written).notebook.cells) == keys(cells)
-    except Unreadable:
-        good = False
-    if not good and old:
-        return write(cells, header, lexer)
-    if not good:
-        raise _what_changes(cells, header, lexer)
-    return written
+    return written if old and before == len(old.pieces) - 1 else written.rstrip("\n") + "\n"
 
 
-def _piece(cell, lexer, after_markdown):
+def _piece(cell: nbformat.NotebookNode, lexer: str | None, after_markdown: bool) -> str:
+    """The text of one cell."""
     bare = nbformat.from_dict(
         {
             "cell_type": cell.cell_type,
@@ -259,8 +290,8 @@ def _piece(cell, lexer, after_markdown):
             "metadata": json.loads(kept(cell) or "{}"),
         }
     )
-    written = notebook_to_myst(
-        nbformat.from_dict({"cells": [bare], "metadata": {}}), default_lexer=lexer
+    written = str(
+        notebook_to_myst(nbformat.from_dict({"cells": [bare], "metadata": {}}), default_lexer=lexer)
     )
     return (
         f"+++\n\n{written}"
@@ -269,110 +300,112 @@ def _piece(cell, lexer, after_markdown):
     )
 
 
-def _what_changes(cells, header, lexer):
-    """The Unreadable that names the first of `cells` that Markdown cannot hold, and the line in it."""
+def _what_changes(cells: Cells, header: str, lexer: str | None) -> Unreadable:
+    """The Unreadable that names the first of `cells` that Markdown cannot hold, and its line."""
     witness = "\n+++\n\nwitness\n\n```{code-cell}\nwitness\n```\n"
     for number, cell in enumerate(cells, 1):
-        back, line = [], "its metadata"
+        came: Cells = []
+        why = ""
         try:
-            back = parse(header + "\n" + _piece(cell, lexer, False) + witness).notebook.cells
-            good = keys(back[:-2]) == keys([cell]) and len(back) == 3
+            came = parse(header + "\n" + _piece(cell, lexer, False) + witness).notebook.cells
         except Unreadable as error:
-            good, line = False, str(error)
-        if not good:
-            came = plain(back[0].source).split("\n") if back else []
-            rows = plain(cell.source).split("\n")
-            differ = next(
-                (index for index, row in enumerate(rows) if came[index : index + 1] != [row]), None
-            )
-            if (
-                back and differ is None and len(came) > len(rows)
-            ):  # it takes in what follows: what opens last is not closed
-                differ = max(
-                    (
-                        index
-                        for index, row in enumerate(rows)
-                        if re.match(r" {0,3}(?:`{3,}|~{3,}|<)", row)
-                    ),
-                    default=None,
-                )
-            if back and differ is not None:
-                line = f"its line {differ + 1}, {rows[differ][:80]!r}"
-            return Unreadable(
-                f"cell {number} of the .ipynb, {cell.cell_type} that begins "
-                f"{(rows[0] or 'with nothing')[:60]!r}, cannot be written as MyST: "
-                f"{line}, would end it or be read as something else. Write that another "
-                "way (no line +++, no code-cell fence that "
-                "no other fence surrounds, no fence and no HTML comment that stays open)"
-            )
+            why = str(error)
+        if not why and keys(came[:-2]) == keys([cell]) and len(came) == 3:
+            continue
+        rows = plain(cell.source).split("\n")
+        line = _line_that_changes(rows, plain(came[0].source).split("\n")) if came else None
+        if line is not None:
+            why = f"its line {line + 1}, {rows[line][:80]!r}"
+        return Unreadable(
+            f"cell {number} of the .ipynb, {cell.cell_type} that begins "
+            f"{(rows[0] or 'with nothing')[:60]!r}, cannot be written as MyST: "
+            f"{why or 'its metadata'}, would end it or be read as something else. Write that "
+            "another way (no line +++, no code-cell fence that "
+            "no other fence surrounds, no fence and no HTML comment that stays open)"
+        )
     return Unreadable(
         "the cells of the .ipynb cannot be written as MyST, although each of them alone can"
     )
 
 
-def new_header(shared):
+def _line_that_changes(rows: Sequence[str], came: Sequence[str]) -> int | None:
+    """The index of the first of `rows` that is not the same in `came`; None if all are.
+
+    If more came than `rows`, the cell takes in what follows: then it is the last line that opens
+    something, which is not closed.
+    """
+    for index, row in enumerate(rows):
+        if list(came[index : index + 1]) != [row]:
+            return index
+    if len(came) <= len(rows):
+        return None
+    opens = re.compile(r" {0,3}(?:`{3,}|~{3,}|<)")
+    return max((index for index, row in enumerate(rows) if opens.match(row)), default=None)
+
+
+def new_header(shared: Mapping[str, Any]) -> str:
     """The header of an .md half with these metadata, in YAML."""
     return (
         "---\n"
-        + "".join(_block(key, value) for key, value in (NEW_HEADER | shared).items())
+        + "".join(_block(key, value) for key, value in {**NEW_HEADER, **shared}.items())
         + "---\n"
     )
 
 
-def _block(key, value):
-    return yaml.dump(
-        {key: value}, Dumper=CompactDumper, sort_keys=False, allow_unicode=True, width=float("inf")
+def _block(key: str, value: object) -> str:
+    return str(
+        yaml.dump(
+            {key: value},
+            Dumper=CompactDumper,
+            sort_keys=False,
+            allow_unicode=True,
+            width=float("inf"),
+        )
     )
 
 
-def change_header(header, changed):
+def change_header(header: str, changed: Mapping[str, Any]) -> str:
     """The `header` with the metadata `changed`, and all else in it as it stands; raises Unreadable
     where a comment would get lost.
     """
     for key, value in changed.items():
-        old = re.search(rf"^{key}:.*\n(?:[ \t].*\n|-[^-].*\n|#.*\n|\n)*", header, re.MULTILINE)
-        rows = {row.partition(":")[0].strip(): row for row in (old[0].splitlines() if old else ())}
-        value = (
-            {name: value[name] for name in rows if name in value} | value
-            if isinstance(value, dict)
-            else value
-        )
-        new = [
-            rows[name]
-            if (name := row.partition(":")[0].strip()) in rows and _same(rows[name], row)
-            else row
-            for row in _block(key, value).splitlines()
-        ]
-        if old and (
-            lost := next(
-                (
-                    row
-                    for row in old[0].splitlines()
-                    if re.search(r"(?:^|\s)#", row) and row not in new
-                ),
-                None,
-            )
-        ):
-            raise Unreadable(
-                f"a comment in the header would get lost with the change of {key} in the "
-                f".ipynb: {lost.strip()!r}. Make that change here too",
-                header.count("\n", 0, old.start()) + 1 + old[0].splitlines().index(lost),
-            )
-        block = "\n".join(new) + "\n"
-        header = (
-            header[: old.start()] + block + header[old.end() :]
-            if old
-            else re.sub(
-                r"---[ \t]*\n?\Z",
-                lambda end, block=block: block + end[0],
-                header.rstrip("\n") + "\n",
-            )
-        )
+        header = _change(header, key, value)
     return header
 
 
-def _same(one, other):
+def _change(header: str, key: str, value: Any) -> str:
+    """The header with this value of `key`; raises Unreadable."""
+    old = re.search(rf"^{key}:.*\n(?:[ \t].*\n|-[^-].*\n|#.*\n|\n)*", header, re.MULTILINE)
+    old_rows = old[0].splitlines() if old else []
+    rows = {_name(row): row for row in old_rows}
+    if isinstance(value, dict):  # in the order in which they stand
+        value = {name: value[name] for name in rows if name in value} | value
+    new = [
+        rows[_name(row)] if _name(row) in rows and _same(rows[_name(row)], row) else row
+        for row in _block(key, value).splitlines()
+    ]
+    if old:
+        for number, row in enumerate(old_rows, header.count("\n", 0, old.start()) + 1):
+            if re.search(r"(?:^|\s)#", row) and row not in new:
+                raise Unreadable(
+                    f"a comment in the header would get lost with the change of {key} in the "
+                    f".ipynb: {row.strip()!r}. Make that change here too",
+                    number,
+                )
+    block = "\n".join(new) + "\n"
+    if old:
+        return header[: old.start()] + block + header[old.end() :]
+    return re.sub(r"---[ \t]*\n?\Z", lambda end: block + end[0], header.rstrip("\n") + "\n")
+
+
+def _name(row: str) -> str:
+    """What stands before the colon in a line of YAML."""
+    return row.partition(":")[0].strip()
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two lines of YAML say the same."""
     try:
-        return yaml.safe_load(one) == yaml.safe_load(other)
+        return bool(yaml.safe_load(one) == yaml.safe_load(other))
     except yaml.YAMLError:
         return False

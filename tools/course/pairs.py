@@ -17,28 +17,33 @@ import contextlib
 import difflib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import nbformat
+from nbformat import NotebookNode
 
 from tools import git
 from tools.course import halves, myst
-from tools.course.halves import Unreadable, find
-from tools.course.merge import Conflict, align, merge
-from tools.course.myst import FORMATS, keys
+from tools.course.halves import Pair, Unreadable, find
+from tools.course.merge import Conflict, Merged, align, merge
+from tools.course.myst import FORMATS, Key, keys
 
 SHARED = ("kernelspec", "course")  # the notebook's metadata that both halves hold
 KERNEL = ("display_name", "language", "name")
 ATTACHED = re.compile(r"attachment:([^)\s\"'>]+)")
 ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+T = TypeVar("T")
 
 
 @dataclass
@@ -52,7 +57,7 @@ class Problem:
     message: str
     repair: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.path}{f':{self.line}' if self.line else ''}: {self.message}. To mend it: "
             f"{self.repair}"
@@ -62,14 +67,14 @@ class Problem:
 # ---- reading and writing
 
 
-def read_ipynb(path):
+def read_ipynb(path: Path) -> NotebookNode:
     """Return the notebook at `path` as it is stored, in format 4, each source one string; raises
     Unreadable.
     """
     return _parse_ipynb(halves.text(path), path)
 
 
-def _parse_ipynb(text, path=None):
+def _parse_ipynb(text: str, path: Path | None = None) -> NotebookNode:
     if marker := myst.MARKER.search(text):
         raise Unreadable(
             f"has conflict markers of git: {marker[0]!r}",
@@ -107,10 +112,12 @@ def _parse_ipynb(text, path=None):
             raise Unreadable(
                 f"cell {number + 1} {why}", _lines_of_cells(text, notebook)[number], path
             )
-    return nbformat.from_dict(notebook)
+    node: NotebookNode = nbformat.from_dict(notebook)
+    return node
 
 
-def _no_cell(cell):
+def _no_cell(cell: Any) -> str | None:
+    """Why something is no cell, in words; None if it is one."""
     if not isinstance(cell, dict) or cell.get("cell_type") not in ("markdown", "code", "raw"):
         return "is no Markdown, code or raw cell"
     if not isinstance(cell.get("source"), str):
@@ -124,7 +131,7 @@ def _no_cell(cell):
     return None
 
 
-def _lines_of_cells(text, notebook):
+def _lines_of_cells(text: str, notebook: dict[str, Any]) -> list[int]:
     """The line at which each cell of the .ipynb begins, 1 where it is not written as Jupyter writes
     it.
     """
@@ -135,12 +142,12 @@ def _lines_of_cells(text, notebook):
     return begins if len(begins) == len(notebook["cells"]) else [1] * len(notebook["cells"])
 
 
-def read_md(path):
+def read_md(path: Path) -> NotebookNode:
     """Return the MyST notebook at `path`; raises Unreadable."""
     return myst.read(path).notebook
 
 
-def write_pair(notebook, path):
+def write_pair(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, whose .ipynb is `path`, as `make refresh` leaves it: both halves, and the
     fingerprint of the code that its outputs are of.
     """
@@ -150,26 +157,25 @@ def write_pair(notebook, path):
     write_md(notebook, path.with_suffix(".md"))
 
 
-def write_ipynb(notebook, path):
+def write_ipynb(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook to `path`, whole or not at all; raises OSError."""
     _write(path, ipynb_text(notebook))
 
 
-def ipynb_text(notebook):
-    return (
-        nbformat.writes(nbformat.from_dict(notebook), version=nbformat.NO_CONVERT).rstrip("\n")
-        + "\n"
-    )
+def ipynb_text(notebook: NotebookNode) -> str:
+    """The text of an .ipynb, as Jupyter writes it, with a newline at its end."""
+    text = str(nbformat.writes(nbformat.from_dict(notebook), version=nbformat.NO_CONVERT))
+    return text.rstrip("\n") + "\n"
 
 
-def write_md(notebook, path):
+def write_md(notebook: NotebookNode, path: Path) -> None:
     """Write the MyST half of a notebook to `path`, whole or not at all; raises OSError, or
     Unreadable if MyST cannot hold a cell.
     """
     _write(path, md_text(notebook))
 
 
-def md_text(notebook):
+def md_text(notebook: NotebookNode) -> str:
     """The MyST half of a notebook, as text; raises Unreadable if a cell would come back changed."""
     return myst.write(
         [cell for cell in notebook.cells if not myst.empty(cell)],
@@ -178,18 +184,18 @@ def md_text(notebook):
     )
 
 
-def _lexer(notebook):
-    return notebook.metadata.get("language_info", {}).get("pygments_lexer")
+def _lexer(notebook: NotebookNode) -> str | None:
+    lexer: str | None = notebook.metadata.get("language_info", {}).get("pygments_lexer")
+    return lexer
 
 
-def _write(path, text, before=None):
+def _write(path: Path, text: str, before: bytes | None = None) -> None:
     """Write `text` to `path`, whole or not at all, if that still has the content `before`; raises
     OSError, or Unreadable if it has not.
     """
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(
-        f".{path.name}.new"
-    )  # one name, so that a killed process leaves one at most, and the next takes it
+    # One name, so that a killed process leaves one at most, and the next takes it.
+    temporary = path.with_name(f".{path.name}.new")
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -208,13 +214,13 @@ def _write(path, text, before=None):
         raise
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def _keep_aside(path):
+def _keep_aside(path: Path) -> Path:
     """Copy a half that is thrown away beside itself, under a name that git ignores; return the path
     of the copy.
     """
@@ -233,26 +239,28 @@ def _keep_aside(path):
 # ---- what both halves hold
 
 
-def _shared(notebook):
+def _shared(notebook: NotebookNode) -> dict[str, Any]:
     """The part of a notebook's metadata that both halves hold, besides jupytext's own."""
-    shared = {}
+    shared: dict[str, Any] = {}
     if isinstance(kernel := notebook.metadata.get("kernelspec"), dict):
         shared["kernelspec"] = {key: kernel[key] for key in KERNEL if key in kernel}
     if "course" in notebook.metadata:
         shared["course"] = notebook.metadata.course
-    return json.loads(json.dumps(shared))
+    plain: dict[str, Any] = json.loads(json.dumps(shared))
+    return plain
 
 
-def _visible(ipynb):
+def _visible(ipynb: NotebookNode) -> list[int]:
     """The indices of the cells of an .ipynb that Markdown can hold: all but empty Markdown."""
     return [index for index, cell in enumerate(ipynb.cells) if not myst.empty(cell)]
 
 
-def _content(notebook):
+def _content(notebook: NotebookNode) -> tuple[dict[str, Any], list[Key]]:
+    """What must be the same in both halves."""
     return _shared(notebook), keys([cell for cell in notebook.cells if not myst.empty(cell)])
 
 
-def differ(md, ipynb):
+def differ(md: Path, ipynb: Path) -> bool:
     """Whether the halves at these paths hold different content; a half that is missing or
     unreadable differs from none.
     """
@@ -262,7 +270,7 @@ def differ(md, ipynb):
         return False
 
 
-def _first_difference(one, other):
+def _first_difference(one: Sequence[Key], other: Sequence[Key]) -> int | None:
     """The index of the first item that differs, None if all are the same."""
     for index in range(max(len(one), len(other))):
         if one[index : index + 1] != other[index : index + 1]:
@@ -273,57 +281,93 @@ def _first_difference(one, other):
 # ---- check
 
 
-def check(folder):
+class _Both(NamedTuple):
+    """The paths of the halves of a notebook, where it has both."""
+
+    name: str
+    md: Path
+    ipynb: Path
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The .md and the .ipynb."""
+        return self.md, self.ipynb
+
+
+def _both(pair: Pair) -> _Both | None:
+    return _Both(pair.name, pair.md, pair.ipynb) if pair.md and pair.ipynb else None
+
+
+def _one(pair: Pair) -> Path:
+    """The path of the one half that there is; that of the .md, if there are both."""
+    path = pair.md or pair.ipynb
+    assert path, "a Pair has a half"
+    return path
+
+
+def check(folder: str | Path) -> list[Problem]:
     """Return every Problem of the pairs below `folder`; reads each file once."""
-    found, stems, pairs = [], {}, find(folder)
+    problems = []
+    stems: dict[str, str] = {}
+    pairs = find(folder)
     for pair in pairs:
         other = stems.setdefault(Path(pair.name).name.lower(), pair.name)
         if other != pair.name:
-            found.append(
+            problems.append(
                 Problem(
-                    pair.ipynb or pair.md, 0, f"has the same name as {other}", "rename one of them"
+                    pair.ipynb or _one(pair),
+                    0,
+                    f"has the same name as {other}",
+                    "rename one of them",
                 )
             )
-        found += _check(pair, pairs)
-    return found
+        problems += _check(pair, pairs)
+    return problems
 
 
-def _check(pair, pairs):
-    if not pair.md or not pair.ipynb:
-        path, missing = (pair.md, ".ipynb") if pair.md else (pair.ipynb, ".md")
+def _check(pair: Pair, pairs: Sequence[Pair]) -> Iterator[Problem]:
+    both = _both(pair)
+    if not both:
+        missing = ".ipynb" if pair.md else ".md"
         twin = _renamed(pair, pairs)
         yield Problem(
-            path,
+            _one(pair),
             0,
             f"a lone half: there is no {pair.name}{missing}"
             + (f", but {twin} holds nearly the same" if twin else ""),
-            _rename(pair, twin) if twin else f"make sync NB={shlex.quote(pair.name)}",
+            _rename(pair, twin) if twin else _sync_command(pair),
         )
         return
-    both = []
-    for path, read in ((pair.ipynb, read_ipynb), (pair.md, myst.read)):
-        try:
-            both.append(read(path))
-        except Unreadable as error:
-            other = "md" if path == pair.ipynb else "ipynb"
-            yield Problem(
-                path,
-                error.line,
-                error.args[0],
-                f"edit it, or make it anew from the other half: {_sync_command(pair)} FROM={other}",
-            )
-    if len(both) == 2:
-        yield from _check_header(pair, *both)
-        yield from _check_cells(pair, *both)
-        yield from _check_ids(pair, both[0])
-        yield from _check_course(pair, both[1])
+    ipynb = md = None
+    try:
+        ipynb = read_ipynb(both.ipynb)
+    except Unreadable as error:
+        yield _unreadable(both, both.ipynb, error, "md")
+    try:
+        md = myst.read(both.md)
+    except Unreadable as error:
+        yield _unreadable(both, both.md, error, "ipynb")
+    if ipynb is not None and md is not None:
+        yield from _check_header(both, ipynb, md)
+        yield from _check_cells(both, ipynb, md)
+        yield from _check_ids(both, ipynb)
+        yield from _check_course(both, md)
 
 
-def _sync_command(pair):
+def _unreadable(pair: _Both, path: Path, error: Unreadable, other: str) -> Problem:
+    return Problem(
+        path,
+        error.line,
+        error.args[0],
+        f"edit it, or make it anew from the other half: {_sync_command(pair)} FROM={other}",
+    )
+
+
+def _sync_command(pair: Pair | _Both) -> str:
     return f"make sync NB={shlex.quote(pair.name)}"
 
 
-def _check_header(pair, ipynb, md):
+def _check_header(pair: _Both, ipynb: NotebookNode, md: myst.Md) -> Iterator[Problem]:
     for path, half in ((pair.ipynb, ipynb), (pair.md, md.notebook)):
         formats = _formats(half)
         if formats != FORMATS:
@@ -352,23 +396,25 @@ def _check_header(pair, ipynb, md):
         )
 
 
-def _formats(half):
+def _formats(half: NotebookNode) -> Any:
+    """The formats of the pair, as jupytext reads them in this half."""
     jupytext = half.metadata.get("jupytext")
     return jupytext.get("formats") if isinstance(jupytext, dict) else None
 
 
-def _kernel_of(name):
+def _kernel_of(name: str) -> str:
     return f"kernelspec: {{display_name: Python 3 (ipykernel), language: python, name: {name}}}"
 
 
-def _stale(md):
+def _stale(md: myst.Md) -> bool:
     """Whether the header of an .md says another format than the one that it is written in."""
     return not {f"    {row}" for row in myst.STALE} <= set(md.header.splitlines())
 
 
-def _check_cells(pair, ipynb, md):
+def _check_cells(pair: _Both, ipynb: NotebookNode, md: myst.Md) -> Iterator[Problem]:
     cells = [ipynb.cells[index] for index in _visible(ipynb)]
-    here, there = keys(md.notebook.cells), keys(cells)
+    here = keys(md.notebook.cells)
+    there = keys(cells)
     at = _first_difference(here, there)
     if at is None:
         return
@@ -377,31 +423,16 @@ def _check_cells(pair, ipynb, md):
     except Unreadable as error:
         yield Problem(pair.ipynb, 0, str(error), "edit that cell, then make sync")
         return
+    mine = here[at] if at < len(here) else None
+    theirs = there[at] if at < len(there) else None
     line = md.lines[at] if at < len(md.lines) else 1 + md.text.count("\n")
-    mine, theirs = (half[at] if at < len(half) else None for half in (here, there))
-    if mine is None or theirs is None:
-        message = (
-            f"cell {at + 1} is only in the {'.ipynb' if mine is None else '.md'}: "
-            f"{(mine or theirs)[1].partition(chr(10))[0]!r}"
-        )
-    elif mine[0] != theirs[0]:
-        message = f"cell {at + 1} is {mine[0]} here and {theirs[0]} in the .ipynb"
-    elif mine[1] != theirs[1]:
-        rows = zip(mine[1].split("\n") + [""], theirs[1].split("\n") + [""], strict=False)
-        number, (one, other) = next(
-            (number, pair) for number, pair in enumerate(rows) if pair[0] != pair[1]
-        )
-        line += (
-            md.pieces[at].lstrip("\n").split("\n").index(one)
-            if one in md.pieces[at].lstrip("\n").split("\n")
-            else 0
-        )
+    if mine and theirs and mine.kind == theirs.kind and mine.source != theirs.source:
+        one, other = _first_lines_that_differ(mine.source, theirs.source)
+        rows = md.pieces[at].lstrip("\n").split("\n")
+        line += rows.index(one) if one in rows else 0
         message = f"cell {at + 1} differs: {one!r} here, {other!r} in the .ipynb"
     else:
-        message = (
-            f"the metadata of cell {at + 1} differs: {mine[2] or 'none'} here, "
-            f"{theirs[2] or 'none'} in the .ipynb"
-        )
+        message = _difference_of(at + 1, mine, theirs)
     yield Problem(
         pair.md,
         line,
@@ -410,89 +441,127 @@ def _check_cells(pair, ipynb, md):
     )
 
 
-def _check_ids(pair, ipynb):
+def _first_lines_that_differ(one: str, other: str) -> tuple[str, str]:
+    """Of two different sources the first lines that are not the same; after the last, none."""
+    rows = zip([*one.split("\n"), ""], [*other.split("\n"), ""], strict=False)
+    return next((mine, theirs) for mine, theirs in rows if mine != theirs)
+
+
+def _difference_of(number: int, mine: Key | None, theirs: Key | None) -> str:
+    """How a cell of the .md differs from that of the .ipynb, if not in its source."""
+    if mine and theirs:
+        if mine.kind != theirs.kind:
+            return f"cell {number} is {mine.kind} here and {theirs.kind} in the .ipynb"
+        return (
+            f"the metadata of cell {number} differs: {mine.kept or 'none'} here, "
+            f"{theirs.kept or 'none'} in the .ipynb"
+        )
+    only = mine or theirs
+    first = only.source.partition("\n")[0] if only else ""
+    return f"cell {number} is only in the {'.md' if mine else '.ipynb'}: {first!r}"
+
+
+def _check_ids(pair: _Both, ipynb: NotebookNode) -> Iterator[Problem]:
     if _mended_ids(ipynb) != [cell.get("id") for cell in ipynb.cells]:
         yield Problem(
             pair.ipynb, 0, "cell ids are missing, stand twice, or are none", _sync_command(pair)
         )
 
 
-def _check_course(pair, md):
+class _Rule(NamedTuple):
+    """What a value that is declared must be: whether it is that, and in words."""
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+COURSE_RULES = {
+    "goal": _Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a sentence"),
+    "minutes": _Rule(lambda value: isinstance(value, int) and 5 <= value <= 60, "5 to 60"),
+    "needs": _Rule(
+        lambda value: isinstance(value, list) and all(isinstance(need, str) for need in value),
+        "a list of words",
+    ),
+    "seconds": _Rule(_is_positive, "a positive number"),
+    "memory_mb": _Rule(_is_positive, "a positive number"),
+}
+
+
+def _check_course(pair: _Both, md: myst.Md) -> Iterator[Problem]:
     course = md.notebook.metadata.get("course")
     if not isinstance(course, dict):
         yield Problem(
             pair.md,
             1,
-            "declares no course: goal, minutes, needs, seconds, memory_mb",
+            f"declares no course: {', '.join(COURSE_RULES)}",
             "declare it, see notebooks/README.md",
         )
         return
-    number = lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    )
-    rules = {
-        "goal": (lambda value: isinstance(value, str) and value.strip(), "a sentence"),
-        "minutes": (lambda value: isinstance(value, int) and 5 <= value <= 60, "5 to 60"),
-        "needs": (
-            lambda value: isinstance(value, list) and all(isinstance(need, str) for need in value),
-            "a list of words",
-        ),
-        "seconds": (number, "a positive number"),
-        "memory_mb": (number, "a positive number"),
-    }
-    for key, (holds, wanted) in rules.items():
-        if not holds(course.get(key)):
+    for key, rule in COURSE_RULES.items():
+        if not rule.holds(course.get(key)):
             yield Problem(
-                pair.md, 1, f"course.{key} is {course.get(key)!r}, not {wanted}", "edit the header"
+                pair.md,
+                1,
+                f"course.{key} is {course.get(key)!r}, not {rule.wanted}",
+                "edit the header",
             )
 
 
 # ---- publish
 
 
-def unpublishable(folder):
+def unpublishable(folder: str | Path) -> Iterator[Problem]:
     """Yield a Problem for each pair below `folder` whose .ipynb, which is what the site shows, is
     not what its writer has written.
     """
     pairs = find(folder)
     for pair in pairs:
-        problem = (
-            next(iter(_check(pair, pairs)), None)
-            if not (pair.md and pair.ipynb)
-            else None
-            if halves.unchanged(folder, pair)
-            else drift(pair)
-        )
+        both = _both(pair)
+        if not both:
+            yield from itertools.islice(_check(pair, pairs), 1)
+            continue
+        problem = None if halves.unchanged(folder, pair) else _drift(both)
         if problem:
             yield problem
             continue
         try:
-            if why := outdated(read_ipynb(pair.ipynb)):
-                yield Problem(pair.ipynb, 0, why, _refresh_command(pair))
+            if why := outdated(read_ipynb(both.ipynb)):
+                yield Problem(both.ipynb, 0, why, _refresh_command(pair))
         except Unreadable as error:
-            yield Problem(pair.ipynb, error.line, error.args[0], "edit it")
+            yield Problem(both.ipynb, error.line, error.args[0], "edit it")
 
 
-def drift(pair):
-    """The first Problem because of which the halves of `pair` are not the same notebook, None if
-    they are.
+def drift(pair: Pair) -> Problem | None:
+    """The first Problem because of which the halves of `pair` are not the same notebook; None if
+    they are, or if there is one half only.
     """
+    both = _both(pair)
+    return _drift(both) if both else None
+
+
+def _drift(pair: _Both) -> Problem | None:
     try:
-        ipynb, md = read_ipynb(pair.ipynb), myst.read(pair.md)
+        ipynb = read_ipynb(pair.ipynb)
+        md = myst.read(pair.md)
     except Unreadable as error:
         return Problem(
-            error.path, error.line, error.args[0], "edit it, then " + _sync_command(pair)
+            error.path or pair.md,
+            error.line,
+            error.args[0],
+            "edit it, then " + _sync_command(pair),
         )
     if _content(md.notebook) == _content(ipynb):
         return None
     return next(
-        problem
-        for found in (_check_cells(pair, ipynb, md), _check_header(pair, ipynb, md))
-        for problem in found
+        itertools.chain(_check_cells(pair, ipynb, md), _check_header(pair, ipynb, md)), None
     )
 
 
-def outdated(notebook):
+def outdated(notebook: NotebookNode) -> str | None:
     """Why the stored outputs of `notebook` are not those of its code, as far as it tells; None if
     they are.
     """
@@ -511,7 +580,7 @@ def outdated(notebook):
     return None
 
 
-def code(notebook):
+def code(notebook: NotebookNode) -> str:
     """The fingerprint of a notebook's code, which make refresh stores beside the outputs."""
     return hashlib.sha256(
         json.dumps(
@@ -520,7 +589,7 @@ def code(notebook):
     ).hexdigest()[:16]
 
 
-def _refresh_command(pair):
+def _refresh_command(pair: Pair | _Both) -> str:
     return f"make refresh NB={shlex.quote(pair.name)}"
 
 
@@ -537,9 +606,9 @@ class _Base:
     both hold.
     """
 
-    cells: list
-    ids: list
-    shared: dict
+    cells: Sequence[tuple[str, ...]]
+    ids: list[str | None]
+    shared: dict[str, Any]
 
 
 @dataclass
@@ -548,13 +617,15 @@ class _Plan:
     and metadata; which attachments go.
     """
 
-    cells: list
-    places: list
-    shared: dict
-    gone: list
+    cells: list[NotebookNode]
+    places: list[int | None]
+    shared: dict[str, Any]
+    gone: list[str]
 
 
-def sync(folder, name=None, source=None):
+def sync(
+    folder: str | Path, name: str | None = None, source: str | None = None
+) -> tuple[list[str], bool]:
     """Bring the pairs below `folder` together, or that one called `name`; return (messages, whether
     all went well).
 
@@ -566,24 +637,24 @@ def sync(folder, name=None, source=None):
     wanted = halves.called(pairs, name) if name else pairs
     if name and not wanted:
         raise ValueError(_no_notebook(folder, name))
-    messages, good = [], True
+    messages = []
+    good = True
     with _alone(folder):
         for pair in wanted:
             if halves.unchanged(folder, pair) and not source:
                 halves.still_in_step(folder, pair)
                 continue
             try:
-                done = _sync(folder, pair, source, pairs)
-            except (Unreadable, OSError) as error:
-                done, good = f"not synced: {error}", False
-            except _Undecided as undecided:
-                done, good = f"not synced: {undecided}", False
-            if done:
-                messages.append(f"{pair.name}: {done}")
+                message = _sync(folder, pair, source, pairs)
+            except (Unreadable, OSError, _Undecided) as error:
+                message = f"not synced: {error}"
+                good = False
+            if message:
+                messages.append(f"{pair.name}: {message}")
     return messages, good
 
 
-def _no_notebook(folder, name):
+def _no_notebook(folder: str | Path, name: str) -> str:
     path = Path(folder, f"{name}.md")
     if path.exists():
         return (
@@ -594,7 +665,7 @@ def _no_notebook(folder, name):
 
 
 @contextlib.contextmanager
-def _alone(folder):
+def _alone(folder: str | Path) -> Iterator[None]:
     """While another sync of this folder runs, wait."""
     memory = Path(folder, halves.MEMORY)
     try:
@@ -608,10 +679,17 @@ def _alone(folder):
         yield
 
 
-def _in_index(pair):
-    """What git's index has of the .md and the .ipynb: for each the blob, and when the file was last
-    known to be like it; None if it has not both.
+class _Blob(NamedTuple):
+    """What git's index has of a file: the blob, and when the file was last known to be like it, in
+    nanoseconds.
     """
+
+    name: str
+    mtime_ns: int
+
+
+def _in_index(pair: _Both) -> list[_Blob] | None:
+    """What git's index has of the .md and the .ipynb; None if it has not both."""
     listed = git.run(
         "--literal-pathspecs",
         "ls-files",
@@ -626,91 +704,97 @@ def _in_index(pair):
     entry = re.compile(
         r"^100\d+ (\w+) 0\t([^\0]+)\0\s+ctime: \S+\s+mtime: (\d+):(\d+)", re.MULTILINE
     )
-    found = {
-        name: (blob, int(seconds) * 10**9 + int(rest))
+    blobs = {
+        name: _Blob(blob, int(seconds) * 10**9 + int(rest))
         for blob, name, seconds, rest in entry.findall(os.fsdecode(listed.stdout))
     }
-    return [found[path.name] for path in (pair.md, pair.ipynb)] if len(found) == 2 else None
+    return [blobs[path.name] for path in pair.paths] if len(blobs) == 2 else None
 
 
-def _base_in_git(pair, blobs):
+def _base_in_git(pair: _Both, blobs: Sequence[str]) -> _Base | None:
     """The halves as git has them, as a _Base; None if they are not in step there."""
     try:
-        md, ipynb = (
+        md_half, ipynb_half = (
             git.run("cat-file", "blob", blob, cwd=pair.md.parent, check=True)
             .stdout.decode("utf-8-sig")
             .replace("\r\n", "\n")
             for blob in blobs
         )
-        md, ipynb = myst.parse(md).notebook, _parse_ipynb(ipynb)
+        md = myst.parse(md_half).notebook
+        ipynb = _parse_ipynb(ipynb_half)
     except (ValueError, Unreadable, OSError, subprocess.SubprocessError):
         return None
     return _base_of(ipynb) if _content(md) == _content(ipynb) else None
 
 
-def _base_of(ipynb):
+def _base_of(ipynb: NotebookNode) -> _Base:
     cells = [ipynb.cells[index] for index in _visible(ipynb)]
     return _Base(keys(cells), [cell.get("id") for cell in cells], _shared(ipynb))
 
 
-def _is_of(known, pair):
+def _is_of(known: _Base | None, pair: _Both) -> bool:
     """Whether what is remembered is of this notebook, which may have had another name: it has the
     same cells, by their ids.
     """
-    return bool(known) and 2 * len(
-        set(known.ids) & {cell.get("id") for cell in read_ipynb(pair.ipynb).cells}
-    ) >= len(known.ids)
+    if not known:
+        return False
+    ids = {cell.get("id") for cell in read_ipynb(pair.ipynb).cells}
+    return 2 * len(set(known.ids) & ids) >= len(known.ids)
 
 
-def _remembered(folder, name):
+def _remembered(folder: str | Path, name: str) -> _Base | None:
     record = halves.remembered(folder, name)
+    if not record:
+        return None
     try:
-        return record and _Base(
-            [tuple(cell) for cell in record["cells"]], record["ids"], record["shared"]
-        )
+        cells = [tuple(cell) for cell in record["cells"]]
+        return _Base(cells, record["ids"], record["shared"])
     except (KeyError, TypeError):
         return None
 
 
-def _remember(folder, pair, ipynb):
+def _remember(folder: str | Path, pair: Pair, ipynb: NotebookNode) -> None:
     base = _base_of(ipynb)
     halves.remember(folder, pair, _write, cells=base.cells, ids=base.ids, shared=base.shared)
 
 
-def _sync(folder, pair, source, pairs):
-    if not (pair.md and pair.ipynb):
+def _sync(folder: str | Path, pair: Pair, source: str | None, pairs: Sequence[Pair]) -> str:
+    """Bring one pair together; return what was done, in words. Raises Unreadable, _Undecided."""
+    both = _both(pair)
+    if not both:
         return _make_other_half(folder, pair, pairs)
-    _complete(folder, pair)
-    before = [path.read_bytes() if path.is_file() else b"" for path in (pair.md, pair.ipynb)]
-    md = _read(myst.read, pair.md, source == "ipynb")
-    ipynb = _read(read_ipynb, pair.ipynb, source == "md")
+    _complete(folder, both)
+    before = [path.read_bytes() if path.is_file() else b"" for path in both.paths]
+    md = _read(myst.read, both.md, source == "ipynb")
+    ipynb = _read(read_ipynb, both.ipynb, source == "md")
     if md is None:
-        text, new = md_text(ipynb), _finished(ipynb, ipynb.cells, _shared(ipynb))
-        plan, notes = (
-            None,
-            [f"made the .md anew from the .ipynb; what it was is in {_keep_aside(pair.md)}"],
-        )
+        assert ipynb is not None, "one half only may be unreadable"
+        text = md_text(ipynb)
+        new = _finished(ipynb, ipynb.cells, _shared(ipynb))
+        notes = [f"made the .md anew from the .ipynb; what it was is in {_keep_aside(both.md)}"]
     else:
         if not md.notebook.cells and (ipynb is None or ipynb.cells):
-            raise Unreadable("has a header and no cell", md.header.count("\n"), pair.md)
-        plan = _plan(folder, pair, md, ipynb or nbformat.v4.new_notebook(), source)
-        new = _finished(ipynb or nbformat.v4.new_notebook(), plan.cells, plan.shared)
+            raise Unreadable("has a header and no cell", md.header.count("\n"), both.md)
+        stored = nbformat.v4.new_notebook() if ipynb is None else ipynb
+        plan = _plan(folder, both, md, stored, source)
+        new = _finished(stored, plan.cells, plan.shared)
         try:
             text = _new_md(md, plan, new)
         except Unreadable as error:
-            error.path = pair.md if error.line else pair.ipynb
+            error.path = both.md if error.line else both.ipynb
             raise
-    ipynb_changed, md_changed = ipynb != new, md is None or text != md.text
-    if plan:
-        notes = _notes(pair, md, ipynb, new, source, ipynb_changed, md_changed)
+        notes = _notes(both, _Change(md, ipynb, new, text), source)
         if plan.gone and not source:
             notes.append(
                 f"{', '.join(plan.gone)} went with a deleted cell; what the .ipynb was is "
-                f"in {_keep_aside(pair.ipynb)}"
+                f"in {_keep_aside(both.ipynb)}"
             )
-    after = text if md_changed else None, ipynb_text(new) if ipynb_changed else None
-    with _journal(folder, pair, before, after):
-        for path, old, written in zip((pair.md, pair.ipynb), before, after, strict=True):
+    after = (
+        text if md is None or text != md.text else None,
+        ipynb_text(new) if ipynb != new else None,
+    )
+    with _journal(folder, both, before, after):
+        for path, old, written in zip(both.paths, before, after, strict=True):
             if written is not None:
                 _write(path, written, old)
         _remember(folder, pair, new)
@@ -720,7 +804,9 @@ def _sync(folder, pair, source, pairs):
 
 
 @contextlib.contextmanager
-def _journal(folder, pair, before, after):
+def _journal(
+    folder: str | Path, pair: _Both, before: Sequence[bytes], after: Sequence[str | None]
+) -> Iterator[None]:
     """While both halves are written, what each was and is to be stands in a file, for _complete()
     after a process that was killed between them.
     """
@@ -735,32 +821,30 @@ def _journal(folder, pair, before, after):
     path.unlink(missing_ok=True)
 
 
-def _complete(folder, pair):
+def _complete(folder: str | Path, pair: _Both) -> None:
     """Write what a killed process was about to write, if each half still is what it was then, or is
     what it was to be.
     """
     path = Path(folder, halves.MEMORY, f"{pair.name}.writing")
     try:
         journal = json.loads(path.read_text(encoding="utf-8"))
-        now = [half.read_bytes() for half in (pair.md, pair.ipynb)]
+        now = [half.read_bytes() for half in pair.paths]
         if all(
             _hash(content) in (old, _hash(written.encode()))
             for content, (old, written) in zip(now, journal, strict=True)
         ):
-            for half, content, (_, written) in zip(
-                (pair.md, pair.ipynb), now, journal, strict=True
-            ):
+            for half, content, (_, written) in zip(pair.paths, now, journal, strict=True):
                 _write(half, written, content)
     except (ValueError, TypeError, FileNotFoundError):
         return
     path.unlink(missing_ok=True)
 
 
-def _hash(content):
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read(read, path, may_fail):
+def _read(read: Callable[[Path], T], path: Path, may_fail: bool) -> T | None:
     """The half at `path`, None if it cannot be read and `may_fail`, since it is thrown away."""
     try:
         return read(path)
@@ -770,31 +854,43 @@ def _read(read, path, may_fail):
         raise
 
 
-def _notes(pair, md, ipynb, new, source, ipynb_changed, md_changed):
+class _Change(NamedTuple):
+    """The halves as they are, the .ipynb only if it can be read, and as they are to be."""
+
+    md: myst.Md
+    ipynb: NotebookNode | None
+    new: NotebookNode
+    text: str
+
+
+def _notes(pair: _Both, change: _Change, source: str | None) -> list[str]:
     """What was done, in words. What `source` throws away is kept before it is."""
+    md, ipynb, new, text = change
     if ipynb is None:
         return [f"made the .ipynb anew from the .md; what it was is in {_keep_aside(pair.ipynb)}"]
-    differed = _content(md.notebook) != _content(ipynb)
-    notes = []
-    if differed and source:
+    if source and _content(md.notebook) != _content(ipynb):
         loser = pair.ipynb if source == "md" else pair.md
         to, of = (".ipynb", ".md") if source == "md" else (".md", ".ipynb")
         return [f"took the {of}'s cells into the {to}; what it was is in {_keep_aside(loser)}"]
-    into_ipynb, into_md = _content(ipynb) != _content(new), _content(md.notebook) != _content(new)
+    notes = []
+    into_ipynb = _content(ipynb) != _content(new)
+    into_md = _content(md.notebook) != _content(new)
     if into_ipynb and into_md:
         notes.append("merged the changes of both halves")
     elif into_ipynb:
         notes.append("took the .md's cells into the .ipynb")
     elif into_md:
         notes.append("took the .ipynb's cells into the .md")
-    if ipynb_changed and not into_ipynb:
+    if ipynb != new and not into_ipynb:
         notes.append("mended the .ipynb's header or ids")
-    if md_changed and not into_md:
+    if text != md.text and not into_md:
         notes.append("mended the .md's header")
     return notes
 
 
-def _plan(folder, pair, md, ipynb, source):
+def _plan(
+    folder: str | Path, pair: _Both, md: myst.Md, ipynb: NotebookNode, source: str | None
+) -> _Plan:
     """The _Plan that holds the changes of both halves, or those of `source`; raises _Undecided, or
     Unreadable for what cannot be kept.
     """
@@ -804,23 +900,24 @@ def _plan(folder, pair, md, ipynb, source):
         bases = [_Base(keys(md.notebook.cells), [], _shared(md.notebook))]
     else:
         bases = _bases(folder, pair)
-    plans, told = [], ""
+    plans: list[_Plan] = []
+    clashes = ""
     for base in bases:
         try:
             plan = _combined(md, ipynb, base)
         except Conflict as error:
-            told = told or _told(pair, md, ipynb, error, base)
+            clashes = clashes or _told(pair, md, ipynb, error, base)
             continue
         if not any(
             (keys(plan.cells), plan.shared) == (keys(other.cells), other.shared) for other in plans
         ):
             plans.append(plan)
-    if len(plans) == 1 and not told:
+    if len(plans) == 1 and not clashes:
         return plans[0]
     choose = f"Nothing was written. Choose: {_sync_command(pair)} FROM=md, or FROM=ipynb"
     if len(bases) == 1:
         raise _Undecided(
-            f"both halves changed the same.\n{told}{choose}; or make it the same in both"
+            f"both halves changed the same.\n{clashes}{choose}; or make it the same in both"
         )
     why = (
         "git has written both halves since the last sync, and both were changed after that"
@@ -832,7 +929,7 @@ def _plan(folder, pair, md, ipynb, source):
     )
 
 
-def _bases(folder, pair):
+def _bases(folder: str | Path, pair: _Both) -> list[_Base]:
     """What both halves have grown from; two, if it can be either: then what follows from the one
     must follow from the other.
 
@@ -840,77 +937,93 @@ def _bases(folder, pair):
     (checkout, pull, stash), which its index tells. Then it is what git wrote, for sure if one half
     has not been touched since.
     """
-    name = (
-        next(
-            (name for name in halves.orphans(folder) if _is_of(_remembered(folder, name), pair)),
-            None,
-        )
-        if not _remembered(folder, pair.name)
-        else pair.name
-    )
-    known, since, index = (
-        name and _remembered(folder, name),
-        name and halves.in_step_since(folder, name),
-        _in_index(pair),
-    )
-    in_git = (
-        _base_in_git(pair, [blob for blob, _ in index])
-        if index and not (known and min(at for _, at in index) < since)
-        else None
-    )
+    name = _remembered_as(folder, pair)
+    known = _remembered(folder, name) if name else None
+    since = halves.in_step_since(folder, name) if name else None
+    index = _in_index(pair)
+    in_git = None
+    if index and not (known and since and min(blob.mtime_ns for blob in index) < since):
+        in_git = _base_in_git(pair, [blob.name for blob in index])
     if not known:
-        in_git = in_git or _base_in_git(
-            pair, [f"HEAD:./{path.name}" for path in (pair.md, pair.ipynb)]
-        )
+        in_git = in_git or _base_in_git(pair, [f"HEAD:./{path.name}" for path in pair.paths])
         return [in_git] if in_git else []
-    if not in_git or in_git == known:
+    if not index or not in_git or in_git == known:
         return [known]
     untouched = any(
-        path.stat().st_mtime_ns == at
-        for path, (_, at) in zip((pair.md, pair.ipynb), index, strict=True)
+        path.stat().st_mtime_ns == blob.mtime_ns
+        for path, blob in zip(pair.paths, index, strict=True)
     )
     return [in_git] if untouched else [known, in_git]
 
 
-def _combined(md, ipynb, base):
+def _remembered_as(folder: str | Path, pair: _Both) -> str | None:
+    """The name under which something is remembered of the pair: its own, or that which it had
+    before it was renamed; None if nothing is.
+    """
+    if _remembered(folder, pair.name):
+        return pair.name
+    orphans = (name for name in halves.orphans(folder) if _is_of(_remembered(folder, name), pair))
+    return next(orphans, None)
+
+
+@dataclass
+class _Entry:
+    """A cell of a _Plan: its index in the .md if it is the same there, and in the .ipynb."""
+
+    cell: NotebookNode
+    place: int | None
+    origin: int | None
+
+
+def _combined(md: myst.Md, ipynb: NotebookNode, base: _Base) -> _Plan:
     """The _Plan with what `md` and `ipynb` made of `base`; raises Conflict, or Unreadable for what
     cannot be kept.
     """
     visible = _visible(ipynb)
-    here, there = keys(md.notebook.cells), keys([ipynb.cells[index] for index in visible])
+    here = keys(md.notebook.cells)
+    there = keys([ipynb.cells[index] for index in visible])
     ids = [ipynb.cells[index].get("id") for index in visible]
     merged = merge(
         base.cells, here, there, align(base.cells, here), align(base.cells, there, base.ids, ids)
     )
     shared = _combined_metadata(base.shared, _shared(md.notebook), _shared(ipynb))
-    entries = []
-    for item in merged:
-        old = ipynb.cells[visible[item.other]] if item.other is not None else None
-        new = md.notebook.cells[item.one] if item.first else old
-        cell = _cell(new, old, f"{md.lines[item.one]}" if item.one is not None else "")
-        place = item.one if item.one is not None and keys([cell])[0] == here[item.one] else None
-        entries.append((cell, place, visible[item.other] if item.other is not None else None))
+    entries = [_entry(item, md, ipynb, visible) for item in merged]
     gone = _attach(entries, ipynb)
-    for index in sorted(
-        set(range(len(ipynb.cells))) - set(visible)
-    ):  # empty cells stay behind those that they followed
-        at = next(
-            (number + 1 for number, entry in enumerate(entries) if entry[2] == index - 1),
-            0 if index == 0 else None,
-        )
+    for index in sorted(set(range(len(ipynb.cells))) - set(visible)):
+        # Empty cells stay behind those that they followed.
+        after = (number for number, entry in enumerate(entries, 1) if entry.origin == index - 1)
+        at = 0 if index == 0 else next(after, None)
         if at is not None:
-            entries.insert(at, (ipynb.cells[index], None, index))
-    return _Plan([cell for cell, *_ in entries], [place for _, place, _ in entries], shared, gone)
+            entries.insert(at, _Entry(ipynb.cells[index], None, index))
+    return _Plan(
+        [entry.cell for entry in entries], [entry.place for entry in entries], shared, gone
+    )
 
 
-def _combined_metadata(base, here, there):
+def _entry(item: Merged, md: myst.Md, ipynb: NotebookNode, visible: Sequence[int]) -> _Entry:
+    """The cell that a merge gave; raises Unreadable if a part of it would get lost."""
+    origin = visible[item.other] if item.other is not None else None
+    old = ipynb.cells[origin] if origin is not None else None
+    mine = md.notebook.cells[item.one] if item.one is not None else None
+    chosen = mine if item.first else old
+    assert chosen is not None, "a merged cell is that of one half at least"
+    line = md.lines[item.one] if item.one is not None else 0
+    cell = _cell(chosen, old, line)
+    same = mine is not None and keys([cell]) == keys([mine])
+    return _Entry(cell, item.one if same else None, origin)
+
+
+def _combined_metadata(
+    base: dict[str, Any], here: dict[str, Any], there: dict[str, Any]
+) -> dict[str, Any]:
     """What both halves are to hold of the notebook's metadata; what one has lost it gets back.
 
     Raises Conflict.
     """
     shared = {}
     for key in SHARED:
-        one, other = here.get(key), there.get(key)
+        one = here.get(key)
+        other = there.get(key)
         if one is None or other is None or one == other:
             value = other if one is None else one
         elif base.get(key) in (one, other):
@@ -922,12 +1035,14 @@ def _combined_metadata(base, here, there):
     return shared
 
 
-def _cell(new, old, line):
+def _cell(new: NotebookNode, old: NotebookNode | None, line: int) -> NotebookNode:
     """A cell with the kind, source and kept metadata of `new`, and all else of `old` that still
     holds; outputs of another source do not.
+
+    line: where it stands in the .md. Raises Unreadable if an attachment would get lost.
     """
     if old is None:
-        make = {
+        make: dict[str, Callable[..., NotebookNode]] = {
             "code": nbformat.v4.new_code_cell,
             "markdown": nbformat.v4.new_markdown_cell,
             "raw": nbformat.v4.new_raw_cell,
@@ -936,10 +1051,8 @@ def _cell(new, old, line):
     if keys([new]) == keys([old]):
         return old
     metadata = {key: value for key, value in old.metadata.items() if key not in myst.KEPT_IN_CELLS}
-    cell = dict(old) | {
-        "metadata": metadata
-        | {key: new.metadata[key] for key in myst.KEPT_IN_CELLS if key in new.metadata}
-    }
+    metadata |= {key: new.metadata[key] for key in myst.KEPT_IN_CELLS if key in new.metadata}
+    cell = dict(old) | {"metadata": metadata}
     if (new.cell_type, myst.plain(new.source)) != (old.cell_type, myst.plain(old.source)):
         cell |= {"cell_type": new.cell_type, "source": new.source}
         for key in ("outputs", "execution_count"):
@@ -952,64 +1065,81 @@ def _cell(new, old, line):
                     "Move the image to another cell first, in JupyterLab"
                 )
             cell |= {"outputs": [], "execution_count": None}
-    return nbformat.from_dict(cell)
+    node: NotebookNode = nbformat.from_dict(cell)
+    return node
 
 
-def _attach(entries, ipynb):
+def _attach(entries: Sequence[_Entry], ipynb: NotebookNode) -> list[str]:
     """Give each cell the attachments that its source names, from the cell that had them; return
     those that go with a deleted cell. Raises Unreadable.
     """
-    there = {origin for _, _, origin in entries}
+    there = {entry.origin for entry in entries}
     lost = [
         ipynb.cells[index]
         for index in _visible(ipynb)
         if index not in there and ipynb.cells[index].get("attachments")
     ]
     carried = []
-    for number, (cell, place, origin) in enumerate(entries):
-        before = ipynb.cells[origin].source if origin is not None else ""
-        names = [unquote(name) for name in ATTACHED.findall(cell.source)]
-        for name in dict.fromkeys(names):
-            mine = (cell.get("attachments") or {}).get(name)
-            if cell.cell_type != "markdown" or names.count(name) <= [
-                unquote(other) for other in ATTACHED.findall(before)
-            ].count(name):
-                continue
-            sources = [other for other in lost if name in other.attachments] or [
-                other for other in ipynb.cells if name in (other.get("attachments") or {})
-            ]
-            images = [
-                image
-                for index, image in enumerate(other.attachments[name] for other in sources)
-                if image not in [other.attachments[name] for other in sources[:index]]
-            ]
-            if (
-                images
-                and ([mine] if mine else images) != images[:1]
-                or len(images) > 1
-                and not mine
-            ):
-                raise Unreadable(
-                    f"cell {number + 1}, {cell.source.partition(chr(10))[0]!r}, names "
-                    f"{name}, and more than one image has that name. Attach it under "
-                    "another name first, in JupyterLab"
-                )
-            if images and not mine:
-                cell = nbformat.from_dict(
-                    dict(cell)
-                    | {"attachments": dict(cell.get("attachments") or {}) | {name: images[0]}}
-                )
-                entries[number] = cell, place, origin
+    for number, entry in enumerate(entries, 1):
+        for name in _new_names(entry, ipynb):
+            _attach_one(entry, name, number, lost, ipynb)
             carried += [(id(other), name) for other in lost if name in other.attachments]
-    gone = [
+    return [
         name for other in lost for name in other.attachments if (id(other), name) not in carried
     ]
-    return gone
 
 
-def _finished(ipynb, cells, shared):
-    """The notebook that the .ipynb is to be: all of it, but with these cells and shared metadata."""
-    new = nbformat.from_dict(
+def _names(source: str) -> list[str]:
+    """The attachments that a source names, as often as it does."""
+    return [unquote(name) for name in ATTACHED.findall(source)]
+
+
+def _new_names(entry: _Entry, ipynb: NotebookNode) -> list[str]:
+    """The attachments that a cell of Markdown names, and did not name as often before."""
+    if entry.cell.cell_type != "markdown":
+        return []
+    names = _names(entry.cell.source)
+    before = _names(ipynb.cells[entry.origin].source) if entry.origin is not None else []
+    return [name for name in dict.fromkeys(names) if names.count(name) > before.count(name)]
+
+
+def _attach_one(
+    entry: _Entry,
+    name: str,
+    number: int,
+    lost: Sequence[NotebookNode],
+    ipynb: NotebookNode,
+) -> None:
+    """Give the cell, the one with this number, the attachment `name`: that of a `lost` cell, or of
+    any. Raises Unreadable if more than one image has that name.
+    """
+    own = entry.cell.get("attachments") or {}
+    mine = own.get(name)
+    sources = [other for other in lost if name in other.attachments] or [
+        other for other in ipynb.cells if name in (other.get("attachments") or {})
+    ]
+    images: list[Any] = []
+    for other in sources:
+        if other.attachments[name] not in images:
+            images.append(other.attachments[name])
+    if mine and (not images or [mine] == images[:1]):
+        return
+    if mine or len(images) > 1:
+        raise Unreadable(
+            f"cell {number}, {entry.cell.source.partition(chr(10))[0]!r}, names "
+            f"{name}, and more than one image has that name. Attach it under "
+            "another name first, in JupyterLab"
+        )
+    if images:
+        attachments = dict(own) | {name: images[0]}
+        entry.cell = nbformat.from_dict(dict(entry.cell) | {"attachments": attachments})
+
+
+def _finished(
+    ipynb: NotebookNode, cells: Sequence[NotebookNode], shared: dict[str, Any]
+) -> NotebookNode:
+    """The notebook that the .ipynb is to be: all of it, but with these cells and metadata."""
+    new: NotebookNode = nbformat.from_dict(
         dict(ipynb) | {"cells": cells, "metadata": json.loads(json.dumps(ipynb.metadata))}
     )
     for key, value in shared.items():
@@ -1025,9 +1155,9 @@ def _finished(ipynb, cells, shared):
     return new
 
 
-def _mended_ids(notebook):
+def _mended_ids(notebook: NotebookNode) -> list[str]:
     """An id for each cell that no other has: its own, if it is one."""
-    ids = []
+    ids: list[str] = []
     for cell in notebook.cells:
         own = cell.get("id")
         ids.append(
@@ -1038,12 +1168,10 @@ def _mended_ids(notebook):
     return ids
 
 
-def _new_md(md, plan, new):
+def _new_md(md: myst.Md, plan: _Plan, new: NotebookNode) -> str:
     """The text of the .md with the plan's cells: that which it has, where they are the same."""
-    here, changed = _shared(md.notebook), {}
-    for key, value in plan.shared.items():
-        if here.get(key) != value:
-            changed[key] = value
+    here = _shared(md.notebook)
+    changed = {key: value for key, value in plan.shared.items() if here.get(key) != value}
     if _formats(md.notebook) != FORMATS or _stale(md):
         changed |= myst.NEW_HEADER
     header = myst.change_header(md.header, changed) if changed else md.header
@@ -1067,117 +1195,124 @@ def _new_md(md, plan, new):
 # ---- a half without the other
 
 
-def _make_other_half(folder, pair, pairs):
+def _make_other_half(folder: str | Path, pair: Pair, pairs: Sequence[Pair]) -> str:
+    """Make the half that a pair lacks; return what was done, in words. Raises Unreadable."""
+    path = _one(pair)
     if twin := _renamed(pair, pairs):
         raise Unreadable(
             f"it has no other half, but {twin} holds nearly the same cells and has none "
             "either: one of them was renamed. Then rename "
             f"the other too: {_rename(pair, twin)}",
-            path=pair.md or pair.ipynb,
+            path=path,
         )
-    target = (pair.md or pair.ipynb).with_suffix(".ipynb" if pair.md else ".md")
+    target = path.with_suffix(".ipynb" if pair.md else ".md")
     if os.path.lexists(target):
         raise Unreadable("is there, and is no half that can be read", path=target)
-    if pair.md:
-        md = myst.read(pair.md)
-        if not md.notebook.cells:
-            raise Unreadable("has a header and no cell", md.header.count("\n"), pair.md)
-        if not md.notebook.metadata.get("kernelspec", {}).get("name"):
-            raise Unreadable(
-                f"its header names no kernel; write {_kernel_of('python3')}", 1, pair.md
-            )
-        plan = _combined(md, nbformat.v4.new_notebook(), _Base([], [], {}))
-        new = _finished(nbformat.v4.new_notebook(), plan.cells, plan.shared)
-        text = _new_md(md, plan, new)
-        if text != md.text:
-            _write(pair.md, text)
-        _write(target, ipynb_text(new))
-    else:
-        ipynb = read_ipynb(pair.ipynb)
-        new = _finished(ipynb, ipynb.cells, _shared(ipynb))
-        text = md_text(new)
-        if new != ipynb:
-            _write(pair.ipynb, ipynb_text(new))
-        _write(target, text)
-    pair = halves.Pair(pair.name, pair.ipynb or target, pair.md or target)
+    new = _make_ipynb(path, target) if pair.md else _make_md(path, target)
+    pair = Pair(pair.name, pair.ipynb or target, pair.md or target)
     _remember(folder, pair, new)
     return f"made {target.name}" + (f"; now: {_refresh_command(pair)}" if outdated(new) else "")
 
 
-def _renamed(pair, pairs):
+def _make_ipynb(path: Path, target: Path) -> NotebookNode:
+    """Make the .ipynb `target` of the .md at `path`, and return it."""
+    md = myst.read(path)
+    if not md.notebook.cells:
+        raise Unreadable("has a header and no cell", md.header.count("\n"), path)
+    if not md.notebook.metadata.get("kernelspec", {}).get("name"):
+        raise Unreadable(f"its header names no kernel; write {_kernel_of('python3')}", 1, path)
+    nothing = nbformat.v4.new_notebook()
+    plan = _combined(md, nothing, _Base([], [], {}))
+    new = _finished(nothing, plan.cells, plan.shared)
+    text = _new_md(md, plan, new)
+    if text != md.text:
+        _write(path, text)
+    _write(target, ipynb_text(new))
+    return new
+
+
+def _make_md(path: Path, target: Path) -> NotebookNode:
+    """Make the .md `target` of the .ipynb at `path`, and return the notebook."""
+    ipynb = read_ipynb(path)
+    new = _finished(ipynb, ipynb.cells, _shared(ipynb))
+    text = md_text(new)
+    if new != ipynb:
+        _write(path, ipynb_text(new))
+    _write(target, text)
+    return new
+
+
+def _renamed(pair: Pair, pairs: Sequence[Pair]) -> Path | None:
     """The path of a half of the other kind that is alone too and holds half of the same cells; None
     if there is none.
     """
     try:
-        mine = set(keys((read_md(pair.md) if pair.md else read_ipynb(pair.ipynb)).cells))
+        own = read_md(pair.md) if pair.md else read_ipynb(_one(pair))
     except Unreadable:
         return None
+    mine = set(keys(own.cells))
     for other in pairs:
-        path, read = (other.ipynb, read_ipynb) if pair.md else (other.md, read_md)
-        if not path or other.md and other.ipynb:
+        path = other.ipynb if pair.md else other.md
+        if not path or _both(other):
             continue
         with contextlib.suppress(Unreadable):
-            theirs = set(keys(read(path).cells))
+            theirs = set(keys((read_ipynb if pair.md else read_md)(path).cells))
             if 2 * len(mine & theirs) >= max(len(mine), len(theirs), 1):
                 return path
     return None
 
 
-def _rename(pair, twin):
+def _rename(pair: Pair, twin: Path) -> str:
     """The command that brings the half `twin` beside that of `pair`."""
-    return (
-        f"mv {shlex.quote(str(twin))} "
-        f"{shlex.quote(str((pair.md or pair.ipynb).with_suffix(twin.suffix)))}"
-    )
+    target = _one(pair).with_suffix(twin.suffix)
+    return f"mv {shlex.quote(str(twin))} {shlex.quote(str(target))}"
 
 
 # ---- what is told of a conflict
 
 
-def _told(pair, md, ipynb, conflict, base):
+def _told(pair: _Both, md: myst.Md, ipynb: NotebookNode, conflict: Conflict, base: _Base) -> str:
     """For each clash the lines at which it is, and what each half changed there."""
     lines = _lines_of_cells(halves.text(pair.ipynb), ipynb)
-    visible, told = _visible(ipynb), []
+    visible = _visible(ipynb)
+    there = keys([ipynb.cells[index] for index in visible])
+    parts = []
     for clash in conflict.clashes:
         if isinstance(clash, str):
-            row = next(
-                (
-                    number
-                    for number, row in enumerate(md.header.splitlines(), 1)
-                    if row.startswith(f"{clash}:")
-                ),
-                1,
-            )
-            told.append(f"{pair.md}:{row} and {pair.ipynb}: both changed {clash} in the header\n")
+            line = _line_of_key(md.header, clash)
+            parts.append(f"{pair.md}:{line} and {pair.ipynb}: both changed {clash} in the header\n")
             continue
-        here = (
-            f"{pair.md}:{md.lines[clash.one]}"
-            if clash.one is not None
-            else f"{pair.md} (not there)"
+        md_place = _place(pair.md, None if clash.one is None else md.lines[clash.one])
+        ipynb_place = _place(
+            pair.ipynb, None if clash.other is None else lines[visible[clash.other]]
         )
-        there = (
-            f"{pair.ipynb}:{lines[visible[clash.other]]}"
-            if clash.other is not None
-            else f"{pair.ipynb} (not there)"
-        )
-        told.append(f"{here} and {there}: {clash.reason}\n")
-        old = base.cells[clash.base : clash.base + 1] if clash.base is not None else []
-        for name, cells, index in (
-            (pair.md.name, keys(md.notebook.cells), clash.one),
-            (pair.ipynb.name, keys([ipynb.cells[index] for index in visible]), clash.other),
-        ):
-            told.append(
-                _diff(
-                    old,
-                    cells[index : index + 1] if index is not None else [],
-                    "when they were the same",
-                    name,
-                )
-            )
-    return "".join(told)
+        parts.append(f"{md_place} and {ipynb_place}: {clash.reason}\n")
+        before = _item(base.cells, clash.base)
+        then = "when they were the same"
+        mine = _item(keys(md.notebook.cells), clash.one)
+        parts.append(_diff(before, mine, then, pair.md.name))
+        parts.append(_diff(before, _item(there, clash.other), then, pair.ipynb.name))
+    return "".join(parts)
 
 
-def _difference(pair, md, ipynb):
+def _line_of_key(header: str, key: str) -> int:
+    """The line of a header at which the metadata `key` begin, 1 if they are not there."""
+    return next(
+        (number for number, row in enumerate(header.splitlines(), 1) if row.startswith(f"{key}:")),
+        1,
+    )
+
+
+def _place(path: Path, line: int | None) -> str:
+    return f"{path} (not there)" if line is None else f"{path}:{line}"
+
+
+def _item(cells: Sequence[tuple[str, ...]], index: int | None) -> Sequence[tuple[str, ...]]:
+    """The cell with this index, as a list of one; an empty list if it is None."""
+    return [] if index is None else cells[index : index + 1]
+
+
+def _difference(pair: _Both, md: myst.Md, ipynb: NotebookNode) -> str:
     return _diff(
         keys([ipynb.cells[index] for index in _visible(ipynb)]),
         keys(md.notebook.cells),
@@ -1186,20 +1321,24 @@ def _difference(pair, md, ipynb):
     )
 
 
-def _diff(before, after, name, other):
+def _diff(
+    before: Iterable[tuple[str, ...]], after: Iterable[tuple[str, ...]], name: str, other: str
+) -> str:
     """A unified diff of cells."""
-    lines = [
-        [
-            f"{line}\n"
-            for kind, source, kept in cells
-            for line in (f"[{kind}]{f' {kept}' if kept else ''}", *source.split("\n"))
-        ]
-        for cells in (before, after)
+    return "".join(difflib.unified_diff(_lines(before), _lines(after), name, other, n=1))
+
+
+def _lines(cells: Iterable[tuple[str, ...]]) -> list[str]:
+    """Cells as lines of text, as a person compares them."""
+    return [
+        f"{line}\n"
+        for kind, source, kept in cells
+        for line in (f"[{kind}]{f' {kept}' if kept else ''}", *source.split("\n"))
     ]
-    return "".join(difflib.unified_diff(*lines, name, other, n=1))
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; return the exit status: 0 if all is well."""
     parser = argparse.ArgumentParser(
         prog="tools.course.pairs",
         description=__doc__,
