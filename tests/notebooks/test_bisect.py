@@ -9,7 +9,8 @@ import zipfile
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
 
-from tools.validate import bisect, runner
+from tools.files import ROOT
+from tools.validate import bisect
 
 PACKAGES = ("alpha", "toy")  # the new version of alpha does no harm
 SOURCE = "import toy\nfrom own import add\nprint(add(toy.one, toy.one))"
@@ -42,9 +43,9 @@ class Repository:
             wheel(self.wheels, name, 1, "one = 1\n")
             wheel(self.wheels, name, 2, f"one = {2 if name == 'toy' else 1}\n")
         shutil.copytree(
-            runner.ROOT / "tools", self.root / "tools", ignore=shutil.ignore_patterns("__pycache__")
+            ROOT / "tools", self.root / "tools", ignore=shutil.ignore_patterns("__pycache__")
         )
-        shutil.copy(runner.ROOT / ".gitignore", self.root)  # Python leaves its bytecode, and may
+        shutil.copy(ROOT / ".gitignore", self.root)  # Python leaves its bytecode, and may
         self.write("notebooks/own.py", "def add(a, b):\n    return a + b\n")
         self.write(
             "notebooks/x.ipynb",

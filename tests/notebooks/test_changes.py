@@ -11,7 +11,8 @@ import sys
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
 
-from tools.validate import changes, runner, sandbox
+from tools.files import ROOT
+from tools.validate import catalogue, changes, execution, local, report, runner, sandbox
 
 needs_sandbox = pytest.mark.skipif(
     sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
@@ -128,7 +129,7 @@ class Repository:
         )
 
     def pass_all(self):
-        for notebook in runner.load(folder=self.root / "notebooks"):
+        for notebook in catalogue.load(folder=self.root / "notebooks"):
             changes.save_record(
                 self.root / "_build",
                 notebook.name,
@@ -141,7 +142,7 @@ class Repository:
         surroundings = surroundings or self.surroundings()
         return {
             notebook.name[-1]
-            for notebook in runner.load(folder=self.root / "notebooks")
+            for notebook in catalogue.load(folder=self.root / "notebooks")
             if changes.why_run(notebook, surroundings, self.root / "_build")
         }
 
@@ -533,7 +534,7 @@ def test_the_reason_names_what_changed(repository):
     repository.write("notebooks/data/new.csv")
     (repository.root / "notebooks/data/b.csv").unlink()
     notebooks = {
-        notebook.name: notebook for notebook in runner.load(folder=repository.root / "notebooks")
+        notebook.name: notebook for notebook in catalogue.load(folder=repository.root / "notebooks")
     }
     why = {
         name: changes.why_run(notebook, repository.surroundings(), repository.root / "_build")
@@ -575,7 +576,7 @@ def committed(tmp_path):
 
 def since(repository, base="HEAD"):
     why = changes.why_run_since(
-        base, runner.load(folder=repository.root / "notebooks"), repository.surroundings()
+        base, catalogue.load(folder=repository.root / "notebooks"), repository.surroundings()
     )
     return {name[-1] for name, reasons in why.items() if reasons}
 
@@ -666,7 +667,9 @@ def real(tmp_path):
             )
         return {
             result.name: result
-            for result in runner.validate(runner.load(folder=folder), records=tmp_path / "records")
+            for result in local.validate(
+                catalogue.load(folder=folder), records=tmp_path / "records"
+            )
         }
 
     run.folder, run.records = folder, tmp_path / "records"
@@ -676,7 +679,7 @@ def real(tmp_path):
 def why(real):
     return {
         notebook.name: changes.why_run(notebook, changes.Surroundings(), real.records)
-        for notebook in runner.load(folder=real.folder)
+        for notebook in catalogue.load(folder=real.folder)
     }
 
 
@@ -685,7 +688,7 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
     look = "import os; print(*(os.path.exists(p) for p in {!r}))"
     inside = ["data/a.csv", "hidden.ipynb", "half.md"]
     outside = [
-        str(changes.ROOT / name)
+        str(ROOT / name)
         for name in (
             "README.md",
             "notebooks/README.md",
@@ -709,7 +712,7 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
     )
     assert {name: result.outcome for name, result in results.items()} == dict.fromkeys(
         results, "passed"
-    ), [*map(runner.describe, results.values())]
+    ), [*map(report.describe, results.values())]
     assert set(map(tuple, why(real).values())) == {()}
     (real.folder / "data/a.csv").write_text("2\n")
     assert {name for name, reasons in why(real).items() if reasons} == {"all"}
@@ -717,7 +720,7 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
 
 @needs_sandbox
 def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a_pass(real):
-    program = "from course import runner; import pathlib, sys; runner.validate(runner.load(['slow'], pathlib.Path(sys.argv[1])), records=pathlib.Path(sys.argv[2]))"
+    program = "import pathlib, sys; from tools.validate import catalogue, local; local.validate(catalogue.load(['slow'], pathlib.Path(sys.argv[1])), records=pathlib.Path(sys.argv[2]))"
     results = real(
         fails=("print(1)", "2\n", {}),
         slow=("print(open('data/a.csv').read(), end='')", "1\n", {"reads": ["data"]}),
@@ -733,7 +736,7 @@ def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a
     slow.write_text(slow.read_text().replace("end='')", "end=''); import time; time.sleep(3)"))
     process = subprocess.Popen(
         [sys.executable, "-c", program, real.folder, real.records],
-        env=os.environ | {"PYTHONPATH": str(changes.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
     )
     try:
@@ -748,13 +751,13 @@ def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a
 
 @needs_sandbox
 def test_a_file_that_changes_while_its_notebook_runs_runs_it_again(real, monkeypatch):
-    start = runner._start
+    start = execution.start
 
     def change_then_start(*arguments):
         (real.folder / "data/a.csv").write_text("3\n")  # after the fingerprint, before the copy
         return start(*arguments)
 
-    monkeypatch.setattr(runner, "_start", change_then_start)
+    monkeypatch.setattr(execution, "start", change_then_start)
     results = real(reads=("print(open('data/a.csv').read(), end='')", "3\n", {"reads": ["data"]}))
     assert results["reads"].outcome == "passed" and why(real)["reads"] == ["data/a.csv changed"]
 
@@ -776,12 +779,12 @@ def test_a_file_that_is_declared_and_not_there_is_one_clear_sentence(real):
 
 
 def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
-    program = "import sys; from course import runner; runner.load(); print({'nbformat', 'jupytext', 'pytest', 'nbval', 'jupyter_client'} & set(sys.modules))"
+    program = "import sys; from tools.validate import catalogue, runner; catalogue.load(); print({'nbformat', 'jupytext', 'pytest', 'nbval', 'jupyter_client'} & set(sys.modules))"
     found = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(changes.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert found.stdout == "set()\n", found.stdout + found.stderr
 
@@ -789,9 +792,9 @@ def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
 def test_a_pull_request_runs_what_changed_and_a_sample_and_main_runs_all(monkeypatch):
     monkeypatch.setenv("CI", "true")
     options = argparse.Namespace(on=None, names=[], changed=True)
-    notebooks = runner.load()
+    notebooks = catalogue.load()
     monkeypatch.setenv("GITHUB_EVENT_NAME", "push")
-    assert all(runner._why(notebooks, changes.Surroundings(), options).values())
+    assert all(runner.why_run(notebooks, changes.Surroundings(), options).values())
     monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
     monkeypatch.setenv("GITHUB_SHA", "abc")
     monkeypatch.setattr(
@@ -801,7 +804,7 @@ def test_a_pull_request_runs_what_changed_and_a_sample_and_main_runs_all(monkeyp
             {notebook.name: [] for notebook in notebooks} | {"05-git": ["cells changed"]}
         ),
     )
-    why = runner._why(notebooks, changes.Surroundings(), options)
+    why = runner.why_run(notebooks, changes.Surroundings(), options)
     sampled = [name for name, reasons in why.items() if reasons == ["it is in the sample of abc"]]
     assert (
         why["05-git"] == ["cells changed"]

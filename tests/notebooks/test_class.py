@@ -27,13 +27,14 @@ from _ext import classroom, facts
 from tools import pages
 from tools.browser import needs_chromium
 from tools.course import editions, slides
+from tools.files import ROOT
 from tools.site import build_site
-from tools.validate import changes, runner
+from tools.validate import catalogue, changes, refresh, requirements
 
-FACTS = facts.load(runner.ROOT / "triton/facts.toml")
+FACTS = facts.load(ROOT / "triton/facts.toml")
 SITE = FACTS["site"]["url"]
 COURSE = editions.load()
-ANSWERS = tomllib.loads((runner.ROOT / "tests/data/answers.toml").read_text(encoding="utf-8"))
+ANSWERS = tomllib.loads((ROOT / "tests/data/answers.toml").read_text(encoding="utf-8"))
 every_notebook = pytest.mark.parametrize("name", COURSE)
 
 
@@ -72,7 +73,7 @@ def shown():
     pages = [
         path
         for folder in ("triton", "scicomp", "notebooks/student")
-        for path in sorted((runner.ROOT / folder).rglob("*"))
+        for path in sorted((ROOT / folder).rglob("*"))
         if path.suffix in (".rst", ".sh", ".py")
     ]
     return "\n".join([*sorted(public), *(path.read_text(encoding="utf-8") for path in pages)])
@@ -121,7 +122,7 @@ def leaks(texts, names=COURSE):
 def held_back(tmp_path_factory):
     """The site before the release of any solution."""
     target = tmp_path_factory.mktemp("held-back")
-    built = build_site(runner.ROOT, target, "-D", "course_solutions=none")
+    built = build_site(ROOT, target, "-D", "course_solutions=none")
     assert built.returncode == 0, built.stderr
     return target / "html"
 
@@ -139,7 +140,7 @@ def test_each_solution_says_something_that_a_search_for_it_can_find(name):
     "Before that they stand neither in a page nor in a download, nor in the search."
 )
 def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
-    made = runner.ROOT / ".lite/app"
+    made = ROOT / ".lite/app"
     jupyterlite = {
         held_back / "lite" / path.relative_to(made) for path in made.rglob("*")
     }  # it was there before a notebook was read
@@ -218,11 +219,11 @@ def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
     )
     config = SimpleNamespace(course_solutions=["01-frist"], facts_file="triton/facts.toml")
     classroom._begin(
-        SimpleNamespace(config=config, confdir=runner.ROOT, builder=SimpleNamespace(name="epub"))
+        SimpleNamespace(config=config, confdir=ROOT, builder=SimpleNamespace(name="epub"))
     )
     [(place, said)] = told
     line = (
-        (runner.ROOT / "triton/facts.toml")
+        (ROOT / "triton/facts.toml")
         .read_text()
         .splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
     )
@@ -276,7 +277,7 @@ def made(tmp_path_factory):
 def make_class(folder):
     return subprocess.run(
         [sys.executable, "-m", "tools.course.editions", folder],
-        cwd=runner.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -328,7 +329,7 @@ def test_the_repository_goes_on_from_what_students_have_and_only_if_something_ch
 def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
     broken = tmp_path / "copy"
     shutil.copytree(
-        runner.ROOT, broken, ignore=shutil.ignore_patterns(".venv*", ".triton", "_build", ".git")
+        ROOT, broken, ignore=shutil.ignore_patterns(".venv*", ".triton", "_build", ".git")
     )
     notebook = next((broken / "notebooks").glob("*.ipynb"))
     wrong = json.loads(notebook.read_text(encoding="utf-8"))
@@ -404,13 +405,17 @@ def ran(name, tmp_path, solved=0, answers=()):
         folder,
         {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})},
     )
-    notebook = runner.Notebook(name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"])
+    notebook = catalogue.StoredNotebook(
+        name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"]
+    )
     surroundings = changes.Surroundings()
-    if (absent := runner.missing(runner.load([name])[0], surroundings)) and absent[0] == "skipped":
+    if (absent := requirements.missing(catalogue.load([name])[0], surroundings)) and absent[
+        0
+    ] == "skipped":
         pytest.skip(absent[1])
     with warnings.catch_warnings():  # of bash_kernel's description; here they would be errors
         warnings.simplefilter("ignore")
-        return runner.executed(notebook, surroundings, stop=False).cells
+        return refresh.executed(notebook, surroundings, stop=False).cells
 
 
 def with_answers(cells, answers):

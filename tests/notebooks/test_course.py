@@ -10,14 +10,15 @@ import pytest
 
 from _ext import facts
 from tools.course import editions, pairs
-from tools.validate import runner
+from tools.files import ROOT
+from tools.validate import catalogue
 
 NOTEBOOKS = {
     pair.name: json.loads(pair.ipynb.read_text(encoding="utf-8"))
-    for pair in pairs.find(runner.NOTEBOOKS)
+    for pair in pairs.find(catalogue.NOTEBOOKS)
     if pair.ipynb
 }
-FACTS = facts.load(runner.ROOT / "triton/facts.toml")
+FACTS = facts.load(ROOT / "triton/facts.toml")
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
@@ -155,7 +156,7 @@ def test_the_hundredth_notebook_comes_after_the_eleventh(tmp_path):
         f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef setup(app):\n"
         "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n"
     )
-    menu = (runner.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")
+    menu = (catalogue.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")
     (tmp_path / "index.rst").write_text(f"A course\n========\n\n{menu[1]}{menu[2]}")
     for name in [*names, "in-the-browser", "teaching"]:
         (tmp_path / f"{name}.rst").write_text(f"{name}\n{'=' * len(name)}\n")
@@ -190,6 +191,6 @@ def test_no_page_says_how_many_notebooks_there_are():
     for name in ("index.rst", "README.md", "notebooks/index.rst", "notebooks/teaching.rst"):
         assert not re.search(
             r"\b(?:[a-z]+een|seven|eight|nine|ten|eleven|twelve|\d+) notebooks",
-            (runner.ROOT / name).read_text(),
+            (ROOT / name).read_text(),
             re.IGNORECASE,
         ), name

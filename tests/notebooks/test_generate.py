@@ -2,7 +2,7 @@
 
 from tools.bench import generate
 from tools.course import pairs
-from tools.validate import runner
+from tools.validate import catalogue, local, report
 
 
 def files(folder):
@@ -29,8 +29,8 @@ def test_their_stored_outputs_are_what_a_run_gives(tmp_path):
     generate.make(tmp_path, 40)
     kernels = {
         notebook.name: notebook.metadata["kernelspec"]["name"]
-        for notebook in runner.load(folder=tmp_path)
+        for notebook in catalogue.load(folder=tmp_path)
     }
     bash = next(name for name, kernel in kernels.items() if kernel == "bash")
-    results = runner.validate(runner.load(["0000", "0001", "0002", bash], tmp_path))
-    assert [runner.describe(result) for result in results if result.outcome != "passed"] == []
+    results = local.validate(catalogue.load(["0000", "0001", "0002", bash], tmp_path))
+    assert [report.describe(result) for result in results if result.outcome != "passed"] == []

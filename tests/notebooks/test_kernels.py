@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools.validate import changes, kernels, runner, sandbox
+from tools.validate import catalogue, changes, execution, kernels, refresh, sandbox
 
 pytestmark = pytest.mark.skipif(
     sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
@@ -69,8 +69,8 @@ def run(tmp_path):
         }
         notebook.metadata.course = {"needs": [], "seconds": 60, "memory_mb": 500}
         nbformat.write(notebook, tmp_path / "one.ipynb")
-        [notebook] = runner.load(folder=tmp_path)
-        [cell] = runner.executed(notebook, changes.Surroundings()).cells
+        [notebook] = catalogue.load(folder=tmp_path)
+        [cell] = refresh.executed(notebook, changes.Surroundings()).cells
         return "".join(output.get("text", "") for output in cell.outputs)
 
     return run
@@ -83,7 +83,7 @@ def tell(run):
 
 
 def template(tmp_path):
-    return kernels.template(runner.environment(tmp_path))
+    return kernels.template(execution.environment(tmp_path))
 
 
 def test_it_sees_what_a_kernel_sees_that_is_started_alone(tell, tmp_path):

@@ -13,8 +13,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools.course.cells import FINE, cell, image_output, picture, shows, stream
+from tools.files import ROOT
+from tools.validate import catalogue, local, report, requirements, sandbox
 from tools.validate import guard as nbval_plugin
-from tools.validate import runner, sandbox
 
 needs_sandbox = pytest.mark.skipif(
     sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
@@ -148,7 +149,7 @@ CASES = {
         marks=(needs_sandbox,),
     ),
     "writes_outside_its_folder": Case(
-        [FINE, cell(f"open({str(runner.ROOT / 'notebooks/stray')!r}, 'w')")],
+        [FINE, cell(f"open({str(ROOT / 'notebooks/stray')!r}, 'w')")],
         "Read-only file system",
         marks=(needs_sandbox,),
     ),
@@ -310,7 +311,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(folder):
-    return {result.name: result for result in runner.validate(runner.load(folder=folder))}
+    return {result.name: result for result in local.validate(catalogue.load(folder=folder))}
 
 
 @pytest.mark.parametrize(
@@ -319,9 +320,9 @@ def results(folder):
 def test_what_nbval_would_miss_is_reported_by_notebook_and_cell(name, results):
     case, result = CASES[name], results[name]
     if not case.says:
-        assert result.outcome == "passed", runner.describe(result)
+        assert result.outcome == "passed", report.describe(result)
         return
-    assert result.outcome == "failed", runner.describe(result)
+    assert result.outcome == "failed", report.describe(result)
     if case.at:
         [[_, text]] = result.problems
         assert text.startswith(f"cell {case.at}: ") and case.says in text
@@ -342,8 +343,8 @@ def test_every_notebook_is_reported_once_whatever_the_others_do(results):
 
 
 def test_a_need_that_is_not_there_skips_with_a_reason_and_never_passes(folder, monkeypatch):
-    monkeypatch.setitem(runner.NEEDS, "quantum", (lambda: False, "buy one"))
-    [result] = runner.validate(runner.load(["unknown_need"], folder))
+    monkeypatch.setitem(requirements.NEEDS, "quantum", requirements.Need(lambda: False, "buy one"))
+    [result] = local.validate(catalogue.load(["unknown_need"], folder))
     assert (result.outcome, result.reason) == ("skipped", "quantum is not here: buy one")
 
 
@@ -366,11 +367,11 @@ def test_no_process_outlives_its_notebook(results):
 @needs_sandbox
 def test_killing_the_runner_leaves_no_process(folder):
     program = (
-        "import pathlib, sys; from course import runner; "
-        "runner.validate(runner.load(['cell_hangs'], pathlib.Path(sys.argv[1])))"
+        "import pathlib, sys; from tools.validate import catalogue, local; "
+        "local.validate(catalogue.load(['cell_hangs'], pathlib.Path(sys.argv[1])))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, folder], env=os.environ | {"PYTHONPATH": str(runner.ROOT)}
+        [sys.executable, "-c", program, folder], env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     try:
         for _ in range(600):
@@ -399,4 +400,4 @@ def test_nothing_runs_longer_than_it_may(isolated, tmp_path):
 
 def test_a_name_that_no_notebook_has_is_one_clear_sentence(folder):
     with pytest.raises(ValueError, match="there is no notebook 99-none in notebooks/"):
-        runner.load(["99-none"], folder)
+        catalogue.load(["99-none"], folder)

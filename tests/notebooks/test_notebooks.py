@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tools.course import pairs
-from tools.validate import report, runner, sandbox
+from tools.files import ROOT
+from tools.validate import catalogue, report, sandbox
+from tools.validate.result import Result
 
-NAMES = sorted(pair.name for pair in pairs.find(runner.NOTEBOOKS) if pair.ipynb)
+NAMES = sorted(pair.name for pair in pairs.find(catalogue.NOTEBOOKS) if pair.ipynb)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def outcome():
         [sys.executable, "-m", "tools.validate.runner", "validate", "--json", *some],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(runner.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     results = {}
 
@@ -33,7 +35,7 @@ def outcome():
             line = process.stdout.readline()
             if not line:
                 pytest.fail(f"the runner ended without a result for {name}")
-            result = runner.Result(**json.loads(line))
+            result = Result.from_json(json.loads(line))
             results[result.name] = result
         return results[name]
 
@@ -48,7 +50,7 @@ def outcome():
 
 def _state():
     """Every file of the course with what changes when it is written."""
-    files = [path for path in Path(runner.NOTEBOOKS).rglob("*") if path.is_file()]
+    files = [path for path in Path(catalogue.NOTEBOOKS).rglob("*") if path.is_file()]
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from tools.cluster.checkout import BATCH, ON_SLURM, check_out, results
-from tools.validate import runner
+from tools.validate import catalogue
 
-NOTEBOOKS = {notebook.name: notebook for notebook in runner.load()}
+NOTEBOOKS = {notebook.name: notebook for notebook in catalogue.load()}
 
 
 def with_sbatch():

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tools.validate import changes, runner
+from tools.validate import catalogue, changes, execution, local
 
 
 @dataclasses.dataclass
@@ -15,7 +15,7 @@ class Declared:
 
 
 def first(waiting, running, free):
-    return runner.next_to_start(
+    return local.next_to_start(
         [Declared((60, mb)) for mb in waiting], [Declared((60, mb)) for mb in running], free
     )
 
@@ -67,17 +67,17 @@ def started(tmp_path, monkeypatch, declared, free, records=None):
                 }
             )
         )
-    times, start = {}, runner._start
+    times, start = {}, execution.start
 
-    def note(function, notebook, *rest):
+    def note(notebook, *rest):
         times[notebook.name] = [time.monotonic()]
-        return start(function, notebook, *rest)
+        return start(notebook, *rest)
 
-    monkeypatch.setattr(runner, "_start", note)
-    monkeypatch.setattr(runner, "memory_mb", lambda: free)
-    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda pid: {0, 1})
-    results = runner.validate(
-        runner.load(folder=folder),
+    monkeypatch.setattr(execution, "start", note)
+    monkeypatch.setattr(local, "memory_mb", lambda: free)
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda pid: {0, 1})
+    results = local.validate(
+        catalogue.load(folder=folder),
         lambda result: times[result.name].append(time.monotonic()),
         records,
     )

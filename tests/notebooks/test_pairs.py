@@ -15,7 +15,7 @@ from tools.bench import pair_edits
 from tools.course import halves, pairs
 from tools.files import ROOT, copy_source
 from tools.site import build_site
-from tools.validate import changes, runner
+from tools.validate import catalogue, changes, local
 
 MD = """\
 ---
@@ -115,8 +115,8 @@ def forget(folder):
 
 @pytest.mark.claims("The notebooks of :doc:`the course </notebooks/index>` are such pairs.")
 def test_every_notebook_of_the_course_is_a_pair_with_the_same_cells():
-    assert not (problems := pairs.check(runner.NOTEBOOKS)), "\n".join(map(str, problems))
-    assert len(pairs.find(runner.NOTEBOOKS)) >= 8
+    assert not (problems := pairs.check(catalogue.NOTEBOOKS)), "\n".join(map(str, problems))
+    assert len(pairs.find(catalogue.NOTEBOOKS)) >= 8
 
 
 BROKEN = {
@@ -994,14 +994,14 @@ def test_another_half_or_other_code_stops_what_publishes(name, old, new, says, c
 def test_an_edit_of_the_md_alone_is_no_notebook_that_passed(folder, tmp_path):
     """Neither a full validation says so, nor one of what changed."""
     edit(folder / "x.md", "Some prose.", "Some verse.")
-    [result] = runner.validate(runner.load(folder=folder), records=tmp_path / "records")
+    [result] = local.validate(catalogue.load(folder=folder), records=tmp_path / "records")
     assert (
         result.outcome == "failed"
         and "x.md:26: cell 3 differs: 'Some verse.' here, 'Some prose.' in the .ipynb"
         in result.reason
     )
     assert "make sync NB=x" in result.reason
-    [notebook] = runner.load(folder=folder)
+    [notebook] = catalogue.load(folder=folder)
     for record in (None, {"halves": "others"}):
         assert "its halves differ" in changes.drift(notebook, record)
     assert changes.drift(notebook, {"halves": halves.files(notebook.pair)}) is None

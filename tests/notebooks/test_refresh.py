@@ -12,7 +12,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tools.course import halves, pairs
-from tools.validate import runner, sandbox
+from tools.files import ROOT
+from tools.validate import catalogue, local, refresh, requirements, runner, sandbox
 
 # What a notebook prints without a thought, in which an address or a folder stands. Each is a cell.
 ORDINARY = {
@@ -73,14 +74,14 @@ def notebook(tmp_path):
             ),
             folder / "x.ipynb",
         )
-        return runner.load(folder=folder)[0]
+        return catalogue.load(folder=folder)[0]
 
     return write
 
 
 def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(notebook, capfd):
     stored = notebook("print(1 + 1)")
-    assert runner.refresh([stored])
+    assert refresh.refresh([stored])
     fresh = nbformat.read(stored.path, 4)
     assert fresh.cells[0].outputs[0].text == "2\n" and fresh.cells[0].execution_count == 1
     assert fresh.metadata.measured.seconds >= 1 and fresh.metadata.measured.memory_mb > 20
@@ -89,7 +90,7 @@ def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(not
         "times of a run would change with every refresh"
     )
     assert "x: refreshed" in capfd.readouterr().out
-    [result] = runner.validate(runner.load(folder=stored.folder))
+    [result] = local.validate(catalogue.load(folder=stored.folder))
     assert result.outcome == "passed"
 
 
@@ -97,13 +98,13 @@ def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(
     notebook, monkeypatch, capsys
 ):
     stored = notebook("print(1 + 1)")
-    monkeypatch.setattr(runner, "NOTEBOOKS", stored.folder)
-    monkeypatch.setattr(runner.load, "__defaults__", ((), stored.folder))
+    monkeypatch.setattr(catalogue, "NOTEBOOKS", stored.folder)
+    monkeypatch.setattr(catalogue.load, "__defaults__", ((), stored.folder))
     monkeypatch.setattr(runner, "RECORDS", stored.folder.parent / "records")
     with pytest.raises(SystemExit) as end:
         runner.main(["refresh"])
     assert end.value.code == 2 and "Nothing failed in the last run" in capsys.readouterr().err
-    runner.validate([stored], records=runner.RECORDS)
+    local.validate([stored], records=runner.RECORDS)
     assert (
         runner.main(["refresh"]) == 0
         and nbformat.read(stored.path, 4).cells[0].outputs[0].text == "2\n"
@@ -112,9 +113,11 @@ def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(
 
 def test_a_second_refresh_changes_no_byte(notebook):
     stored = notebook("print(1 + 1)")
-    assert runner.refresh([stored])
+    assert refresh.refresh([stored])
     before = stored.path.read_bytes()
-    assert runner.refresh(runner.load(folder=stored.folder)) and stored.path.read_bytes() == before
+    assert (
+        refresh.refresh(catalogue.load(folder=stored.folder)) and stored.path.read_bytes() == before
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_a_second_refresh_changes_no_byte(notebook):
 )
 def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, capfd, monkeypatch):
     """What ordinary last lines print is stored with a reader's folders, passes, and stays as it is at the next refresh."""
-    if kernel not in runner._kernels():
+    if kernel not in requirements.installed_kernels():
         pytest.skip(f"{kernel} is not here")
     if not isolated:
         monkeypatch.setattr(sandbox, "obstacle", lambda: "tried without")
@@ -134,14 +137,14 @@ def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, cap
         whole = nbformat.read(stored.path, 4)
         whole.cells[-1].metadata.tags.append("raises-exception")
         pairs.write_ipynb(whole, stored.path)
-    assert runner.refresh([stored]), capfd.readouterr().err
+    assert refresh.refresh([stored]), capfd.readouterr().err
     text = stored.path.read_text()
     assert (
         "/notebooks-" not in text
-        and str(runner.ROOT) not in text
+        and str(ROOT) not in text
         and "/home/username/jupyter-course" in text
     )
-    assert runner.refresh(runner.load(folder=stored.folder))
+    assert refresh.refresh(catalogue.load(folder=stored.folder))
     assert json.loads(stored.path.read_text())["cells"] == json.loads(text)["cells"]
 
 
@@ -153,10 +156,10 @@ def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(
     monkeypatch.setattr(
         "builtins.input", lambda question: "" if "x: keep these outputs?" in question else "y"
     )
-    assert runner.refresh([stored], runner._ask)
+    assert refresh.refresh([stored], refresh.ask)
     assert stored.path.read_bytes() == before and "x: left as it was" in capsys.readouterr().out
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert runner.refresh([stored], runner._ask) and stored.path.read_bytes() != before
+    assert refresh.refresh([stored], refresh.ask) and stored.path.read_bytes() != before
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(
 ):
     stored = notebook(source, **limits)
     before = stored.path.read_bytes()
-    assert not runner.refresh([stored])
+    assert not refresh.refresh([stored])
     assert stored.path.read_bytes() == before
     said = capfd.readouterr().err
     assert says in said and "Traceback (most recent call last):\n  File" not in said
@@ -192,21 +195,21 @@ def test_a_notebook_whose_halves_differ_is_synced_first(notebook, capfd):
     md = stored.path.with_suffix(".md")
     md.write_text(md.read_text().replace("print(1)", "print(2)"))
     before = stored.path.read_bytes()
-    assert not runner.refresh([stored]) and stored.path.read_bytes() == before
+    assert not refresh.refresh([stored]) and stored.path.read_bytes() == before
     told = capfd.readouterr().err
     assert "its halves differ" in told and "x.md:" in told and "make sync NB=x" in told
 
 
 def test_the_stored_notebook_is_plain_json_with_a_newline_at_its_end(notebook):
     stored = notebook("print(1)")
-    runner.refresh([stored])
+    refresh.refresh([stored])
     text = stored.path.read_text()
     assert json.loads(text) and text.endswith("}\n")
 
 
 def test_a_long_line_takes_no_longer_than_a_short_one(notebook):
     stored = notebook("print('x' * 900_000)", seconds=5)
-    assert runner.refresh([stored])
+    assert refresh.refresh([stored])
 
 
 def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(notebook):
@@ -218,7 +221,7 @@ def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(noteboo
     stored.path.write_text(json.dumps(old | {"nbformat_minor": 4}))
     [problem] = pairs.check(stored.folder)
     assert "ids are missing" in problem.message
-    assert runner.refresh([stored]) and not pairs.check(stored.folder)
+    assert refresh.refresh([stored]) and not pairs.check(stored.folder)
 
 
 # ---- the commands that our messages tell people to type
@@ -249,14 +252,14 @@ def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("a checkout")
     for name in ("Makefile", "requirements.txt", "triton/facts.toml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(runner.ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name)
     for name in ("tools", "_ext"):
-        shutil.copytree(runner.ROOT / name, folder / name)
-    shutil.copytree(runner.ROOT / "triton/lib", folder / "triton/lib")
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "triton/lib", folder / "triton/lib")
     for name in (".venv", ".venv-nbdime"):
-        (folder / name).symlink_to(runner.ROOT / name)
+        (folder / name).symlink_to(ROOT / name)
     (folder / "notebooks").mkdir()
-    shutil.copy2(runner.NOTEBOOKS / "jupytext.toml", folder / "notebooks")
+    shutil.copy2(catalogue.NOTEBOOKS / "jupytext.toml", folder / "notebooks")
     for name in ("1", ODD):
         pairs.write_ipynb(
             new_notebook(
@@ -319,15 +322,15 @@ def test_each_remedy_that_is_printed_cures(checkout):
     ],
 )
 def test_the_line_that_removes_what_is_left_does_so(kernel, source, notebook, capfd):
-    if kernel not in runner._kernels():
+    if kernel not in requirements.installed_kernels():
         pytest.skip(f"{kernel} is not here")
     stored = notebook(source, kernel=kernel)
-    assert not runner.refresh([stored])
+    assert not refresh.refresh([stored])
     lines = re.findall(r"In the last cell remove it: (.*)", capfd.readouterr().err)
     whole = nbformat.read(stored.path, 4)
     whole.cells.append(new_code_cell(lines[0]))
     pairs.write_ipynb(whole, stored.path)
-    assert runner.refresh(runner.load(folder=stored.folder)), capfd.readouterr().err
+    assert refresh.refresh(catalogue.load(folder=stored.folder)), capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -344,7 +347,7 @@ def test_the_line_that_removes_what_is_left_does_so(kernel, source, notebook, ca
 )
 def test_a_name_may_have_a_blank(text, names):
     assert (
-        runner.named(
+        catalogue.named(
             text, [halves.Pair(name, None, None) for name in ("a", "b", "my notebook", "my")]
         )
         == names
@@ -354,5 +357,5 @@ def test_a_name_may_have_a_blank(text, names):
 def test_a_name_is_found_in_both_forms_of_its_accents(notebook):
     stored = notebook("print(1)")
     stored.path.rename(stored.folder / "u\u0308ben.ipynb")
-    [found] = runner.load(["notebooks/\u00fcben.md"], stored.folder)
+    [found] = catalogue.load(["notebooks/\u00fcben.md"], stored.folder)
     assert found.name == "u\u0308ben"

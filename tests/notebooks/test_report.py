@@ -16,7 +16,9 @@ from PIL import Image
 
 from tools.course.cells import FINE, cell, image_output, picture, shows, stream
 from tools.course.pairs import sync
-from tools.validate import report, runner
+from tools.files import ROOT
+from tools.validate import catalogue, local, report, requirements, runner
+from tools.validate.result import CellResult, Result
 
 NAMES = {
     "good": [FINE],
@@ -55,13 +57,13 @@ def ran(tmp_path_factory):
             )
         )
     sync(folder)
-    notebooks = {notebook.name: notebook for notebook in runner.load(folder=folder)}
-    results = runner.validate(list(notebooks.values()))
+    notebooks = {notebook.name: notebook for notebook in catalogue.load(folder=folder)}
+    results = local.validate(list(notebooks.values()))
     return (
         notebooks,
         results,
         {
-            result.name: report.difference(result, notebooks[result.name], runner.NBDIFF)
+            result.name: report.difference(result, notebooks[result.name], requirements.NBDIFF)
             for result in results
         },
     )
@@ -105,13 +107,13 @@ def test_what_does_not_repeat_is_told_with_its_remedy(sources, says, tmp_path):
     path = tmp_path / "x.ipynb"
     path.write_text(writes(new_notebook(cells=[new_code_cell(source) for source in sources])))
     number = len(sources)
-    result = runner.Result(
+    result = Result(
         "x",
         "failed",
         problems=[[1, f"cell {number}: Cell outputs differ"], [2, "cell 1: wrote to stderr"]],
-        cells=[{"cell": 1, "outputs": None}, {"cell": number, "outputs": []}],
+        cells=[CellResult(1, 0, 0.0), CellResult(number, 0, 0.0, [])],
     )
-    [line] = report.advice(result, runner.Notebook("x", path, tmp_path, {})).splitlines()
+    [line] = report.advice(result, catalogue.StoredNotebook("x", path, tmp_path, {})).splitlines()
     assert line.startswith(f"    cell {number}: ") and says in line
 
 
@@ -152,17 +154,17 @@ def test_the_page_shows_pictures_side_by_side_with_their_difference_and_runs_no_
 
 def test_a_picture_of_another_size_is_compared_too(ran):
     stored, fresh = picture(0), picture(0, (60, 20))
-    [row] = report._pictures([image_output(stored)], {"cell": 1, "outputs": [image_output(fresh)]})
+    [row] = report._pictures([image_output(stored)], CellResult(1, 0, 0.0, [image_output(fresh)]))
     assert row.count("<img") == 3
-    [row] = report._pictures([image_output(stored)], {"cell": 1, "outputs": []})
+    [row] = report._pictures([image_output(stored)], CellResult(1, 0, 0.0, []))
     assert row.count("<img") == 1 and "none" in row
 
 
 def test_junit_xml_has_a_case_for_each_notebook_with_its_file_and_line(ran):
     results = [
         *ran[1],
-        runner.Result("left-out", "unchanged"),
-        runner.Result("absent", "skipped", "r is not here"),
+        Result("left-out", "unchanged"),
+        Result("absent", "skipped", "r is not here"),
     ]
     suite = xml.fromstring(report.junit(results, 12.3).split("\n", 1)[1])
     assert (
@@ -188,7 +190,7 @@ def test_annotations_are_one_line_each_at_file_and_line(ran):
     assert all("\n" not in line for line in lines) and not any("good" in line for line in lines)
     [odd] = [line for line in lines if "odd" in line]
     assert "file=notebooks/odd%2Cname.md,line=" in odd and "100 %25" in odd
-    assert report.annotations([runner.Result("x", "failed", "no cell was validated")]) == [
+    assert report.annotations([Result("x", "failed", "no cell was validated")]) == [
         "::error file=notebooks/x.md,line=1,title=x::no cell was validated"
     ]
 
@@ -233,7 +235,7 @@ def test_the_command_ends_with_the_report_and_one_line(tmp_path):
         [sys.executable, "-m", "tools.validate.runner", "validate", "--changed", "02-hidden-state"],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(runner.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0 and done.stdout.splitlines()[-2:] == [
         "report: _build/notebooks.html",

@@ -7,13 +7,13 @@ import pytest
 from nbval.plugin import get_sanitize_patterns
 
 from tools.course import pairs
-from tools.validate import runner, sanitize
+from tools.validate import catalogue, sanitize
 
 PATTERNS = sanitize.load()
 
 
 def stored_text():
-    for pair in pairs.find(runner.NOTEBOOKS):
+    for pair in pairs.find(catalogue.NOTEBOOKS):
         for cell in json.loads(pair.ipynb.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
                 for text in (

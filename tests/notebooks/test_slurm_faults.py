@@ -13,7 +13,8 @@ import pytest
 from tools.cluster import cluster
 from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
 from tools.cluster.jupyter_server import PATIENCE
-from tools.validate import runner, slurm
+from tools.files import ROOT
+from tools.validate import job
 
 INTERACTIVE = cluster.facts()["partitions"]["interactive"]
 # It runs until there is a file `go`.
@@ -126,7 +127,7 @@ def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(
 
     course.run(f"kill -KILL {terminal}")
     course.until(
-        f"! pgrep --uid {course.user} --full [c]ourse.runner",
+        f"! pgrep --uid {course.user} --full [t]ools.validate.runner",
         "the gatherer ended with its terminal",
     )
     assert "wrong" in course.said() and len(course.run(RUNNING).stdout.splitlines()) == 2
@@ -250,8 +251,8 @@ def task(tmp_path):
     with open(result.with_suffix(".lock"), "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tools.validate.slurm", batch],
-            env=os.environ | {"PYTHONPATH": str(runner.ROOT), "SLURM_ARRAY_TASK_ID": "0"},
+            [sys.executable, "-m", "tools.validate.job", batch],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "SLURM_ARRAY_TASK_ID": "0"},
         )
         yield process, result, held
     process.kill()
@@ -263,7 +264,7 @@ def test_a_task_waits_for_one_that_runs_its_notebook_still_and_takes_its_result(
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)
     assert not result.exists()
-    slurm.write(result, "of the other")
+    job.write(result, "of the other")
     fcntl.flock(held, fcntl.LOCK_UN)
     assert process.wait(PATIENCE) == 0 and json.loads(result.read_text()) == "of the other"
 

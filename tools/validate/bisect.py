@@ -17,12 +17,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from packaging.markers import Marker
 
 from tools import git
-from tools.validate import changes
+from tools.files import ROOT
 
 LOCK = "requirements.txt"
 
@@ -31,24 +33,30 @@ class BisectError(Exception):
     """What is wrong and what to do, in one sentence."""
 
 
-def pinned(text):
-    """The packages of a lock file that this machine would install: {name: (version, the file's
-    lines about it)}.
-    """
-    found = {}
+class Pin(NamedTuple):
+    """A package in a lock file: its version, and the lines of the file about it."""
+
+    version: str
+    lines: str
+
+
+def pinned(text: str) -> dict[str, Pin]:
+    """The packages of a lock file that this machine would install, by their names."""
+    pins = {}
     for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.M):
         if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+))?", block):
             name, version, marker = match.groups()
             if not marker or Marker(marker.strip()).evaluate():
-                found[name] = version, block
-    return found
+                pins[name] = Pin(version, block)
+    return pins
 
 
-def first_bad(count, passes):
+def first_bad(count: int, passes: Callable[[int], bool]) -> int:
     """The least number from 1 to `count` for which `passes` is false; it holds for 0, and does not
     for `count`.
     """
-    good, bad = 0, count
+    good = 0
+    bad = count
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if passes(middle) else (good, middle)
@@ -60,22 +68,33 @@ class Bisection:
     checkouts; `say` is told each try.
     """
 
-    def __init__(self, name, root, folder, say=print):
-        self.name, self.root, self.folder, self.say = name, Path(root), Path(folder), say
-        self.before = {}  # the packages of the lock file with which it passed
+    def __init__(
+        self, name: str, root: str | Path, folder: str | Path, say: Callable[..., Any] = print
+    ) -> None:
+        self.name = name
+        self.root = Path(root)
+        self.folder = Path(folder)
+        self.say = say
+        self.before: dict[str, Pin] = {}  # the packages of the lock file with which it passed
 
-    def git(self, *arguments):
-        done = git.run(*arguments, cwd=self.root, text=True)
-        if done.returncode:
-            raise BisectError(f"git {arguments[0]}: {done.stderr.strip()}")
-        return done.stdout.strip()
+    def git(self, *arguments: str) -> str:
+        """What git prints; BisectError if it fails."""
+        completed = git.run(*arguments, cwd=self.root, text=True)
+        if completed.returncode:
+            raise BisectError(f"git {arguments[0]}: {completed.stderr.strip()}")
+        return str(completed.stdout).strip()
 
-    def lock(self, commit):
+    def lock(self, commit: str) -> str:
+        """The lock file of `commit`."""
         return self.git("show", f"{commit}:{LOCK}")
 
-    def find(self, good=None):
-        """One sentence that says what broke it; BisectError if that cannot be found."""
-        head, path = self.git("rev-parse", "HEAD"), f"notebooks/{self.name}.ipynb"
+    def find(self, good: str | None = None) -> str:
+        """One sentence that says what broke it; BisectError if that cannot be found.
+
+        good: a commit at which it passed; None is the last one that touched its .ipynb half.
+        """
+        head = self.git("rev-parse", "HEAD")
+        path = f"notebooks/{self.name}.ipynb"
         good = (
             self.git("rev-parse", "--verify", f"{good}^{{commit}}")
             if good
@@ -88,11 +107,12 @@ class Bisection:
                 f"{path} changed in the last commit: name one at which it passed, make "
                 f"bisect NB={self.name} GOOD=commit"
             )
-        self.before, now = pinned(self.lock(good)), pinned(self.lock(head))
+        self.before = pinned(self.lock(good))
+        now = pinned(self.lock(head))
         changed = sorted(
             name
-            for name, (version, _) in self.before.items()
-            if version != now.get(name, (None,))[0]
+            for name, pin in self.before.items()
+            if name not in now or pin.version != now[name].version
         )
         if self.passes(head):
             raise BisectError(
@@ -105,32 +125,36 @@ class Bisection:
                 f"commit, make bisect NB={self.name} GOOD=commit"
             )
         if changed and not self.passes(good):
-            number = first_bad(len(changed), lambda number: self.passes(good, changed[number:]))
-            culprit = changed[number - 1]
-            what = (
-                f"{culprit} {self.before[culprit][0]} -> "
-                f"{now[culprit][0] if culprit in now else 'none'}"
-            )
-            others = [name for name in changed if name != culprit]
-            if others and self.passes(good, others):
-                return f"{what} broke it, together with {' or '.join(changed[: number - 1])}"
-            return f"{what} broke it"
+            return self._package(good, changed, now)
         commits = self.git("rev-list", "--reverse", "--first-parent", f"{good}..{head}").split()
         number = first_bad(len(commits), lambda number: self.passes(commits[number - 1]))
         return f"{self.about(commits[number - 1])} broke it"
 
-    def about(self, commit):
+    def _package(self, good: str, changed: list[str], now: dict[str, Pin]) -> str:
+        """One sentence that says which of the `changed` packages broke what passed at `good`."""
+        number = first_bad(len(changed), lambda number: self.passes(good, changed[number:]))
+        culprit = changed[number - 1]
+        new = now[culprit].version if culprit in now else "none"
+        what = f"{culprit} {self.before[culprit].version} -> {new}"
+        others = [name for name in changed if name != culprit]
+        if others and self.passes(good, others):
+            return f"{what} broke it, together with {' or '.join(changed[: number - 1])}"
+        return f"{what} broke it"
+
+    def about(self, commit: str) -> str:
+        """A commit as a person names it: its short hash, its date, its subject."""
         return self.git("show", "--no-patch", "--date=short", "--format=%h (%ad, %s)", commit)
 
-    def passes(self, commit, old=()):
+    def passes(self, commit: str, old: Sequence[str] = ()) -> bool:
         """Whether the notebook passes at `commit`, with the packages of this environment but for
         those of `old`, which are as they were before.
         """
         self.say(
             f"{commit[:9]}{f' with {len(old)} older packages' if old else ''}: ", end="", flush=True
         )
-        checkout, python = self.checkout(commit), self.environment(tuple(old))
-        done = subprocess.run(
+        checkout = self.checkout(commit)
+        python = self.environment(tuple(old))
+        completed = subprocess.run(
             [python, "-m", "tools.validate.runner", "validate", "--json", self.name],
             cwd=checkout,
             capture_output=True,
@@ -138,25 +162,18 @@ class Bisection:
             env=os.environ | {"PYTHONPATH": f"{checkout}", "PYTHONNOUSERSITE": "1"},
         )
         try:
-            outcome = json.loads(done.stdout.splitlines()[-1])
+            result = json.loads(completed.stdout.splitlines()[-1])
+            outcome, reason = result["outcome"], result["reason"]
         except (IndexError, ValueError):
-            outcome = {
-                "outcome": "failed",
-                "reason": (done.stderr.strip().splitlines() or ["the validation did not start"])[
-                    -1
-                ],
-            }
-        if outcome["outcome"] not in ("passed", "failed"):
-            raise BisectError(f"{self.name} cannot be run here: {outcome['reason']}")
-        self.say(
-            outcome["outcome"]
-            + (f" ({outcome['reason'].splitlines()[0]})" if outcome["reason"] else ""),
-            flush=True,
-        )
-        return outcome["outcome"] == "passed"
+            lines = completed.stderr.strip().splitlines() or ["the validation did not start"]
+            outcome, reason = "failed", lines[-1]
+        if outcome not in ("passed", "failed"):
+            raise BisectError(f"{self.name} cannot be run here: {reason}")
+        self.say(outcome + (f" ({reason.splitlines()[0]})" if reason else ""), flush=True)
+        return bool(outcome == "passed")
 
     @functools.cache  # noqa: B019  lives as long as the search
-    def checkout(self, commit):
+    def checkout(self, commit: str) -> Path:
         """A folder with the files of `commit`."""
         folder = self.folder / commit[:12]
         folder.mkdir()
@@ -166,8 +183,8 @@ class Bisection:
             (folder / ".venv-nbdime").symlink_to(nbdime)
         return folder
 
-    @functools.cache  # noqa: B019
-    def environment(self, old):
+    @functools.cache  # noqa: B019  lives as long as the search
+    def environment(self, old: tuple[str, ...]) -> Path:
         """The Python of this environment, or of one laid over it in which the packages `old` are as
         they were before.
         """
@@ -185,8 +202,8 @@ class Bisection:
             *Path(sys.prefix, "share/jupyter/kernels").glob("*/kernel.json"),
         ]:
             self._move(path, layer / path.relative_to(sys.prefix), layer)
-        (layer / LOCK).write_text("".join(self.before[name][1] for name in old))
-        done = subprocess.run(
+        (layer / LOCK).write_text("".join(self.before[name].lines for name in old))
+        completed = subprocess.run(
             [
                 layer / "bin/uv",
                 "pip",
@@ -200,14 +217,14 @@ class Bisection:
             capture_output=True,
             text=True,
         )
-        if done.returncode:
+        if completed.returncode:
             raise BisectError(
-                f"The older packages could not be installed: {' '.join(done.stderr.split())}"
+                f"The older packages could not be installed: {' '.join(completed.stderr.split())}"
             )
         return layer / "bin/python"
 
     @staticmethod
-    def _move(path, target, layer):
+    def _move(path: Path, target: Path, layer: Path) -> None:
         """Give the environment `layer` a file of the one below it, a program or a kernelspec, that
         names its own Python.
         """
@@ -224,7 +241,7 @@ class Bisection:
             target.symlink_to(path)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="tools.validate.bisect",
         description=__doc__,
@@ -238,7 +255,7 @@ def main(arguments=None):
             print(
                 Bisection(
                     options.name.removesuffix(".ipynb").removeprefix("notebooks/"),
-                    changes.ROOT,
+                    ROOT,
                     folder,
                 ).find(options.good)
             )

@@ -18,21 +18,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tools import git
 from tools.course import halves
 from tools.course.halves import IGNORED, find
+from tools.course.model import Notebook
 from tools.files import ROOT
 from tools.validate import sanitize
+from tools.validate.catalogue import StoredNotebook
+
+Fingerprint = dict[str, str]
+"""What can change the result of a notebook: names, in words for people, and hashes."""
+
+T = TypeVar("T")
+Record = Any
+"""What a file says of the last run of a notebook. It may hold anything."""
 
 CODE = ROOT / "tools"
 KEPT_VARIABLES = ("USER", "LOGNAME", "SHELL", "TERM")  # of the caller's, which a notebook can read
 FORMAT = 1
 SAMPLE = 0.1  # of the unchanged notebooks, which a pull request runs all the same
 # What of the repository a notebook with a need sees, and which lock file it comes from.
-SHOWN = {"nbdime": (".venv-nbdime", "tools/requirements-nbdime.txt", "triton/bin/nbdime-git")}
+SHOWN: dict[str, tuple[str, ...]] = {
+    "nbdime": (".venv-nbdime", "tools/requirements-nbdime.txt", "triton/bin/nbdime-git")
+}
 
 
 @dataclass
@@ -46,23 +59,25 @@ class Surroundings:
 
     root: Path = ROOT
     environment: Path = Path(sys.prefix)
-    python: tuple = (Path(sys.base_prefix, "bin"), Path(os.__file__).parent)
+    python: tuple[Path, ...] = (Path(sys.base_prefix, "bin"), Path(os.__file__).parent)
     packages: Path = Path("/var/lib/dpkg/status")
-    local: tuple = (Path("/usr/local/bin"), Path("/usr/local/lib/R"))
-    kernels: tuple = (Path("/usr/local/share/jupyter/kernels"), Path("/usr/share/jupyter/kernels"))
+    local: tuple[Path, ...] = (Path("/usr/local/bin"), Path("/usr/local/lib/R"))
+    kernels: tuple[Path, ...] = (
+        Path("/usr/local/share/jupyter/kernels"),
+        Path("/usr/share/jupyter/kernels"),
+    )
     code: Path = CODE
     patterns: Path = sanitize.FILE
-    variables: dict = field(
+    variables: dict[str, str] = field(
         default_factory=lambda: {
             name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ
         }
     )
-    seen: dict = field(
-        default_factory=dict
-    )  # fingerprints of what many notebooks share, each taken once
+    # fingerprints of what many notebooks share, each taken once
+    seen: dict[Hashable, Any] = field(default_factory=dict)
 
     @functools.cached_property
-    def shared(self):
+    def shared(self) -> Fingerprint:
         """The fingerprints of what every notebook can see."""
         return {
             "Python environment": _hash([_tree(self.environment)]),
@@ -83,21 +98,21 @@ class Surroundings:
             "variables": _hash(sorted(self.variables.items())),
         }
 
-    def content(self, path):
+    def content(self, path: Path) -> str:
         """The fingerprint of a file's content and mode, read once."""
         return self._once(path, lambda: _content(path))
 
-    def tree(self, path):
+    def tree(self, path: Path) -> str:
         """The fingerprint of a file or folder without reading it, taken once."""
         return self._once(("tree", path), lambda: _tree(path))
 
-    def files(self, folder):
+    def files(self, folder: Path) -> dict[Path, list[Path]]:
         """The files of a course's `folder` that are no notebooks, by each folder that they lie
         below and by their own names; looked for once.
         """
         return self._once(("files", folder), lambda: _below(_files(folder)))
 
-    def _beside_python(self):
+    def _beside_python(self) -> Collection[str]:
         """The folders beside the Python that the environment was made from and whose packages it
         does not see.
         """
@@ -109,37 +124,35 @@ class Surroundings:
         )
         return ("site-packages", "dist-packages") if closed else ()
 
-    def _once(self, key, compute):
+    def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         if key not in self.seen:
             self.seen[key] = compute()
-        return self.seen[key]
+        value: T = self.seen[key]
+        return value
 
 
-def bare(notebook):
-    """The part of a stored notebook, a dict, that is run and compared: its code cells, its kernel
-    and its limits.
-    """
-    metadata = notebook.get("metadata", {})
-    kernel = metadata.get("kernelspec", {}).get("name")
+def bare(notebook: Notebook) -> dict[str, Any]:
+    """The part of a notebook that is run and compared: code cells, kernel and limits."""
+    kernel = notebook.kernel
     course = {
         key: value
-        for key, value in metadata.get("course", {}).items()
+        for key, value in notebook.metadata.get("course", {}).items()
         if key in ("needs", "seconds", "memory_mb", "reads")
     }
     return {
         "nbformat": notebook.get("nbformat"),
         "nbformat_minor": notebook.get("nbformat_minor"),
         "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}, "course": course},
-        "cells": [cell for cell in notebook.get("cells", []) if cell.get("cell_type") == "code"],
+        "cells": notebook.code_cells,
     }
 
 
-def read(notebook, surroundings):
+def read(notebook: StoredNotebook, surroundings: Surroundings) -> list[Path]:
     """The files that `notebook` may read, as paths below its folder; ValueError says which declared
     one is not there.
     """
     files = surroundings.files(notebook.folder)
-    declared = notebook.metadata.get("course", {}).get("reads")
+    declared = notebook.course.reads
     if declared is None:
         return files[Path(".")]
     if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
@@ -147,7 +160,7 @@ def read(notebook, surroundings):
             f"reads is {declared!r}; it is a list of files and folders beside the "
             "notebook: [data/daylight.csv]"
         )
-    found = set()
+    paths: set[Path] = set()
     for name in declared:
         wanted = Path(os.path.normpath(notebook.path.parent.relative_to(notebook.folder) / name))
         if wanted not in files or not files[wanted]:
@@ -155,16 +168,15 @@ def read(notebook, surroundings):
                 f"declares that it reads {name}, which is not in {notebook.folder.name}/ "
                 "(see notebooks/README.md)"
             )
-        found.update(files[wanted])
-    return sorted(found)
+        paths.update(files[wanted])
+    return sorted(paths)
 
 
-def fingerprint(notebook, surroundings):
-    """What can change the result of `notebook`, as a dict of names, in words for people, and
-    hashes.
-    """
-    shown = bare(json.loads(notebook.path.read_bytes()))
-    cells, course = shown["cells"], shown["metadata"]["course"]
+def fingerprint(notebook: StoredNotebook, surroundings: Surroundings) -> Fingerprint:
+    """What can change the result of `notebook`."""
+    shown = bare(Notebook.read(notebook.path))
+    cells = shown["cells"]
+    course = shown["metadata"]["course"]
     kernel = shown["metadata"]["kernelspec"]["name"]
     parts = surroundings.shared | {
         "cells": _hash(
@@ -197,7 +209,7 @@ def fingerprint(notebook, surroundings):
     return parts
 
 
-def hidden(needs, surroundings, work):
+def hidden(needs: Iterable[str], surroundings: Surroundings, work: Path) -> list[Path]:
     """The paths of the repository that a notebook with `needs` must not see; `work`, its own
     folder, may be in one.
     """
@@ -209,7 +221,7 @@ def hidden(needs, surroundings, work):
     return list(_without(surroundings.root, shown))
 
 
-def _without(folder, shown):
+def _without(folder: Path, shown: Collection[Path]) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path in shown or path.is_symlink():
             continue
@@ -219,7 +231,7 @@ def _without(folder, shown):
             yield path
 
 
-def reasons(now, record):
+def reasons(now: Fingerprint, record: Record) -> list[str]:
     """Why a notebook has to run, in words; an empty list if its `record` shows that it passed and
     nothing changed since.
     """
@@ -235,7 +247,7 @@ def reasons(now, record):
     )
 
 
-def why_run(notebook, surroundings, records):
+def why_run(notebook: StoredNotebook, surroundings: Surroundings, records: Path) -> list[str]:
     """The reasons for which `notebook` has to run, none if it need not."""
     record = load_record(records, notebook.name)
     try:
@@ -248,30 +260,33 @@ def why_run(notebook, surroundings, records):
         return [f"it cannot be read: {error}"]
 
 
-def drift(notebook, record):
+def drift(notebook: StoredNotebook, record: Record) -> str | None:
     """Why the .md half of `notebook` is another than the .ipynb, in words; None if it is not.
 
     A `record` tells without reading them.
     """
     pair = notebook.pair
     if (
-        not os.path.lexists(pair.md)
-        or record
-        and record.get("halves") == halves.files(pair)
+        not (pair.md and os.path.lexists(pair.md))
+        or (record and record.get("halves") == halves.files(pair))
         or halves.unchanged(notebook.folder, pair)
     ):
         return None
+    # It imports jupytext, which takes long, and is needed where a half has changed only.
     from tools.course import pairs
 
     problem = pairs.drift(pair)
     return f"its halves differ: {problem}" if problem else None
 
 
-def why_run_since(base, notebooks, surroundings):
+def why_run_since(
+    base: str, notebooks: Sequence[StoredNotebook], surroundings: Surroundings
+) -> dict[str, list[str]]:
     """For each notebook's name the reasons for which it has to run, if all passed at the commit
     `base` on machines like this one.
     """
-    with tempfile.TemporaryDirectory(prefix="base-") as top:
+    with tempfile.TemporaryDirectory(prefix="base-") as temporary:
+        top = Path(temporary)
         packed = git.run("archive", base, cwd=surroundings.root)
         if packed.returncode:
             return {
@@ -285,18 +300,18 @@ def why_run_since(base, notebooks, surroundings):
         code = surroundings.code.relative_to(surroundings.root)
         before = dataclasses.replace(
             surroundings,
-            root=Path(top),
+            root=top,
             code=top / code,
             patterns=top / surroundings.patterns.relative_to(surroundings.root),
         )
-        why = {}
+        why: dict[str, list[str]] = {}
         for notebook in notebooks:
             folder = top / notebook.folder.relative_to(surroundings.root)
             old = dataclasses.replace(
                 notebook, folder=folder, path=folder / notebook.path.relative_to(notebook.folder)
             )
             try:
-                old.metadata = json.loads(old.path.read_bytes())["metadata"]
+                old.metadata = Notebook.read(old.path).metadata
                 why[notebook.name] = reasons(
                     _committed(notebook, surroundings),
                     {"format": FORMAT, "passed": _committed(old, before)},
@@ -306,7 +321,7 @@ def why_run_since(base, notebooks, surroundings):
         return why
 
 
-def _committed(notebook, surroundings):
+def _committed(notebook: StoredNotebook, surroundings: Surroundings) -> Fingerprint:
     """The fingerprint without the environments beside the commit, whose lock files it has; with the
     list of system packages.
     """
@@ -316,7 +331,7 @@ def _committed(notebook, surroundings):
     return {name: value for name, value in parts.items() if not name.startswith(".venv")}
 
 
-def rule(environ):
+def rule(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Why every notebook has to run, whatever changed, or None; and the commit since which changes
     count, None if records tell.
 
@@ -330,7 +345,7 @@ def rule(environ):
     return None, None
 
 
-def sample(names, seed):
+def sample(names: Iterable[str], seed: str) -> set[str]:
     """A tenth of `names`, rounded up, the same for the same seed."""
     names = sorted(names)
     return set(random.Random(seed).sample(names, -int(-len(names) * SAMPLE // 1)))
@@ -339,7 +354,7 @@ def sample(names, seed):
 # Records: a file for each notebook, so that two runs at the same time take nothing from each other.
 
 
-def load_record(records, name):
+def load_record(records: Path, name: str) -> Record:
     """What is known of the last run of the notebook, None if nothing is."""
     try:
         return json.loads((records / f"{name}.json").read_text(encoding="utf-8"))
@@ -347,18 +362,18 @@ def load_record(records, name):
         return None
 
 
-def measured(record, key, otherwise):
+def measured(record: Record, key: str, otherwise: float) -> float:
     """The number that a record has for `key`, `otherwise` if there is none."""
     value = record.get(key) if isinstance(record, dict) else None
     return value if isinstance(value, int | float) and value > 0 else otherwise
 
 
-def failed(record):
+def failed(record: Record) -> bool:
     """Whether a record is that of a run which failed."""
     return isinstance(record, dict) and record.get("outcome") == "failed"
 
 
-def save_record(records, name, passed, **measured):
+def save_record(records: Path, name: str, passed: Fingerprint | None, **measured: object) -> None:
     """Keep the fingerprint under which a notebook `passed`, None if it failed, and what was
     measured; whole or not at all.
     """
@@ -384,14 +399,14 @@ def save_record(records, name, passed, **measured):
 # Fingerprints
 
 
-def _hash(parts):
+def _hash(parts: Iterable[object]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(json.dumps(part, sort_keys=True, default=str).encode() + b"\n")
     return digest.hexdigest()[:32]
 
 
-def _content(path):
+def _content(path: Path) -> str:
     """Of a file's content and of whether it can be executed; of its absence, if it is not there."""
     try:
         with open(path, "rb") as file:
@@ -402,16 +417,17 @@ def _content(path):
         return "absent"
 
 
-def _tree(top, without=()):
-    """Of a folder's files, by what changes whenever one is written (the inode's own time, which no
-    program can set back); folders `without` left out.
+def _tree(top: Path, without: Collection[str] = ()) -> str:
+    """Of a folder's files, by what changes whenever one is written: the inode's own time, which no
+    program can set back. Folders called as one of `without` are left out.
     """
-    entries, folders = [], [os.fspath(top)]
+    entries = []
+    folders = [os.fspath(top)]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(folder) as found:
-                for entry in found:
+            with os.scandir(folder) as listed:
+                for entry in listed:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name != "__pycache__" and entry.name not in without:
                             folders.append(entry.path)
@@ -428,9 +444,9 @@ def _tree(top, without=()):
     return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _files(folder):
+def _files(folder: Path) -> list[Path]:
     notebooks = {path for pair in find(folder) for path in (pair.ipynb, pair.md) if path}
-    files = []
+    files: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(set(folders) - IGNORED - {"__pycache__"})
         files += [
@@ -441,15 +457,15 @@ def _files(folder):
     return sorted(files)
 
 
-def _below(files):
-    below = {Path("."): []}
+def _below(files: Sequence[Path]) -> dict[Path, list[Path]]:
+    below: dict[Path, list[Path]] = {Path("."): []}
     for path in files:
         for place in (path, *path.parents):
             below.setdefault(place, []).append(path)
     return below
 
 
-def copy(notebook, surroundings, target):
+def copy(notebook: StoredNotebook, surroundings: Surroundings, target: Path) -> Path:
     """Make the folder `target` with what `notebook` may read and the part of it that is run; return
     the path of that.
     """
@@ -458,5 +474,5 @@ def copy(notebook, surroundings, target):
         shutil.copy(notebook.folder / path, target / path)
     own = target / notebook.path.relative_to(notebook.folder)
     own.parent.mkdir(parents=True, exist_ok=True)
-    own.write_text(json.dumps(bare(json.loads(notebook.path.read_bytes()))), encoding="utf-8")
+    own.write_text(json.dumps(bare(Notebook.read(notebook.path))), encoding="utf-8")
     return own

@@ -14,6 +14,9 @@ import io
 import os
 import re
 import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +24,10 @@ import zmq
 from nbval import plugin as nbval
 
 from tools.validate import sandbox
+from tools.validate.result import RanCell
+
+Output = Any
+"""An output of a cell: nbformat's, a dict whose items are attributes too."""
 
 # What an author might write to switch nbval's comparison off. In the course nothing is switched
 # off.
@@ -29,9 +36,8 @@ SWITCHES = [
     for tag in (*nbval.metadata_tags, *nbval.comment_markers)
     if tag not in ("raises-exception", "nbval-check-output", "NBVAL_CHECK_OUTPUT")
 ]
-STDERR_TAG = (
-    "writes-stderr"  # a cell that is meant to write to stderr; its text is compared like any output
-)
+# of a cell that is meant to write to stderr; its text is compared like any output
+STDERR_TAG = "writes-stderr"
 PIXEL_TOLERANCE = 16  # of 255: font and line smoothing differ by a few, a moved point by hundreds
 # How a cell removes a file, and a folder.
 REMOVE = {
@@ -41,11 +47,14 @@ REMOVE = {
 }
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _POLL = 0.1  # seconds
-OUTPUT_MB = (
-    2  # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
-)
+# of what a cell shows: more is slow in a reader's page, in an editor and in a difference
+OUTPUT_MB = 2
 # of what a cell sends for it: lines that overwrite each other, pictures that follow each other
 SENT_MB = 20
+
+
+_Files = dict[str, tuple[int, int] | None]
+"""The files of some folders, each with what changes when it is written; None is a folder."""
 
 
 class Guard:
@@ -54,29 +63,35 @@ class Guard:
     seconds, memory_mb: what the notebook may take in all, kernel start included, and its largest
     process at any time. watched: folders in which nothing may change for good, the notebook's own
     first. isolated: whether this runs in a network namespace of its own. record: whether nothing is
-    compared, as the outputs are to be stored. Afterwards `cells` has a dict for each code cell,
+    compared, as the outputs are to be stored. Afterwards `cells` has what became of each code cell,
     `peak_mb` the memory taken, and after a record `language` what the kernel says of itself.
     """
 
-    def __init__(self, seconds, memory_mb, watched, isolated, record=False):
-        self.seconds, self.memory_mb, self.watched, self.isolated = (
-            seconds,
-            memory_mb,
-            watched,
-            isolated,
-        )
-        self.record, self.language = record, None
-        self.cells = []
-        self.stopped = None  # why the kernel was ended, once it was
-        self.started = None
-        self.files = None  # what the watched folders held at first
+    def __init__(
+        self,
+        seconds: float,
+        memory_mb: float,
+        watched: Sequence[Path],
+        isolated: bool,
+        record: bool = False,
+    ) -> None:
+        self.seconds = seconds
+        self.memory_mb = memory_mb
+        self.watched = watched
+        self.isolated = isolated
+        self.record = record
+        self.language: dict[str, Any] | None = None
+        self.cells: list[RanCell] = []
+        self.stopped: str | None = None  # why the kernel was ended, once it was
+        self.started = 0.0
+        self.files: _Files = {}  # what the watched folders held at first
         self.peak_mb = 0.0
-        self.changes = {}  # path -> the cell that changed it
+        self.changes: dict[str, int] = {}  # path -> the cell that changed it
 
     # pytest's hooks
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_setup(self, item):
+    def pytest_runtest_setup(self, item: Any) -> Iterator[None]:
         if self.stopped:
             pytest.skip("not run, since the kernel was ended before")
         self.started = self.started or time.monotonic()
@@ -96,7 +111,7 @@ class Guard:
         )
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item):
+    def pytest_runtest_call(self, item: Any) -> Iterator[None]:
         refused = sandbox.refused_connections()
         problems = self._static_problems(item)
         try:
@@ -122,10 +137,10 @@ class Guard:
         ]
         assert not problems, problems
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.outcome == "passed":
             return
-        known = dict(report.user_properties)
+        known: dict[str, Any] = dict(report.user_properties)
         problems = known.get("problems")
         if problems is None:  # not run, or a fault outside the cell
             problems = [
@@ -147,8 +162,10 @@ class Guard:
 
     # what is checked
 
-    def _static_problems(self, item):
-        cell, problems = item.cell, []
+    def _static_problems(self, item: Any) -> list[str]:
+        """What is wrong with a cell before it runs."""
+        cell = item.cell
+        problems = []
         if cell.source.strip() and cell.execution_count is None and not self.record:
             problems.append(
                 "this cell was never executed, so there is nothing to compare with: make refresh"
@@ -165,7 +182,20 @@ class Guard:
             )
         return problems
 
-    def _dynamic_problems(self, item, outputs, refused):
+    def _dynamic_problems(self, item: Any, outputs: list[Output], refused: int) -> list[str]:
+        """What is wrong with a cell that has run.
+
+        refused: how many connections had been refused before it.
+        """
+        problems = self._output_problems(item, outputs)
+        attempts = sandbox.refused_connections() - refused if self.isolated else 0
+        if attempts:
+            problems.append(
+                f"tried to open a network connection ({attempts} refused): the course runs offline"
+            )
+        return problems + self._file_problems(item)
+
+    def _output_problems(self, item: Any, outputs: list[Output]) -> list[str]:
         problems = []
         if megabytes(outputs) > OUTPUT_MB:
             problems.append(
@@ -182,27 +212,26 @@ class Guard:
             problems.append(f"a magic failed: {stderr.strip()}")
         elif stderr and STDERR_TAG not in item.cell.metadata.get("tags", []):
             problems.append(f"wrote to stderr without the tag {STDERR_TAG}: {stderr.strip()[:500]}")
-        attempts = sandbox.refused_connections() - refused if self.isolated else 0
-        if attempts:
-            problems.append(
-                f"tried to open a network connection ({attempts} refused): the course runs offline"
-            )
-        files = self._files()
-        changed = sorted(set(files.items()) - set(self.files.items()))
-        gone = sorted(set(self.files) - set(files))
-        for path in [path for path, _ in changed] + gone:
-            self.changes.setdefault(path, item.cell_num + 1)
-        for path in set(self.changes) - set(gone) - {path for path, _ in changed}:
-            del self.changes[path]
-        if item is item.session.items[-1] and not self.stopped:
-            problems += [
-                self._left(item, path, cell, path in gone)
-                for path, cell in sorted(self.changes.items())
-                if os.path.dirname(path) not in self.changes
-            ]
         return problems
 
-    def _left(self, item, path: str, cell: int, gone: bool) -> str:
+    def _file_problems(self, item: Any) -> list[str]:
+        """Note which files this cell changed; after the last cell, what is left of all changes."""
+        files = self._files()
+        written = {path for path, _ in set(files.items()) - set(self.files.items())}
+        gone = set(self.files) - set(files)
+        for path in [*sorted(written), *sorted(gone)]:
+            self.changes.setdefault(path, item.cell_num + 1)
+        for path in set(self.changes) - gone - written:
+            del self.changes[path]
+        if item is not item.session.items[-1] or self.stopped:
+            return []
+        return [
+            self._left(item, path, cell, path in gone)
+            for path, cell in sorted(self.changes.items())
+            if os.path.dirname(path) not in self.changes
+        ]
+
+    def _left(self, item: Any, path: str, cell: int, gone: bool) -> str:
         """What to do about a file that cell number `cell` made, changed, or removed for good."""
         name = os.path.relpath(path, self.watched[0])
         if gone or path in self.files:
@@ -214,9 +243,9 @@ class Guard:
         remove = REMOVE.get(kernel, REMOVE["python3"])[os.path.isdir(path)].format(repr(name))
         return f"{name} was left by cell {cell}. In the last cell remove it: {remove}"
 
-    def _files(self):
+    def _files(self) -> _Files:
         """Every file in the watched folders, with what changes when it is written."""
-        files = {}
+        files: _Files = {}
         for top in self.watched:
             for folder, folders, names in os.walk(top):
                 folders[:] = [
@@ -230,7 +259,7 @@ class Guard:
 
     # limits, looked at while a cell runs
 
-    def _measure(self, kernel):
+    def _measure(self, kernel: Any) -> None:
         """Note the peak memory of the kernel and its children; stop at a limit."""
         if not kernel.is_alive():
             raise _Stopped("the kernel died while running this cell")
@@ -259,16 +288,18 @@ class _Outputs:
     number that the kernel gave the cell.
     """
 
-    def __init__(self, client, item, measure) -> None:
-        self.client, self.item, self.measure = client, item, measure
+    def __init__(self, client: Any, item: Any, measure: Callable[[], None]) -> None:
+        self.client = client
+        self.item = item
+        self.measure = measure
         self.measured = time.monotonic()
-        self.waiting = collections.deque()
-        self.msg_id = None
-        self.sent_mb, self.count = 0.0, None
+        self.waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self.msg_id: str | None = None
+        self.sent_mb = 0.0
+        self.count: int | None = None
         self.clear_next = False
-        self.displayed = collections.defaultdict(
-            list
-        )  # the id of a display -> where its outputs stand
+        # the id of a display -> where its outputs stand
+        self.displayed: dict[str, list[int]] = collections.defaultdict(list)
 
     def gather(self, msg_id: str) -> None:
         """Return when the kernel has answered the request `msg_id`; _Stopped at a limit."""
@@ -276,7 +307,7 @@ class _Outputs:
         while not self._take():
             pass
 
-    def next(self) -> dict:
+    def next(self) -> dict[str, Any]:
         """Return the next message of the cell that nbval understands; _Stopped at a limit."""
         while True:
             while not self.waiting:
@@ -296,7 +327,7 @@ class _Outputs:
         for socket in channels:
             poller.register(socket, zmq.POLLIN)
         answered = False
-        for socket, _ in poller.poll(_POLL * 1000):
+        for socket, _ in poller.poll(int(_POLL * 1000)):
             message = channels[socket].get_msg(timeout=0)
             if channels[socket] is self.client.iopub_channel:
                 self._receive(message)
@@ -307,7 +338,7 @@ class _Outputs:
             self.measured = time.monotonic()
         return answered
 
-    def _receive(self, message: dict) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         content = message["content"]
         self.waiting.append(message)
         self.count = content.get("execution_count", self.count)
@@ -318,7 +349,7 @@ class _Outputs:
                 "MB: show a part, or write a file"
             )
 
-    def _apply(self, kind: str, content: dict) -> bool:
+    def _apply(self, kind: str, content: dict[str, Any]) -> bool:
         """Do what a message asks to be done with earlier outputs; return whether that is all that
         it is for.
         """
@@ -337,14 +368,14 @@ class _Outputs:
                 self.displayed[display].append(len(outputs))
         return kind in ("clear_output", "update_display_data")
 
-    def _clear(self, outputs: list) -> None:
+    def _clear(self, outputs: list[Output]) -> None:
         outputs.clear()
         self.displayed.clear()
         self.clear_next = False
 
 
-def megabytes(outputs: list[dict]) -> float:
-    """The size of outputs, as they are sent and as they are stored."""
+def megabytes(outputs: Sequence[dict[str, Any]]) -> float:
+    """The size of outputs in megabytes, as they are sent and as they are stored."""
     texts = [
         text
         for out in outputs
@@ -353,13 +384,16 @@ def megabytes(outputs: list[dict]) -> float:
     return sum(len(text if isinstance(text, str) else str(text)) for text in texts if text) / 1e6
 
 
-def _language(client) -> dict:
+def _language(client: Any) -> dict[str, Any]:
     """What the kernel says of its language, as a notebook stores it."""
-    return client.kernel_info(reply=True, timeout=30)["content"]["language_info"]
+    language: dict[str, Any] = client.kernel_info(reply=True, timeout=30)["content"][
+        "language_info"
+    ]
+    return language
 
 
-def in_order(outputs: list) -> list:
-    """The outputs with stdout before stderr where they meet: which of them arrives first is chance."""
+def in_order(outputs: list[Output]) -> list[Output]:
+    """The outputs with stdout before stderr where they meet: which one arrives first is chance."""
     names = [output.get("name") for output in outputs]
     for index in range(len(outputs) - 1):
         if names[index : index + 2] == ["stderr", "stdout"]:
@@ -371,7 +405,7 @@ class _Stopped(Exception):
     """The kernel cannot go on; says why."""
 
 
-def _peak_mb(pid):
+def _peak_mb(pid: int) -> float:
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             return next(
@@ -381,8 +415,9 @@ def _peak_mb(pid):
         return 0.0
 
 
-def _pictures_differ(reference, fresh):
+def _pictures_differ(reference: str, fresh: str) -> str | None:
     """None if two base64 images show the same, else how they differ."""
+    # It takes long to import, and few notebooks have pictures.
     from PIL import Image, ImageChops
 
     if reference == fresh:
@@ -396,16 +431,21 @@ def _pictures_differ(reference, fresh):
             f"the image was {before.size[0]}x{before.size[1]} and is "
             f"{after.size[0]}x{after.size[1]}"
         )
-    extrema = ImageChops.difference(before, after).getextrema()
-    worst = max(high for _, high in extrema)
+    worst = max(ImageChops.difference(before, after).tobytes(), default=0)
     return f"the image differs, by up to {worst} of 255 levels" if worst > PIXEL_TOLERANCE else None
 
 
-def _images(outputs, kind):
+def _images(outputs: list[Output], kind: str) -> list[str]:
     return [out.data[kind] for out in outputs if kind in out.get("data", {})]
 
 
-def _compare_outputs(cell, fresh, stored, skip_compare=None, plain=nbval.IPyNbCell.compare_outputs):
+def _compare_outputs(
+    cell: Any,
+    fresh: list[Output],
+    stored: list[Output],
+    skip_compare: Any = None,
+    plain: Callable[..., bool] = nbval.IPyNbCell.compare_outputs,
+) -> bool:
     """nbval's own comparison, which leaves images out, and then the images."""
     if megabytes(fresh) > OUTPUT_MB:
         return True  # which is told by itself; to compare it takes very long

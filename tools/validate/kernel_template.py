@@ -13,16 +13,18 @@ import runpy
 import socket
 import sys
 import time
+from typing import Any
 
 before = dict(os.environ)
 del sys.path[0]  # this file's folder, which a kernel does not have
+# What a kernel imports, before it is one; after the line above, or it would see that folder.
 from ipykernel import debugger, kernelapp  # noqa: E402, F401
 
 SET_BY_IMPORTS = {name: value for name, value in os.environ.items() if before.get(name) != value}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def serve(requests):
+def serve(requests: socket.socket) -> bool:
     """Fork for each request.
 
     In the kernel it returns True, and here False once nobody asks any more.
@@ -40,7 +42,7 @@ def serve(requests):
             os.close(file)
 
 
-def fork_into(sandbox, namespaces):
+def fork_into(sandbox: int, namespaces: int) -> bool:
     """Fork a child of the process `sandbox`, which is the first one of its `namespaces`, in these;
     True in the child, False here.
     """
@@ -64,7 +66,7 @@ def fork_into(sandbox, namespaces):
     return True
 
 
-def become(request, sandbox, answer, stdout, stderr):
+def become(request: dict[str, Any], sandbox: int, answer: int, stdout: int, stderr: int) -> None:
     """Give this process what jupyter_client gives a kernel that it starts."""
     if os.getuid():  # what a program that an ordinary user starts has not
         _libc.capset(

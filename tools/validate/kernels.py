@@ -14,7 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from tools.validate import sandbox
 
@@ -22,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("kernel_template.py")
 
 
 @contextlib.contextmanager
-def template(environment):
+def template(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """While this lasts, each kernel of this Python that a sandbox starts is a fork of one template,
     which begins in `environment`.
     """
@@ -36,22 +38,36 @@ def template(environment):
         stderr=subprocess.DEVNULL,
     )
     its.close()
+    # It takes long to import; who finds that nothing has changed starts no kernel.
     from jupyter_client.provisioning import local_provisioner
 
-    plain = local_provisioner.launch_kernel
-    local_provisioner.launch_kernel = functools.partial(_launch, ours, plain)
+    provisioner: Any = local_provisioner  # which imports launch_kernel, and does not export it
+    plain = provisioner.launch_kernel
+    provisioner.launch_kernel = functools.partial(_launch, ours, plain)
     try:
         yield process
     finally:
-        local_provisioner.launch_kernel = plain
+        provisioner.launch_kernel = plain
         ours.close()
         process.kill()
         process.wait()
 
 
-def _launch(requests, plain, command, *, env, cwd, stdout=None, stderr=None, **options):
-    """As jupyter_client's launch_kernel, which does it itself outside a sandbox, for another
-    kernel, and if the template cannot.
+def _launch(
+    requests: socket.socket,
+    plain: Callable[..., Any],
+    command: list[str],
+    *,
+    env: dict[str, str],
+    cwd: str,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    **options: Any,
+) -> Any:
+    """What stands in the place of jupyter_client's launch_kernel.
+
+    That one, `plain`, starts the kernel outside a sandbox, starts any other kernel, and does it if
+    the template cannot.
     """
     number = b""
     if sandbox.namespaces and command[:3] == [sys.executable, "-m", "ipykernel_launcher"]:
@@ -77,7 +93,7 @@ def _launch(requests, plain, command, *, env, cwd, stdout=None, stderr=None, **o
     )
 
 
-def _descriptor(file):
+def _descriptor(file: int | IO[Any]) -> int:
     return file if isinstance(file, int) else file.fileno()
 
 
@@ -86,27 +102,28 @@ class _Process:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pid):
-        self.pid, self.returncode = pid, None
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
 
-    def poll(self):
+    def poll(self) -> int | None:
         return self._wait(os.WNOHANG)
 
-    def wait(self):
+    def wait(self) -> int | None:
         return self._wait(0)
 
-    def _wait(self, options):
+    def _wait(self, options: int) -> int | None:
         if self.returncode is None:
             ended, status = os.waitpid(self.pid, options)
             self.returncode = os.waitstatus_to_exitcode(status) if ended else None
         return self.returncode
 
-    def send_signal(self, number):
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def kill(self):
+    def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def terminate(self):
+    def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

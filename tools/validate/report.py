@@ -14,20 +14,31 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as xml
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tools.course.model import Cell, Notebook
+from tools.validate.catalogue import StoredNotebook
+from tools.validate.result import CellResult, Problem, Result, Running
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 SLOW = 1.0  # seconds; a cell that takes less is not worth a line
 SLOWEST = 5
 TEXT_LIMIT = 20_000  # characters of one difference
 NBDIFF_SECONDS = 60  # that a comparison may take: of much that differs it takes minutes
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.5 sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }}
 pre {{ overflow-x: auto; padding: .5rem; border: 1px solid #8888 }}
 ins, del {{ text-decoration: none }} ins {{ background: #2a62 }} del {{ background: #c332 }}
-figure {{ display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top }} img {{ max-width: 22rem; background: #fff }}
+figure {{ display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top }}
+img {{ max-width: 22rem; background: #fff }}
 table {{ border-collapse: collapse }} td, th {{ padding: .1rem .8rem .1rem 0; text-align: left }}
 </style></head><body><h1>{title}</h1>
 {body}
@@ -63,30 +74,28 @@ NO_REASON = (
 )
 
 
-def advice(result, notebook) -> str:
+def advice(result: Result, notebook: StoredNotebook) -> str:
     """For each cell of a notebook that a second run did not repeat a line with the likely reason
     and what to do.
     """
-    sources = ["".join(cell["source"]) for cell in _code_cells(notebook)]
+    sources = [cell.source for cell in _code_cells(notebook)]
     lines = []
     for cell in result.cells:
-        if cell.get("outputs") is None or not any(
-            "differ" in text
-            for line, text in result.problems
-            if text.startswith(f"cell {cell['cell']}:")
+        if cell.outputs is None or not any(
+            "differ" in text for _, text in result.problems if text.startswith(f"cell {cell.cell}:")
         ):
             continue
         # What it shows may come from a cell above: the nearest that says a reason has it.
-        before = reversed(sources[: cell["cell"]])
+        before = reversed(sources[: cell.cell])
         reason = next(
             (what for source in before for word, what in VARIES if re.search(word, source)),
             NO_REASON,
         )
-        lines.append(f"    cell {cell['cell']}: {reason}")
+        lines.append(f"    cell {cell.cell}: {reason}")
     return "\n".join(lines)
 
 
-def describe(result):
+def describe(result: Result) -> str:
     """A Result as a person reads it: a line, and below it one paragraph for each problem."""
     word = result.outcome.upper() if result.outcome == "failed" else result.outcome
     line = f"{word:8}{result.name:24}"
@@ -100,14 +109,10 @@ def describe(result):
     return line
 
 
-def slowest(results):
+def slowest(results: Iterable[Result]) -> str:
     """One line that names the slowest cells, empty if none is slow."""
     cells = sorted(
-        (
-            (cell["seconds"], result.name, cell["line"])
-            for result in results
-            for cell in result.cells
-        ),
+        ((cell.seconds, result.name, cell.line) for result in results for cell in result.cells),
         reverse=True,
     )
     slow = [
@@ -123,14 +128,12 @@ class Progress:
     terminal.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.shown = self.stream.isatty()
 
-    def show(self, done, total, running):
-        """Write anew; `running` has (name, seconds so far, seconds that it took before) for each
-        notebook.
-        """
+    def show(self, done: int, total: int, running: Sequence[Running]) -> None:
+        """Write anew: how many are done, how many there are, and those that run."""
         if not self.shown:
             return
         what = ", ".join(
@@ -140,47 +143,53 @@ class Progress:
         self.stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self.stream.flush()
 
-    def clear(self):
+    def clear(self) -> None:
+        """Remove the line, before something else is written."""
         if self.shown:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
 
 
-def difference(result, notebook, nbdiff):
+def difference(result: Result, notebook: StoredNotebook, nbdiff: Path) -> str:
     """nbdime's comparison of the stored outputs of the failed cells with the fresh ones, as text;
     what to do if it is not there.
     """
-    failed = [cell for cell in result.cells if cell.get("outputs") is not None]
+    failed = [cell for cell in result.cells if cell.outputs is not None]
     if not failed:
         return ""
-    code = _code_cells(notebook)
-    sides = []
+    stored = _code_cells(notebook)
+    name = Path(notebook.name).name
     with tempfile.TemporaryDirectory(prefix="difference-") as folder:
-        for side in ("stored", "fresh"):
-            cells = []
-            for cell in failed:
-                stored = code[cell["cell"] - 1]
-                outputs = stored["outputs"] if side == "stored" else cell["outputs"]
-                cells.append(
-                    {
-                        "cell_type": "code",
-                        "metadata": {},
-                        "source": stored["source"],
-                        "execution_count": None,
-                        "id": f"cell-{cell['cell']}",
-                        "outputs": [
-                            dict(out, execution_count=None) if "execution_count" in out else out
-                            for out in outputs
-                        ],
-                    }
-                )
-            path = Path(folder, f"{Path(notebook.name).name} {side}.ipynb")
-            path.write_text(
-                json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}),
-                encoding="utf-8",
-            )
-            sides.append(path)
-        return compared(nbdiff, *sides)
+        old = Path(folder, f"{name} stored.ipynb")
+        new = Path(folder, f"{name} fresh.ipynb")
+        _write_cells(old, failed, stored, [stored[cell.cell - 1].outputs for cell in failed])
+        _write_cells(new, failed, stored, [cell.outputs or [] for cell in failed])
+        return compared(nbdiff, old, new)
+
+
+def _write_cells(
+    path: Path,
+    failed: Sequence[CellResult],
+    stored: Sequence[Cell],
+    outputs: Iterable[list[dict[str, Any]]],
+) -> None:
+    """Write a notebook of the failed cells alone, with these outputs."""
+    cells = [
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": stored[cell.cell - 1]["source"],
+            "execution_count": None,
+            "id": f"cell-{cell.cell}",
+            "outputs": [
+                dict(output, execution_count=None) if "execution_count" in output else output
+                for output in shown
+            ],
+        }
+        for cell, shown in zip(failed, outputs, strict=True)
+    ]
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
+    path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def compared(nbdiff: Path, old: Path, new: Path) -> str:
@@ -188,7 +197,7 @@ def compared(nbdiff: Path, old: Path, new: Path) -> str:
     if not nbdiff.exists():
         return "what changed cannot be shown: make .venv-nbdime\n"
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [nbdiff, "--no-color", old, new],
             capture_output=True,
             text=True,
@@ -197,18 +206,18 @@ def compared(nbdiff: Path, old: Path, new: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"what changed cannot be shown: to compare it takes more than {NBDIFF_SECONDS} s\n"
-    if done.returncode:
-        return f"nbdiff: {done.stderr.strip()}\n"
+    if completed.returncode:
+        return f"nbdiff: {completed.stderr.strip()}\n"
     lines = [
         line
-        for line in done.stdout.splitlines()
+        for line in completed.stdout.splitlines()
         if not line.startswith(("nbdiff ", "--- ", "+++ "))
     ]
     text = "\n".join(lines).strip("\n") + "\n"
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "\n... and more\n"
 
 
-def _bare_environment():
+def _bare_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
@@ -216,35 +225,32 @@ def _bare_environment():
     }
 
 
-def _code_cells(notebook):
-    return [
-        cell
-        for cell in json.loads(notebook.path.read_bytes())["cells"]
-        if cell["cell_type"] == "code"
-    ]
+def _code_cells(notebook: StoredNotebook) -> list[Cell]:
+    return Notebook.read(notebook.path).code_cells
 
 
-def annotations(results):
-    """The lines by which GitHub shows each problem beside the line of the .md half that it is at."""
+def annotations(results: Iterable[Result]) -> list[str]:
+    """The lines by which GitHub shows each problem beside its line of the .md half."""
     lines = []
     for result in results:
         if result.outcome == "failed":
-            for number, text in result.problems or [[0, result.reason]]:
-                place = f"file=notebooks/{_property(result.name)}.md,line={max(1, number)},title={_property(result.name)}"
+            name = _property(result.name)
+            for number, text in result.problems or [Problem(0, result.reason)]:
+                place = f"file=notebooks/{name}.md,line={max(1, number)},title={name}"
                 lines.append(f"::error {place}::{_data(text)}")
     return lines
 
 
-def _data(text):
+def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(text):
+def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def junit(results, seconds):
-    """JUnit XML, a test case for each notebook."""
+def junit(results: Sequence[Result], seconds: float) -> str:
+    """JUnit XML, a test case for each notebook. seconds: how long all of it took."""
     count = {
         outcome: sum(result.outcome == outcome for result in results)
         for outcome in ("failed", "skipped", "unchanged")
@@ -280,7 +286,7 @@ def junit(results, seconds):
     )
 
 
-def _printable(text):
+def _printable(text: str) -> str:
     """`text` without the characters that XML cannot hold."""
     return "".join(
         char
@@ -293,33 +299,20 @@ def _printable(text):
     )
 
 
-def page(results, notebooks, differences, line):
+def page(
+    results: Iterable[Result],
+    notebooks: Mapping[str, StoredNotebook],
+    differences: Mapping[str, str],
+    line: str,
+) -> str:
     """The HTML page: for each failed notebook its problems, the difference of its outputs, and
     pictures side by side; then all times.
     """
     parts = [f"<p>{html.escape(time.strftime('%Y-%m-%d %H:%M'))}</p>"]
+    results = list(results)
     for result in results:
-        if result.outcome != "failed":
-            continue
-        parts.append(
-            f'<h2 id="{html.escape(result.name)}">{html.escape(result.name)}</h2>\n'
-            f"<p>{html.escape(result.reason)}</p>"
-        )
-        parts += [
-            f"<p>notebooks/{html.escape(result.name)}.md:{number}</p>\n"
-            f"<pre>{html.escape(text)}</pre>"
-            for number, text in result.problems
-        ]
-        if differences.get(result.name):
-            parts.append(
-                "<h3>Stored (−) against fresh (+)</h3>\n"
-                f"<pre>{_coloured(differences[result.name])}</pre>"
-            )
-        for cell in result.cells:
-            if cell.get("outputs") is not None:
-                parts += _pictures(
-                    _code_cells(notebooks[result.name])[cell["cell"] - 1]["outputs"], cell
-                )
+        if result.outcome == "failed":
+            parts += _failure(result, notebooks[result.name], differences.get(result.name, ""))
     rows = "".join(
         f"<tr><td>{html.escape(result.name)}</td><td>{result.outcome}</td><td>{result.seconds} "
         f"s</td><td>{result.memory_mb:.0f} MB</td></tr>"
@@ -334,7 +327,28 @@ def page(results, notebooks, differences, line):
     return PAGE.format(title=html.escape(line), body="\n".join(parts))
 
 
-def _coloured(text):
+def _failure(result: Result, notebook: StoredNotebook, difference: str) -> Iterator[str]:
+    """The parts of the page about a failed notebook."""
+    yield (
+        f'<h2 id="{html.escape(result.name)}">{html.escape(result.name)}</h2>\n'
+        f"<p>{html.escape(result.reason)}</p>"
+    )
+    for number, text in result.problems:
+        yield (
+            f"<p>notebooks/{html.escape(result.name)}.md:{number}</p>\n"
+            f"<pre>{html.escape(text)}</pre>"
+        )
+    if difference:
+        yield (
+            "<h3>Stored (\N{MINUS SIGN}) against fresh (+)</h3>\n"
+            f"<pre>{_coloured(difference)}</pre>"
+        )
+    for cell in result.cells:
+        if cell.outputs is not None:
+            yield from _pictures(_code_cells(notebook)[cell.cell - 1].outputs, cell)
+
+
+def _coloured(text: str) -> str:
     tags = {"+": "ins", "-": "del"}
     return "\n".join(
         f"<{tags[line[0]]}>{html.escape(line)}</{tags[line[0]]}>"
@@ -344,39 +358,48 @@ def _coloured(text):
     )
 
 
-def _pictures(stored, cell):
+Data = str | list[str]
+"""A picture as base64, as an output holds it."""
+
+
+def _pictures(stored: Sequence[dict[str, Any]], cell: CellResult) -> Iterator[str]:
     """A row of figures for each picture of a cell that differs: stored, fresh, and where they
     differ.
     """
     for kind in ("image/png", "image/jpeg"):
-        before, after = (
-            [out["data"][kind] for out in outputs if kind in out.get("data", {})]
-            for outputs in (stored, cell["outputs"])
-        )
+        before = _of_kind(kind, stored)
+        after = _of_kind(kind, cell.outputs or [])
         for index in range(max(len(before), len(after))):
-            pair = [side[index] if index < len(side) else None for side in (before, after)]
-            if pair[0] == pair[1]:
-                continue
-            figures = [
-                ("stored", pair[0]),
-                ("fresh", pair[1]),
-                ("where they differ", _where_they_differ(*pair) if all(pair) else None),
-            ]
-            yield f"<h3>Pictures of cell {cell['cell']}</h3>\n" + "\n".join(
-                f"<figure><figcaption>{caption}</figcaption>"
-                + (
-                    f'<img alt="{caption}" '
-                    f'src="data:{"image/png" if caption == "where they differ" else kind};base64,{html.escape("".join(data))}">'
-                    if data
-                    else "<p>none</p>"
+            old = before[index] if index < len(before) else None
+            new = after[index] if index < len(after) else None
+            if old != new:
+                yield f"<h3>Pictures of cell {cell.cell}</h3>\n" + "\n".join(
+                    (
+                        _figure("stored", kind, old),
+                        _figure("fresh", kind, new),
+                        _figure("where they differ", "image/png", _where_they_differ(old, new)),
+                    )
                 )
-                + "</figure>"
-                for caption, data in figures
-            )
 
 
-def _where_they_differ(before, after):
+def _of_kind(kind: str, outputs: Sequence[dict[str, Any]]) -> list[Data]:
+    return [output["data"][kind] for output in outputs if kind in output.get("data", {})]
+
+
+def _figure(caption: str, kind: str, data: Data | None) -> str:
+    shown = (
+        f'<img alt="{caption}" src="data:{kind};base64,{html.escape("".join(data))}">'
+        if data
+        else "<p>none</p>"
+    )
+    return f"<figure><figcaption>{caption}</figcaption>{shown}</figure>"
+
+
+def _where_they_differ(before: Data | None, after: Data | None) -> str | None:
     """A PNG as base64: what differs is black on white; None if one is no picture."""
+    if not before or not after:
+        return None
+    # It takes long to import, and is needed where pictures differ only.
     from PIL import Image, ImageChops, ImageOps
 
     try:
@@ -386,27 +409,34 @@ def _where_they_differ(before, after):
         ]
     except (OSError, ValueError):
         return None
-    size = tuple(max(picture.size[axis] for picture in pictures) for axis in (0, 1))
-    padded = [_padded(picture, size) for picture in pictures]
-    shown = ImageOps.invert(
-        ImageChops.difference(*padded).convert("L").point(lambda level: min(255, level * 4))
-    )
+    width = max(picture.width for picture in pictures)
+    height = max(picture.height for picture in pictures)
+
+    def padded(picture: "Picture") -> "Picture":
+        whole = Image.new("RGB", (width, height), "white")
+        whole.paste(picture)
+        return whole
+
+    difference = ImageChops.difference(*map(padded, pictures)).convert("L")
+    shown = ImageOps.invert(difference.point(lambda level: min(255, level * 4)))
     file = io.BytesIO()
     shown.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _padded(picture, size):
-    from PIL import Image
-
-    whole = Image.new("RGB", size, "white")
-    whole.paste(picture)
-    return whole
-
-
-def write(folder, results, notebooks, differences, line, seconds):
+def write(
+    folder: Path,
+    results: Sequence[Result],
+    notebooks: Mapping[str, StoredNotebook],
+    differences: Mapping[str, str],
+    line: str,
+    seconds: float,
+) -> str:
     """Write notebooks.html and notebooks.xml below `folder`, each whole or not at all; return a
     line that says so.
+
+    differences: of the outputs of the notebooks that failed, by their names; line: the summary;
+    seconds: how long all of it took.
     """
     try:
         folder.mkdir(exist_ok=True)

@@ -18,8 +18,10 @@ import struct
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000  # linux/sched.h
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
@@ -27,9 +29,8 @@ _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
 _PR_SET_PDEATHSIG = 1
 _LATE = 124  # the exit status of a supervisor that ended its function, as that of timeout(1)
 _libc = ctypes.CDLL(None, use_errno=True)
-namespaces = (
-    0  # the kinds, as flags of setns, that this process has for itself; none outside a sandbox
-)
+# the kinds, as flags of setns, that this process has for itself; none outside a sandbox
+namespaces = 0
 
 
 @dataclass
@@ -44,11 +45,11 @@ class Child:
     result: int
     seconds: float = 60
 
-    def kill(self):
+    def kill(self) -> None:
         """End it and, in a sandbox, every process that it started."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def collect(self):
+    def collect(self) -> Any:
         """Wait for its end and return what the function returned; RuntimeError says how it ended
         otherwise.
         """
@@ -65,7 +66,14 @@ class Child:
         return answer["value"]
 
 
-def start(function, folder, isolated=True, hidden=(), online=False, seconds=60):
+def start(
+    function: Callable[[], Any],
+    folder: str | Path,
+    isolated: bool = True,
+    hidden: Iterable[Path] = (),
+    online: bool = False,
+    seconds: float = 60,
+) -> Child:
     """Call `function()` in a child that may write below `folder` alone; return a Child at once.
 
     The files and folders `hidden` are empty for it. The function's return value must be JSON. With
@@ -91,7 +99,7 @@ def start(function, folder, isolated=True, hidden=(), online=False, seconds=60):
 
 
 @functools.cache
-def obstacle():
+def obstacle() -> str | None:
     """Why no sandbox can be had here, in one clause, or None."""
     if sys.platform != "linux":
         return "namespaces exist on Linux only"
@@ -103,7 +111,7 @@ def obstacle():
     return None
 
 
-def refused_connections():
+def refused_connections() -> int:
     """How many connections this network namespace refused so far since they led out of it."""
     count = 0
     for name, key in (("snmp", "OutNoRoutes"), ("snmp6", "Ip6OutNoRoutes")):
@@ -121,7 +129,15 @@ def refused_connections():
     return count
 
 
-def _supervise(function, folder, result, isolated, hidden, online, seconds):
+def _supervise(
+    function: Callable[[], Any],
+    folder: Path,
+    result: int,
+    isolated: bool,
+    hidden: Iterable[Path],
+    online: bool,
+    seconds: float,
+) -> int:
     if isolated:
         _unshare(online)
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -140,9 +156,9 @@ def _supervise(function, folder, result, isolated, hidden, online, seconds):
 
 def _wait(pid: int, seconds: float) -> int:
     """Return the exit status of the child `pid`; after `seconds` end it, and return _LATE."""
-    late = []
+    late: list[bool] = []
 
-    def end(*_) -> None:
+    def end(*_: object) -> None:
         late.append(True)
         os.kill(pid, signal.SIGKILL)
 
@@ -152,14 +168,15 @@ def _wait(pid: int, seconds: float) -> int:
     return _LATE if late else status
 
 
-def _answer(descriptor, answer):
+def _answer(descriptor: int, answer: dict[str, Any]) -> None:
     with open(descriptor, "w", encoding="utf-8") as pipe:
         json.dump(answer, pipe)
 
 
-def _unshare(online):
+def _unshare(online: bool) -> None:
     global namespaces
-    uid, gid = os.getuid(), os.getgid()
+    uid = os.getuid()
+    gid = os.getgid()
     namespaces = _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0)
     _call("unshare", namespaces)
     if uid:
@@ -168,12 +185,12 @@ def _unshare(online):
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def _loopback_up():
+def _loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
         fcntl.ioctl(interface, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
 
 
-def _close_filesystem(folder, hidden, online):
+def _close_filesystem(folder: Path, hidden: Iterable[Path], online: bool) -> None:
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     for path in hidden:
         if path.is_dir():
@@ -194,12 +211,12 @@ def _close_filesystem(folder, hidden, online):
         _mount("tmpfs", "/dev/shm", "tmpfs", 0)
 
 
-def _mount(source, target, kind, flags):
-    encode = lambda text: None if text is None else os.fsencode(text)  # noqa: E731
-    _call("mount", encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), None)
+def _mount(source: str | Path | None, target: str | Path, kind: str | None, flags: int) -> None:
+    names = [None if name is None else os.fsencode(name) for name in (source, target, kind)]
+    _call("mount", *names, ctypes.c_ulong(flags), None)
 
 
-def _set_mount(target, flags, set_=0, clear=0):
+def _set_mount(target: str | Path, flags: int, set_: int = 0, clear: int = 0) -> None:
     attributes = struct.pack("4Q", set_, clear, 0, 0)
     _call(
         "syscall",
@@ -212,7 +229,8 @@ def _set_mount(target, flags, set_=0, clear=0):
     )
 
 
-def _call(name, *arguments):
+def _call(name: str, *arguments: Any) -> None:
+    """Call a function of the C library; raises OSError."""
     if getattr(_libc, name)(*arguments) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")

@@ -6,7 +6,9 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tools.files import ROOT
 
@@ -21,18 +23,18 @@ SHOWN = {
 }
 CHECKOUT = "/home/username/guide"
 
-
-def load(path=FILE):
-    """Return the patterns, a list of dicts with regex, replace, why, changes and keeps; those of
-    any notebook are `general`.
-    """
-    found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    return [pattern | {"general": True} for pattern in found.get("general", [])] + found.get(
-        "pattern", []
-    )
+Pattern = dict[str, Any]
+"""A pattern: regex and replace, and of those in a file also why, changes, keeps and general."""
 
 
-def places(work: Path) -> list[dict]:
+def load(path: Path = FILE) -> list[Pattern]:
+    """Return the patterns of a file; those that are for any notebook are `general`."""
+    stored = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    general = [pattern | {"general": True} for pattern in stored.get("general", [])]
+    return [*general, *stored.get("pattern", [])]
+
+
+def places(work: Path) -> list[Pattern]:
     """Return patterns that give the folders of the sandbox in `work` and of this checkout the names
     that readers know.
 
@@ -50,7 +52,7 @@ def places(work: Path) -> list[dict]:
     ]
 
 
-def apply(patterns: list[dict], value):
+def apply(patterns: Iterable[Pattern], value: Any) -> Any:
     """Return a JSON value with all patterns applied to each of its texts."""
     if isinstance(value, str):
         for pattern in patterns:
@@ -61,7 +63,7 @@ def apply(patterns: list[dict], value):
     return [apply(patterns, item) for item in value] if isinstance(value, list) else value
 
 
-def nbval_file(patterns):
+def nbval_file(patterns: Iterable[Pattern]) -> str:
     """Return the text that `--nbval-sanitize-with` reads; its two lines a pattern must be adjacent
     and literal.
     """

@@ -3,49 +3,50 @@
     python -m tools.validate.runner validate --on slurm [--resume] [NAME ...]
 
 On a cluster's login node, from a checkout that its nodes see. A job array for each set of notebooks
-that declare the same time, memory and partition; each of its tasks runs one notebook, as `validate`
-does on one machine. Ctrl-C cancels the jobs. If the terminal ends they go on, and --resume gathers
-them. What a dead node took with it is submitted once more; what was preempted, again. All of them
-run, also what passed before: on which machine they come to run is not known.
+that declare the same time, memory and partition; each of its tasks runs one notebook (job.py), as
+`validate` does on one machine. Ctrl-C cancels the jobs. If the terminal ends they go on, and
+--resume gathers them. What a dead node took with it is submitted once more; what was preempted,
+again. All of them run, also what passed before: on which machine they come to run is not known.
 """
 
 import contextlib
-import dataclasses
-import errno
 import fcntl
 import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
-from tools.validate import changes
+from tools.files import ROOT
+from tools.validate import changes, requirements
+from tools.validate.catalogue import StoredNotebook
+from tools.validate.job import FULL, write
+from tools.validate.result import Progress, Report, Result, Running
 
-FOLDER = changes.ROOT / "_build/slurm"
+FOLDER = ROOT / "_build/slurm"
 POLL = 1  # seconds
 # seconds in which the result of a job that has ended may still come in over a network file system
 GRACE = 15
-SPARE_SECONDS, SPARE_MB = 60, 300  # what the validation itself takes, beside the notebook
-SIGTERM_SECONDS = (
-    1  # in which SIGTERM reaches all processes of a job: was a failure no more than that?
-)
+# what the validation itself takes, beside the notebook
+SPARE_SECONDS = 60
+SPARE_MB = 300
 LARGEST_ARRAY = 1000  # Slurm's default MaxArraySize
-LOST = {
-    "NODE_FAIL": 1,
-    "BOOT_FAIL": 1,
-    "PREEMPTED": 5,
-}  # the state of a job that may be submitted again, and how often
-FULL = (errno.ENOSPC, errno.EDQUOT)  # the exit status of a job whose result could not be written
+# the state of a job that may be submitted again, and how often
+LOST = {"NODE_FAIL": 1, "BOOT_FAIL": 1, "PREEMPTED": 5}
+# states of a job that may still write its result, or that Slurm has not told yet
+NOT_FAILED = ("COMPLETED", "PENDING", "RUNNING", "COMPLETING", "UNKNOWN")
+LOG_CHARACTERS = 2000  # of the end of a job's log
 SCRIPT = """#!/bin/bash
-#SBATCH --job-name={name} --array=0-{last} --time={minutes} --mem={memory}M --partition={partition} --cpus-per-task=1
+#SBATCH --job-name={name} --array=0-{last}
+#SBATCH --time={minutes} --mem={memory}M --partition={partition} --cpus-per-task=1
 #SBATCH --no-requeue --output={log}
-exec {python} -m tools.validate.slurm {batch}
+exec {python} -m tools.validate.job {batch}
 """
 
 
@@ -54,19 +55,17 @@ class SlurmError(Exception):
 
 
 def validate(
-    notebooks,
-    report=lambda result: None,
-    resume=False,
-    folder=FOLDER,
-    progress=lambda done, total, running: None,
-):
+    notebooks: Sequence[StoredNotebook],
+    report: Report = lambda result: None,
+    resume: bool = False,
+    folder: Path = FOLDER,
+    progress: Progress = lambda done, total, running: None,
+) -> list[Result]:
     """Run each of `notebooks` in a job; call `report` with each Result as it comes and return them
     all; raises SlurmError.
 
     resume: gather the run that is in `folder` instead of beginning one.
     """
-    from tools.validate.runner import Result, missing, too_large
-
     with _alone(folder):
         left = sorted(path.parent for path in folder.glob("*/state.json"))
         if left and not resume:
@@ -76,9 +75,9 @@ def validate(
             )
         if resume and not left:
             raise SlurmError("There is no run to resume: make notebooks ON=slurm begins one")
-        results, surroundings = [], changes.Surroundings()
+        results = []
 
-        def finish(result):
+        def finish(result: Result) -> None:
             results.append(result)
             report(result)
 
@@ -89,10 +88,10 @@ def validate(
         if left:
             run.adopt()
         else:
-            ready = []
+            surroundings, ready = changes.Surroundings(), []
             for notebook in notebooks:
-                if absent := missing(notebook, surroundings) or too_large(notebook.path):
-                    finish(Result(notebook.name, *absent))
+                if result := requirements.not_run(notebook, surroundings):
+                    finish(result)
                 else:
                     ready.append(notebook.name)
             if not ready:
@@ -117,11 +116,11 @@ def validate(
 
 
 @contextlib.contextmanager
-def _alone(folder):
+def _alone(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`: two gatherers would submit what was lost twice."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115
+        lock = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115  closed below
     except OSError as error:
         raise SlurmError(f"Nothing was submitted: {error}") from None
     with lock:
@@ -134,28 +133,42 @@ def _alone(folder):
         yield
 
 
-class _Run:
-    """One validation: its folder, and its state, which is written before anything is submitted.
-
-    state["batches"]: the name of each array's jobs, its tasks (names of notebooks), and its job id,
-    None until it is known. state["lost"]: how often the job of a notebook was lost.
+class _Batch(TypedDict):
+    """An array of jobs: its name, its tasks (names of notebooks), and its number, None until it is
+    known.
     """
 
-    def __init__(self, folder, notebooks):
-        self.folder, self.notebooks = folder, notebooks
-        self.state = {"batches": [], "lost": {}}
+    name: str
+    tasks: list[str]
+    job: str | None
 
-    def save(self):
+
+class _State(TypedDict):
+    """What is written down of a run: its batches, and how often the job of a notebook was lost."""
+
+    batches: list[_Batch]
+    lost: dict[str, int]
+
+
+class _Run:
+    """One validation: its folder, and its state, which is written before anything is submitted."""
+
+    def __init__(self, folder: Path, notebooks: dict[str, StoredNotebook]) -> None:
+        self.folder = folder
+        self.notebooks = notebooks
+        self.state: _State = {"batches": [], "lost": {}}
+
+    def save(self) -> None:
         self._write("state.json", self.state)
 
-    def _write(self, name, value):
+    def _write(self, name: str, value: object) -> None:
         try:
             (self.folder / "results").mkdir(parents=True, exist_ok=True)
             write(self.folder / name, value)
         except OSError as error:
             raise SlurmError(f"The run could not be written down: {error}") from None
 
-    def adopt(self):
+    def adopt(self) -> None:
         """Take up the state of a run whose gatherer has ended, also if it did between asking for an
         array and learning its number.
         """
@@ -167,33 +180,20 @@ class _Run:
             )
         for batch in self.state["batches"]:
             if batch["job"] is None:
-                # What is submitted is in the queue at once, and in the accounts by the time that it
-                # has left the queue.
-                known = _slurm(
-                    "squeue", "--me", "--noheader", "--format=%F", f"--name={batch['name']}"
-                ) or _slurm(
-                    "sacct",
-                    "--noheader",
-                    "--parsable2",
-                    "--allocations",
-                    "--format=JobID",
-                    f"--name={batch['name']}",
-                    "--starttime=now-7days",
-                )
-                if known:
-                    batch["job"] = known.split()[0].split("_")[0]
+                if known := _submitted_as(batch["name"]):
+                    batch["job"] = known
                     self.save()
                 else:
                     self._sbatch(batch)
 
-    def submit(self, names):
+    def submit(self, names: Sequence[str]) -> None:
         """One array for each set of limits, the longest first."""
-        groups = {}
+        groups: dict[_Asked, list[str]] = {}
         for name in sorted(names, key=lambda name: -self.notebooks[name].expected_seconds):
             groups.setdefault(_asked(self.notebooks[name]), []).append(name)
         for tasks in groups.values():
             for first in range(0, len(tasks), LARGEST_ARRAY):
-                batch = {
+                batch: _Batch = {
                     "name": f"notebooks-{self.folder.name}-{len(self.state['batches'])}",
                     "tasks": tasks[first : first + LARGEST_ARRAY],
                     "job": None,
@@ -206,23 +206,23 @@ class _Run:
                 self.save()
                 self._sbatch(batch)
 
-    def _sbatch(self, batch):
-        minutes, memory, partition = _asked(self.notebooks[batch["tasks"][0]])
+    def _sbatch(self, batch: _Batch) -> None:
+        asked = _asked(self.notebooks[batch["tasks"][0]])
         script = SCRIPT.format(
             name=batch["name"],
             last=len(batch["tasks"]) - 1,
-            minutes=minutes,
-            memory=memory,
-            partition=shlex.quote(partition),
+            minutes=asked.minutes,
+            memory=asked.memory_mb,
+            partition=shlex.quote(asked.partition),
             log=shlex.quote(f"{str(self.folder).replace('%', '%%')}/{batch['name']}-%a.log"),
             python=shlex.quote(sys.executable),
             batch=shlex.quote(f"{self.folder}/{batch['name']}.json"),
         )
-        environment = os.environ | {"PYTHONPATH": str(changes.ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         batch["job"] = _slurm("sbatch", "--parsable", input=script, env=environment).split(";")[0]
         self.save()
 
-    def tasks(self):
+    def tasks(self) -> dict[str, str]:
         """The job of each notebook, as Slurm writes it: the last one, if it was submitted more than
         once.
         """
@@ -232,73 +232,61 @@ class _Run:
             for index, name in enumerate(batch["tasks"])
         }
 
-    def gather(self, progress):
+    def gather(self, progress: Progress) -> Iterator[Result]:
         """Yield the Result of each notebook as it comes."""
-        from tools.validate.runner import Result
-
-        open_, ended, since = set(self.tasks()), {}, {}
-        total = len(open_)
-        while open_:
+        open_names = set(self.tasks())
+        ended: dict[str, float] = {}  # when each job was first seen to have ended
+        since: dict[str, float] = {}  # when each job was first seen to run
+        total = len(open_names)
+        while open_names:
             tasks = self.tasks()
             live = _live()  # before the results: a job that is gone from here has written its own
-            for name in sorted(open_):
+            for name in sorted(open_names):
                 result = self._result(name)
                 if result is None and live is not None and tasks[name] not in live:
                     ended.setdefault(tasks[name], time.monotonic())
-                    state = _ended(tasks[name])
-                    if state.split()[0] in LOST:
-                        result = self._again(name, state)
-                    elif time.monotonic() - ended[tasks[name]] > GRACE or state not in (
-                        "COMPLETED",
-                        "PENDING",
-                        "RUNNING",
-                        "COMPLETING",
-                        "UNKNOWN",
-                    ):
-                        result = self._result(name) or Result(
-                            name,
-                            "failed",
-                            f"its job {tasks[name]} ended without a result: "
-                            f"{state}{self._log(tasks[name])}",
-                        )
+                    result = self._of_ended(name, tasks[name], ended[tasks[name]])
                 if result:
-                    open_.discard(name)
+                    open_names.discard(name)
                     yield result
             now = time.monotonic()
             running = [
-                name for name in sorted(open_) if live and live.get(tasks[name]) == "RUNNING"
+                Running(
+                    name,
+                    now - since.setdefault(tasks[name], now),
+                    self.notebooks[name].expected_seconds,
+                )
+                for name in sorted(open_names)
+                if live and live.get(tasks[name]) == "RUNNING"
             ]
-            progress(
-                total - len(open_),
-                total,
-                [
-                    (
-                        name,
-                        now - since.setdefault(tasks[name], now),
-                        self.notebooks[name].expected_seconds,
-                    )
-                    for name in running
-                ],
-            )
-            if open_:
+            progress(total - len(open_names), total, running)
+            if open_names:
                 time.sleep(POLL)
 
-    def _result(self, name):
-        from tools.validate.runner import Result
+    def _of_ended(self, name: str, task: str, ended: float) -> Result | None:
+        """The Result of a notebook whose job has ended without one; None if it may still come, or
+        if it was submitted again.
+        """
+        state = _ended(task)
+        if state.split()[0] in LOST:
+            return self._again(name, state)
+        if time.monotonic() - ended <= GRACE and state in NOT_FAILED:
+            return None
+        return self._result(name) or Result(
+            name, "failed", f"its job {task} ended without a result: {state}{self._log(task)}"
+        )
 
+    def _result(self, name: str) -> Result | None:
+        path = self.folder / "results" / f"{name}.json"
         try:
-            return Result(
-                **json.loads((self.folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
-            )
+            return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             return Result(name, "failed", f"its result cannot be read: {error}")
 
-    def _again(self, name, state):
+    def _again(self, name: str, state: str) -> Result | None:
         """Submit a notebook whose job was lost once more; a Result if that was often enough."""
-        from tools.validate.runner import Result
-
         lost = self.state["lost"].get(name, 0)
         if lost >= LOST[state.split()[0]]:
             return Result(
@@ -309,19 +297,17 @@ class _Run:
         self.submit([name])
         return None
 
-    def _log(self, task):
+    def _log(self, task: str) -> str:
+        """The end of the log of a job, on a line of its own; empty if there is none."""
+        job, _, index = task.partition("_")
         for batch in self.state["batches"]:
-            if task.split("_")[0] == batch["job"]:
+            if batch["job"] == job:
+                log = self.folder / f"{batch['name']}-{index}.log"
                 with contextlib.suppress(OSError):
-                    return (
-                        "\n"
-                        + (self.folder / f"{batch['name']}-{task.split('_')[1]}.log")
-                        .read_text(errors="replace")[-2000:]
-                        .strip()
-                    )
+                    return "\n" + log.read_text(errors="replace")[-LOG_CHARACTERS:].strip()
         return ""
 
-    def cancel(self):
+    def cancel(self) -> None:
         """End every job of this run, and forget it."""
         for batch in self.state["batches"]:
             subprocess.run(
@@ -333,46 +319,70 @@ class _Run:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _asked(notebook):
-    """The minutes, megabytes and partition that a notebook's job asks for."""
-    seconds, memory = notebook.limits
-    partition = (
-        notebook.metadata["course"].get("partition")
-        or tomllib.loads((changes.ROOT / "triton/facts.toml").read_text(encoding="utf-8"))[
-            "partitions"
-        ]["batch"]
+class _Asked(NamedTuple):
+    """What the job of a notebook asks for."""
+
+    minutes: int
+    memory_mb: float
+    partition: str
+
+
+def _asked(notebook: StoredNotebook) -> _Asked:
+    seconds, memory_mb = notebook.limits
+    return _Asked(
+        int(-(-(seconds + SPARE_SECONDS) // 60)),
+        memory_mb + SPARE_MB,
+        notebook.course.partition or _usual_partition(),
     )
-    return -(-(seconds + SPARE_SECONDS) // 60), memory + SPARE_MB, partition
 
 
-def _slurm(*command, **options):
+def _usual_partition() -> str:
+    facts = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
+    return str(facts["partitions"]["batch"])
+
+
+def _slurm(*command: str, **options: Any) -> str:
+    """What a command of Slurm prints; SlurmError if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, **options)
+        completed = subprocess.run(command, capture_output=True, text=True, **options)
     except FileNotFoundError:
         raise SlurmError(
             f"There is no {command[0]} here: run it on a cluster's login node"
         ) from None
-    if done.returncode:
-        raise SlurmError(
-            f"{command[0]}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}"
-        )
-    return done.stdout.strip()
+    if completed.returncode:
+        why = " ".join(completed.stderr.split()) or f"exit status {completed.returncode}"
+        raise SlurmError(f"{command[0]}: {why}")
+    return str(completed.stdout).strip()
 
 
-def _live():
+def _submitted_as(name: str) -> str | None:
+    """The number of the array of this name; None if there is none.
+
+    What is submitted is in the queue at once, and in the accounts by the time that it has left the
+    queue.
+    """
+    known = _slurm("squeue", "--me", "--noheader", "--format=%F", f"--name={name}") or _slurm(
+        "sacct",
+        "--noheader",
+        "--parsable2",
+        "--allocations",
+        "--format=JobID",
+        f"--name={name}",
+        "--starttime=now-7days",
+    )
+    return known.split()[0].split("_")[0] if known else None
+
+
+def _live() -> dict[str, str] | None:
     """The state of each job of this user that has not ended; None if Slurm does not answer now."""
     try:
-        return dict(
-            line.split()
-            for line in _slurm(
-                "squeue", "--me", "--array", "--noheader", "--format=%i %T"
-            ).splitlines()
-        )
+        queue = _slurm("squeue", "--me", "--array", "--noheader", "--format=%i %T")
     except SlurmError:
         return None
+    return {job: state for job, state in (line.split() for line in queue.splitlines())}
 
 
-def _ended(task):
+def _ended(task: str) -> str:
     """The state in which a job ended, as Slurm's accounts have it, and that its disk was full, if
     it was: then there is no log.
     """
@@ -388,64 +398,6 @@ def _ended(task):
         if lines and "|" in lines[-1]:
             state, status = lines[-1].split("|")
             number = int(status.partition(":")[0])
-            return (
-                f"{state}, {os.strerror(number)}" if state == "FAILED" and number in FULL else state
-            )
+            full = state == "FAILED" and number in FULL
+            return f"{state}, {os.strerror(number)}" if full else state
     return "UNKNOWN"
-
-
-def write(path, value):
-    """Write JSON, whole or not at all."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".new-", delete=False, encoding="utf-8"
-    ) as file:
-        try:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def task(batch):
-    """In a job: run the notebook that this task of the array `batch`, a file, is for, and write its
-    Result.
-
-    A node that Slurm has given up may still run it: then wait until that has ended, and take its
-    Result if it wrote one.
-    """
-    from tools.validate import runner
-
-    own = os.getpid()
-    # Cancelled or preempted: tidy up, and be no result. A forked child just ends.
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("ended by Slurm") if os.getpid() == own else os._exit(1)
-    )
-
-    name, folder = json.loads(batch.read_text(encoding="utf-8"))[
-        int(os.environ["SLURM_ARRAY_TASK_ID"])
-    ]
-    result = batch.parent / "results" / f"{name}.json"
-    result.parent.mkdir(parents=True, exist_ok=True)
-    with open(result.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if result.exists():
-            return
-        [notebook] = runner.load([name], Path(folder))
-        if notebook.online:
-            tempfile.tempdir = os.fspath(batch.parent)  # what it submits runs on other nodes
-        [found] = runner.validate([notebook])
-        if found.outcome == "failed":
-            time.sleep(SIGTERM_SECONDS)
-        write(result, dataclasses.asdict(found))
-
-
-if __name__ == "__main__":
-    try:
-        task(Path(sys.argv[1]))
-    except OSError as error:
-        with contextlib.suppress(OSError):  # its log may be on the same disk
-            os.write(2, f"the result could not be written: {error}\n".encode())
-        sys.exit(error.errno if error.errno in FULL else 1)

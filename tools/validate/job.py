@@ -1,0 +1,74 @@
+"""What a job of Slurm runs: one notebook of a batch (slurm.py submits it).
+
+python -m tools.validate.job BATCH
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.validate import catalogue, local
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the exit status of a job whose result could not be written
+# in which SIGTERM reaches all processes of a job: was a failure no more than that?
+SIGTERM_SECONDS = 1
+
+
+def write(path: Path, value: object) -> None:
+    """Write JSON, whole or not at all; raises OSError."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".new-", delete=False, encoding="utf-8"
+    ) as file:
+        try:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def run(batch: Path) -> None:
+    """Run the notebook that this task of the array `batch`, a file, is for, and write its Result.
+
+    A node that Slurm has given up may still run it: then wait until that has ended, and take its
+    Result if it wrote one. Raises OSError if the Result cannot be written.
+    """
+    own = os.getpid()
+    # Cancelled or preempted: tidy up, and be no result. A forked child just ends.
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ended by Slurm") if os.getpid() == own else os._exit(1)
+    )
+
+    tasks = json.loads(batch.read_text(encoding="utf-8"))
+    name, folder = tasks[int(os.environ["SLURM_ARRAY_TASK_ID"])]
+    result_file = batch.parent / "results" / f"{name}.json"
+    result_file.parent.mkdir(parents=True, exist_ok=True)
+    with open(result_file.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if result_file.exists():
+            return
+        [notebook] = catalogue.load([name], Path(folder))
+        if notebook.online:
+            tempfile.tempdir = os.fspath(batch.parent)  # what it submits runs on other nodes
+        [result] = local.validate([notebook])
+        if result.outcome == "failed":
+            time.sleep(SIGTERM_SECONDS)
+        write(result_file, result.as_json())
+
+
+if __name__ == "__main__":
+    try:
+        run(Path(sys.argv[1]))
+    except OSError as error:
+        with contextlib.suppress(OSError):  # its log may be on the same disk
+            os.write(2, f"the result could not be written: {error}\n".encode())
+        sys.exit(error.errno if error.errno in FULL else 1)

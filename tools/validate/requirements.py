@@ -1,0 +1,118 @@
+"""What a notebook must have before it can run: a declared course, programs of this machine, a
+kernel, two halves that say the same.
+"""
+
+import functools
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.files import ROOT
+from tools.validate import changes
+from tools.validate.catalogue import StoredNotebook
+from tools.validate.result import Outcome, Result
+
+# nbdime has an environment of its own here; a cluster's central one has it too.
+NBDIME = next(
+    (
+        place
+        for place in (ROOT / ".venv-nbdime", Path(sys.prefix))
+        if (place / "bin/nbdiff").exists()
+    ),
+    ROOT / ".venv-nbdime",
+)
+NBDIFF = NBDIME / "bin/nbdiff"
+NOTEBOOK_MB = 4  # of a notebook with its outputs: a reader loads all of it
+
+
+@functools.cache
+def installed_kernels() -> set[str]:
+    """The names of the kernelspecs that this machine has."""
+    # It takes long to import, and who finds that nothing has changed needs no kernel.
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    return set(KernelSpecManager().find_kernel_specs())
+
+
+class Need(NamedTuple):
+    """Something that a notebook can need: whether it is here, and how one gets it."""
+
+    is_here: Callable[[], bool]
+    remedy: str
+
+
+NEEDS = {
+    "r": Need(lambda: "ir" in installed_kernels(), "make system installs it (r-cran-irkernel)"),
+    "nbdime": Need(NBDIFF.exists, "make .venv-nbdime installs it"),
+    "slurm": Need(lambda: shutil.which("sbatch") is not None, "run it on a cluster"),
+}
+
+
+class Obstacle(NamedTuple):
+    """Why a notebook is not run: what is then its outcome, and the reason in words."""
+
+    outcome: Outcome
+    reason: str
+
+
+def not_run(notebook: StoredNotebook, surroundings: changes.Surroundings) -> Result | None:
+    """The Result of a notebook that is not run here; None if it can be run."""
+    obstacle = missing(notebook, surroundings) or too_large(notebook.path)
+    return Result(notebook.name, *obstacle) if obstacle else None
+
+
+def missing(notebook: StoredNotebook, surroundings: changes.Surroundings) -> Obstacle | None:
+    """What `notebook` needs and this machine has not; None if it has all."""
+    if notebook.fault:
+        return Obstacle("failed", f"not a notebook: {notebook.fault}")
+    course = notebook.metadata.get("course")
+    if not course or not {"needs", "seconds", "memory_mb"} <= set(course):
+        return Obstacle(
+            "failed",
+            "its metadata declares no course: needs, seconds, memory_mb (see notebooks/README.md)",
+        )
+    for name in course["needs"]:
+        if name not in NEEDS:
+            return Obstacle(
+                "failed", f"needs {name!r}, which is none of {', '.join(sorted(NEEDS))}"
+            )
+        if not NEEDS[name].is_here():
+            return Obstacle("skipped", f"{name} is not here: {NEEDS[name].remedy}")
+    if not notebook.has_code:
+        return Obstacle(
+            "failed",
+            "it has no code cell, so there is nothing to run: give it one, or write it "
+            "as a page of the guide, an .rst file",
+        )
+    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    if kernel not in installed_kernels():
+        return Obstacle(
+            "failed",
+            f"its kernel {kernel!r} is not here; there are: "
+            f"{', '.join(sorted(installed_kernels()))}",
+        )
+    try:
+        changes.read(notebook, surroundings)
+    except ValueError as error:
+        return Obstacle("failed", str(error))
+    drift = changes.drift(notebook, None)
+    return Obstacle("failed", drift) if drift else None
+
+
+def too_large(path: Path) -> Obstacle | None:
+    """What to say of a notebook that is larger than a page can be; None if it is not."""
+    size = path.stat().st_size / 1e6
+    if size <= NOTEBOOK_MB:
+        return None
+    cells = [len(json.dumps(cell)) / 1e6 for cell in json.loads(path.read_bytes())["cells"]]
+    largest = max(range(len(cells)), key=cells.__getitem__) if cells else 0
+    where = (
+        f": cell {largest + 1} of all cells has {cells[largest]:.1f} MB. Show less there, "
+        "then make refresh"
+        if cells
+        else ""
+    )
+    return Obstacle("failed", f"it has {size:.1f} MB, and a page can have {NOTEBOOK_MB} MB{where}")
