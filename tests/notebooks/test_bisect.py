@@ -1,4 +1,6 @@
-"""`make bisect` finds the commit or the version of a package that broke a notebook, in a repository where one did."""
+"""`make bisect` finds the commit or the version of a package that broke a notebook, in a repository
+where one did.
+"""
 
 import hashlib
 import os
@@ -34,7 +36,9 @@ def wheel(folder, name, version, code):
 
 
 class Repository:
-    """A repository with one notebook, whose packages come from local wheels; `python` has those of its lock file at HEAD."""
+    """A repository with one notebook, whose packages come from local wheels; `python` has those of
+    its lock file at HEAD.
+    """
 
     def __init__(self, folder):
         self.root, self.wheels, self.folder = folder / "a guide", folder / "wheels", folder
@@ -183,6 +187,7 @@ def test_the_first_that_fails_is_found_in_as_few_tries_as_halving_takes(count):
 
 def test_a_package_for_another_machine_is_none_of_ours():
     found = bisect.pinned(
-        "a==1 ; sys_platform == 'win32' \\\n    --hash=sha256:0\nb==2 \\\n    --hash=sha256:1\n    # via a\n"
+        "a==1 ; sys_platform == 'win32' \\\n    --hash=sha256:0\nb==2 \\\n    "
+        "--hash=sha256:1\n    # via a\n"
     )
     assert found == {"b": ("2", "b==2 \\\n    --hash=sha256:1\n    # via a\n")}

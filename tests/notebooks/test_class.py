@@ -1,4 +1,6 @@
-"""What students get holds no solution before its release, and works: checks say what is off, and slides, run sheet and catching up are there."""
+"""What students get holds no solution before its release, and works: checks say what is off, and
+slides, run sheet and catching up are there.
+"""
 
 import datetime
 import functools
@@ -95,7 +97,9 @@ def secrets(name):
 
 
 def readable(path):
-    """The texts in a file: of an archive those of its members, of a compressed file what is in it, of a repository all its objects."""
+    """The texts in a file: of an archive those of its members, of a compressed file what is in it,
+    of a repository all its objects.
+    """
     content = path.read_bytes()
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
@@ -106,7 +110,9 @@ def readable(path):
 
 
 def leaks(texts, names=COURSE):
-    """The lines of solutions that stand in one of the texts, be they written as text, as JSON or as HTML."""
+    """The lines of solutions that stand in one of the texts, be they written as text, as JSON or as
+    HTML.
+    """
     found = []
     for where, text in texts:
         plain = (
@@ -161,14 +167,16 @@ def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
 
 
 @pytest.mark.claims(
-    "what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you release them"
+    "what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you "
+    "release them"
 )
 def test_a_page_has_its_solutions_behind_a_click_once_they_are_released(site):
     for name in COURSE:
         text = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
         assert len(
             re.findall(
-                r'<div class="cell [^"]*tag_hide-cell[^"]*tag_solution|<div class="cell [^"]*tag_solution[^"]*tag_hide-cell',
+                r'<div class="cell [^"]*tag_hide-cell[^"]*tag_solution|<div class="cell '
+                r'[^"]*tag_solution[^"]*tag_hide-cell',
                 text,
             )
         ) == sum(cell["cell_type"] == "code" for cell in cells(COURSE[name], "solution"))
@@ -291,7 +299,8 @@ def git(repository, *command):
 
 @pytest.mark.claims("where ``make class`` says how to push it.")
 @pytest.mark.claims(
-    "instructor - all of it, with notes and hidden tests: ``make class`` puts it into ``_build/class``, beside the others"
+    "instructor - all of it, with notes and hidden tests: ``make class`` puts it into "
+    "``_build/class``, beside the others"
 )
 def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
     assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
@@ -355,7 +364,8 @@ def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
 
 
 @pytest.mark.claims(
-    "the notebooks without outputs and solutions, and the data. Each exercise has a cell to fill in, and below it a check that "
+    "the notebooks without outputs and solutions, and the data. Each exercise has a cell to "
+    "fill in, and below it a check that "
     "says ``Right.`` or what is off.",
     "An exercise has a cell for you, and below it a check that says whether you are right.",
 )
@@ -397,7 +407,9 @@ def test_links_of_a_students_copy_to_the_guide_lead_to_pages_that_it_has(site):
 
 
 def ran(name, tmp_path, solved=0, answers=()):
-    """The cells of a student's copy with so many exercises solved, run where the runner runs notebooks; `answers` are tried before the solutions."""
+    """The cells of a student's copy with so many exercises solved, run where the runner runs
+    notebooks; `answers` are tried before the solutions.
+    """
     folder = tmp_path / "course"
     copy = editions.student(COURSE[name], SITE, solved)
     editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
@@ -419,7 +431,9 @@ def ran(name, tmp_path, solved=0, answers=()):
 
 
 def with_answers(cells, answers):
-    """The cells, and before the first solution of an exercise each answer to it, followed by the exercise's check; both know the answer by their metadata."""
+    """The cells, and before the first solution of an exercise each answer to it, followed by the
+    exercise's check; both know the answer by their metadata.
+    """
     exercises = [place for place, cell in enumerate(cells) if "exercise" in editions.tags(cell)]
     for number, begin in reversed(list(enumerate(exercises, 1))):
         first = next(
@@ -474,9 +488,10 @@ def test_a_check_fails_on_the_empty_stub_with_a_sentence_and_nothing_else_fails(
 
 
 @every_notebook
-def test_checks_take_right_answers_and_turn_wrong_ones_away_and_with_the_solutions_the_whole_notebook_runs(
-    name, tmp_path
-):
+def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path):
+    """Each check takes right answers and turns wrong ones away, and with the solutions the whole
+    notebook runs.
+    """
     checks, given = 0, ANSWERS[name]
     assert {answer["exercise"] for answer in given} == set(
         range(1, editions.exercises(COURSE[name]) + 1)
@@ -517,7 +532,8 @@ def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wr
 
 @pytest.mark.claims("a few of each notebook, for the screen, linked from the run sheet.")
 @pytest.mark.claims(
-    "It says for each notebook what to do in the room, how long each part takes, what to ask, and where people get stuck."
+    "It says for each notebook what to do in the room, how long each part takes, what to "
+    "ask, and where people get stuck."
 )
 def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
     page = (site / "notebooks/teaching.html").read_text(encoding="utf-8")
@@ -539,7 +555,8 @@ def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
 
 
 @pytest.mark.claims(
-    "The minutes are teaching time. The seconds are what a machine took for the cells of a part, in the last run."
+    "The minutes are teaching time. The seconds are what a machine took for the cells of a "
+    "part, in the last run."
 )
 def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
     name = next(iter(COURSE))
@@ -549,33 +566,17 @@ def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
     )
 
 
-SIZES = [
-    (1280, 720, 15),
-    (390, 844, 11),
-]  # a wall, a phone: width, height, and the smallest letters in pixels
-LOOK = """({smallest}) => {
-    const slide = Reveal.getCurrentSlide(), scale = Reveal.getScale(), wrong = [], box = slide.getBoundingClientRect();
-    const inside = one => one.left >= 0 && one.top >= 0 && one.right <= innerWidth + 1 && one.bottom <= innerHeight + 1;
-    if (!inside(box)) wrong.push("it is not in the window");
-    if (box.width * box.height <= innerWidth * innerHeight / 2) wrong.push(`it takes ${Math.round(box.width)} x ${Math.round(box.height)} of the window`);
-    let letters = 0;
-    for (const element of slide.querySelectorAll("h1, h2, h3, p, li, td, pre, img, math")) {
-        if (element.closest("aside")) continue;
-        const place = element.getBoundingClientRect(), what = `<${element.localName}> ${element.textContent.trim().slice(0, 40)}`;
-        if (!inside(place)) wrong.push(`${what} is cut off`);
-        if (element.scrollWidth > element.clientWidth + 1 && element.localName === "pre") wrong.push(`${what} scrolls`);
-        if (parseFloat(getComputedStyle(element).fontSize) * scale < smallest) wrong.push(`${what} is too small to read`);
-        if (slide.contains(document.elementFromPoint(place.left + 8, place.top + place.height / 2))) letters += element.innerText?.trim().length ?? 0;
-    }
-    if (letters < 10) wrong.push("nobody sees text on it");
-    return wrong;
-}"""
+# A wall, a phone: width, height, and the smallest letters in pixels.
+SIZES = [(1280, 720, 15), (390, 844, 11)]
+LOOK = (ROOT / "tests/data/slide_faults.js").read_text(encoding="utf-8")
 MOST_WORDS = 40  # besides code
 
 
 @pytest.fixture(scope="module")
 def decks(browser, address):
-    """A function that opens the slides of a notebook in a window of a size, and one page for all that it is asked for."""
+    """A function that opens the slides of a notebook in a window of a size, and one page for all
+    that it is asked for.
+    """
     opened = browser.new_page(reduced_motion="reduce")
     opened.faults = []
     opened.on("pageerror", lambda error: opened.faults.append(str(error)))
@@ -601,7 +602,9 @@ def decks(browser, address):
 @needs_chromium
 @pytest.mark.parametrize("width, height, smallest", SIZES)
 def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
-    """What a person sees: the slide is in the window and takes most of it, its text is visible, nothing is cut, and it is short."""
+    """What a person sees: the slide is in the window and takes most of it, its text is visible,
+    nothing is cut, and it is short.
+    """
     wrong, seen = [], 0
     for name in COURSE:
         opened = decks(name, width, height)
@@ -619,7 +622,8 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
             )
             if (count := len(" ".join(words).split())) > MOST_WORDS:
                 wrong.append(
-                    f"{name}, slide {number + 1}: {count} words, of which nobody reads more than {MOST_WORDS} from a wall"
+                    f"{name}, slide {number + 1}: {count} words, of which nobody reads more "
+                    f"than {MOST_WORDS} from a wall"
                 )
         assert opened.faults == [], "nothing comes from elsewhere"
     assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
@@ -681,7 +685,8 @@ def test_slides_hold_the_stored_outputs_and_no_solution():
 
 
 @pytest.mark.claims(
-    ":guilabel:`Present`, or the key P, makes a page large and takes the menu away. Each exercise has a timer then."
+    ":guilabel:`Present`, or the key P, makes a page large and takes the menu away. Each "
+    "exercise has a timer then."
 )
 @needs_chromium
 def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):
@@ -774,7 +779,9 @@ def test_each_button_of_each_notebook_leads_to_its_file(page, site):
 
 @pytest.fixture
 def desk(tmp_path):
-    """A student's folder; the states after each exercise, of all notebooks but the last, are served at the address that `catch_up` is told."""
+    """A student's folder; the states after each exercise, of all notebooks but the last, are served
+    at the address that `catch_up` is told.
+    """
     served, folder = tmp_path / "served", tmp_path / "my course"
     editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
     editions.write(served, editions.published(COURSE, SITE, FACTS, list(COURSE)[:-1]))
@@ -806,7 +813,8 @@ def catch_up(folder, *arguments, **options):
 
 
 @pytest.mark.claims(
-    "brings notebook 03 to where the class is after exercise 2, once its solutions are out. What they had saved is kept under "
+    "brings notebook 03 to where the class is after exercise 2, once its solutions are out. "
+    "What they had saved is kept under "
     "another name, so save first."
 )
 def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):

@@ -1,4 +1,6 @@
-"""Each notebook of the course is what a class needs: a goal, exercises with solutions, described plots, no cluster facts."""
+"""Each notebook of the course is what a class needs: a goal, exercises with solutions, described
+plots, no cluster facts.
+"""
 
 import json
 import re
@@ -153,7 +155,8 @@ def test_the_hundredth_notebook_comes_after_the_eleventh(tmp_path):
         pairs.write_ipynb(new("# Title"), tmp_path / f"{name}.ipynb")
     assert [*editions.load(tmp_path)] == names
     (tmp_path / "conf.py").write_text(
-        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef setup(app):\n"
+        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef "
+        "setup(app):\n"
         "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n"
     )
     menu = (catalogue.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")

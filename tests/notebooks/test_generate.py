@@ -1,4 +1,6 @@
-"""The generated notebooks by which growth is measured are varied, the same for the same seed, and pass."""
+"""The generated notebooks by which growth is measured are varied, the same for the same seed, and
+pass.
+"""
 
 from tools.bench import generate
 from tools.course import pairs

@@ -1,4 +1,6 @@
-"""A kernel that is forked from the template is the kernel that a notebook has without it, whatever ran before."""
+"""A kernel that is forked from the template is the kernel that a notebook has without it, whatever
+ran before.
+"""
 
 import json
 from pathlib import PurePath
@@ -7,44 +9,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tools.files import ROOT
 from tools.validate import catalogue, changes, execution, kernels, refresh, sandbox
 
 pytestmark = pytest.mark.skipif(
     sandbox.obstacle() is not None, reason=f"not isolated: {sandbox.obstacle()}"
 )
 
-TELL = """
-import builtins, gc, json, locale, os, random, signal, socket, sys, threading, uuid, warnings
-status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
-
-def asks(number):   # whether this descriptor is a socket that the template is asked on, or a sandbox's first process
-    try:
-        with socket.socket(fileno=os.dup(number)) as one:
-            return one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_SEQPACKET
-    except OSError:
-        return os.path.exists(f"/proc/self/fd/{number}") and "pidfd" in os.readlink(f"/proc/self/fd/{number}")
-
-ours = {"asks", "builtins", "gc", "json", "locale", "os", "random", "signal", "socket", "sys", "threading", "uuid", "warnings", "status", "ours", "name", "module", "spec"}
-print(json.dumps({
-    "command": open("/proc/self/cmdline").read().split("\\0")[1],
-    "to compile": sorted(name for name, module in sys.modules.items() if name != "__main__" and (spec := getattr(module, "__spec__", None)) and spec.cached
-                         and spec.origin.startswith(sys.prefix) and not os.path.exists(spec.cached)),
-    "drawn": [random.random(), str(uuid.uuid4())],
-    "same": {
-        "modules": sorted(sys.modules), "path": sys.path, "program": sys.argv[0], "options": sys.argv[3:], "flags": str(sys.flags),
-        "main": sorted(vars(sys.modules["__main__"]).keys() - ours), "variables": dict(os.environ), "folder": os.getcwd(),
-        "locale": locale.setlocale(locale.LC_ALL), "filters": [str(one) for one in warnings.filters],
-        "json": sorted(vars(json)), "builtins": sorted(vars(builtins)), "hooks": [str(type(one)) for one in sys.meta_path],
-        "status": {name: value for name, value in status.items()
-                   if name.startswith(("Cap", "SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs", "Threads", "Cpus_allowed_list"))},
-        "from outside": [number for number in range(100) if asks(number)],
-        "session": os.getpid() == os.getsid(0) == os.getpgid(0), "parent": os.getppid(), "nice": os.nice(0),
-        "limits": open("/proc/self/limits").read(), "mounts": sorted(line.split(" - ")[1] for line in open("/proc/self/mountinfo")),
-        "streams": [os.read(0, 1).decode(), sys.stdout.encoding, sys.stderr.encoding], "switch": sys.getswitchinterval(),
-        "collector": [gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()],
-        "threads": sorted(type(thread).__name__ for thread in threading.enumerate()), "profile": sorted(os.listdir(os.environ["IPYTHONDIR"])),
-    }}))
-"""
+TELL = (ROOT / "tests/data/kernel_sees.py").read_text(encoding="utf-8")
 VANDAL = """
 import builtins, gc, json, os, random, resource, sys, types, warnings
 builtins.left = json.left = left = 1

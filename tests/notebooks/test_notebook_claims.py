@@ -1,4 +1,6 @@
-"""What the course and the pages on notebooks say is so: with the stored outputs, which nbval compares, or with the program that they speak of."""
+"""What the course and the pages on notebooks say is so: with the stored outputs, which nbval
+compares, or with the program that they speak of.
+"""
 
 import csv
 import json
@@ -65,7 +67,9 @@ def run(command, folder, status=0, **environment):
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    """A function: what a kernel of Python prints for a cell, in a folder of its own; `kernel.folder`, `kernel.counts` are that and the numbers of the cells."""
+    """A function: what a kernel of Python prints for a cell, in a folder of its own;
+    `kernel.folder`, `kernel.counts` are that and the numbers of the cells.
+    """
     folder = tmp_path_factory.mktemp("kernel")
 
     def execute(code):
@@ -90,7 +94,9 @@ def kernel(tmp_path_factory):
 
 
 def conflict(folder):
-    """A repository in which two branches changed one cell, without nbdime; on `main`, before the merge of `other`."""
+    """A repository in which two branches changed one cell, without nbdime; on `main`, before the
+    merge of `other`.
+    """
 
     def save(text):
         nbformat.write(
@@ -119,7 +125,8 @@ def test_a_merge_of_lines_leaves_a_file_that_is_no_notebook(tmp_path):
 
 
 @pytest.mark.claims(
-    "What makes it hard: a notebook is JSON, with code, outputs and counters in one file. Running a cell, without changing a "
+    "What makes it hard: a notebook is JSON, with code, outputs and counters in one file. "
+    "Running a cell, without changing a "
     "letter, changes the file.",
     "A new plot is many thousand letters in ``git diff``.",
     "one changed plot is many thousand changed letters.",
@@ -131,7 +138,8 @@ def test_a_cell_that_runs_changes_the_file_and_a_plot_is_many_letters(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("print('printed')", id="one")]), path)
     run(
-        f"git init -q; git add .; git commit -qm x; '{sys.executable}' -m nbconvert --log-level=ERROR --to notebook --execute --inplace a.ipynb",
+        f"git init -q; git add .; git commit -qm x; '{sys.executable}' -m nbconvert "
+        "--log-level=ERROR --to notebook --execute --inplace a.ipynb",
         tmp_path,
     )
     cell = json.loads(path.read_text())["cells"][0]
@@ -156,16 +164,20 @@ def test_a_cell_that_runs_changes_the_file_and_a_plot_is_many_letters(tmp_path):
 )
 def test_what_was_committed_stays_in_the_history(tmp_path):
     run(
-        "git init -q; echo secret > a; git add a; git commit -qm one; echo > a; git commit -qam two",
+        "git init -q; echo secret > a; git add a; git commit -qm one; echo > a; git commit "
+        "-qam two",
         tmp_path,
     )
     assert "secret" in run("git show HEAD~:a", tmp_path) and "secret" not in run("cat a", tmp_path)
 
 
 @pytest.mark.claims(
-    "keeps a notebook as two files with the same cells: ``analysis.ipynb`` with outputs, ``analysis.md`` without.",
-    "If you edited or merged the text, bring the notebook along, and run it again, since its outputs are the old ones:",
-    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the file with the newer date, and git "
+    "keeps a notebook as two files with the same cells: ``analysis.ipynb`` with outputs, "
+    "``analysis.md`` without.",
+    "If you edited or merged the text, bring the notebook along, and run it again, since its "
+    "outputs are the old ones:",
+    "Do not leave that choice to ``jupytext --sync`` after a clone or a merge: it takes the "
+    "file with the newer date, and git "
     "does not keep dates.",
     "With a pair, solve the conflict in ``analysis.md``, and make the notebook from it as above.",
 )
@@ -231,7 +243,8 @@ def test_a_notebook_cannot_be_imported_and_a_module_can(tmp_path):
 
 
 @pytest.mark.claims(
-    "A kernel remembers everything that it ever ran: a variable whose cell you deleted, a function as it was before you edited it.",
+    "A kernel remembers everything that it ever ran: a variable whose cell you deleted, a "
+    "function as it was before you edited it.",
     "The numbers in brackets beside the cells tell: they should go up by one, from ``[1]``.",
     "In a notebook that was run from top to bottom they go up by one.",
     "A cell that was never run has no count at all,",
@@ -254,7 +267,8 @@ def test_a_kernel_counts_its_runs_and_remembers_all():
 
 
 @pytest.mark.claims(
-    "The last line of a code cell is shown, if it has a value. Nothing else is, unless you print it."
+    "The last line of a code cell is shown, if it has a value. Nothing else is, unless you "
+    "print it."
 )
 def test_the_last_line_is_shown():
     assert (shows("01", "2 + 2\n40 + 2"), shows("01", "print(2 + 2)")) == ("42", "4\n42")
@@ -262,21 +276,25 @@ def test_the_last_line_is_shown():
 
 @pytest.mark.claims(
     "says for each day of 2026 how long the sun is up in five towns of Finland.",
-    "All five curves cross twice, near 12 hours: at the equinox the day is equally long everywhere.",
+    "All five curves cross twice, near 12 hours: at the equinox the day is equally long "
+    "everywhere.",
     "You are right if the date is near Christmas and the day a little under six hours.",
     "You are right if only two towns have such days.",
     "how long the sun is up on each day of the year, in five towns.",
-    "In the two northernmost towns they jump to more than 40 minutes, all on one day: that on which the midnight sun begins.",
+    "In the two northernmost towns they jump to more than 40 minutes, all on one day: that "
+    "on which the midnight sun begins.",
     "each change is a multiple of that.",
     "The table has hundredths of an hour, and one of them is 0.6 minutes:",
 )
 @pytest.mark.claims(
     "Everything in it is text, so turn the hours into numbers,",
-    "**Often:** `min(helsinki)` without a key, which cannot compare dictionaries; or hours compared as text, so that 10 comes "
+    "**Often:** `min(helsinki)` without a key, which cannot compare dictionaries; or hours "
+    "compared as text, so that 10 comes "
     "before 5.",
     "**Often:** a comparison with 24 that never holds, since the value is still text.",
     "You are right if only Utsjoki has such days.",
-    "You are right if `dark Utsjoki` is greater than `dark Oulu`, and `dark Utsjoki 1` smaller than `dark Utsjoki`.",
+    "You are right if `dark Utsjoki` is greater than `dark Oulu`, and `dark Utsjoki 1` "
+    "smaller than `dark Utsjoki`.",
 )
 def test_the_table_of_daylight_is_as_the_notebooks_say():
     assert (
@@ -334,10 +352,13 @@ def test_the_table_of_daylight_is_as_the_notebooks_say():
 
 
 @pytest.mark.claims(
-    "A day of 79,000 minutes. The cell reads and writes the same name, so its result depends on how often it ran.",
-    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps the name. `del` shows what a restart "
+    "A day of 79,000 minutes. The cell reads and writes the same name, so its result depends "
+    "on how often it ran.",
+    "You define a limit, use it, and then delete the cell that defined it. The kernel keeps "
+    "the name. `del` shows what a restart "
     "would:",
-    "There is only one list. `backup` is a second name for it, not a copy; `list(week)` would be one.",
+    "There is only one list. `backup` is a second name for it, not a copy; `list(week)` "
+    "would be one.",
     "Place 4 is where it left the order, and place 6 is where the old order shows again.",
 )
 def test_hidden_state_shows_what_it_says():
@@ -361,7 +382,8 @@ def test_hidden_state_shows_what_it_says():
 
 
 @pytest.mark.claims(
-    "`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in a copy of this notebook, at an "
+    "`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in "
+    "a copy of this notebook, at an "
     "exercise that is still empty."
 )
 def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
@@ -382,12 +404,15 @@ def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
 
 
 @pytest.mark.claims(
-    "`%%writefile` puts the cell into a file instead of running it. In daily life you would use an editor. Python finds a module "
+    "`%%writefile` puts the cell into a file instead of running it. In daily life you would "
+    "use an editor. Python finds a module "
     "that lies in the current folder.",
     "It replaces the file, without a question.",
-    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look before each cell whether a file has "
+    "The old one: Python reads a module once. `%autoreload 2 --full` makes IPython look "
+    "before each cell whether a file has "
     "changed, and then read all of it again. It goes by the file's time of change.",
-    "Without `--full` a new `import` or a new constant that came into the file before these lines, as here, does not arrive.",
+    "Without `--full` a new `import` or a new constant that came into the file before these "
+    "lines, as here, does not arrive.",
     "``%autoreload`` picks up your changes without a restart,",
     "adds its other lines to the end of the file, each time that it runs.",
     "of two functions with one name the last one counts.",
@@ -427,7 +452,8 @@ def test_a_module_is_read_once_or_again_with_autoreload(kernel):
 
 
 @pytest.mark.claims(
-    "The number after the message is the exit status. Zero means that all went well; the queue looks at it too.",
+    "The number after the message is the exit status. Zero means that all went well; the "
+    "queue looks at it too.",
     "To the shell they are comments, so `bash` can run it as well,",
     "`${1:-Oulu}` is the first argument of the script, or Oulu if there is none.",
     "Bash counts from 0 in a list: after `COLOURS=(red green)`, `${COLOURS[1]}` is green.",
@@ -462,7 +488,8 @@ def test_what_the_notebook_on_batch_jobs_says_of_the_shell(tmp_path, kernel):
     )
     assert (
         run(
-            "TOWNS=(Oulu Utsjoki); echo ${#TOWNS[@]} ${TOWNS[0]}; TOWNS=(Oulu, Utsjoki); echo ${TOWNS[0]}",
+            "TOWNS=(Oulu Utsjoki); echo ${#TOWNS[@]} ${TOWNS[0]}; TOWNS=(Oulu, Utsjoki); "
+            "echo ${TOWNS[0]}",
             tmp_path,
         )
         == "2 Oulu\nOulu,\n"
@@ -474,7 +501,8 @@ def test_what_the_notebook_on_batch_jobs_says_of_the_shell(tmp_path, kernel):
 
 @pytest.mark.claims(
     "`UU` means that both sides changed it.",
-    "The conflict stands in its cell, between the marks: above `=======` yours, below it the other.",
+    "The conflict stands in its cell, between the marks: above `=======` yours, below it the "
+    "other.",
     "Raise the limit to 20 and run the cell again: fewer days.",
     "Two changes, each where it is: the source of a cell, and an output.",
     "Both changes, and a notebook that opens.",
@@ -506,14 +534,17 @@ def test_what_the_notebook_on_git_says_is_in_its_outputs():
 
 
 @pytest.mark.claims(
-    "Only a variable is filled in, from the environment of the Jupyter server. No shell ever sees the line, and no `.bashrc` either.",
-    "What you define in one kernel does not exist in the other, even if both are the same Python. It is another process.",
+    "Only a variable is filled in, from the environment of the Jupyter server. No shell ever "
+    "sees the line, and no `.bashrc` either.",
+    "What you define in one kernel does not exist in the other, even if both are the same "
+    "Python. It is another process.",
     "The kernel belongs to the environment that it was installed *from*, by its absolute path.",
     "The cell came too late: it changed the variable, and nobody looked any more.",
     "Only the name and the command go; the environment behind them stays.",
     "Python picks a new seed for its hashes at each start, unless this says which;",
     "You are right if the same code finds 51 dark days with one kernel and none with the other.",
-    "The pictures are for the launcher. What counts is one small file, and in it one line, the command that starts the kernel:",
+    "The pictures are for the launcher. What counts is one small file, and in it one line, "
+    "the command that starts the kernel:",
 )
 @pytest.mark.claims("`ipykernel install` has an option `--env NAME VALUE`.")
 def test_what_the_notebook_on_kernels_says_is_in_its_outputs():
@@ -548,7 +579,8 @@ def test_what_the_notebook_on_kernels_says_is_in_its_outputs():
 
 @pytest.mark.claims(
     "Eight bytes each. The type decides:",
-    "A list of Python's own numbers is another matter: each is an object, and the list holds references to them.",
+    "A list of Python's own numbers is another matter: each is an object, and the list holds "
+    "references to them.",
     "The numbers themselves are 8 MB.",
     "A table of all pairs grows with the square: twice as many towns, four times the memory.",
     "`tracemalloc` said 64 MB.",
@@ -577,15 +609,21 @@ def test_what_the_notebook_on_measuring_says_is_in_its_outputs():
 
 
 @pytest.mark.claims(
-    "`<` gives the file to the command as its input; without it `wc` would print the name too. One line is the heading,",
+    "`<` gives the file to the command as its input; without it `wc` would print the name "
+    "too. One line is the heading,",
     "`|` hands what one command prints to the next.",
     "A name with a space shows what quotes are for. Without them the shell cuts it in two:",
-    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` holds that of the last one, `&&` goes "
+    "Every command leaves an exit status: 0 for success, anything else for a failure. `$?` "
+    "holds that of the last one, `&&` goes "
     "on only after success, `||` only after failure.",
-    "In a pipe, the status is that of the last command, and a failure before it goes unnoticed. `pipefail` changes that:",
-    "Begin a script with `set -euo pipefail`: stop at the first failure, and at a name that is not set.",
-    "`sort -t, -k4` compares the fourth of the columns that commas separate; with `-n` as numbers, with `-r` the greatest first.",
-    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there is no second one; `awk -v limit=5` "
+    "In a pipe, the status is that of the last command, and a failure before it goes "
+    "unnoticed. `pipefail` changes that:",
+    "Begin a script with `set -euo pipefail`: stop at the first failure, and at a name that "
+    "is not set.",
+    "`sort -t, -k4` compares the fourth of the columns that commas separate; with `-n` as "
+    "numbers, with `-r` the greatest first.",
+    "In a function `$1` and `$2` are its arguments, and `${2:-none}` is `none` where there "
+    "is no second one; `awk -v limit=5` "
     "gives a number to awk.",
     "**Often:** `uniq` without `sort` before it. It counts neighbours only.",
     "**Often:** `sort` without `n`, which puts 9 behind 21.",
@@ -600,7 +638,8 @@ def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
     says("echo one | tr o O", "One")
     says('count() { echo $#; }; note="midnight sun"; count $note; count "$note"', "2", "1")
     says(
-        "true; echo $?; false; echo $?; true && echo yes; false && echo no; true || echo no; false || echo yes",
+        "true; echo $?; false; echo $?; true && echo yes; false && echo no; true || echo no; "
+        "false || echo yes",
         "0",
         "1",
         "yes",
@@ -611,13 +650,15 @@ def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
     says("set -euo pipefail; echo a; false; echo b", "a", status=1)
     assert "unbound" in run("set -euo pipefail; echo $not_there; echo b", tmp_path, 1)
     says(
-        "tail -n 2 a.csv | sort -t, -k4 | tail -1; tail -n 2 a.csv | sort -t, -k4 -n | tail -1; tail -n 2 a.csv | sort -t, -k4 -nr | head -1",
+        "tail -n 2 a.csv | sort -t, -k4 | tail -1; tail -n 2 a.csv | sort -t, -k4 -n | tail "
+        "-1; tail -n 2 a.csv | sort -t, -k4 -nr | head -1",
         "a,1,1,9",
         "b,2,2,21",
         "b,2,2,21",
     )
     says(
-        'f() { echo "$1 $2 ${2:-none}"; }; f a b; f a | tr " " _; echo | awk -v limit=5 "{print limit + 1}"',
+        'f() { echo "$1 $2 ${2:-none}"; }; f a b; f a | tr " " _; echo | awk -v limit=5 '
+        '"{print limit + 1}"',
         "a b b",
         "a__none",
         "6",
@@ -630,7 +671,8 @@ def test_what_the_notebook_on_the_shell_says_of_it(tmp_path):
 
 
 @pytest.mark.claims(
-    "The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In a Python notebook each `!` line "
+    "The kernel is one shell that goes on from cell to cell, so `cd` and variables last. (In "
+    "a Python notebook each `!` line "
     "gets a shell of its own, and they would not.)"
 )
 @pytest.mark.filterwarnings(
@@ -660,7 +702,8 @@ def test_a_bash_kernel_is_one_shell(kernel):
     "`aggregate` splits the rows by town, and applies a function to each part.",
     "More, by up to twenty minutes a day:",
     "Rovaniemi, where the midwinter and midsummer sun only graze it, gets the most.",
-    "R is forgiving: there is no column `houres`, so R gives `NULL`, and the sum of nothing is 0. A wrong result without a word.",
+    "R is forgiving: there is no column `houres`, so R gives `NULL`, and the sum of nothing "
+    "is 0. A wrong result without a word.",
     "In brackets the same mistake is an error, which is better:",
     "You are right if it is a month of spring, with six or seven minutes.",
     "You are right if two bars are higher than nothing.",
@@ -693,16 +736,16 @@ def test_what_the_notebook_on_r_says_is_in_its_outputs():
 
 
 @pytest.mark.claims(
-    "`diff` gives the differences of neighbours. They are one less than the days, since the first day has none before it.",
-    '`format(date, "%m")` is the month of a date. Where `x` has one too many, `x[-1]` is all of it but the first.',
+    "`diff` gives the differences of neighbours. They are one less than the days, since the "
+    "first day has none before it.",
+    '`format(date, "%m")` is the month of a date. Where `x` has one too many, `x[-1]` is all '
+    "of it but the first.",
     "`tapply(values, groups, mean)` is the mean of each group. It wants as many groups as values.",
     "`which.max` says which of them is the greatest.",
 )
 def test_what_the_notebook_on_r_says_of_its_functions(tmp_path):
-    code = """cat(diff(c(1, 4, 9)), "\\n"); cat(format(as.Date("2026-06-21"), "%m"), (1:3)[-1], "\\n")
-              cat(tapply(c(1, 3, 5), c("a", "a", "b"), mean), "\\n"); cat(inherits(try(tapply(1:3, 1:2, mean), silent = TRUE), "try-error"), which.max(c(2, 9, 4)), "\\n")"""
     done = subprocess.run(
-        ["Rscript", "--vanilla", "-e", code],
+        ["Rscript", "--vanilla", ROOT / "tests/data/functions_of_r.R"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

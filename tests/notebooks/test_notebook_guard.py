@@ -1,4 +1,6 @@
-"""A notebook that is wrong in a way that nbval alone would pass, or wait for, is reported by notebook and cell."""
+"""A notebook that is wrong in a way that nbval alone would pass, or wait for, is reported by
+notebook and cell.
+"""
 
 import os
 import re
@@ -99,7 +101,8 @@ CASES = {
         [
             FINE,
             cell(
-                "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)"
+                "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile "
+                "True: time.sleep(1)"
             ),
         ],
         "limit was reached",
@@ -117,7 +120,8 @@ CASES = {
         [
             FINE,
             cell(
-                "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; x = b\"x\" * 300_000_000; time.sleep(1)'])"
+                "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; "
+                'x = b"x" * 300_000_000; time.sleep(1)\'])'
             ),
         ],
         "memory_mb: 200",
@@ -127,7 +131,8 @@ CASES = {
         [
             FINE,
             cell(
-                "import socket\ntry: socket.create_connection(('192.0.2.7', 80), 1)\nexcept OSError: pass"
+                "import socket\ntry: socket.create_connection(('192.0.2.7', 80), 1)\nexcept "
+                "OSError: pass"
             ),
         ],
         "network",
@@ -137,7 +142,8 @@ CASES = {
         [
             FINE,
             cell(
-                "import socket\ntry: socket.getaddrinfo('www.example.org', 80)\nexcept OSError: pass"
+                "import socket\ntry: socket.getaddrinfo('www.example.org', 80)\nexcept "
+                "OSError: pass"
             ),
         ],
         "network",
@@ -165,7 +171,8 @@ CASES = {
     "leaves_a_full_folder": Case(
         [
             cell(
-                "import pathlib\npathlib.Path('a/b').mkdir(parents=True)\npathlib.Path('a/b/c').touch()"
+                "import "
+                "pathlib\npathlib.Path('a/b').mkdir(parents=True)\npathlib.Path('a/b/c').touch()"
             ),
             FINE,
         ],
@@ -239,7 +246,8 @@ CASES = {
     "passes_temporary_files": Case(
         [
             cell(
-                "import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', 'w').close()"
+                "import tempfile\nwith tempfile.TemporaryDirectory() as t: open(f'{t}/x', "
+                "'w').close()"
             )
         ]
     ),
@@ -254,11 +262,13 @@ CASES = {
     "passes_what_it_shows_at_last": Case(
         [
             cell(
-                "from IPython.display import clear_output\nfor number in range(3):\n    clear_output(wait=True)\n    print(number)",
+                "from IPython.display import clear_output\nfor number in range(3):\n    "
+                "clear_output(wait=True)\n    print(number)",
                 stream("2\n"),
             ),
             cell(
-                "from IPython.display import display\nshown = display(1, display_id=True)\nshown.update(2)",
+                "from IPython.display import display\nshown = display(1, "
+                "display_id=True)\nshown.update(2)",
                 new_output("display_data", data={"text/plain": "2"}),
             ),
         ]
@@ -389,7 +399,9 @@ def test_killing_the_runner_leaves_no_process(folder):
 
 @pytest.mark.parametrize("isolated", [pytest.param(True, marks=needs_sandbox), False])
 def test_nothing_runs_longer_than_it_may(isolated, tmp_path):
-    """Whatever holds a process up, as a regular expression that takes for ever does, it is ended from outside."""
+    """Whatever holds a process up, as a regular expression that takes for ever does, it is ended
+    from outside.
+    """
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="did not end within 1 s"):
         sandbox.start(

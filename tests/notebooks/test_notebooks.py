@@ -18,7 +18,9 @@ NAMES = sorted(pair.name for pair in pairs.find(catalogue.NOTEBOOKS) if pair.ipy
 
 @pytest.fixture(scope="module")
 def outcome():
-    """A function that returns the Result of a notebook; the runner goes through all of them while the tests wait."""
+    """A function that returns the Result of a notebook; the runner goes through all of them while
+    the tests wait.
+    """
     before = _state()
     # Where CI=true changes.rule() tells which are run: all of them on main.
     some = ["--changed"] if os.environ.get("CI") == "true" else []
@@ -55,9 +57,11 @@ def _state():
 
 
 @pytest.mark.claims(
-    "let a machine run it and compare the outputs, as is done for the ones here with ``pytest --nbval``.",
+    "let a machine run it and compare the outputs, as is done for the ones here with "
+    "``pytest --nbval``.",
     "a machine runs every notebook anew and compares each output with the one shown here.",
-    "The notebooks of this course are checked that way, and their outputs compared with the stored ones.",
+    "The notebooks of this course are checked that way, and their outputs compared with the "
+    "stored ones.",
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_run_gives_the_stored_outputs(name, outcome, record_property):

@@ -1,5 +1,7 @@
-"""`make notebooks ON=slurm` on the cluster: the course as it stands gives its stored outputs there, each notebook in a job with what it
-declares, in the environment and through the kernels that the guide recommends."""
+"""`make notebooks ON=slurm` on the cluster: the course as it stands gives its stored outputs there,
+each notebook in a job with what it declares, in the environment and through the kernels that the
+guide recommends.
+"""
 
 import json
 
@@ -12,13 +14,16 @@ NOTEBOOKS = {notebook.name: notebook for notebook in catalogue.load()}
 
 
 def with_sbatch():
-    """The notebook on batch jobs, with its script submitted rather than run: what its text says to do on the cluster."""
+    """The notebook on batch jobs, with its script submitted rather than run: what its text says to
+    do on the cluster.
+    """
     notebook = json.loads(NOTEBOOKS["04-notebook-to-batch"].path.read_text(encoding="utf-8"))
     [cell] = [
         cell for cell in notebook["cells"] if "".join(cell["source"]) == 'run("bash", "gains.sh")'
     ]
     cell["source"] = (
-        'assert run("sbatch", "--quiet", "--wait", "gains.sh") == 0\nprint(Path("gains.out").read_text(encoding="utf-8"), end="")'
+        'assert run("sbatch", "--quiet", "--wait", "gains.sh") == '
+        '0\nprint(Path("gains.out").read_text(encoding="utf-8"), end="")'
     )
     cell["outputs"] = [output for output in cell["outputs"] if output["output_type"] == "stream"]
     notebook["metadata"]["course"]["needs"] = ["slurm"]
@@ -27,7 +32,9 @@ def with_sbatch():
 
 @pytest.fixture(scope="module")
 def verdicts(triton):
-    """What the report says of each notebook after one run of all, and of the one that submits a job after one more."""
+    """What the report says of each notebook after one run of all, and of the one that submits a job
+    after one more.
+    """
     user = triton.account()
     check_out(triton, user)
     # Two jobs at a time: that is what this machine has processors for.
@@ -35,13 +42,15 @@ def verdicts(triton):
     try:
         triton.run(
             "ctl",
-            f"scontrol update partitionname={BATCH} maxcpuspernode=1 && scontrol update nodename={','.join(drained)} state=drain reason=test",
+            f"scontrol update partitionname={BATCH} maxcpuspernode=1 && scontrol update "
+            f"nodename={','.join(drained)} state=drain reason=test",
         )
         course = run(triton, user)
     finally:
         triton.run(
             "ctl",
-            f"scontrol update partitionname={BATCH} maxcpuspernode=unlimited; scontrol update nodename={','.join(drained)} state=resume",
+            f"scontrol update partitionname={BATCH} maxcpuspernode=unlimited; scontrol "
+            f"update nodename={','.join(drained)} state=resume",
         )
     triton.write("login", "$WRKDIR/guide/notebooks/submitted.ipynb", with_sbatch(), user)
     return course | run(triton, user, "NB=submitted")

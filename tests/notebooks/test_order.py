@@ -1,4 +1,6 @@
-"""The longest notebook begins first, by what its last run took, as many as keep the cores at work, and none before its declared memory is free."""
+"""The longest notebook begins first, by what its last run took, as many as keep the cores at work,
+and none before its declared memory is free.
+"""
 
 import dataclasses
 import json
@@ -40,7 +42,7 @@ def test_a_notebook_starts_only_if_its_declared_memory_fits_and_a_smaller_one_ma
 
 
 def started(tmp_path, monkeypatch, declared, free, records=None):
-    """Run notebooks {name: (seconds, MB)}; return [(name, start, end)] in the order of their start."""
+    """Run notebooks {name: (seconds, MB)}; return [(name, start, end)], the first started first."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for name, (seconds, memory) in declared.items():

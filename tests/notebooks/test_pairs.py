@@ -1,4 +1,6 @@
-"""The two halves of a notebook hold the same cells, and `make sync` brings them together without losing an edit."""
+"""The two halves of a notebook hold the same cells, and `make sync` brings them together without
+losing an edit.
+"""
 
 import json
 import os
@@ -166,7 +168,8 @@ BROKEN = {
     "no kernel": (
         lambda f: edit(
             f / "x.md",
-            "kernelspec:\n  display_name: Python 3 (ipykernel)\n  language: python\n  name: python3\n",
+            "kernelspec:\n  display_name: Python 3 (ipykernel)\n  language: python\n  name: "
+            "python3\n",
             "",
         ),
         "x.md:1: kernelspec differs",
@@ -206,7 +209,8 @@ BROKEN = {
     ),
     "a cell that MyST cannot hold": (
         lambda f: edit(f / "x.ipynb", "Some prose.", "Some\\n+++\\nprose."),
-        "cell 3 of the .ipynb, markdown that begins 'Some', cannot be written as MyST: its line 2, '+++'",
+        "cell 3 of the .ipynb, markdown that begins 'Some', cannot be written as MyST: its "
+        "line 2, '+++'",
         "edit that cell",
     ),
     "broken JSON": (
@@ -459,7 +463,9 @@ def test_the_command_line_answers_in_a_sentence(arguments, status, says, folder)
 
 
 def test_random_edits_of_both_halves_are_never_lost(tmp_path, monkeypatch):
-    """2,000 edits of both halves, several to a sync and to a commit; with killed syncs and restored files (see pair_edits.py)."""
+    """2,000 edits of both halves, several to a sync and to a commit; with killed syncs and restored
+    files (see pair_edits.py).
+    """
     monkeypatch.setattr(
         os, "fsync", lambda descriptor: None
     )  # no power is cut here, and waiting for the disk takes most of the time
@@ -556,7 +562,8 @@ def test_an_image_that_goes_with_a_deleted_cell_is_told_and_kept_beside(attached
     )
 
 
-# ---------------------------------------------------------------- a file that is there is never missing
+# ---------------------------------------------------------------- a file that is there is never
+# missing
 
 
 def bom(path):
@@ -598,7 +605,9 @@ NO_HALVES = {
 @pytest.mark.parametrize("half", ["md", "ipynb"])
 @pytest.mark.parametrize("kind", NO_HALVES)
 def test_what_cannot_be_read_is_refused_and_left(kind, half, folder):
-    """Whatever has become of a half: sync says in which file and line, touches neither, and what the check recommends destroys nothing."""
+    """Whatever has become of a half: sync says in which file and line, touches neither, and what
+    the check recommends destroys nothing.
+    """
     edit(folder / "x.md", "one = 1", "one = 2")
     path, (spoil, says) = folder / f"x.{half}", NO_HALVES[kind]
     spoil(path)
@@ -678,7 +687,8 @@ CLASHES = {
         ("# A title", "# A title\n\n+++\n\nMine."),
         (
             '"# A title"\n   ]\n  },',
-            '"# A title"\n   ]\n  },\n  {"cell_type": "raw", "id": "n", "metadata": {}, "source": "Yours."},',
+            '"# A title"\n   ]\n  },\n  {"cell_type": "raw", "id": "n", "metadata": {}, '
+            '"source": "Yours."},',
         ),
         "both put cells at this place",
     ),
@@ -692,7 +702,9 @@ CLASHES = {
 
 @pytest.mark.parametrize("name", CLASHES)
 def test_the_same_cell_changed_in_both_is_told_by_line_and_left(name, folder):
-    """And each remedy that is printed cures; what FROM= throws away is kept where git does not see it."""
+    """And each remedy that is printed cures; what FROM= throws away is kept where git does not see
+    it.
+    """
     in_md, in_ipynb, says = CLASHES[name]
     edit(folder / "x.md", *in_md)
     edit(folder / "x.ipynb", *in_ipynb)
@@ -732,7 +744,9 @@ def test_what_was_thrown_away_earlier_is_not_overwritten(folder):
 
 @pytest.mark.parametrize("name, in_both", [("x.md", False), ("x.ipynb", False), ("x.md", True)])
 def test_what_git_restored_since_counts_as_the_version_before(name, in_both, folder):
-    """The md is as it was when they were in step last, for the edit is made once more: that does not mean that it is the .ipynb that changed."""
+    """The md is as it was when they were in step last, for the edit is made once more: that does
+    not mean that it is the .ipynb that changed.
+    """
     edit(folder / name, "one = 1", "one = 2")
     pairs.sync(folder)
     git(folder, "checkout", "--", ".")
@@ -884,7 +898,9 @@ def test_what_the_md_says_of_a_cell_and_a_notebook_cannot_hold_is_refused(old, n
 
 
 def test_what_the_writer_of_the_md_laid_out_stays(folder):
-    """A change in the .ipynb touches no other cell's text in the .md: comments of options, longer fences, empty lines."""
+    """A change in the .ipynb touches no other cell's text in the .md: comments of options, longer
+    fences, empty lines.
+    """
     edit(
         folder / "x.md",
         ":tags: [a-tag]\n\nprint(one)\n```",
@@ -915,7 +931,8 @@ def test_a_comment_in_the_header_is_not_lost(folder):
     )
 
 
-# ---------------------------------------------------------------- what is published is what was written
+# ---------------------------------------------------------------- what is published is what was
+# written
 
 
 @pytest.fixture(scope="module")
@@ -943,18 +960,22 @@ def checkout(tmp_path_factory):
             "both",
             "longest day in Oulu: {max(hours)",
             "the longest day in Oulu: {max(hours)",
-            "its code changed after it was executed, so the outputs that it shows are those of other code",
+            "its code changed after it was executed, so the outputs that it shows are those "
+            "of other code",
         ),
         (
             "lone",
             "",
             "",
-            "notebooks/11-new.md: a lone half: there is no 11-new.ipynb. To mend it: make sync NB=11-new",
+            "notebooks/11-new.md: a lone half: there is no 11-new.ipynb. To mend it: make "
+            "sync NB=11-new",
         ),
     ],
 )
 def test_another_half_or_other_code_stops_what_publishes(name, old, new, says, checkout):
-    """The site and the editions: each says which notebook it is, where it differs and what mends it, within seconds."""
+    """The site and the editions: each says which notebook it is, where it differs and what mends
+    it, within seconds.
+    """
     folder = checkout / "notebooks"
     before = content(folder)
     if name == "lone":
@@ -1120,7 +1141,9 @@ def test_a_half_that_was_renamed_alone_does_not_become_a_second_notebook(old, ne
 
 
 def test_a_sync_in_a_hook_of_a_linked_worktree_lets_the_commit_through(folder):
-    """Git hands GIT_DIR and GIT_INDEX_FILE to its hooks: of the repository that is committed to, here of the linked worktree."""
+    """Git hands GIT_DIR and GIT_INDEX_FILE to its hooks: of the repository that is committed to,
+    here of the linked worktree.
+    """
     git(folder, "worktree", "add", "-q", "../linked")
     linked = (
         folder.parents[1] / "linked"
@@ -1130,7 +1153,8 @@ def test_a_sync_in_a_hook_of_a_linked_worktree_lets_the_commit_through(folder):
     hook = folder.parent / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(
-        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m tools.course.pairs sync notebooks\n"
+        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} "
+        "-m tools.course.pairs sync notebooks\n"
     )
     hook.chmod(0o755)
     edit(linked / "notebooks/x.md", "one = 1", "one = 2")

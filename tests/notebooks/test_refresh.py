@@ -22,15 +22,18 @@ ORDINARY = {
         "import helper; helper.old()",
         "import sys; sys.stderr.write(__import__('os').getcwd())",
         "%pwd",
-        "import matplotlib.pyplot as plt, numpy as np\nfigure, axes = plt.subplots()\naxes.plot([1, 2], label='a')",
+        "import matplotlib.pyplot as plt, numpy as np\nfigure, axes = "
+        "plt.subplots()\naxes.plot([1, 2], label='a')",
         "axes.legend()",
         "plt.hist([1, 2, 2])",
         "lambda: 1",
         "(n for n in [1])",
         "class Thing: pass\n[Thing()]",
-        "import pathlib, tempfile\nfolder = tempfile.mkdtemp()\npathlib.Path(folder).rmdir()\nfolder",
+        "import pathlib, tempfile\nfolder = "
+        "tempfile.mkdtemp()\npathlib.Path(folder).rmdir()\nfolder",
         "np.__file__",
-        "import logging; logging.basicConfig(format='%(pathname)s: %(message)s'); logging.warning('look')",
+        "import logging; logging.basicConfig(format='%(pathname)s: %(message)s'); "
+        "logging.warning('look')",
         "'\\d is \\k'",
         "helper.fails()",
     ],
@@ -48,7 +51,9 @@ ORDINARY = {
 
 @pytest.fixture
 def notebook(tmp_path):
-    """A function that writes a never executed notebook with one cell, or some, and returns it as the runner sees it."""
+    """A function that writes a never executed notebook with one cell, or some, and returns it as
+    the runner sees it.
+    """
     folder = tmp_path / "notebooks"
     folder.mkdir()
 
@@ -124,14 +129,17 @@ def test_a_second_refresh_changes_no_byte(notebook):
     "kernel, isolated", [("python3", True), ("python3", False), ("ir", True), ("bash", True)]
 )
 def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, capfd, monkeypatch):
-    """What ordinary last lines print is stored with a reader's folders, passes, and stays as it is at the next refresh."""
+    """What ordinary last lines print is stored with a reader's folders, passes, and stays as it is
+    at the next refresh.
+    """
     if kernel not in requirements.installed_kernels():
         pytest.skip(f"{kernel} is not here")
     if not isolated:
         monkeypatch.setattr(sandbox, "obstacle", lambda: "tried without")
     stored = notebook(*ORDINARY[kernel], kernel=kernel, tags=["writes-stderr"])
     (stored.folder / "helper.py").write_text(
-        "import warnings\ndef old(): warnings.warn('old', DeprecationWarning, 1)\ndef fails(): 1 / 0\n"
+        "import warnings\ndef old(): warnings.warn('old', DeprecationWarning, 1)\ndef "
+        "fails(): 1 / 0\n"
     )
     if kernel == "python3":
         whole = nbformat.read(stored.path, 4)
@@ -230,7 +238,9 @@ ODD = "2 über's"  # a blank, an accent, a quote
 
 
 def make(*arguments, folder, **variables):
-    """Run make in a checkout whose environments are ours; variables as they are typed on its command line."""
+    """Run make in a checkout whose environments are ours; variables as they are typed on its
+    command line.
+    """
     made = [f"--assume-old={name}/.made" for name in (".venv", ".venv-nbdime")]
     return subprocess.run(
         ["make", *made, *arguments, *(f"{key}={value}" for key, value in variables.items())],
@@ -248,7 +258,9 @@ def make(*arguments, folder, **variables):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what the tasks of make for notebooks need, with one notebook that was never run, and one with an odd name."""
+    """A copy of what the tasks of make for notebooks need, with one notebook that was never run,
+    and one with an odd name.
+    """
     folder = tmp_path_factory.mktemp("a checkout")
     for name in ("Makefile", "requirements.txt", "triton/facts.toml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +307,9 @@ def remedy(text):
 
 
 def test_each_remedy_that_is_printed_cures(checkout):
-    """A pair that differs, and outputs that are old, of a notebook with an odd name: what make says is typed as it stands."""
+    """A pair that differs, and outputs that are old, of a notebook with an odd name: what make says
+    is typed as it stands.
+    """
     md = checkout / f"notebooks/{ODD}.md"
     md.write_text(md.read_text().replace("print(1)", "print(2)"))
     refused = make("refresh", folder=checkout, NB=ODD)

@@ -1,4 +1,6 @@
-"""What people and programs read about a validation says which cell failed, where, and how its outputs differ."""
+"""What people and programs read about a validation says which cell failed, where, and how its
+outputs differ.
+"""
 
 import base64
 import io

@@ -1,5 +1,7 @@
-"""`make notebooks ON=slurm` comes to the right end whatever happens on the way: a terminal that ends, a node that dies, a job that is preempted,
-a full disk, Ctrl-C. No notebook is lost, none runs twice at the same time, and nothing is left behind."""
+"""`make notebooks ON=slurm` comes to the right end whatever happens on the way: a terminal that
+ends, a node that dies, a job that is preempted, a full disk, Ctrl-C. No notebook is lost, none runs
+twice at the same time, and nothing is left behind.
+"""
 
 import fcntl
 import json
@@ -18,12 +20,17 @@ from tools.validate import job
 
 INTERACTIVE = cluster.facts()["partitions"]["interactive"]
 # It runs until there is a file `go`.
-WAITS = f"import os, pwd, time\nwhile not os.path.exists('{cluster.facts()['paths']['work']}/' + pwd.getpwuid(os.getuid()).pw_name + '/guide/go'):\n    time.sleep(0.1)"
+WAITS = (
+    f"import os, pwd, time\nwhile not os.path.exists('{cluster.facts()['paths']['work']}/' + "
+    "pwd.getpwuid(os.getuid()).pw_name + '/guide/go'):\n    time.sleep(0.1)"
+)
 RUNNING = "squeue --me --noheader --array --states=RUNNING --format='%i %N'"
 
 
 class Checkout:
-    """A checkout on the cluster, of an account, with notebooks of its own, {name: text}; whoever makes one ends it."""
+    """A checkout on the cluster, of an account, with notebooks of its own, {name: text}; whoever
+    makes one ends it.
+    """
 
     def __init__(self, triton, user, notebooks):
         self.triton, self.user, self.started = triton, user, []
@@ -36,10 +43,13 @@ class Checkout:
         return self.triton.run("login", f"cd $WRKDIR/guide && {command}", self.user, **options)
 
     def at_a_terminal(self, command):
-        """Start `command` at a terminal of its own on the login node, where Ctrl-C works also if it does not here; return the pid of that there."""
+        """Start `command` at a terminal of its own on the login node, where Ctrl-C works also if it
+        does not here; return the pid of that there.
+        """
         started = self.triton.start(
             "login",
-            f"cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet --flush --command '{command}' said >/dev/null",
+            "cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet "
+            f"--flush --command '{command}' said >/dev/null",
             self.user,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -53,13 +63,16 @@ class Checkout:
     def until(self, condition, what):
         """Wait until the shell's `condition` holds on the login node."""
         done = self.run(
-            f"for i in $(seq 300); do {condition} && exit; sleep 0.2; done; echo; cat said; squeue; exit 1",
+            f"for i in $(seq 300); do {condition} && exit; sleep 0.2; done; echo; cat said; "
+            "squeue; exit 1",
             check=False,
         )
         assert done.returncode == 0, f"gave up waiting until {what}:\n{done.stdout}"
 
     def until_computing(self, *names):
-        """Wait until the kernels of these notebooks are there, one on a node; return the node of each."""
+        """Wait until the kernels of these notebooks are there, one on a node; return the node of
+        each.
+        """
         self.until(f"[ $({RUNNING} | wc -l) = {len(names)} ]", f"{len(names)} jobs run")
         nodes = dict(
             zip(
@@ -71,7 +84,8 @@ class Checkout:
         for node in nodes.values():
             self.triton.run(
                 node,
-                f"for i in $(seq 300); do pgrep --uid {self.user} --full ipykernel_launcher && exit; sleep 0.1; done; exit 1",
+                f"for i in $(seq 300); do pgrep --uid {self.user} --full ipykernel_launcher "
+                "&& exit; sleep 0.1; done; exit 1",
             )
         return nodes
 
@@ -87,7 +101,8 @@ class Checkout:
         for node in self.triton.nodes:
             left = self.triton.run(
                 node,
-                f"for i in $(seq 300); do pgrep --uid {self.user} >/dev/null || break; sleep 0.1; done; "
+                f"for i in $(seq 300); do pgrep --uid {self.user} >/dev/null || break; sleep "
+                "0.1; done; "
                 f"pgrep --list-full --uid {self.user}; find /tmp -user {self.user}",
                 check=False,
             ).stdout
@@ -97,7 +112,9 @@ class Checkout:
 
 @pytest.fixture
 def checkout(triton):
-    """A function that makes a Checkout with the given notebooks, of an account of its own or of the one that is named."""
+    """A function that makes a Checkout with the given notebooks, of an account of its own or of the
+    one that is named.
+    """
     made = []
 
     def make(notebooks, user=None):
@@ -157,12 +174,14 @@ def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(
         triton.run(nodes["dies"], "kill -KILL -1", check=False)  # all but the node's first process
         triton.run(
             "ctl",
-            f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol update partitionname={INTERACTIVE} prioritytier=2",
+            f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol "
+            f"update partitionname={INTERACTIVE} prioritytier=2",
         )
         other = triton.account()
         triton.run(
             "login",
-            f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} --output=/dev/null --wrap='sleep 60'",
+            f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} "
+            "--output=/dev/null --wrap='sleep 60'",
             other,
         )
         course.until(f'[ -z "$({RUNNING})" ]', "both jobs are lost")
@@ -205,9 +224,8 @@ def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(checkout):
     course.nothing_is_left()
 
 
-def test_on_a_full_disk_nothing_is_submitted_and_a_result_that_finds_no_room_is_a_failure_that_says_so(
-    checkout,
-):
+def test_on_a_full_disk_nothing_is_submitted_and_no_result_is_lost(checkout):
+    """A result that finds no room is a failure that says so."""
     course = checkout({"slow": notebook(WAITS)}, cluster.FULL_USER)
     size = int(
         course.run(
