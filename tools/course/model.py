@@ -5,10 +5,10 @@ when a notebook is written, and each can be used wherever a dict is.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,37 @@ class Course:
     def promise(self) -> str:
         """What the notebook is for: a sentence for its readers."""
         return f"Afterwards you can {self.goal[0].lower()}{self.goal[1:]}."
+
+
+class Rule(NamedTuple):
+    """What a value that is declared must be: whether it is that, and in words."""
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+RULES = {
+    "goal": Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a sentence"),
+    "minutes": Rule(lambda value: isinstance(value, int) and 5 <= value <= 60, "5 to 60"),
+    "needs": Rule(
+        lambda value: isinstance(value, list) and all(isinstance(need, str) for need in value),
+        "a list of words",
+    ),
+    "seconds": Rule(_is_positive, "a positive number"),
+    "memory_mb": Rule(_is_positive, "a positive number"),
+}
+"""What every notebook of the course must declare."""
+
+
+def wrong_values(declared: Mapping[str, Any]) -> dict[str, str]:
+    """Which of the values that a notebook must declare are wrong or missing, and what each must be,
+    in words.
+    """
+    return {name: rule.wanted for name, rule in RULES.items() if not rule.holds(declared.get(name))}
 
 
 @dataclass(frozen=True)

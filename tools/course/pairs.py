@@ -34,7 +34,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from tools import git
-from tools.course import halves, myst
+from tools.course import halves, model, myst
 from tools.course.halves import Pair, Unreadable, find
 from tools.course.merge import Conflict, Merged, align, merge
 from tools.course.myst import FORMATS, Key, keys
@@ -378,7 +378,8 @@ def _check_header(pair: _Both, ipynb: NotebookNode, md: myst.Md) -> Iterator[Pro
         yield Problem(
             pair.md, 2, f"its header does not say {', '.join(myst.STALE)}", _sync_command(pair)
         )
-    here, there = _shared(md.notebook), _shared(ipynb)
+    here = _shared(md.notebook)
+    there = _shared(ipynb)
     for key in SHARED:
         if here.get(key) != there.get(key):
             yield Problem(
@@ -468,47 +469,19 @@ def _check_ids(pair: _Both, ipynb: NotebookNode) -> Iterator[Problem]:
         )
 
 
-class _Rule(NamedTuple):
-    """What a value that is declared must be: whether it is that, and in words."""
-
-    holds: Callable[[Any], bool]
-    wanted: str
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-COURSE_RULES = {
-    "goal": _Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a sentence"),
-    "minutes": _Rule(lambda value: isinstance(value, int) and 5 <= value <= 60, "5 to 60"),
-    "needs": _Rule(
-        lambda value: isinstance(value, list) and all(isinstance(need, str) for need in value),
-        "a list of words",
-    ),
-    "seconds": _Rule(_is_positive, "a positive number"),
-    "memory_mb": _Rule(_is_positive, "a positive number"),
-}
-
-
 def _check_course(pair: _Both, md: myst.Md) -> Iterator[Problem]:
     course = md.notebook.metadata.get("course")
     if not isinstance(course, dict):
         yield Problem(
             pair.md,
             1,
-            f"declares no course: {', '.join(COURSE_RULES)}",
+            f"declares no course: {', '.join(model.RULES)}",
             "declare it, see notebooks/README.md",
         )
         return
-    for key, rule in COURSE_RULES.items():
-        if not rule.holds(course.get(key)):
-            yield Problem(
-                pair.md,
-                1,
-                f"course.{key} is {course.get(key)!r}, not {rule.wanted}",
-                "edit the header",
-            )
+    for key, wanted in model.wrong_values(course).items():
+        message = f"course.{key} is {course.get(key)!r}, not {wanted}"
+        yield Problem(pair.md, 1, message, "edit the header")
 
 
 # ---- publish
@@ -906,7 +879,7 @@ def _plan(
         try:
             plan = _combined(md, ipynb, base)
         except Conflict as error:
-            clashes = clashes or _told(pair, md, ipynb, error, base)
+            clashes = clashes or _in_words(pair, md, ipynb, error, base)
             continue
         if not any(
             (keys(plan.cells), plan.shared) == (keys(other.cells), other.shared) for other in plans
@@ -1268,10 +1241,12 @@ def _rename(pair: Pair, twin: Path) -> str:
     return f"mv {shlex.quote(str(twin))} {shlex.quote(str(target))}"
 
 
-# ---- what is told of a conflict
+# ---- a conflict in words
 
 
-def _told(pair: _Both, md: myst.Md, ipynb: NotebookNode, conflict: Conflict, base: _Base) -> str:
+def _in_words(
+    pair: _Both, md: myst.Md, ipynb: NotebookNode, conflict: Conflict, base: _Base
+) -> str:
     """For each clash the lines at which it is, and what each half changed there."""
     lines = _lines_of_cells(halves.text(pair.ipynb), ipynb)
     visible = _visible(ipynb)

@@ -49,8 +49,8 @@ def start(
     work: an empty folder of its own; isolated: whether there are namespaces here; record: whether
     its outputs are to be stored, not compared. The Child gives a Run.
     """
-    # Here once, not in each child, from which this repository is hidden. It takes long to import.
-    from tools.validate import guard  # noqa: F401
+    # It takes long to import, and who runs no notebook does without.
+    from tools.validate import guard  # noqa: F401  once, before the children see no repository
 
     changes.copy(notebook, surroundings, work / "notebooks")
     for name in ("home", "tmp", "state"):

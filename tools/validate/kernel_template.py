@@ -17,8 +17,7 @@ from typing import Any
 
 before = dict(os.environ)
 del sys.path[0]  # this file's folder, which a kernel does not have
-# What a kernel imports, before it is one; after the line above, or it would see that folder.
-from ipykernel import debugger, kernelapp  # noqa: E402, F401
+from ipykernel import debugger, kernelapp  # noqa: E402, F401  what each kernel imports
 
 SET_BY_IMPORTS = {name: value for name, value in os.environ.items() if before.get(name) != value}
 _libc = ctypes.CDLL(None, use_errno=True)

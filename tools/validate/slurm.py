@@ -88,7 +88,8 @@ def validate(
         if left:
             run.adopt()
         else:
-            surroundings, ready = changes.Surroundings(), []
+            surroundings = changes.Surroundings()
+            ready = []
             for notebook in notebooks:
                 if result := requirements.not_run(notebook, surroundings):
                     finish(result)
