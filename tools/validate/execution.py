@@ -154,20 +154,22 @@ def result(notebook: StoredNotebook, work: Path, child: sandbox.Child, seconds: 
 def judged(notebook: StoredNotebook, work: Path, run: Run) -> Result:
     """The Result of a notebook of which the guard saw this."""
     result = Result(notebook.name, "passed", "", round(run["seconds"], 1), round(run["memory_mb"]))
-    failed = [cell for cell in run["cells"] if cell["outcome"] == "failed"]
     lines = _cell_lines(notebook.path.with_suffix(".md"))
+    failed = 0
     for cell in run["cells"]:
         number = cell["cell"]
         line = lines[number - 1] if 0 < number <= len(lines) else 0
-        outputs = cell["outputs"] if cell in failed else None
-        result.cells.append(CellResult(number, line, cell["seconds"], outputs))
-        if cell in failed:
+        outputs = None
+        if cell["outcome"] == "failed":
+            failed += 1
+            outputs = cell["outputs"]
             result.problems += [
                 Problem(line, f"cell {number}: {problem}") for problem in cell["problems"]
             ]
+        result.cells.append(CellResult(number, line, cell["seconds"], outputs))
     if failed:
         result.outcome = "failed"
-        result.reason = f"{len(failed)} of {len(run['cells'])} cells"
+        result.reason = f"{failed} of {len(run['cells'])} cells"
         if skipped := sum(cell["outcome"] == "skipped" for cell in run["cells"]):
             result.reason += f", {skipped} not run"
     elif not run["cells"]:
