@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools.course.model import Notebook
 from tools.files import ROOT
 from tools.validate import changes, sandbox, sanitize
 from tools.validate.catalogue import StoredNotebook
@@ -120,10 +121,9 @@ def _run(notebook: StoredNotebook, work: Path, isolated: bool, record: bool) -> 
 
 
 def _forget_outputs(path: Path) -> None:
-    stored = json.loads(path.read_bytes())
-    for cell in stored["cells"]:
-        cell |= {"outputs": [], "execution_count": None}
-    path.write_text(json.dumps(stored), encoding="utf-8")
+    notebook = Notebook.read(path)
+    bare = notebook.having(cell.having(outputs=[], execution_count=None) for cell in notebook.cells)
+    path.write_text(json.dumps(bare), encoding="utf-8")
 
 
 def _enter(notebook: StoredNotebook, work: Path) -> Path:
