@@ -63,11 +63,8 @@ def programs():
     for path in (ROOT / name for name in names.stdout.split("\0") if name):
         if path.name == "__init__.py":
             assert not path.read_bytes().strip(), f"{path}: a package is a folder, and nothing more"
-        elif (
-            path.suffix == ".py"
-            or (not path.suffix
-            and path.is_file()
-            and re.match(rb"#!.*python", path.read_bytes()[:40]))
+        elif path.suffix == ".py" or (
+            not path.suffix and path.is_file() and re.match(rb"#!.*python", path.read_bytes()[:40])
         ):
             module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
             found[module] = ast.parse(path.read_text(encoding="utf-8"))

@@ -225,8 +225,10 @@ def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
         "error",
         lambda text, *values, location, **_: told.append((location, text % values)),
     )
-    config = SimpleNamespace(course_solutions=["01-frist"], facts_file="triton/facts.toml")
-    classroom._begin(
+    config = SimpleNamespace(
+        course=editions, course_solutions=["01-frist"], facts_file="triton/facts.toml"
+    )
+    classroom.Editions().begin(
         SimpleNamespace(config=config, confdir=ROOT, builder=SimpleNamespace(name="epub"))
     )
     [(place, said)] = told

@@ -155,8 +155,9 @@ def test_the_hundredth_notebook_comes_after_the_eleventh(tmp_path):
         pairs.write_ipynb(new("# Title"), tmp_path / f"{name}.ipynb")
     assert [*editions.load(tmp_path)] == names
     (tmp_path / "conf.py").write_text(
-        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n\n\ndef "
-        "setup(app):\n"
+        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom _ext import classroom\n"
+        "from tools.course import editions as course\n\n\ndef setup(app):\n"
+        "    app.add_config_value('course', None, '')\n"
         "    app.connect('doctree-read', classroom._sort_menu, priority=100)\n"
     )
     menu = (catalogue.NOTEBOOKS / "index.rst").read_text().partition(".. toctree::")

@@ -20,7 +20,7 @@ from pathlib import Path
 from tools.bench import generate
 from tools.course import pairs
 from tools.files import ROOT
-from tools.validate import changes, runner
+from tools.validate import catalogue, changes
 
 DECIDE = ("-m", "tools.bench.scripts.decide")
 VALIDATE = ("-m", "tools.bench.scripts.validate")
@@ -93,7 +93,7 @@ def measure_check(times: Times, folder: Path, size: int) -> None:
     assert not pairs.check(folder)
     times.check[size] = time.process_time() - began
     surroundings = changes.Surroundings()
-    for notebook in runner.load(folder=folder):
+    for notebook in catalogue.load(folder=folder):
         fingerprint = changes.fingerprint(notebook, surroundings)
         changes.save_record(folder / "_build", notebook.name, fingerprint)
     run(*DECIDE, folder)

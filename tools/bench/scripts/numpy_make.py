@@ -10,7 +10,7 @@ import jupytext
 import nbformat
 
 from tools.course import pairs
-from tools.validate import changes, runner
+from tools.validate import catalogue, changes, refresh
 
 # Files that a tutorial leaves behind, which no notebook of our course may do.
 LEAVES = {
@@ -38,9 +38,9 @@ def take_over(theirs: Path, ours: Path) -> None:
 
 def add_outputs(ours: Path) -> None:
     """Run each notebook, and keep its outputs."""
-    for notebook in runner.load(folder=ours):
+    for notebook in catalogue.load(folder=ours):
         began = time.monotonic()
-        fresh = runner.executed(notebook, changes.Surroundings(), stop=False)
+        fresh = refresh.executed(notebook, changes.Surroundings(), stop=False)
         # As a refresh does: the longest begins first.
         fresh.metadata["measured"] = {"seconds": round(time.monotonic() - began)}
         for cell in fresh.cells:

@@ -7,8 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
-from tools.validate import report, runner
+from tools.validate import catalogue, local, report
 
-results = runner.validate(runner.load(folder=Path(sys.argv[1])))
+results = local.validate(catalogue.load(folder=Path(sys.argv[1])))
 problems = [report.describe(result) for result in results if result.outcome != "passed"]
 print(problems, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
