@@ -4,11 +4,8 @@
   const scale = Reveal.getScale();
   const box = slide.getBoundingClientRect();
   const wrong = [];
-  const inside = (one) =>
-    one.left >= 0 &&
-    one.top >= 0 &&
-    one.right <= innerWidth + 1 &&
-    one.bottom <= innerHeight + 1;
+  const inside = one =>
+    one.left >= 0 && one.top >= 0 && one.right <= innerWidth + 1 && one.bottom <= innerHeight + 1;
   if (!inside(box)) wrong.push("it is not in the window");
   if (box.width * box.height <= (innerWidth * innerHeight) / 2) {
     const size = `${Math.round(box.width)} x ${Math.round(box.height)}`;
@@ -29,4 +26,4 @@
   }
   if (letters < 10) wrong.push("nobody sees text on it");
   return wrong;
-}
+};

@@ -12,6 +12,7 @@ import pytest
 from tools.files import ROOT
 
 FOLDERS = ("_ext", "tests", "tools", "triton")
+EXTENSIONS = sorted((ROOT / "_ext").glob("*.py"))
 # What a folder may not import; triton/ is installed by copying it, so it knows nothing of the rest.
 FORBIDDEN = {
     "triton": {"tools", "tests", "_ext", "sphinx"},
@@ -21,33 +22,9 @@ FORBIDDEN = {
 }
 
 # Imports that break a rule, and why they are still there. The list may only shrink.
-NOT_YET = {
-    (
-        "_ext.classroom",
-        "tools.course.editions",
-    ): "the pages for instructors show the editions as make class makes them",
-    (
-        "_ext.classroom",
-        "tools.course.slides",
-    ): "the pages for instructors show the slides as make class makes them",
-    ("_ext.in_browser", "tools.course.editions"): "what runs in the browser is the student edition",
-    ("_ext.in_browser", "tools.course.slides"): "it wants a function that quotes text for HTML",
-    (
-        "_ext.notebook_facts",
-        "tools.course.editions",
-    ): "a notebook's page shows what the notebook declares",
-}
+NOT_YET: dict[tuple[str, str], str] = {}
 # Imports that close a circle, and why.
-CIRCLES = {
-    (
-        "tools.course.editions",
-        "tools.course.slides",
-    ): "the editions have slides, and the slides are of the edition for the instructor",
-    (
-        "tools.validate.slurm",
-        "tools.validate.runner",
-    ): "a job validates as the runner does, and the runner submits jobs",
-}
+CIRCLES: dict[tuple[str, str], str] = {}
 
 
 def programs():
@@ -178,3 +155,13 @@ def test_a_circle_is_seen():
         list("cabc"),
     )
     assert circle({"a": {"b"}, "b": set()}) == []
+
+
+@pytest.mark.parametrize("path", EXTENSIONS, ids=lambda path: path.name)
+def test_each_extension_has_a_setup_and_none_is_a_program(path):
+    functions = {
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert "setup" in functions and "main" not in functions

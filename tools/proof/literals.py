@@ -718,7 +718,7 @@ def arguments(
                 return fault
         elif fault := argument(program, words, number, page, reality):
             return fault
-    return reality.try_out(program, words, page)
+    return reality.try_out(program, words, page.files)
 
 
 def meant(program: Program, flag: str, literal: Literal, page: Page, reality: Reality) -> bool:

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+from _ext.facts import substitute
 from tools import pages
 from tools.cluster import cluster
 from tools.cluster.small_triton import PROMPTS, Triton
 from tools.cluster.terminal import GoesOn, Stuck, Terminal
+from tools.files import ROOT
 from tools.pages import Block, Command
 from tools.proof import stages
 
-LIST = pages.ROOT / "tools/proof/console_blocks.toml"
-NOT_RUN = tomllib.loads(pages.substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
+LIST = ROOT / "tools/proof/console_blocks.toml"
+NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
 
 
 def typed(page: str) -> list[Block]:

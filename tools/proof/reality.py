@@ -12,18 +12,15 @@ import shlex
 import signal
 import threading
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack
 
 from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
 from tools.files import ROOT
-
-if TYPE_CHECKING:  # literals.py asks this file
-    from tools.proof.literals import Page
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
@@ -532,13 +529,13 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=known"
         return user, f"ssh {options} {user}@{cluster.facts()['hosts']['login']}"
 
-    def try_out(self, program: Program, words: Sequence[str], page: "Page") -> str:
+    def try_out(self, program: Program, words: Sequence[str], files: Mapping[str, str]) -> str:
         """Run what may be run, as far as it goes; return what it complains about, or ""."""
         return self._try_out(
             program,
             tuple(words),
-            page.files.get("ssh_config", ""),
-            tuple((name, text) for name, text in page.files.items() if name.endswith(".sh")),
+            files.get("ssh_config", ""),
+            tuple((name, text) for name, text in files.items() if name.endswith(".sh")),
         )
 
     @once

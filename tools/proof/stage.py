@@ -1,9 +1,9 @@
 """Stand where the reader of a page stands: a small Triton, what the page takes as given, and a
 terminal to type its blocks by hand.
 
-    make stage PAGE=triton/tut/storage.rst               before the first block, on the host of its
-    prompt make stage PAGE=triton/tut/storage.rst BLOCK=83      before the block at line 83: all
-    blocks above it are typed first
+    make stage PAGE=triton/tut/storage.rst              before the first block
+    make stage PAGE=triton/tut/storage.rst BLOCK=83     before the block at line 83: all blocks
+                                                        above it are typed first
 
 The cluster is one of its own, and ends with the shell. Root, on Debian 12.
 """
@@ -19,6 +19,7 @@ from tools import pages
 from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
 from tools.cluster.terminal import PASSPHRASE, Stuck
+from tools.pages import Block
 from tools.proof.reader import Reader, typed
 
 
@@ -26,7 +27,7 @@ class StageError(Exception):
     """What is wrong with PAGE or BLOCK, and what to write, in one sentence."""
 
 
-def choose(page, line):
+def choose(page: str, line: str | None) -> tuple[list[Block], Block]:
     """(the blocks to type first, the block to give) for BLOCK=`line` of `page`; without a line,
     none and the first block.
 
@@ -53,11 +54,11 @@ def choose(page, line):
     )
 
 
-def _last_line(block):
+def _last_line(block: Block) -> int:
     return block.commands[-1].line + len(block.commands[-1].shown)
 
 
-def play(triton, page, first, block):
+def play(triton: Triton, page: str, first: list[Block], block: Block) -> None:
     """Set the stage of `page`, type the blocks `first`, and hand the terminal of `block` to the
     person at this one.
     """
@@ -90,7 +91,7 @@ def play(triton, page, first, block):
         reader.close()
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
 """Validate the course's notebooks against their stored outputs, or refresh those outputs.
 
-    python -m tools.validate.runner validate [--json] [--changed] [--explain] [--on slurm
-    [--resume]] [NAME ...]
+    python -m tools.validate.runner validate [--json] [--changed] [--explain]
+                                             [--on slurm [--resume]] [NAME ...]
     python -m tools.validate.runner refresh [NAME ...]
 
 Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, one more
