@@ -438,12 +438,13 @@ class Jobs:
             for job in own
             if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)
         }
-        await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
+        # Marks are public: of two jobs with one, the first is the hub's.
+        await self.starts.note_all((job.mark, job.user, job.number) for job in reversed(strays))
         left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
         self.next_try = {key: self.next_try.get(key, 0.0) for key in left | twins}
         due = few_of_each(
             (user, key)
-            for key, user in (left | twins).items()
+            for key, user in sorted((left | twins).items(), key=lambda item: self.next_try[item[0]])
             if self.next_try[key] < time.monotonic()
         )
         over = await asyncio.gather(

@@ -1,10 +1,16 @@
-"""A file that is opened in a tab of a server of sjupyter runs no script.
+"""A file that is opened in a tab of a server of sjupyter runs no script and tells nobody its address.
 
 A part of the configuration of these servers.
 
 Jupyter lets scripts of an HTML file run, though apart from its own. They read the server's path in
 their address, which nobody else may know, and from then on the cookies of the server go to whatever
 port of the node they choose. The hub's servers need none of this: no other server has their name.
+
+Nor does a page tell another server by itself where it stands: a link may have the browser do that
+for each click (its `ping`), without a script, and in JupyterLab's own viewer too.
+
+Where Jupyter makes a page of a notebook, a folder of templates in the folder that the server was
+started in is not looked at: a template is a program.
 """
 
 from typing import Any
@@ -14,10 +20,21 @@ from jupyter_server.files.handlers import FilesHandler
 from jupyter_server.nbconvert.handlers import NbconvertFileHandler, NbconvertPostHandler
 
 
+_of_jupyter = JupyterHandler.content_security_policy.fget
+
+
+def telling_nobody(handler: Any) -> str:
+    """The Content-Security-Policy of what `handler` sends: pages connect to this server alone."""
+    return f"{_of_jupyter(handler)}; connect-src 'self' ws: wss: data: blob:"
+
+
 def without_scripts(handler: Any) -> str:
     """The Content-Security-Policy of what `handler` sends."""
-    return f"{JupyterHandler.content_security_policy.fget(handler)}; sandbox"
+    return f"{telling_nobody(handler)}; sandbox"
 
 
+JupyterHandler.content_security_policy = property(telling_nobody)
 for each in (AuthenticatedFileHandler, FilesHandler, NbconvertFileHandler, NbconvertPostHandler):
     each.content_security_policy = property(without_scripts)
+
+get_config().TemplateExporter.extra_template_basedirs = []  # noqa: F821  Jupyter gives it to this file

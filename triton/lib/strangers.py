@@ -7,6 +7,7 @@ descriptor left for its owner.
 """
 
 import re
+from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
@@ -19,8 +20,8 @@ from tornado.web import ErrorHandler
 # connections that are open at the same time of who is not known, with at most about 200 kB each; a
 # browser opens six
 STRANGERS = 200
-# of the headers: their lines, and what stands between semicolons. A browser keeps 180 cookies of a
-# site
+# of the headers and the address: lines, what stands between semicolons, and the fields of the query.
+# A browser keeps 180 cookies of a site
 PARTS = 300
 # bytes of a request that are kept whoever sends them: the form of a login has some hundred
 LITTLE = 16_384
@@ -55,9 +56,9 @@ class AsksFirst(HTTPMessageDelegate):
         )
 
     async def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        if (
-            sum(value.count(";") + 1 for _, value in headers.get_all()) > PARTS
-        ):  # each takes a hundred times its bytes, once it is an object
+        parts = start_line.path.count("&")
+        parts += sum(value.count(";") + 1 for _, value in headers.get_all())
+        if parts > PARTS:  # each takes a hundred times its bytes, once it is an object
             self.connection.detach().close()
             return
         request = HTTPServerRequest(
@@ -103,19 +104,21 @@ class AsksFirst(HTTPMessageDelegate):
 
 
 class CarefulServer(HTTPServer):
-    """Holds few connections of strangers: for the next one, it closes the oldest.
+    """Holds few connections of strangers.
 
-    So somebody who is about to say who they are gets in.
+    For the next one it closes the oldest of the address that has the most: so somebody who is about
+    to say who they are gets in.
     """
 
     def initialize(self, *args: Any, **options: Any) -> None:
         super().initialize(*args, **options)
-        self.strangers: dict[IOStream, None] = {}  # the oldest first
+        self.strangers: dict[IOStream, str] = {}  # and where each comes from; the oldest first
 
     def meets(self, stream: IOStream) -> None:
-        self.strangers.setdefault(stream)
+        self.strangers.setdefault(stream, getattr(stream, "comes_from", ""))
         while len(self.strangers) > STRANGERS:
-            oldest = next(iter(self.strangers))
+            [(busiest, _)] = Counter(self.strangers.values()).most_common(1)
+            oldest = next(each for each, origin in self.strangers.items() if origin == busiest)
             self.knows(oldest)
             oldest.close()
 
@@ -123,6 +126,7 @@ class CarefulServer(HTTPServer):
         self.strangers.pop(stream, None)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        stream.comes_from = str(address[0]) if address else ""
         self.meets(stream)
         super().handle_stream(stream, address)
 
