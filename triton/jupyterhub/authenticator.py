@@ -4,13 +4,15 @@ What it does that PAMAuthenticator does not:
 
 * after some wrong passwords for a name from one address, that address waits before it may try this
   name again; the same name from another address does not, so nobody locks out somebody else;
-* after many wrong passwords for whatever names, an address waits too; people who have logged in from
-  there do not; an address that many people share, that of the login node, waits for less long;
+* after many wrong passwords for whatever names, an address waits too; people who have logged in
+  from there do not; an address that many people share, that of the login node, waits for less long;
 * a browser in which this name has logged in before has a count of its own: nobody else fills it;
-* root, system accounts, empty passwords and what no name or password can be are refused, and PAM is not asked;
+* root, system accounts, empty passwords and what no name or password can be are refused, and PAM is
+  not asked;
 * an account without a password is refused, though the system's rules may let it in (nullok);
 * a wrong password holds its thread for the seconds that PAM delays it, so there are many threads;
-* who may not log in any more cannot use a login or a token of before: PAM is asked again, now and then.
+* who may not log in any more cannot use a login or a token of before: PAM is asked again, now and
+  then.
 """
 
 import contextlib

@@ -178,7 +178,7 @@ def parse(lines: str) -> dict[str, Job]:
 
 
 class Queue:
-    """All servers' jobs, those that ended in the last minutes too, by one squeue for all who ask."""
+    """All servers' jobs, those too that ended minutes ago, by one squeue for all who ask."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -401,17 +401,13 @@ class Jobs:
 
         Does nothing where no hub begins to run.
         """
-        try:
+        with contextlib.suppress(RuntimeError):  # jupyterhub token, upgrade-db
             self.tending = asyncio.get_running_loop().create_task(self._tend(wanted))
-        except RuntimeError:  # jupyterhub token, upgrade-db
-            pass
 
     async def _tend(self, wanted: Callable[[], set[str]]) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), 2 if self.next_try else 15)
-            except TimeoutError:
-                pass
             self.wake.clear()
             try:
                 await self._round(wanted)

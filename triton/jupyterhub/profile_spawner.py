@@ -4,10 +4,13 @@ words for what happens.
 What it does that SlurmSpawner does not:
 
 * a user chooses one of the profiles and nothing else; what else a request holds is refused;
-* one squeue answers for all servers, however many there are; a controller that does not answer kills no server;
+* one squeue answers for all servers, however many there are; a controller that does not answer
+  kills no server;
 * no job is forgotten, whatever ends in the middle of a start: see jobs.py;
-* the page says why a job waits, that it ended before it answered, and after its end why: Slurm's state of the job;
-* a home directory without room is told before the job is submitted; one that does not answer stops nobody else;
+* the page says why a job waits, that it ended before it answered, and after its end why: Slurm's
+  state of the job;
+* a home directory without room is told before the job is submitted; one that does not answer stops
+  nobody else;
 * a server may tell the hub its port, while it starts, and nothing else.
 """
 
@@ -17,7 +20,6 @@ import json
 import math
 import os
 import pwd
-import re
 import shlex
 import shutil
 import stat

@@ -1,4 +1,7 @@
-"""What the hub's job tells each server; job.sh writes it where the server reads its configuration."""
+"""What the hub's job tells each server.
+
+job.sh writes it where the server reads its configuration.
+"""
 
 import contextlib
 import logging

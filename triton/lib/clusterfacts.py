@@ -15,7 +15,6 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 Facts = dict[str, Any]
 
@@ -177,7 +176,7 @@ def slurm_memory(number: int) -> str:
 
 
 def slurm_seconds(text: str) -> int:
-    """The seconds in a time as Slurm writes it: 5-00:00:00, 10:00:00, 10:00 (minutes and seconds)."""
+    """The seconds in a time as Slurm writes it: 5-00:00:00, 10:00:00, 10:00 (ten minutes)."""
     days, _, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     total = 0
@@ -246,7 +245,7 @@ def _check(facts: Facts, place: _Place) -> None:
     for table, schema in SCHEMA.items():
         entries = facts.get(table)
         listed = table == "profiles"
-        if not isinstance(entries, list if listed else dict) or listed and not entries:
+        if not isinstance(entries, list if listed else dict) or (listed and not entries):
             raise place.error(
                 table,
                 "is missing: write the table "
@@ -286,10 +285,8 @@ def _problem(value: Any, kind: str) -> str:
             else "a port, a number from 1024 to 65535"
         )
     if kind == "solutions":
-        right = (
-            value in ("all", "none")
-            or isinstance(value, list)
-            and all(isinstance(name, str) for name in value)
+        right = value in ("all", "none") or (
+            isinstance(value, list) and all(isinstance(name, str) for name in value)
         )
         return "" if right else '"all", "none", or a list of notebooks'
     if not isinstance(value, str):

@@ -6,11 +6,14 @@ folder.
 
 These rules stand here, once:
 
-* Our calls are deaf to the variables with which people change what Slurm's commands select, print or do
-  (`for_queries`, `for_sbatch`). SQUEUE_PARTITION in somebody's .bashrc is meant for that person's squeue, not for ours.
-* A job has ended when Slurm says so, and in no other case (`has_ended`). A state that is new to us is alive.
+* Our calls are deaf to the variables with which people change what Slurm's commands select, print
+  or do (`for_queries`, `for_sbatch`). SQUEUE_PARTITION in somebody's .bashrc is meant for that
+  person's squeue, not for ours.
+* A job has ended when Slurm says so, and in no other case (`has_ended`). A state that is new to us
+  is alive.
 * Slurm that does not answer is something else than Slurm that says no (`is_away`).
-* What Slurm has set for one job does not reach the next, which is started from it (`for_users_code`).
+* What Slurm has set for one job does not reach the next, which is started from it
+  (`for_users_code`).
 * What an option of sbatch means is decided as sbatch does, and not by how it is spelt (`means`).
 """
 
