@@ -217,9 +217,8 @@ class CountingAuthenticator(Authenticator):
         """
         if not self._is_person(name):
             return False
-        conversation = pamela.new_simple_password_conv(
-            words, self.encoding
-        )  # to be kept for as long as PAM asks
+        # To be kept for as long as PAM asks.
+        conversation = pamela.new_simple_password_conv(words, self.encoding)
         try:
             handle = pamela.pam_start(self.service, name, conversation, self.encoding)
             pamela.pam_end(

@@ -91,9 +91,8 @@ def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: flo
         raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
     if process.returncode:
         said = error.strip() or f"{command[0]} ended with {process.returncode}"
-        unknown = not 0 < process.returncode < 128 or slurm.is_away(
-            error
-        )  # ended by a signal, or Slurm is away
+        # Ended by a signal, or Slurm is away.
+        unknown = not 0 < process.returncode < 128 or slurm.is_away(error)
         raise (SlurmSilent if unknown else SlurmRefuses)(said)
     return out
 
@@ -485,9 +484,8 @@ class Jobs:
                     log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
                     self.next_try[mark] = time.monotonic() + 6 * AGAIN
                     return False
-                if mark not in self._unwanted(
-                    wanted
-                ):  # it was noted just now, and its server came while squeue was asked
+                # It was noted just now, and its server came while squeue was asked.
+                if mark not in self._unwanted(wanted):
                     return False
             if job.over if job else number or time.time() - entry["since"] > LATE:
                 self.next_try.pop(mark, None)

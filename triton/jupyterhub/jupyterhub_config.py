@@ -62,9 +62,8 @@ for certificate, wanted, days, remedy in (
 # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
 c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"
 if c.JupyterHub.db_url.startswith("sqlite"):
-    c.JupyterHub.db_kwargs = {
-        "connect_args": {"timeout": 30}
-    }  # seconds: a backup may hold the file
+    # Seconds: a backup may hold the file.
+    c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}
 c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
 
 # What the hub reads of anybody: a request is small, comes at once, and leaves no long text in the

@@ -426,9 +426,8 @@ class ProfileSpawner(KnownByName):
         return format_template(self.batch_script, **values)
 
     def _command(self):
-        python = Path(self.batchspawner_singleuser_cmd).with_name(
-            "python"
-        )  # of the same environment
+        # Of the same environment.
+        python = Path(self.batchspawner_singleuser_cmd).with_name("python")
         return [
             str(python),
             "-c",
@@ -458,10 +457,11 @@ class ProfileSpawner(KnownByName):
 
     async def start(self):
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
+        # The server's: on all networks of its node, at the port that it tells.
         self.ip, self.port = (
             "0.0.0.0",
             0,
-        )  # the server's: on all networks of its node, at the port that it tells
+        )
         await self._check_home()
         await self._submit()
         ran = 0.0  # seconds for which the job has run: what Slurm suspends cannot answer
@@ -624,9 +624,8 @@ class ProfileSpawner(KnownByName):
         if state in (None, "FAILED"):
             told, used = await self.jobs.accounted(self.job_id)
             state = told if told in ENDS else state or told  # the accounts may not know its end yet
-            if (
-                state == "FAILED" and used >= 0.95 * profile.bytes
-            ):  # where slurmd measures memory itself, it says FAILED
+            # Where slurmd measures memory itself, it says FAILED.
+            if state == "FAILED" and used >= 0.95 * profile.bytes:
                 state = "OUT_OF_MEMORY"
         if state is None:
             return "Slurm does not know it any more. Start it again."

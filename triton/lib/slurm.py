@@ -138,9 +138,8 @@ _LONG = {
 # The states that Slurm counts as an end: those after SUSPENDED in its list (enum job_states, the
 # same from 22.05 to 26.05).
 # What it may print before them tells what happens to a job that is not over: COMPLETING,
-# CONFIGURING, STAGE_OUT, RESIZING,
-# EXPEDITING, REQUEUED, REQUEUE_HOLD, REQUEUE_FED, SPECIAL_EXIT, STOPPED, SIGNALING, RESV_DEL_HOLD,
-# REVOKED.
+# CONFIGURING, STAGE_OUT, RESIZING, EXPEDITING, REQUEUED, REQUEUE_HOLD, REQUEUE_FED, SPECIAL_EXIT,
+# STOPPED, SIGNALING, RESV_DEL_HOLD, REVOKED.
 ENDS = frozenset(
     {
         "COMPLETED",
@@ -158,10 +157,9 @@ ENDS = frozenset(
 # How Slurm's commands say that they came to no answer (src/common/slurm_errno.c, and the system's
 # own errors).
 _AWAY = re.compile(
-    r"Unable to contact slurm controller|[Cc]ommunication connection failure|timed "
-    r"out|Connection refused|Zero Bytes were transmitted"
-    r"|No route to host|Connection reset by peer|backup controller|standby mode|Could not "
-    r"establish a configuration source"
+    r"Unable to contact slurm controller|[Cc]ommunication connection failure|timed out"
+    r"|Connection refused|Zero Bytes were transmitted|No route to host|Connection reset by peer"
+    r"|backup controller|standby mode|Could not establish a configuration source"
 )
 
 

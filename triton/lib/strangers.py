@@ -13,17 +13,23 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.iostream import IOStream
 from tornado.web import ErrorHandler
 
-# connections that are open at the same time of who is not known, with at most about 200 kB each; a
-# browser opens six
+# Connections that people who are not known may have open at the same time, with at most about
+# 200 kB each. A browser opens six.
 STRANGERS = 200
-# of the headers and the address: lines, what stands between semicolons, and the fields of the query.
-# A browser keeps 180 cookies of a site
+# Parts of the headers and the address: lines, what stands between semicolons, the fields of the
+# query. A browser keeps 180 cookies of a site.
 PARTS = 300
-# bytes of a request that are kept whoever sends them: the form of a login has some hundred
+# Bytes of a request that are kept whoever sends them: the form of a login has some hundred.
 LITTLE = 16_384
 LITTLE_SECONDS = 10  # within which they have to come
 MOST = 10_000_000  # bytes that are read and forgotten, so that who has to log in anew is told so
@@ -44,21 +50,20 @@ class AsksFirst(HTTPMessageDelegate):
     def __init__(
         self, passes_on: HTTPMessageDelegate, connection: Any, server: "CarefulServer"
     ) -> None:
-        self.connection, self.server, self.application = connection, server, server.request_callback
-        self._pass_on_to(passes_on)
-
-    def _pass_on_to(self, passes_on: HTTPMessageDelegate) -> None:
+        self.connection = connection
+        self.server = server
+        self.application: Any = server.request_callback  # Jupyter's; for tornado, any callable
         self.passes_on = passes_on
-        self.data_received, self.finish, self.on_connection_close = (
-            passes_on.data_received,
-            passes_on.finish,
-            passes_on.on_connection_close,
-        )
+        self.forgets = False
 
-    async def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+    async def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        assert isinstance(start_line, RequestStartLine)  # this is a server's side
+        # Each part takes a hundred times its bytes, once it is an object.
         parts = start_line.path.count("&")
         parts += sum(value.count(";") + 1 for _, value in headers.get_all())
-        if parts > PARTS:  # each takes a hundred times its bytes, once it is an object
+        if parts > PARTS:
             self.connection.detach().close()
             return
         request = HTTPServerRequest(
@@ -66,8 +71,8 @@ class AsksFirst(HTTPMessageDelegate):
         )
         is_own = f"{request.path}/".startswith(self.application.settings["base_url"])
         if not is_own:  # Jupyter's own page of what is not found tells that path
-            self._pass_on_to(
-                self.application.get_handler_delegate(request, ErrorHandler, {"status_code": 404})
+            self.passes_on = self.application.get_handler_delegate(
+                request, ErrorHandler, {"status_code": 404}
             )
         if is_own and await self._is_known(request):
             self.server.knows(self.connection.stream)
@@ -81,13 +86,18 @@ class AsksFirst(HTTPMessageDelegate):
             )
             self.connection.set_max_body_size(MOST)
             self.connection.set_body_timeout(LITTLE_SECONDS if is_little else SECONDS)
-            if not is_little:
-                self.data_received = self._forget
+            self.forgets = not is_little
         if awaitable := self.passes_on.headers_received(start_line, headers):
             await awaitable
 
-    def _forget(self, chunk: bytes) -> None:
-        pass
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return None if self.forgets else self.passes_on.data_received(chunk)
+
+    def finish(self) -> None:
+        self.passes_on.finish()
+
+    def on_connection_close(self) -> None:
+        self.passes_on.on_connection_close()
 
     async def _is_known(self, request: HTTPServerRequest) -> bool:
         look = Look(self.application, request)
@@ -133,9 +143,8 @@ class CarefulServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
         return AsksFirst(super().start_request(server_conn, request_conn), request_conn, self)
 
-    def on_close(
-        self, server_conn: Any
-    ) -> None:  # or it is a WebSocket now, which Jupyter opens for who is known only
+    def on_close(self, server_conn: Any) -> None:
+        # Or it is a WebSocket now, which Jupyter opens for who is known only.
         self.knows(server_conn.stream)
         super().on_close(server_conn)
 
