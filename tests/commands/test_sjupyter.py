@@ -563,7 +563,7 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server
         with browser(playwright, triton, tmp_path) as chromium:
             context = chromium.new_context()
             tab, asked = context.new_page(), []
-            # Nobody listens at that address; what the page's policy refuses is not asked for at all.
+            # Nobody listens there; what the page's policy refuses is not asked for at all.
             context.on(
                 "requestfailed",
                 lambda request: (

@@ -1,4 +1,4 @@
-"""A file that is opened in a tab of a server of sjupyter runs no script and tells nobody its address.
+"""A file in a tab of a server of sjupyter runs no script and tells nobody its address.
 
 A part of the configuration of these servers.
 
@@ -18,7 +18,6 @@ from typing import Any
 from jupyter_server.base.handlers import AuthenticatedFileHandler, JupyterHandler
 from jupyter_server.files.handlers import FilesHandler
 from jupyter_server.nbconvert.handlers import NbconvertFileHandler, NbconvertPostHandler
-
 
 _of_jupyter = JupyterHandler.content_security_policy.fget
 
