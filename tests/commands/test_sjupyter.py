@@ -534,8 +534,7 @@ OF_SOMEBODY = sorted((DATA / "of_somebody").iterdir())
 @pytest.mark.claims(
     "A file that is opened in a tab of such a server runs no script.",
     "A file that you open in a tab of the server runs no script, and so does not read that path.",
-    "JupyterLab's own viewer shows HTML files without scripts too, until you press "
-    ":guilabel:`Trust HTML`:",
+    "JupyterLab's own viewer shows HTML files without scripts too, until you press *Trust HTML*:",
 )
 def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server, tmp_path):
     """Nor does it send that path along with a picture or a link; and what has no script is shown as

@@ -13,5 +13,7 @@ as_postgres "$bin/pg_ctl" --wait --pgdata=$data --log=$data/log \
     --options='-c listen_addresses=' start
 as_postgres createuser jupyterhub
 as_postgres createdb --owner=jupyterhub jupyterhub
-sed --in-place=.sqlite --regexp-extended 's|^(c.JupyterHub.db_url = ).*# PostgreSQL: |\1|' \
+# The address stands in the comment above the line.
+sed --in-place=.sqlite --regexp-extended \
+    '/^# PostgreSQL: /{N; s|^# PostgreSQL: (.*)\n(c.JupyterHub.db_url = ).*|\2\1|}' \
     /etc/jupyterhub/jupyterhub_config.py
