@@ -87,8 +87,10 @@ def test_outside_of_the_course_it_says_that_it_has_seen_no_notebook(triton):
     "Names that others chose steer no terminal when ``class-check`` and ``sjupyter`` print them."
 )
 def test_names_that_steer_a_terminal_are_written_out(triton):
-    """Of a kernel and a notebook of somebody's course; a terminal would follow them."""
-    user, name = triton.account(), "mine\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+    """Of a kernel and a notebook of somebody's course: a terminal would follow them, and what
+    follows an end of line would pass for a finding.
+    """
+    user, name = triton.account(), "mine\nok     all\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
     triton.run(
         "login",
         "mkdir course; cat > course/kernel.ipynb",
@@ -97,8 +99,8 @@ def test_names_that_steer_a_terminal_are_written_out(triton):
     )
     triton.run("login", f"touch course/{shlex.quote(name)}.ipynb", user)
     printed = triton.run("login", "class-check --folder course 2>&1", user, check=False).stdout
-    assert not set(printed) & set(name[4:6] + "\x07\x9b\u202e") - {"]"}
-    written = r"mine\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+    assert not set(printed) & set("\x1b\x07\x9b\u202e")
+    written = r"mine\nok     all\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
     assert (
         f"kernel {written}: It does not start" in printed
         and f"course/{written}.ipynb is no notebook" in printed
@@ -245,9 +247,20 @@ def test_a_certificate_that_browsers_will_refuse_is_told(
         monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
     module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
-    found = module["certificate"](address)
+    found = module["certificates"]({"hub": address, "servers": address})
     assert found.good is good and says in found.said and bool(found.remedy) is not good, found
     assert module["websocket"](address).good is None
+
+
+@pytest.mark.claims("So is one that lacks the names of users' servers.")
+def test_a_certificate_without_a_name_for_servers_is_told(serves):
+    """It is good for the hub alone, so nobody would come to a notebook."""
+    address = serves("", 30)
+    module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
+    hosts = {"hub": address, "servers": address.replace("localhost", "127.0.0.1")}
+    assert module["certificate"](address).good
+    found = module["certificates"](hosts)
+    assert not found.good and hosts["servers"] in found.said, found
 
 
 def wrong(found):

@@ -853,7 +853,7 @@ CERTIFICATES = {
 }
 
 
-@pytest.mark.claims("A certificate without a name for users' servers is told at the start.")
+@pytest.mark.claims("The hub itself tells it at its start.")
 @pytest.mark.parametrize("names", CERTIFICATES)
 def test_a_certificate_without_a_name_for_users_is_told_at_the_start(triton, names):
     """Where users have names of their own, and when the file is none."""
