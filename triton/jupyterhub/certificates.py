@@ -66,16 +66,16 @@ def faults(path: Path, names: list[str], days: int) -> str:
     names: those that it has to have, or a wildcard for them. days: for how many it has to be good.
     No file is no fault.
     """
+    known: set[str] = set()
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        for extension in certificate.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                known = {name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
         return f"the certificate {path} cannot be read: {error}"
-    known: set[str] = set()
-    for extension in certificate.extensions:
-        if isinstance(extension.value, x509.SubjectAlternativeName):
-            known = {name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}
     if missing := sorted(
         name for name in set(names) if not known & {name, f"*.{name.partition('.')[2]}"}
     ):
