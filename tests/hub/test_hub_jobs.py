@@ -109,9 +109,15 @@ def database(triton, statement):
 def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
     """The list of starts and the number in the database are lost, as from a backup: the hub that
     comes after ends the job, and no other's.
+
+    Somebody else's job has the same comment, which everybody can read.
     """
     user, staying = started(), started()
     [job] = alive(triton, user)
+    mark = triton.run("login", f"squeue --noheader --job {job} --format=%k", user).stdout.strip()
+    somebody = triton.account()
+    same = f"sbatch --parsable --hold --job-name=jupyterhub --comment={mark} --wrap=true"
+    younger = triton.run("login", same, somebody).stdout.strip()
     others = (
         "sbatch --parsable --job-name=jupyterhub --comment=other:8081/0123 "
         "--output=/dev/null --wrap='sleep 100'"
@@ -127,6 +133,10 @@ def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
     hub.answers(triton)
     assert within(40, lambda: job not in alive(triton, user)), hub.log(triton)[-3000:]
     assert other in alive(triton, user), "of another hub"
+    assert within(40, lambda: not alive(triton, somebody))
+    end = "squeue --noheader --states=all --format=%e --job"
+    first, then = (triton.run("login", f"{end} {each}").stdout for each in (job, younger))
+    assert first < then, "the older job is the hub's"
     assert within(30, lambda: people.ask(staying, "whose")["user"] == staying)
 
 

@@ -433,8 +433,9 @@ class Jobs:
             for job in own
             if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)
         }
-        # Marks are public: of two jobs with one, the first is the hub's.
-        await self.starts.note_all((job.mark, job.user, job.number) for job in reversed(strays))
+        # Marks are public: of two jobs with one, the older is the hub's.
+        strays.sort(key=lambda job: int(job.number), reverse=True)
+        await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
         left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
         self.next_try = {key: self.next_try.get(key, 0.0) for key in left | twins}
         due = few_of_each(
