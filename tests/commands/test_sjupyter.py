@@ -630,8 +630,13 @@ def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
             r"(http://[^/]+)(/\w+/)lab\?token=(\w+)", started.url
         ).groups()
         sends = f"python3 - {origin} {path}"
-        taken = triton.run("login", sends, triton.account(), input=SENDS_MUCH).stdout
+        stranger = triton.account()
+        taken = triton.run("login", sends, stranger, input=SENDS_MUCH).stdout
         assert taken == ""
+        # a thousand fields of an address are objects, each much larger than it is
+        asks = f"curl --silent --output /dev/null --write-out '%{{http_code}} ' {origin}{path}login"
+        fields = f"{asks}?$(printf 'a&%.0s' {{1..1000}}); {asks}"
+        assert triton.run("login", fields, stranger, check=False).stdout == "000 200 "
         highest = (
             "sort -n $(grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 "
             f"-name environ -user {user}) | sed s/environ/status/) | sed -n 's/VmHWM: *//p'"
@@ -671,11 +676,24 @@ MANY_CONNECTIONS = (DATA / "many_connections.py").read_text(encoding="utf-8")
 def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton, user):
     """Neither those that say nothing nor half-sent requests; and at the same time their owner comes
     in, and works.
+
+    A connection that the owner has opened before the stranger's stays open: it is from elsewhere.
     """
     with Started(triton, user, "-t 10 --mem=1G") as started:
         host, port, path, token = re.match(
             r"http://([^/:]+):(\d+)(/\w+/)lab\?token=(\w+)", started.url
         ).groups()
+        opens = f"exec 3<>/dev/tcp/{host}/{port}; echo open; read; "
+        asks = f"GET {path}api/status HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n"
+        says = f"printf '{asks}Authorization: token {token}\\r\\n\\r\\n' >&3; head -1 <&3"
+        owner = triton.start(
+            "login",
+            ["bash", "-c", opens + says],
+            user,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert owner.stdout.readline() == "open\n"
         stranger = triton.start(
             started.said["node"],
             ["/usr/bin/python3", "-c", MANY_CONNECTIONS, host, port, path, "2500"],
@@ -685,6 +703,7 @@ def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton,
         )
         try:
             assert stranger.stdout.readline() == "open\n"
+            assert owner.communicate("\n", timeout=30)[0].startswith("HTTP/1.1 200")
             find = (
                 "grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 -name "
                 f"environ -user {user}) | xargs dirname"
@@ -718,6 +737,7 @@ def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton,
             )
         finally:
             stranger.communicate("")
+            owner.kill()
 
 
 @pytest.mark.claims(
@@ -1231,6 +1251,20 @@ def execute(triton, user, url, code):
     base, _, token = url.replace("/lab?", "?").partition("?token=")
     command = shlex.join([f"{CENTRAL}/bin/python", "-", base, token, code])
     triton.run("login", command, user, input=RUN_IN_KERNEL)
+
+
+@pytest.mark.claims(
+    "What others put there runs as you: a module of theirs may have the name of one that your "
+    "notebook imports, and Python takes theirs."
+)
+def test_a_module_in_the_folder_comes_before_others(triton, user):
+    """Jupyter and its kernels are made so: who can write into the folder needs no other way."""
+    triton.run("login", "chmod 711 .; mkdir -m 777 shared", user)
+    module = "import os; open(os.path.expanduser('~/ran'), 'w').write('pandas of another')"
+    triton.run("login", f"echo {shlex.quote(module)} > ~{user}/shared/pandas.py", triton.account())
+    with Started(triton, user, "-t 5 --mem=500M --dir shared") as started:
+        execute(triton, user, started.url, "import pandas")
+    assert triton.run("login", "cat ran", user).stdout == "pandas of another"
 
 
 @pytest.mark.claims(
