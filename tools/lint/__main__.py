@@ -24,6 +24,9 @@ BIN = ROOT / ".lint/bin"
 BIOME = ROOT / ".lint/node_modules/.bin/biome"
 BIOME_SETTINGS = "--config-path=tools/lint"
 SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
+# Where the programs of triton/ find their own modules.
+LIBRARIES = ("triton/lib", "triton/jupyterhub")
+TYPED = ("triton/bin/class-check", "triton/bin/nbdime-git")
 WEB = (".css", ".js", ".mjs")
 # A script may be a template, of Jinja or of the guide's facts: a word stands in for a value.
 VALUE = re.compile(r"\{\{.*?\}\}")
@@ -45,6 +48,11 @@ def tracked(folder: Path) -> list[str]:
 def shell_scripts(folder: Path) -> list[str]:
     """The tracked files whose first line names a shell."""
     return [name for name in tracked(folder) if SHELL.match(_first_line(folder / name))]
+
+
+def installed_programs(folder: Path) -> list[str]:
+    """The tracked files of triton/ that are Python, with the ending .py or without."""
+    return [name for name in tracked(folder) if name in TYPED]
 
 
 def _first_line(path: Path) -> bytes:
@@ -72,10 +80,23 @@ def ruff(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 def mypy(folder: Path) -> Iterator[tuple[bool, str]]:
-    """The types, in the folders that pyproject.toml names."""
+    """The types: in the folders that pyproject.toml names, and in what admins install.
+
+    The latter is a run of its own: there the modules of triton/lib are called as the commands and
+    the hub import them.
+    """
     stubs = sysconfig.get_path("purelib", vars={"base": str(ROOT / ".lint")})
-    python = ROOT / ".venv/bin/python"
-    yield _run(folder, BIN / "mypy", "--python-executable", python, PYTHONPATH=stubs)
+    command = (BIN / "mypy", "--python-executable", ROOT / ".venv/bin/python")
+    yield _run(folder, *command, PYTHONPATH=stubs)
+    if names := installed_programs(folder):
+        yield _run(
+            folder,
+            *command,
+            "--scripts-are-modules",
+            *names,
+            PYTHONPATH=stubs,
+            MYPYPATH=os.pathsep.join(LIBRARIES),
+        )
 
 
 def shellcheck(folder: Path) -> Iterator[tuple[bool, str]]:
