@@ -26,7 +26,7 @@ BIOME_SETTINGS = "--config-path=tools/lint"
 SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
 # Where the programs of triton/ find their own modules.
 LIBRARIES = ("triton/lib", "triton/jupyterhub")
-TYPED = ("triton/bin/class-check", "triton/bin/nbdime-git")
+TYPED = ("triton/bin/class-check", "triton/bin/nbdime-git", "triton/bin/sjupyter")
 WEB = (".css", ".js", ".mjs")
 # A script may be a template, of Jinja or of the guide's facts: a word stands in for a value.
 VALUE = re.compile(r"\{\{.*?\}\}")
