@@ -3,13 +3,16 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, check: Callable[[], None] = lambda: None) -> None:
     """Write `content` to the file `path`, text as UTF-8; the folder must be there.
+
+    check: called as the last thing before the file is replaced; what it raises prevents that.
 
     Whoever reads the file meanwhile, or after this process was killed, has the old content or the
     new one, never a part. A file that was there keeps its permissions, and a link stays a link.
@@ -24,6 +27,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         if path.exists():
             shutil.copymode(path, temporary)
+        check()
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -38,6 +38,7 @@ from tools.course import halves, model, myst
 from tools.course.halves import Pair, Unreadable, find
 from tools.course.merge import Conflict, Merged, align, merge
 from tools.course.myst import FORMATS, Key, keys
+from tools.files import write_whole
 
 SHARED = ("kernelspec", "course")  # the notebook's metadata that both halves hold
 KERNEL = ("display_name", "language", "name")
@@ -193,31 +194,16 @@ def _write(path: Path, text: str, before: bytes | None = None) -> None:
     """Write `text` to `path`, whole or not at all, if that still has the content `before`; raises
     OSError, or Unreadable if it has not.
     """
-    path = Path(os.path.realpath(path))
-    # One name, so that a killed process leaves one at most, and the next takes it.
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, (path.stat().st_mode if path.exists() else 0o666 & ~_umask()) & 0o7777)
+
+    def check() -> None:
         if before is not None and path.read_bytes() != before:
             raise Unreadable(
                 "was changed by somebody else while it was synced, and is left as it is. "
                 "Once more: make sync",
                 path=path,
             )
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, text, check)
 
 
 def _keep_aside(path: Path) -> Path:

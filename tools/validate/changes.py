@@ -27,7 +27,7 @@ from tools import git
 from tools.course import halves
 from tools.course.halves import IGNORED, find
 from tools.course.model import Notebook
-from tools.files import ROOT
+from tools.files import ROOT, write_whole
 from tools.validate import sanitize
 from tools.validate.catalogue import StoredNotebook
 
@@ -378,18 +378,13 @@ def save_record(records: Path, name: str, passed: Fingerprint | None, **measured
     measured; whole or not at all.
     """
     target = records / f"{name}.json"
-    temporary = None
+    record = {"format": FORMAT, "passed": passed, **measured}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=target.parent, prefix=".record-", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = Path(file.name)
-            json.dump({"format": FORMAT, "passed": passed, **measured}, file, indent=1)
-        os.replace(temporary, target)
+        write_whole(target, json.dumps(record, indent=1))
     except OSError as error:
-        for path in filter(None, (temporary, None if passed else target)):
-            path.unlink(missing_ok=True)
+        if not passed:
+            target.unlink(missing_ok=True)
         print(
             f"{name}: its result could not be kept, so it runs again the next time: {error}",
             file=sys.stderr,

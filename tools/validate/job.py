@@ -14,26 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from tools.files import write_whole
 from tools.validate import catalogue, local
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the exit status of a job whose result could not be written
 # in which SIGTERM reaches all processes of a job: was a failure no more than that?
 SIGTERM_SECONDS = 1
-
-
-def write(path: Path, value: object) -> None:
-    """Write JSON, whole or not at all; raises OSError."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".new-", delete=False, encoding="utf-8"
-    ) as file:
-        try:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def run(batch: Path) -> None:
@@ -62,7 +48,7 @@ def run(batch: Path) -> None:
         [result] = local.validate([notebook])
         if result.outcome == "failed":
             time.sleep(SIGTERM_SECONDS)
-        write(result_file, result.as_json())
+        write_whole(result_file, json.dumps(result.as_json()))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tools.course.model import Cell, Notebook
+from tools.files import write_whole
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.result import CellResult, Problem, Result, Running
 
@@ -444,12 +445,7 @@ def write(
             ("notebooks.html", page(results, notebooks, differences, line)),
             ("notebooks.xml", junit(results, seconds)),
         ):
-            temporary = folder / f".{name}.{os.getpid()}"
-            try:
-                temporary.write_text(text, encoding="utf-8")
-                temporary.replace(folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(folder / name, text)
     except OSError as error:
         return f"the report could not be written: {error}"
     return f"report: {folder.name}/notebooks.html"

@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from tools.files import ROOT
+from tools.files import ROOT, write_whole
 from tools.validate import changes, requirements
 from tools.validate.catalogue import StoredNotebook
-from tools.validate.job import FULL, write
+from tools.validate.job import FULL
 from tools.validate.result import Progress, Report, Result, Running
 
 FOLDER = ROOT / "_build/slurm"
@@ -165,7 +165,7 @@ class _Run:
     def _write(self, name: str, value: object) -> None:
         try:
             (self.folder / "results").mkdir(parents=True, exist_ok=True)
-            write(self.folder / name, value)
+            write_whole(self.folder / name, json.dumps(value))
         except OSError as error:
             raise SlurmError(f"The run could not be written down: {error}") from None
 
