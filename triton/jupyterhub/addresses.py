@@ -131,7 +131,8 @@ class TrueAddress(OutputTransform):
     proxies = frozenset[str]()
 
     def __init__(self, request: HTTPServerRequest) -> None:
-        stream = request.connection.stream
+        connection: Any = request.connection
+        stream = connection.stream
         peer = stream.socket.getpeername()[0] if stream.socket else request.remote_ip
         forwarded = request.headers.get_list("X-Forwarded-For")
         if peer in self.proxies and forwarded:

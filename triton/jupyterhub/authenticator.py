@@ -25,6 +25,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from contextvars import ContextVar
+from typing import Any
 
 import pamela
 from addresses import Authenticator, HubLogin
@@ -156,7 +157,7 @@ class CountingAuthenticator(Authenticator):
         help="(first, last) numbers of accounts that are no people's.",
     ).tag(config=True)
 
-    def __init__(self, **settings) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.by_name = Attempts(self.wrong_per_name, self.wrong_seconds)
         self.by_address = Attempts(self.wrong_per_address, self.wrong_seconds)
@@ -165,7 +166,7 @@ class CountingAuthenticator(Authenticator):
         self.known: OrderedDict[Hashable, None] = OrderedDict()
         self.accounts = Looks()
 
-    async def authenticate(self, handler, data) -> str | None:
+    async def authenticate(self, handler: Any, data: Any) -> str | None:
         """The name of who has the right password, or None; 429 for who has to wait.
 
         An attempt counts from its begin, so many at once are no way around.
@@ -197,7 +198,7 @@ class CountingAuthenticator(Authenticator):
                 of_all.take_back(address)
             self.by_name.forget(person)
             self._welcome(handler, address, normal)
-            return name
+            return str(name)
         if self.by_name.wait(person) or of_all.wait(address):
             self.log.warning("Too many wrong passwords from %s, the last for %r", address, normal)
         return None
@@ -205,12 +206,12 @@ class CountingAuthenticator(Authenticator):
     def _refuse_to_wait(self, seconds: int, who: Hashable) -> None:
         if seconds:
             text = f"{seconds} seconds" if seconds < 100 else f"{math.ceil(seconds / 60)} minutes"
-            error = web.HTTPError(429, f"Too many wrong passwords. Try again in {text}.")
+            error: Any = web.HTTPError(429, f"Too many wrong passwords. Try again in {text}.")
             error.headers = {"Retry-After": str(seconds)}
             raise error
 
     @run_on_executor
-    def _lets_in(self, handler, name: str, words: list[str]) -> bool:
+    def _lets_in(self, handler: Any, name: str, words: list[str]) -> bool:
         """Whether `name` is a person's, and PAM takes the password.
 
         PAMAuthenticator itself passes PAM no flag.
@@ -248,7 +249,7 @@ class CountingAuthenticator(Authenticator):
             first <= number <= last for number in numbers for first, last in self.system_uids
         )
 
-    def _welcome(self, handler, *person: str) -> None:
+    def _welcome(self, handler: object, *person: str) -> None:
         """Note, here and in the browser, that `person`, an address and a name, has logged in."""
         self.known[person] = None
         self.known.move_to_end(person)
@@ -257,7 +258,7 @@ class CountingAuthenticator(Authenticator):
         if isinstance(handler, HubLogin):
             handler.remember(person[1], KNOWN_DAYS)
 
-    def _known_browser(self, handler, name: str) -> str:
+    def _known_browser(self, handler: object, name: str) -> str:
         """What tells the browser from all others, if `name` has logged in there before.
 
         A page of somebody else cannot send the form of the login.
@@ -266,7 +267,7 @@ class CountingAuthenticator(Authenticator):
 
     # Who has logged in: JupyterHub asks again after auth_refresh_age, and before a start.
 
-    async def refresh_user(self, user, handler=None) -> bool:
+    async def refresh_user(self, user: Any, handler: Any = None) -> bool:
         """Whether the account may still log in.
 
         An answer that PAM does not give, or a password that has become too old, changes nothing.

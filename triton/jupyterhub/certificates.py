@@ -90,7 +90,7 @@ class KnownByName(SlurmSpawner):
     @property
     def own_name(self) -> str:
         """The host name at which the browser finds the server."""
-        return urlsplit(self.public_url).hostname
+        return urlsplit(self.public_url).hostname or ""
 
     async def create_certs(self) -> dict[str, str]:
         self.key, self.certificate = key_and_certificate(
@@ -139,10 +139,11 @@ class KnownByName(SlurmSpawner):
         """As Server.wait_up: the answer of the user's own server; raises TimeoutError."""
         until = time.monotonic() + timeout
         while True:
-            if answer := await self.own_answer(self.server.ip, self.server.port):
+            server: Any = self.server  # there is one, since it is waited for
+            if answer := await self.own_answer(server.ip, server.port):
                 return answer
             if await self.is_put_aside():
                 until = time.monotonic() + timeout
             if time.monotonic() > until:
-                raise TimeoutError(f"Server at {self.server.url} didn't respond in {timeout} s")
+                raise TimeoutError(f"Server at {server.url} didn't respond in {timeout} s")
             await asyncio.sleep(0.2)

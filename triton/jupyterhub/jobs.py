@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import slurm
 
@@ -84,15 +84,15 @@ def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: flo
     except OSError as error:
         raise SlurmSilent(f"{command[0]} cannot be run: {error.strerror}") from None
     try:
-        out, error = process.communicate(input, timeout=seconds)
+        out, messages = process.communicate(input, timeout=seconds)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(PermissionError, ProcessLookupError):  # sudo is root's
             process.kill()
         raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
     if process.returncode:
-        said = error.strip() or f"{command[0]} ended with {process.returncode}"
+        said = messages.strip() or f"{command[0]} ended with {process.returncode}"
         # Ended by a signal, or Slurm is away.
-        unknown = not 0 < process.returncode < 128 or slurm.is_away(error)
+        unknown = not 0 < process.returncode < 128 or slurm.is_away(messages)
         raise (SlurmSilent if unknown else SlurmRefuses)(said)
     return out
 
@@ -170,7 +170,7 @@ def parse(lines: str) -> dict[str, Job]:
     *widths, _ = FIELDS.values()
     rows = (line.split("|", len(widths)) for line in lines.split("\n"))
     return {
-        row[0].strip(): Job(*map(str.strip, row[:-1]), mark=row[-1].removesuffix("|").strip())
+        row[0].strip(): Job(*map(str.strip, (*row[:-1], row[-1].removesuffix("|"))))
         for row in rows
         if [*map(len, row[:-1])] == widths
     }
@@ -451,7 +451,7 @@ class Jobs:
         )
         await self.starts.over(*(key for key, is_over in zip(due, over, strict=True) if is_over))
 
-    def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict]:
+    def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict[str, Any]]:
         """The starts that no server wants now: ask after squeue, for who starts is wanted before
         its job is there.
         """

@@ -26,7 +26,7 @@ except clusterfacts.FactsError as error:
     sys.exit(f"jupyterhub: {error}")
 paths, hosts = facts["paths"], facts["hosts"]
 central = f"{paths['jupyter_env']}/bin"
-c = get_config()  # noqa: F821
+c = get_config()  # type: ignore[name-defined]  # noqa: F821  JupyterHub gives it to this file
 
 # The hub listens for the proxy and for the servers on the nodes, in the cluster's network; readers
 # reach it through the proxy alone.

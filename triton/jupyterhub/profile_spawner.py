@@ -24,21 +24,26 @@ import shlex
 import shutil
 import stat
 import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, Self, TypeVar
 
 import batchspawner.api  # registers the handler that is replaced at the end of this file
 import clusterfacts  # copied from triton/lib
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
-from jobs import JOB_NAME, Jobs, SlurmRefuses, SlurmSilent, aside
+from jobs import JOB_NAME, Job, Jobs, SlurmRefuses, SlurmSilent, aside
 from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from jupyterhub.app import JupyterHub
+from jupyterhub.spawner import Spawner
 from slurm import CONNECTION, OF_EVERY_JOB
 from tornado import web
-from traitlets import Callable, Float, Integer, List, Unicode, default
+from traitlets import Callable as Function
+from traitlets import Float, Integer, List, Unicode, default
 
+T = TypeVar("T")
 # Runs the Python script that follows as if by its name, but for one import, which takes a second of
 # each start: jsonschema's checker of international addresses, of which no schema of Jupyter's has
 # one (jupyter_server's issue 1559).
@@ -66,16 +71,16 @@ class Profile:
     idle: str  # "never stopped" or "stopped after 60 minutes"
 
     @property
-    def slurm_memory(self):
+    def slurm_memory(self) -> str:
         """For --mem, where 0 is all that a node has."""
         return clusterfacts.slurm_memory(clusterfacts.most(self.most))
 
     @property
-    def bytes(self):
+    def bytes(self) -> float:
         return clusterfacts.most(self.most) or math.inf
 
     @property
-    def idle_seconds(self):
+    def idle_seconds(self) -> int:
         """After how many seconds without use it is stopped; 0 for never."""
         return clusterfacts.idle(self.idle)
 
@@ -139,7 +144,7 @@ PUT_BACK = {
 class NotStarted(web.HTTPError):
     """Why no server starts, in a sentence for the user."""
 
-    def __init__(self, message, status=500):
+    def __init__(self, message: str, status: int = 500) -> None:
         super().__init__(status, message.replace("%", "%%"))
         self.jupyterhub_message = message
 
@@ -152,10 +157,10 @@ class Looks:
 
     MOST = 64
 
-    def __init__(self):
-        self.tasks: dict[str, asyncio.Task] = {}
+    def __init__(self) -> None:
+        self.tasks: dict[str, asyncio.Task[Any]] = {}
 
-    async def look(self, name, seconds, function):
+    async def look(self, name: str, seconds: float, function: Callable[[], T]) -> T:
         """What `function` returns, which looks.
 
         Who asks for the same name meanwhile gets the same answer. Raises TimeoutError if no answer
@@ -174,7 +179,7 @@ class Looks:
 ACCOUNTS, HOMES = Looks(), Looks()  # homes that hang hold up no look at an account
 
 
-def wanted_jobs():
+def wanted_jobs() -> set[str]:
     """The marks and numbers of the jobs of all servers that start or run."""
     servers = JupyterHub.instance().db.query(orm.Spawner).filter(orm.Spawner.server_id.isnot(None))
     return {
@@ -189,9 +194,9 @@ def wanted_jobs():
 
 
 class ProfileSpawner(KnownByName):
-    profiles = List(help="The Profiles that users choose from.").tag(config=True)
-    modules = List(help="Modules that the job loads first.").tag(config=True)
-    links = List(
+    profiles: "List[Profile]" = List(help="The Profiles that users choose from.").tag(config=True)
+    modules: "List[str]" = List(help="Modules that the job loads first.").tag(config=True)
+    links: "List[tuple[str, str]]" = List(
         help="(name, target) of the links in the folder where JupyterLab begins; a target may "
         "have shell variables."
     ).tag(config=True)
@@ -206,7 +211,7 @@ class ProfileSpawner(KnownByName):
     needed_files = Integer(20, help="Files that the home directory must have room for.").tag(
         config=True
     )
-    home_room = Callable(
+    home_room = Function(
         help="home -> (bytes free, bytes in all): replace it where statvfs does not know the quota."
     ).tag(config=True)
     home_advice = Unicode(help="What to do when the home directory is full.").tag(config=True)
@@ -225,7 +230,7 @@ class ProfileSpawner(KnownByName):
 
     jobs: Jobs  # of the hub; the configuration sets it
     mark = ""  # of the start, and of its job
-    job = None  # what Slurm said last of it
+    job: Job | None = None  # what Slurm said last of it
     pending_poll_interval = Float(
         0.5, help="Seconds between two looks at what is known of a job that waits."
     ).tag(config=True)
@@ -235,8 +240,8 @@ class ProfileSpawner(KnownByName):
     cut_off = False  # that was so when the hub itself ended
 
     @default("home_room")
-    def _home_room(self):
-        def room(home):
+    def _home_room(self) -> Callable[[str], tuple[int, int]]:
+        def room(home: str) -> tuple[int, int]:
             usage = shutil.disk_usage(home)
             return usage.free, usage.total
 
@@ -245,7 +250,7 @@ class ProfileSpawner(KnownByName):
     # What the user chooses.
 
     @property
-    def profile(self):
+    def profile(self) -> Profile:
         """The chosen Profile; the first if none is chosen."""
         name = (self.user_options or {}).get("profile")
         return next(
@@ -253,10 +258,10 @@ class ProfileSpawner(KnownByName):
         )
 
     @default("options_form")
-    def _form(self):
+    def _form(self) -> Callable[[Spawner], str]:
         return self._render_form
 
-    def _render_form(self, spawner):
+    def _render_form(self, spawner: Spawner) -> str:
         rows, chosen = (
             [],
             self.profile
@@ -289,19 +294,19 @@ class ProfileSpawner(KnownByName):
         )
 
     @default("options_from_form")
-    def _from_form(self):
+    def _from_form(self) -> Callable[[dict[str, list[str]]], dict[str, str]]:
         # the form's own fields come with it: _xsrf and, from some pages, next
         return lambda data: {key: values[0] for key, values in data.items() if key == "profile"}
 
-    def options_from_query(self, query):
+    def options_from_query(self, query: object) -> NoReturn:
         """A link starts nothing: anybody can have made it."""
         raise NotStarted("Nothing was started. Choose a profile, and press Start.", 400)
 
     @default("apply_user_options")
-    def _apply(self):
+    def _apply(self) -> Callable[[Self, dict[str, Any]], None]:
         return type(self)._check_options
 
-    def _check_options(self, options):
+    def _check_options(self, options: dict[str, Any]) -> None:
         """Refuse all but the name of a profile. batchspawner would put any other option into the
         batch script.
         """
@@ -321,13 +326,13 @@ class ProfileSpawner(KnownByName):
     # The job.
 
     @property
-    def home(self):
+    def home(self) -> str:
         return self.req_homedir
 
-    def log_name(self, number):
+    def log_name(self, number: str) -> str:
         return self.log_pattern.replace("*", str(number))
 
-    def get_env(self):
+    def get_env(self) -> dict[str, str]:
         # sudo and Slurm look up HOME, USER and SHELL by themselves; of the hub's own environment
         # nothing is for the job.
         env = {
@@ -337,7 +342,7 @@ class ProfileSpawner(KnownByName):
         }
         return env | {"JUPYTERHUB_REFUSED_SECONDS": str(self.refused_seconds)}
 
-    async def _check_home(self):
+    async def _check_home(self) -> None:
         """Look where the home is, and whether it is there and has room. Raises NotStarted."""
         try:
             self.req_homedir = await ACCOUNTS.look(
@@ -361,7 +366,7 @@ class ProfileSpawner(KnownByName):
         if trouble:
             raise NotStarted(trouble, 507)
 
-    def _trouble_at_home(self):
+    def _trouble_at_home(self) -> str | None:
         """Why no server could start in the home directory, in sentences; None if nothing is known
         against it. May hang.
         """
@@ -396,7 +401,7 @@ class ProfileSpawner(KnownByName):
             )
         return None
 
-    def _script(self):
+    def _script(self) -> str:
         profile = self.profile
         quoted = shlex.quote
         values = {
@@ -423,9 +428,10 @@ class ProfileSpawner(KnownByName):
             "certificate": quoted(self.certificate),
             "authorities": quoted(self.authorities),
         }
-        return format_template(self.batch_script, **values)
+        script: str = format_template(self.batch_script, **values)
+        return script
 
-    def _command(self):
+    def _command(self) -> list[str]:
         # Of the same environment.
         python = Path(self.batchspawner_singleuser_cmd).with_name("python")
         return [
@@ -437,7 +443,7 @@ class ProfileSpawner(KnownByName):
             *self.get_args(),
         ]
 
-    def get_args(self):
+    def get_args(self) -> list[str]:
         cookies = {"xsrf_cookie_kwargs": {"secure": True, "samesite": "Lax"}}
         args = [
             "--LabApp.extension_manager=readonly",
@@ -455,7 +461,7 @@ class ProfileSpawner(KnownByName):
             ]
         return [*super().get_args(), *args]
 
-    async def start(self):
+    async def start(self) -> str:
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
         # The server's: on all networks of its node, at the port that it tells.
         self.ip, self.port = (
@@ -479,7 +485,7 @@ class ProfileSpawner(KnownByName):
         self.starting = False
         return f"https://{self.ip}:{self.port}"
 
-    async def _submit(self):
+    async def _submit(self) -> None:
         """Hand the job in.
 
         Whatever ends in the middle of it, the job has its mark, which is written down before.
@@ -508,12 +514,12 @@ class ProfileSpawner(KnownByName):
         )
         self._save()
 
-    def _save(self):
+    def _save(self) -> None:
         """Write the state down at once, for a hub that comes after a crash."""
         self.orm_spawner.state = self.get_state()
         self.db.commit()
 
-    async def _still_there(self):
+    async def _still_there(self) -> JobStatus:
         """The job's status; where it runs, the server's address is that.
 
         Raises NotStarted if it ended.
@@ -527,15 +533,15 @@ class ProfileSpawner(KnownByName):
                 else f" Its log is {self.log_name(number)}"
             )
             raise NotStarted(f"Your server ended before it answered: {why}{self._where()}{log}")
-        if status == JobStatus.RUNNING:
+        if status == JobStatus.RUNNING and self.job:
             self.ip = self.job.node
         return status
 
-    async def _answers(self):
+    async def _answers(self) -> bool:
         """Whether the server has told its port and answers there, and no other process."""
         return bool(self.port and await self.own_answer(self.ip, self.port))
 
-    async def stop(self, now=False):
+    async def stop(self, now: bool = False) -> None:
         """End the job.
 
         What Slurm does not end now, because it is away or the number is not known yet, is ended by
@@ -552,7 +558,7 @@ class ProfileSpawner(KnownByName):
 
     # What became of it.
 
-    async def query_job_status(self, age=None):
+    async def query_job_status(self, age: float | None = None) -> JobStatus:
         """What Slurm says of the job: NOTFOUND only if it is over; UNKNOWN, which counts as alive,
         if it says nothing.
         """
@@ -573,10 +579,11 @@ class ProfileSpawner(KnownByName):
             return JobStatus.NOTFOUND
         return JobStatus.RUNNING if self.job.state == "RUNNING" else JobStatus.PENDING
 
-    async def is_put_aside(self):
-        return await self.query_job_status() == JobStatus.PENDING and self.job.state not in PUT_BACK
+    async def is_put_aside(self) -> bool:
+        status = await self.query_job_status()
+        return bool(status == JobStatus.PENDING and self.job and self.job.state not in PUT_BACK)
 
-    async def poll(self):
+    async def poll(self) -> int | None:
         number = self.job_id
         if self.cut_off:  # nobody waits for this job, and it knows a hub that has gone
             self._forget("the hub was restarted while it started. Start it again.")
@@ -584,7 +591,8 @@ class ProfileSpawner(KnownByName):
         status = await self.query_job_status()
         if number != self.job_id:  # meanwhile another has started
             return None
-        if status == JobStatus.PENDING and not self.starting and self.job.state in PUT_BACK:
+        is_put_back = self.job is not None and self.job.state in PUT_BACK
+        if status == JobStatus.PENDING and not self.starting and is_put_back:
             self._forget("Slurm has put its job back into the queue. Start it again.")
             return 1
         if status != JobStatus.NOTFOUND:
@@ -594,7 +602,7 @@ class ProfileSpawner(KnownByName):
         self.clear_state()
         return 1
 
-    def _where(self):
+    def _where(self) -> str:
         """A sentence with the name of the node, if there was one."""
         return (
             f" It ran on {self.job.node}."
@@ -602,7 +610,7 @@ class ProfileSpawner(KnownByName):
             else ""
         )
 
-    def _forget(self, why):
+    def _forget(self, why: str) -> None:
         """The server has ended, or is none any more: its job is no longer wanted."""
         why += self._where()
         self.ended = (
@@ -614,7 +622,7 @@ class ProfileSpawner(KnownByName):
         self.clear_state()
         self.jobs.wake.set()
 
-    async def _why(self):
+    async def _why(self) -> str:
         """Why the job ended, by Slurm's state of it, in a sentence that goes on after a colon."""
         profile, state = self.profile, self.job.state if self.job else None
         if self.job and self.job.exit_code in EXITS:
@@ -634,7 +642,7 @@ class ProfileSpawner(KnownByName):
             state=state, time=profile.time, most=profile.most, idle=idle, advice=self._advice()
         )
 
-    def _advice(self):
+    def _advice(self) -> str:
         bigger = sorted(
             (other.bytes, other.name) for other in self.profiles if other.bytes > self.profile.bytes
         )
@@ -644,12 +652,13 @@ class ProfileSpawner(KnownByName):
             else "Take less, or compute it in a batch job."
         )
 
-    def get_state(self):
-        return super().get_state() | {
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        return state | {
             key: getattr(self, key) for key in ("mark", "ended", "starting") if getattr(self, key)
         }
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.mark, self.ended, self.cut_off, self.job = (
             state.get("mark", ""),
@@ -658,12 +667,12 @@ class ProfileSpawner(KnownByName):
             None,
         )
 
-    def clear_state(self):
+    def clear_state(self) -> None:
         super().clear_state()
         self.mark, self.starting, self.cut_off = "", False, False
 
     @default("progress_ready_hook")
-    def _ready_hook(self):
+    def _ready_hook(self) -> Callable[[Spawner, dict[str, Any]], dict[str, Any]]:
         # JupyterHub calls a start that was cancelled ready until its job has gone, and the page
         # would go to a server that is none
         return lambda spawner, event: (
@@ -672,7 +681,7 @@ class ProfileSpawner(KnownByName):
             else event
         )
 
-    async def progress(self):
+    async def progress(self) -> AsyncIterator[dict[str, str | int]]:
         said = ""
         while True:
             job = self.job
@@ -712,7 +721,7 @@ class PortHandler(APIHandler):
     """
 
     @web.authenticated
-    def post(self):
+    def post(self) -> None:
         token, data = self.get_auth_token(), self.get_json_body()
         spawner = next(
             (

@@ -36,7 +36,7 @@ def refused() -> bool:
         os.environ["JUPYTERHUB_API_URL"] + "/user",
         headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]},
     )
-    handlers = [urllib.request.ProxyHandler({})]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if certificate := os.environ.get("JUPYTERHUB_SSL_CERTFILE"):
         context = ssl.create_default_context(
             cafile=os.environ.get("JUPYTERHUB_SSL_CLIENT_CA") or None
@@ -170,6 +170,6 @@ def runs_a_program(shell: Any) -> bool:
         return False
 
 
-c = get_config()  # noqa: F821
+c = get_config()  # type: ignore[name-defined]  # noqa: F821  Jupyter gives it to this file
 c.ServerApp.kernel_manager_class = Kernels
 c.TerminalsExtensionApp.terminal_manager_class = Terminals

@@ -36,4 +36,5 @@ JupyterHandler.content_security_policy = property(telling_nobody)
 for each in (AuthenticatedFileHandler, FilesHandler, NbconvertFileHandler, NbconvertPostHandler):
     each.content_security_policy = property(without_scripts)
 
-get_config().TemplateExporter.extra_template_basedirs = []  # noqa: F821  Jupyter gives it to this file
+c = get_config()  # type: ignore[name-defined]  # noqa: F821  Jupyter gives it to this file
+c.TemplateExporter.extra_template_basedirs = []

@@ -135,7 +135,7 @@ class CarefulServer(HTTPServer):
     def knows(self, stream: IOStream) -> None:
         self.strangers.pop(stream, None)
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+    def handle_stream(self, stream: Any, address: tuple[Any, ...]) -> None:
         stream.comes_from = str(address[0]) if address else ""
         self.meets(stream)
         super().handle_stream(stream, address)
