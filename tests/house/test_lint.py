@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tools.files import ROOT
-from tools.lint.__main__ import BIOME, lint, shell_scripts
+from tools.lint.__main__ import BIOME, installed_programs, lint, shell_scripts
 
 pytestmark = pytest.mark.skipif(
     not BIOME.exists(), reason="what checks the code is not here: make lint"
@@ -15,6 +15,9 @@ GOOD = {
     "_ext/good.py": '"""Good."""\n',
     "conf.py": 'project: str = "x"\n',
     "tools/good.py": "def half(number: float) -> float:\n    return number / 2\n",
+    "triton/lib/good.py": "number: int = 1\n",
+    "triton/jupyterhub/good_hub.py": "from good import number\n\nprint(number)\n",
+    "triton/bin/good-command": "#!/usr/bin/python3\nfrom good import number\n\nprint(number)\n",
     "template": "#!/bin/bash\n#SBATCH --mem={{ memory }}\n{% if quick %}{% endif %}echo {{ x }}\n",
     "good.js": "const open = 1;\nconsole.log(open);\n",
     "good.css": "a {\n  color: red;\n}\n",
@@ -26,6 +29,11 @@ FAULTS = {
     "tools/unused.py": ("import os\n", "tools/unused.py:1:8: F401"),
     "tools/types.py": ("def half(n: int) -> str:\n    return n\n", "tools/types.py:2: error"),
     "_ext/untyped.py": ("def half(n):\n    return n\n", "_ext/untyped.py:1: error"),
+    "triton/lib/untyped.py": ("def half(n):\n    return n\n", "triton/lib/untyped.py:1: error"),
+    "triton/bin/untyped-command": (
+        "#!/usr/bin/env -S python3 -I\nfrom good import number\n\nnumber.half()\n",
+        "triton/bin/untyped-command:4: error",
+    ),
     "bin/start": ("#!/bin/sh\necho {{ name }}\nrm $1\n", "bin/start:3:4: note: Double quote"),
     "form.js": ("const a = {b:1}\nconsole.log(a);\n", "form.js format"),
     "fault.mjs": ("if (window.a = 1) close();\n", "fault.mjs:1:5 lint/suspicious"),
@@ -46,7 +54,7 @@ def folder(tmp_path):
 
 def write(folder, files):
     for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
 
 
@@ -62,6 +70,17 @@ def test_lint_finds_a_fault_of_each_kind(folder, capfd):
     output, summary = capfd.readouterr()
     assert [message for _, message in FAULTS.values() if message not in output] == []
     assert summary.startswith("Not as it should be: ruff, mypy, shellcheck, biome.")
+
+
+def test_every_program_that_admins_install_is_checked():
+    assert {
+        "triton/bin/class-check",
+        "triton/bin/nbdime-git",
+        "triton/bin/sjupyter",
+        "triton/jupyterhub/jobs.py",
+        "triton/jupyterhub/start-proxy",
+        "triton/lib/slurm.py",
+    } <= set(installed_programs(ROOT))
 
 
 def test_every_shell_script_of_ours_is_checked():

@@ -24,9 +24,10 @@ BIN = ROOT / ".lint/bin"
 BIOME = ROOT / ".lint/node_modules/.bin/biome"
 BIOME_SETTINGS = "--config-path=tools/lint"
 SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
+PYTHON = re.compile(rb"#!.*\bpython")
 # Where the programs of triton/ find their own modules.
 LIBRARIES = ("triton/lib", "triton/jupyterhub")
-TYPED = ("triton/bin/class-check", "triton/bin/nbdime-git", "triton/bin/sjupyter")
+
 WEB = (".css", ".js", ".mjs")
 # A script may be a template, of Jinja or of the guide's facts: a word stands in for a value.
 VALUE = re.compile(r"\{\{.*?\}\}")
@@ -51,8 +52,13 @@ def shell_scripts(folder: Path) -> list[str]:
 
 
 def installed_programs(folder: Path) -> list[str]:
-    """The tracked files of triton/ that are Python, with the ending .py or without."""
-    return [name for name in tracked(folder) if name in TYPED]
+    """The tracked files of triton/ that are Python, with the ending .py or without one."""
+    return [
+        name
+        for name in tracked(folder)
+        if name.startswith("triton/")
+        and (name.endswith(".py") or PYTHON.match(_first_line(folder / name)))
+    ]
 
 
 def _first_line(path: Path) -> bytes:
