@@ -53,7 +53,8 @@ def own(tmp_path):
     "Compute nodes reach it as {{ hosts.inside }}",
     "Nodes are called like ``node``, with other numbers.",
 )
-def test_every_host_has_its_own_name_and_the_names_are_those_of_the_facts(triton):
+def test_every_host_has_the_name_that_the_facts_give_it(triton):
+    """Each host has a name of its own, and the names are those of the facts."""
     names = cluster.facts()["hosts"]
     expected = {
         "login": names["login"],
@@ -149,7 +150,7 @@ def test_jobs_run_on_all_nodes_and_are_accounted(triton):
     "is ``FAILED``, and only its output tells.",
 )
 @pytest.mark.parametrize("mode", ["cgroup", "polling"])
-def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
+def test_a_job_that_takes_more_memory_than_asked_for_is_killed(own, mode):
     if mode == "cgroup" and not cluster.cgroups_usable():
         pytest.skip("no cgroup v1 memory controller here")
     from tools.cluster.small_triton import Triton
@@ -197,7 +198,8 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_killed(own, mode):
 @pytest.mark.claims(
     "``QOSMaxJobsPerUserLimit`` and the like - you have as many jobs as you may; the rest follows"
 )
-def test_who_has_as_many_jobs_as_they_may_waits_and_the_rest_follows(own):
+def test_who_has_as_many_jobs_as_allowed_waits(own):
+    """The next job waits, and starts when one of the others has ended."""
     from tools.cluster.small_triton import Triton
 
     cluster.up(nodes=1, state=own, tied=True, say=print)
@@ -255,7 +257,8 @@ def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
     triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm more; exit $status", "alice")
 
 
-def test_what_the_cluster_has_for_everyone_only_root_of_this_machine_can_change(triton):
+def test_only_root_changes_what_the_cluster_has_for_everyone(triton):
+    """Root of this machine, not of the cluster: what is there for everyone is read-only there."""
     apps = cluster.facts()["paths"]["apps"]
     assert (
         triton.run(
@@ -298,7 +301,8 @@ def test_after_a_crash_it_goes_down_and_comes_up_again(own):
     assert again.stderr == f"A cluster is running already in {own}: make cluster-down ends it\n"
 
 
-def test_a_cluster_of_a_test_ends_with_the_test_however_that_ends(own):
+def test_a_cluster_of_a_test_ends_with_the_test(own):
+    """However the test ends."""
     script = (
         f"import sys, time; sys.path.insert(0, {str(cluster.ROOT)!r}); import pathlib; from "
         f"tools.cluster import cluster; cluster.up(1, state=pathlib.Path({str(own)!r}), "
@@ -317,7 +321,7 @@ def test_a_cluster_of_a_test_ends_with_the_test_however_that_ends(own):
     pytest.fail("its processes are still there")
 
 
-def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
+def test_cgroups_of_a_killed_cluster_are_removed_by_the_next(own):
     if not cluster.cgroups_usable():
         pytest.skip("no cgroup v1 memory controller here")
     old, young, used = (
@@ -349,7 +353,8 @@ def test_cgroups_whose_cluster_was_killed_are_removed_by_the_next_one(own):
     "There are no GPUs.",
 )
 @pytest.mark.claims("What it needs of PyPI and of this repository lies on it.")
-def test_on_runs_a_command_as_the_user_or_root_and_stand_ins_say_what_they_are(triton):
+def test_on_runs_a_command_as_the_user_or_root(triton):
+    """Stand-ins for programs say what they are."""
     modules = cluster.facts()["modules"]
     said = {}
     for who, command in (

@@ -75,7 +75,8 @@ def test_it_says_what_it_means_that_all_servers_have_one_name():
     )
 
 
-def test_outside_of_the_course_it_says_that_it_has_seen_no_notebook(triton):
+def test_outside_of_the_course_no_notebook_is_seen(triton):
+    """It says that it has seen no notebook."""
     found = check(triton, triton.account())
     assert (
         found["notebooks"]["good"] is None
@@ -310,7 +311,8 @@ def reserve(triton):
     "The first looks at what one person needs: kernels, packages, room on the disks, "
     "data, Slurm, the clock."
 )
-def test_whoever_has_all_that_the_course_needs_is_told_so_in_plain_words(triton, course):
+def test_who_has_all_that_the_course_needs_is_told_so(triton, course):
+    """In plain words."""
     done = triton.run(
         "login",
         f"srun --mem=10G --quiet class-check --folder {editions.FOLDER} --profile "
@@ -394,8 +396,10 @@ def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     "``class-check`` runs nothing that others have put into the folder of a course, and "
     "waits for none of their files."
 )
-def test_what_others_have_put_into_the_folder_is_neither_run_nor_waited_for(triton):
-    """Files that are called like a module, or that R reads at its start; and a pipe, a device or a
+def test_files_of_others_in_the_folder_do_no_harm(triton):
+    """What others have put into the folder is neither run nor waited for.
+
+    Files that are called like a module, or that R reads at its start; and a pipe, a device or a
     large file where a notebook or a list should be.
     """
     user, places = triton.account(), ("shared", "pipes", "devices", "large")
@@ -533,9 +537,8 @@ def test_too_few_places_are_told_with_how_many_there_are(triton, course, reserve
 
 
 @pytest.mark.claims("tries the seats of a reservation, once that has begun.")
-def test_a_reservation_that_has_not_begun_is_told_before_anything_is_submitted(
-    triton, course, reserve
-):
+def test_a_reservation_that_has_not_begun_is_told_first(triton, course, reserve):
+    """Before anything is submitted."""
     found = check(
         triton, course, f"--room 1 --reservation {reserve(course, 'c2', begin='now+1hour')}"
     )
@@ -706,9 +709,8 @@ def reserved(triton):
     "would fail in the room. Checks of "
     "exercises may fail: nobody has solved them yet."
 )
-def test_every_notebook_is_run_and_the_first_cell_that_would_fail_is_named(
-    triton, course, reserved, record_property
-):
+def test_the_first_cell_that_would_fail_is_named(triton, course, reserved, record_property):
+    """Every notebook is run."""
     triton.run("login", f"cp -rT {editions.FOLDER} spoilt", course)
     for name, cells, kernel in [
         ("90-broken", ["1", "", "import notthere\nnotthere.go()", "1/0"], "python3"),
@@ -740,7 +742,8 @@ def test_every_notebook_is_run_and_the_first_cell_that_would_fail_is_named(
     )
 
 
-def test_a_notebook_that_takes_too_much_memory_and_one_that_does_not_end_are_told(triton, course):
+def test_a_notebook_too_large_or_without_end_is_told(triton, course):
+    """One that takes too much memory, and one that does not end."""
     for name, code in [
         ("greedy", "x = bytearray(2_000_000_000)"),
         ("slow", "import time; time.sleep(100)"),

@@ -402,8 +402,11 @@ def test_linked_files_stay_links(bare_bones, environment, tmp_path):
     "Run ``nbdime-git enable`` in that repository; it takes over.",
     "They also wrote two lines into ``.gitattributes``, which git tracks; these do no harm.",
 )
-def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, environment):
-    """What the page used to say: nbdime config-git --enable, then sed."""
+def test_the_old_recipe_is_repaired_and_reported(bare_bones, environment):
+    """Its line in a tracked file is reported.
+
+    What the page used to say: nbdime config-git --enable, then sed.
+    """
     with_path = bare_bones.env | {"PATH": f"{environment}/bin:{bare_bones.env['PATH']}"}
     run(environment / "bin/nbdime", "config-git", "--enable", env=with_path, cwd=bare_bones.path)
     config = bare_bones.path / ".git/config"
@@ -428,7 +431,7 @@ def test_the_old_recipe_is_repaired_and_its_tracked_line_reported(bare_bones, en
     "without a mark.",
     "git would go on calling it, and a merge would leave your side alone in the file.",
 )
-def test_settings_of_nbdime_alone_leave_one_side_when_it_has_gone(bare_bones, environment):
+def test_nbdimes_own_settings_leave_one_side_when_it_has_gone(bare_bones, environment):
     """What `nbdime config-git --enable` writes: git says that there is a conflict, and no mark
     shows where.
     """
@@ -486,9 +489,8 @@ def test_an_environment_that_moved_is_repaired_by_enabling_again(bare_bones, mov
     "A clone is a new repository, and settings are not cloned: enable it there as well, "
     "or once for all of yours:"
 )
-def test_global_settings_are_for_every_repository_and_go_without_a_trace(
-    bare_bones, environment, env, tmp_path
-):
+def test_global_settings_are_for_all_and_go_without_a_trace(bare_bones, environment, env, tmp_path):
+    """They are for every repository of the user."""
     config, attributes = (
         Path(env["HOME"], ".gitconfig"),
         Path(env["HOME"], ".config/git/attributes"),
@@ -528,8 +530,11 @@ def test_global_settings_are_for_every_repository_and_go_without_a_trace(
 # ------------------------------------------------------------------ every kind of repository
 
 
-def test_a_file_name_that_is_no_text_is_a_name_and_nothing_is_run(repo):
-    """A shell that reads words of UTF-8 must not lose its quotes at a byte that is none."""
+def test_a_file_name_that_is_no_text_runs_nothing(repo):
+    """It is a name like others.
+
+    A shell that reads words of UTF-8 must not lose its quotes at a byte that is none.
+    """
     name = b"\xff;touch made;.ipynb"
     Path(os.fsdecode(os.fsencode(repo.path) + b"/" + name)).write_text(ONE)
     repo.write(nb=TWO)
@@ -777,9 +782,8 @@ def test_a_lock_of_another_git_is_waited_for_by_the_person(bare_bones, environme
         ("ended", "elsewhere", False),
     ],
 )
-def test_the_lock_of_a_killed_run_is_taken_away_and_that_of_a_living_one_or_another_hosts_is_not(
-    bare_bones, environment, pid, host, gone
-):
+def test_only_the_lock_of_a_killed_run_is_taken_away(bare_bones, environment, pid, host, gone):
+    """That of a living one stays, and so does that of another host."""
     ended = subprocess.Popen(["true"])
     ended.wait()
     lock = bare_bones.path / ".git/config.lock"
@@ -1009,9 +1013,10 @@ def test_a_run_killed_at_any_moment_is_repaired_by_the_next(bare_bones, environm
 
 
 @pytest.mark.parametrize("kill", ["TERM", "KILL"])
-def test_a_run_killed_with_the_files_in_place_takes_them_back_or_leaves_no_lock(
+def test_a_run_killed_late_takes_files_back_or_leaves_no_lock(
     bare_bones, environment, tmp_path, kill
 ):
+    """It is killed when the new files are in their places."""
     state = bare_bones.state()
     (tmp_path / "bin").mkdir()
     git = (
@@ -1045,7 +1050,8 @@ def test_a_run_killed_with_the_files_in_place_takes_them_back_or_leaves_no_lock(
     "Now ``git diff`` shows what changed in a notebook cell by cell,",
     "``git diff`` - on a terminal, changed cells and outputs; in a pipe or file, a normal patch",
 )
-def test_on_a_terminal_git_diff_is_readable_and_coloured_as_git_is_told(repo):
+def test_on_a_terminal_git_diff_is_readable_and_coloured(repo):
+    """As git is told to colour it."""
     repo.write(nb=TWO)
     for pager in ("cat", "sed ''"):
         env = repo.env | {"GIT_PAGER": pager}
@@ -1303,7 +1309,7 @@ def test_the_user_s_external_diff_does_not_get_in_between(repo):
     "When the environment is moved or removed one day, git falls back to its own diff"
 )
 @pytest.mark.parametrize("what", ["environment", "script"])
-def test_when_the_environment_has_gone_git_diffs_and_says_what_to_run(
+def test_without_the_environment_git_diffs_and_says_what_to_run(
     bare_bones, movable, tmp_path, what
 ):
     script = shutil.copy(SCRIPT, tmp_path / "nbdime-git")
@@ -1582,7 +1588,7 @@ def test_a_merge_of_any_formats_is_a_notebook_that_opens(repo, environment, form
     )
 
 
-def test_cells_with_new_ids_on_both_sides_are_known_by_their_text(repo):
+def test_cells_with_new_ids_on_both_sides_are_known_by_text(repo):
     """A program that upgrades a notebook, or makes it from text, gives other ids each time."""
     repo.branches(
         BASE,
@@ -1789,7 +1795,8 @@ def test_what_a_filter_made_of_a_notebook_is_never_merged(shelved, movable, tmp_
         assert "so this is git's own diff" in shelved.readable("diff", "main", "other").stderr
 
 
-def test_a_binary_file_stays_a_conflict_with_both_sides_in_the_index(repo):
+def test_a_binary_file_stays_a_conflict_with_both_sides(repo):
+    """Both sides stand in the index."""
     for name, content in (("base", ONE), ("ours", TWO), ("theirs", BASE)):
         (repo.path / name).write_bytes(content.encode("utf-16"))
     data = {name: (repo.path / name).read_bytes() for name in ("base", "ours", "theirs")}

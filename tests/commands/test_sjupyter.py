@@ -322,9 +322,8 @@ def test_the_token_and_the_path_are_nowhere_where_others_look(triton, server):
     )
 
 
-def test_files_are_for_their_owner_alone_whatever_the_umask_and_the_access_lists_of_the_home(
-    triton, server
-):
+def test_files_are_for_their_owner_alone(triton, server):
+    """Whatever the umask and the access lists of the home say."""
     listed = triton.run(
         "login", "find .local/share/sjupyter -printf '%y %m %p\\n'", server.user
     ).stdout.splitlines()
@@ -416,9 +415,11 @@ def test_links_that_others_have_planted_are_not_written_through(triton, user):
     "A folder begins with a slash, a tilde, or dots and a slash; all else is a module.",
     "It takes no folder of theirs for the environment that you mean.",
 )
-def test_a_folder_of_others_is_no_environment_unless_it_is_written_as_a_path(triton, user):
-    """Where they write, they may make one that is called like the module that everybody has, or
-    like the one that is asked for.
+def test_a_folder_of_others_is_no_environment_unless_a_path(triton, user):
+    """It is one only if it is written as a path.
+
+    Where they write, they may make one that is called like the module that everybody has, or like
+    the one that is asked for.
     """
     central, demo = FACTS["modules"]["jupyter"], FACTS["modules"]["demo"]
     triton.run(
@@ -496,9 +497,11 @@ def test_without_the_token_nobody_gets_in(triton, server):
     "The path before it is another for each server, so that your browser gives its "
     "cookies to no other.",
 )
-def test_cookies_are_for_the_path_of_the_server_which_it_tells_nobody(triton, server, user):
-    """A browser sends them to all ports of the node, as it does for a picture in a notebook, but
-    with this path only.
+def test_cookies_are_for_the_secret_path_of_the_server(triton, server, user):
+    """The server tells that path to nobody.
+
+    A browser sends them to all ports of the node, as it does for a picture in a notebook, but with
+    this path only.
     """
     origin, path = re.match(r"(http://[^/]+)(/\w{16}/)", server.url).groups()
     kept = triton.run(
@@ -536,7 +539,7 @@ OF_SOMEBODY = sorted((DATA / "of_somebody").iterdir())
     "A file that you open in a tab of the server runs no script, and so does not read that path.",
     "JupyterLab's own viewer shows HTML files without scripts too, until you press *Trust HTML*:",
 )
-def test_a_file_in_a_tab_runs_no_script_and_tells_nobody_the_path(triton, server, tmp_path):
+def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_path):
     """Nor does it send that path along with a picture or a link; and what has no script is shown as
     ever.
     """
@@ -673,8 +676,10 @@ MANY_CONNECTIONS = (DATA / "many_connections.py").read_text(encoding="utf-8")
 @pytest.mark.claims(
     "Thousands of connections of a stranger neither fill its memory nor shut out its owner."
 )
-def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton, user):
-    """Neither those that say nothing nor half-sent requests; and at the same time their owner comes
+def test_connections_of_strangers_shut_nobody_out(triton, user):
+    """They take little memory.
+
+    Neither those that say nothing nor half-sent requests; and at the same time their owner comes
     in, and works.
 
     A connection that the owner has opened before the stranger's stays open: it is from elsewhere.
@@ -744,9 +749,8 @@ def test_connections_of_strangers_shut_nobody_out_and_take_little_memory(triton,
     "Your settings in ``~/.jupyter`` hold, but for where and how the server listens and "
     "for the folder that it shows."
 )
-def test_the_server_listens_on_the_nodes_cluster_address_only_whatever_the_settings_say(
-    triton, server
-):
+def test_the_server_listens_on_the_clusters_network_only(triton, server):
+    """At the address that its node has there, whatever the user's settings say."""
     port = re.search(r":(\d+)/", server.url)[1]
     address = triton.run(server.said["node"], "hostname --ip-address").stdout.strip()
     listening = triton.run(
@@ -852,7 +856,8 @@ def test_a_folder_and_jupyter_options_with_strange_words_arrive(triton, user):
         assert rows[job] == f"/home/{user}/other", "without --dir, where the command was typed"
 
 
-def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_commands(triton, user):
+def test_strange_words_in_names_are_no_commands(triton, user):
+    """Names of modules, and what stands in the environment."""
     triton.run("login", f"mkdir \"a '%j' \\$(touch pwned)\"; ln -s {CENTRAL} 'a;touch pwned'", user)
     before = (
         "export XDG_DATA_HOME=\"$HOME/a '%j' \\$(touch pwned)\" BASH_ENV='/nowhere; touch pwned';"
@@ -878,7 +883,8 @@ def test_strange_words_in_the_environment_and_in_the_names_of_modules_are_no_com
     "Only what says who pays, or how large a job is, counts for ``sbatch``.",
     "Stay in ``{{ partitions.interactive }}``, the default.",
 )
-def test_slurms_options_arrive_in_each_spelling_and_win_over_the_defaults(triton, user):
+def test_slurms_options_arrive_and_win_over_the_defaults(triton, user):
+    """In each spelling."""
     own, other = FACTS["partitions"]["interactive"], FACTS["partitions"]["batch"]
     for options, asked in (
         ("", f"{own} sjupyter"),
@@ -1025,7 +1031,8 @@ def test_a_server_is_followed_whatever_is_set_for_slurm(triton, user):
     "Ten minutes before its time is up, you are told in the terminal, and by a file in "
     "the folder where JupyterLab began."
 )
-def test_ten_minutes_before_the_end_it_is_announced_while_the_server_runs(triton, warned):
+def test_the_end_is_announced_ten_minutes_before(triton, warned):
+    """The server runs meanwhile."""
     server, user = warned
     while (line := server.stdout.readline()) and not line.startswith(
         "The time of this server is up"
@@ -1139,7 +1146,8 @@ def assert_stops_what_is_meant(triton, user, first, second):
     "Stop the server when you stop working: ``sjupyter --stop``,",
 )
 @pytest.mark.claims("``sjupyter`` is a job of yours and writes its own.")
-def test_list_stop_and_logs_know_what_runs_and_forget_what_has_ended(triton, user):
+def test_list_stop_and_logs_know_what_runs(triton, user):
+    """They forget what has ended."""
     with Started(triton, user, "-t 5 --mem=700M") as first:
         second = submitted(triton, user, "-t 5 --hold")
         triton.run(
@@ -1272,7 +1280,8 @@ def test_a_module_in_the_folder_comes_before_others(triton, user):
     "ask for next time;",
     "The limits are those of any job, :ref:`memory <hub-memory>` included.",
 )
-def test_the_end_by_memory_is_told_with_what_was_asked_and_what_to_ask_for(triton, user):
+def test_the_end_by_memory_says_what_to_ask_for(triton, user):
+    """It says what was asked for, too."""
     with Started(triton, user, "-t 5 --mem=400M") as started:
         execute(
             triton,
@@ -1731,7 +1740,8 @@ def impatient(triton, user, **seconds):
 
 
 @pytest.mark.claims("of a server that prints for ever, the last 4 MB.")
-def test_a_jupyter_that_prints_for_ever_gets_a_short_log_and_the_newest_of_it(triton, user):
+def test_a_jupyter_that_prints_for_ever_gets_a_short_log(triton, user):
+    """The log has the newest of it."""
     environment(triton, user, "noisy", r'''yes $'noise \xff' >&2 & exec $JUPYTER "$@"''')
     with Started(triton, user, "-t 5 --env ~/noisy") as started:
         assert answers(triton, started.url) in ("200", "302")
@@ -1795,7 +1805,8 @@ def test_a_jupyter_that_never_answers_is_given_up(triton, user):
     "Settings in ``~/.jupyter`` that Jupyter cannot read are named below the address: it "
     "goes on without them.",
 )
-def test_settings_that_cannot_be_read_are_named_and_the_server_runs(triton, user):
+def test_settings_that_cannot_be_read_are_named(triton, user):
+    """The server runs without them."""
     triton.run(
         "login",
         "mkdir -p .jupyter; echo 'c.ServerApp.port = (' > "
@@ -1851,7 +1862,8 @@ def test_the_clock_of_the_node_may_be_wrong(triton, user):
         assert "ends" not in said and triton.run("login", "ls quiet", user).stdout == ""
 
 
-def test_a_time_shorter_than_the_warning_ends_no_server_before_it_starts(triton):
+def test_a_time_shorter_than_the_warning_ends_no_server(triton):
+    """Slurm warns at once then, before the server has started."""
     user = triton.account()
     jobs = [
         json.loads(triton.run("login", "sjupyter --json --detach -t 10 --mem=300M", user).stdout)[
@@ -1919,7 +1931,8 @@ def environ(triton, started):
 
 
 @pytest.mark.claims("When your home directory is full, it says that.")
-def test_a_full_home_is_told_before_a_job_is_made_and_as_the_end_of_one(triton):
+def test_a_full_home_is_told_before_a_job_and_at_its_end(triton):
+    """Before a job is made, or as the reason why one ended."""
     full = cluster.FULL_USER
     fill = "head -c 3M /dev/zero > fill; for i in $(seq 100); do echo x > fill-$i; done"
     try:
@@ -1953,7 +1966,8 @@ def test_a_full_home_is_told_before_a_job_is_made_and_as_the_end_of_one(triton):
         triton.run("login", "rm -f fill fill-*; scancel --me", full)
 
 
-def test_a_home_that_fills_up_ends_no_server_that_runs_and_is_told_of_one_that_starts(triton):
+def test_a_home_that_fills_up_ends_no_server_that_runs(triton):
+    """One that starts says that the home is full."""
     full = cluster.FULL_USER
     try:
         # its own log fills the home, and more than a pipe holds comes after that
@@ -2247,9 +2261,8 @@ def test_a_second_ctrl_c_while_slurm_is_asked_ends_the_job(triton, user):
     assert triton.run("login", "squeue --me --noheader", user).stdout == ""
 
 
-def test_killed_at_any_step_of_the_start_it_leaves_no_job_that_list_does_not_show(
-    triton, user, killed
-):
+def test_a_start_killed_at_any_step_leaves_no_hidden_job(triton, user, killed):
+    """There is no job that --list does not show."""
     steps = killed(signal.SIGKILL)
     assert (
         all(status == -signal.SIGKILL for _, status, _, _ in steps) and steps[-1][0] == "squeue 2"
@@ -2279,7 +2292,8 @@ def test_killed_at_any_step_of_the_start_it_leaves_no_job_that_list_does_not_sho
     )
 
 
-def test_a_job_that_was_submitted_though_slurm_did_not_say_so_is_not_submitted_again(triton, user):
+def test_a_job_that_slurm_did_not_confirm_is_not_made_twice(triton, user):
+    """Slurm has taken the job, and did not say so."""
     triton.run("login", "mkdir -p bin", user)
     triton.write(
         "login",
@@ -2418,8 +2432,11 @@ def assert_socket_is_of(triton, user, path):
     "If your ssh cannot forward to a socket, ``--no-socket`` takes a port after all.",
     "or for a small test :ref:`on the login node <sjupyter-local>` with ``sjupyter --local``.",
 )
-def test_local_is_reached_by_the_printed_line_and_ends_with_ctrl_c(triton, user):
-    """At a socket, by which a kernel answers as well; or at a port."""
+def test_local_is_reached_by_the_printed_line(triton, user):
+    """It ends with Ctrl-C.
+
+    At a socket, by which a kernel answers as well; or at a port.
+    """
     let_in(triton, user, ["laptop"])
     # Of one who starts Jupyter elsewhere too.
     settings = {
@@ -2514,7 +2531,8 @@ def test_compute_nodes_let_nobody_in_by_ssh(triton, server):
 
 
 @pytest.mark.claims("or when it takes more than 2 GB.")
-def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, user):
+def test_local_protects_others_from_a_server_of_much_memory(triton, user):
+    """Such a server is ended."""
     with Started(triton, user, "--local --no-socket") as started:
         port = re.search(r":(\d+) ", started.said["forward"])[1]
         execute(
@@ -2532,7 +2550,7 @@ def test_local_protects_the_others_from_a_server_that_takes_much_memory(triton, 
     "Everyone shares that node, so take little processor time and little memory: it is "
     "ended after an hour,"
 )
-def test_local_says_what_its_limits_are_and_ends_when_its_time_is_up(triton, user):
+def test_local_tells_its_limits_and_ends_when_time_is_up(triton, user):
     done = triton.run(
         "login", f"{impatient(triton, user, LOCAL_SECONDS=2)} --local", user, check=False
     )
@@ -2584,9 +2602,8 @@ def test_help_has_each_option(triton, user):
 
 
 @pytest.mark.parametrize("ready", [False, True], ids=["waiting", "attached"])
-def test_slurm_is_asked_at_most_once_a_second_and_less_often_the_longer_it_takes(
-    triton, user, ready
-):
+def test_slurm_is_asked_at_most_once_a_second_and_then_less(triton, user, ready):
+    """The longer it takes, the less often Slurm is asked."""
     if ready:
         triton.run("login", f"sjupyter --attach {submitted(triton, user, '-t 20')} --detach", user)
     counting = counted(triton, user, "squeue", "sacct", "scontrol")

@@ -204,7 +204,8 @@ def test_the_exit_code_is_read_in_the_words_of_each_release():
             assert jobs.parse(row(JobID="7", exit_code=text))["7"].exit_code == code, text
 
 
-def test_what_is_said_of_reasons_and_states_is_said_of_those_that_exist():
+def test_all_reasons_and_states_that_are_explained_exist():
+    """What we say of Slurm's reasons and states, we say of those that Slurm has."""
     alive, ended = (
         {state.split()[0] for entry in RELEASES["state"] for state in entry[key]}
         for key in ("alive", "ended")
@@ -258,7 +259,7 @@ def test_a_comment_with_line_breaks_is_no_row():
         )
 
 
-def test_a_start_that_is_noted_while_others_are_looked_after_is_not_ended(hub, tmp_path):
+def test_a_start_noted_while_others_are_tended_is_not_ended(hub, tmp_path):
     """Its server is known a moment later than its mark, and its job by the time that squeue has
     answered.
     """
@@ -318,9 +319,11 @@ def test_many_jobs_that_look_like_the_hubs_hold_up_nobody(hub, tmp_path, monkeyp
     )
 
 
-def test_a_second_job_of_a_start_is_ended_though_the_hub_does_not_see_it(hub, tmp_path):
-    """Where jobs are private, only its owner sees that sbatch brought one though it said that it
-    had not.
+def test_a_second_job_of_a_start_is_ended_though_unseen(hub, tmp_path):
+    """The hub does not see it.
+
+    Where jobs are private, only its owner sees that sbatch brought one though it said that it had
+    not.
     """
     mark = "hub:8081/0123456789abcdef"
     jobs_of_hub = hub([])

@@ -136,7 +136,8 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
     "Outside the university's networks, go through the gateway:",
     "On the login node. It is for editing,",
 )
-def test_from_outside_ssh_reaches_the_login_node_over_the_gateway_only(triton, user):
+def test_from_outside_ssh_needs_the_gateway(triton, user):
+    """It reaches the login node over the gateway only."""
     there = f"{user}@{HOSTS['login']}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
     direct = triton.run("outside", f"{ssh} {there} hostname", user, check=False)
@@ -204,7 +205,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     "Laptops that sleep cut it each time; ``ServerAliveInterval`` in the file above lets "
     "``ssh`` notice."
 )
-def test_with_alive_messages_ssh_notices_that_the_other_end_is_silent(triton, user):
+def test_with_alive_messages_ssh_notices_a_silent_end(triton, user):
     """As after the sleep of a laptop; the settings' minute is a second here."""
     settings = (
         pages.read("triton/apps/jupyter/ssh_config")
@@ -295,7 +296,8 @@ def prompted(triton, user, host, answer, command):
     "you trust it.",
     "Compare it with the published one, then answer ``yes``. It does not ask again.",
 )
-def test_ssh_asks_once_whether_one_trusts_the_host_and_shows_its_fingerprint(triton, user):
+def test_ssh_asks_once_whether_one_trusts_the_host(triton, user):
+    """It shows the host's fingerprint."""
     ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS['login']} hostname"
     printed, asked = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
     fingerprint = triton.run(
@@ -421,9 +423,8 @@ def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, c
     "compute nodes,",
     "Your notebooks have gone on running.",
 )
-def test_when_the_connection_drops_the_proxy_fails_until_it_is_started_again_and_notebooks_run_on(
-    triton, user, server
-):
+def test_after_a_dropped_connection_the_proxy_is_started_again(triton, user, server):
+    """Until then it fails, and notebooks run on."""
     url, how = f"{server.url}/api", f"--socks5-hostname localhost:{PORT}"
     server.first.execute("dropped = True")
     with proxy(triton, user):
@@ -439,7 +440,8 @@ def test_when_the_connection_drops_the_proxy_fails_until_it_is_started_again_and
     "ProxyCommand='ssh username@{{ "
     "hosts.gateway }} -W %h:%p'``"
 )
-def test_from_outside_the_proxy_works_over_the_gateway_in_both_forms(triton, user, server):
+def test_from_outside_both_forms_of_the_proxy_work(triton, user, server):
+    """Over the gateway."""
     gate = f"{user}@{HOSTS['gateway']}"
     for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
         with proxy(triton, user, "outside", way):
@@ -537,9 +539,8 @@ DIRECT = [
     "file that spares you the rule.",
 )
 @needs_chromium
-def test_the_shown_proxy_file_sends_the_clusters_addresses_through_the_proxy_and_no_others(
-    triton, user, tmp_path
-):
+def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path):
+    """The browser asks for all others without the proxy."""
     from playwright.sync_api import sync_playwright
 
     went = {}
@@ -593,9 +594,8 @@ def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
     "without a notice."
 )
 @pytest.mark.claims("Slurm kills what exceeds the limit, without a message in the notebook.")
-def test_over_the_memory_limit_what_is_too_much_is_killed_without_notice_and_the_log_says_so(
-    triton, user
-):
+def test_what_is_over_the_memory_limit_is_killed_and_logged(triton, user):
+    """Without notice."""
     with Server(triton, user, "--mem=400M --time=5") as greedy:
         kernel = greedy.kernel()
         modest = greedy.kernel("bash")
@@ -754,7 +754,8 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
     "Every value is a string, numbers too.", "Without the last part, ``PATH`` is replaced."
 )
 @pytest.mark.claims("**Often:** the new folder alone. It is found, and `ls` is not any more.")
-def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton, user, server):
+def test_env_values_are_strings_and_path_alone_replaces(triton, user, server):
+    """In the env block of a kernel; a PATH that is written alone replaces what was there."""
     make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
     replaced = server.kernel("replaced")
     assert (
@@ -772,7 +773,8 @@ def test_in_the_env_block_every_value_is_a_string_and_path_alone_replaces(triton
     "path of yours."
 )
 @pytest.mark.claims("That is the Python that runs Jupyter, whatever `PATH` says.")
-def test_python_as_the_first_word_means_the_python_that_runs_jupyter(triton, user, server):
+def test_the_word_python_means_the_python_that_runs_jupyter(triton, user, server):
+    """As the first word of a kernel's command."""
     argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
     make_kernel(
         triton,
@@ -820,9 +822,8 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     "A kernel is the program that runs your cells.",
     "Remove one:",
 )
-def test_an_environment_becomes_a_kernel_in_your_folder_and_stays_when_the_kernel_goes(
-    triton, user, server
-):
+def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
+    """The kernel stands in your folder; the environment stays when the kernel is removed."""
     python = "$WRKDIR/envs/own/bin/python"
     triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)
     without = triton.run(
@@ -914,7 +915,8 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
     "Kernels that you start after that have the modules, kernels that run already do not."
 )
 @pytest.mark.claims("or the ``Software Modules`` tab and then a new kernel.")
-def test_the_modules_tab_loads_a_module_for_kernels_that_start_afterwards(server):
+def test_the_modules_tab_is_for_kernels_that_start_afterwards(server):
+    """What it loads, they have."""
     loaded = {"modules": [MODULES["demo"]]}
     server.talk("ask", "/module", loaded, "POST")  # what the tab asks for at a click
     try:
@@ -993,7 +995,8 @@ while time.monotonic() < until:
 
 
 @pytest.mark.claims("They use TCP, where everybody on the node can read what the kernel prints.")
-def test_what_a_kernel_with_tcp_prints_is_read_by_others_on_the_node(triton, user):
+def test_others_read_what_a_kernel_with_tcp_prints(triton, user):
+    """Others on the same node."""
     triton.write(
         "login",
         "prints.ipynb",
@@ -1089,9 +1092,8 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
     "Install packages from R in a terminal, with ``install.packages``: it asks "
     "questions, and a notebook cannot answer them."
 )
-def test_in_a_terminal_r_asks_before_it_makes_a_library_and_in_a_notebook_it_cannot(
-    triton, user, server
-):
+def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, server):
+    """In a notebook it cannot ask."""
     install = "install.packages('nothing', repos = 'file:///nowhere')"
     answered = (
         f'module load {MODULES["r"]}; printf "{install}\\nno\\n" | R --quiet --interactive '
@@ -1111,7 +1113,8 @@ def test_in_a_terminal_r_asks_before_it_makes_a_library_and_in_a_notebook_it_can
     "Do not mend it with ``pip install --user``: that reaches into every Python of the "
     "same version,"
 )
-def test_what_is_installed_for_the_user_is_there_for_every_python_of_the_version(triton, user):
+def test_user_installs_are_for_every_python_of_the_version(triton, user):
+    """What is installed with --user."""
     pythons = [f"pythons/{name}/bin/python" for name in ("one", "two")]
     make = "python3 -m venv --system-site-packages"
     triton.run("login", f"{make} pythons/one; {make} --without-pip pythons/two", user)
@@ -1132,7 +1135,8 @@ def test_what_is_installed_for_the_user_is_there_for_every_python_of_the_version
     "``/tmp`` belongs to one node.",
     "the node's; no other node sees them",
 )
-def test_all_filesystems_but_tmp_are_the_same_on_login_and_compute_nodes(triton, user, server):
+def test_all_filesystems_but_tmp_are_shared(triton, user, server):
+    """They are the same on login and compute nodes."""
     triton.run(
         "login",
         f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS['scratch']}/work/{user}/mark "
@@ -1228,7 +1232,8 @@ def test_the_table_of_storage_names_folders_that_are_there(triton, user):
 
 
 @pytest.mark.claims("``~/.local/share/Trash`` - files that you deleted in JupyterLab; remove it")
-def test_what_is_deleted_in_jupyterlab_is_in_the_trash_and_takes_its_room(triton, user, server):
+def test_what_is_deleted_in_jupyterlab_fills_the_trash(triton, user, server):
+    """It takes as much room there."""
     triton.run("login", "head -c 2M /dev/zero > unwanted", user)
     server.talk("ask", "/api/contents/unwanted", None, "DELETE")
     [trash] = [
@@ -1302,9 +1307,10 @@ def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
     "To see what a module would do, without doing it:",
     "A long list stops at each page: the space bar goes on, ``q`` ends it.",
 )
-def test_avail_lists_what_can_be_loaded_spider_finds_the_rest_and_show_loads_nothing(triton, user):
-    """A module that can be loaded behind another one only; and a list that is longer than the
-    screen.
+def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
+    """`avail` lists what can be loaded, `spider` finds the rest.
+
+    A module that can be loaded behind another one only; and a list that is longer than the screen.
     """
     triton.run(
         "login",
@@ -1350,7 +1356,8 @@ def test_avail_lists_what_can_be_loaded_spider_finds_the_rest_and_show_loads_not
 
 
 @pytest.mark.claims("There they change every shell, the one that starts your Jupyter too,")
-def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_it(triton, user):
+def test_a_module_in_bashrc_changes_shells_and_servers(triton, user):
+    """Every shell, and the server that starts from it."""
     triton.run(
         "login",
         f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES['demo']}'; cat "
@@ -1375,7 +1382,8 @@ def test_a_module_in_bashrc_changes_every_shell_and_the_server_that_starts_from_
     "The programs that it calls are read when "
     "they run."
 )
-def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(triton, user):
+def test_slurm_copies_the_script_but_not_its_programs(triton, user):
+    """Programs that the script calls are read when it calls them."""
     triton.write("login", "~/program", "#!/bin/bash\necho old program\n", user, "755")
     job = submit(
         triton,
@@ -1399,9 +1407,8 @@ def test_slurm_keeps_a_copy_of_the_script_and_reads_the_programs_it_calls_later(
     "**Often:** a space before `#SBATCH`, or a line of code above it. Slurm does not "
     "read such a line, and says nothing."
 )
-def test_the_command_line_wins_over_the_script_and_options_below_the_first_command_are_not_read(
-    triton, user
-):
+def test_the_command_line_wins_over_the_script(triton, user):
+    """Options below the first command are not read."""
     script = (
         "#SBATCH --time=7 --mem=50M\n#SBATCH --comment=above\n# a remark is no command\n"
         "#SBATCH --job-name=above\ntrue\n#SBATCH --job-name=below --mem=60M\n"
@@ -1438,7 +1445,7 @@ def test_the_command_line_wins_over_the_script_and_options_below_the_first_comma
     "The job starts in the folder where you handed it in.",
     "Without ``--output`` the file is called ``slurm-``, the number, ``.out``.",
 )
-def test_a_job_starts_in_the_folder_where_it_was_handed_in_and_writes_there(triton, user):
+def test_a_job_starts_and_writes_where_it_was_handed_in(triton, user):
     triton.run("login", "mkdir -p $WRKDIR/place; rm -f $WRKDIR/place/*", user)
     triton.write("login", "~/place.sh", "#!/bin/bash\npwd\necho trouble >&2\n", user)
     job = triton.run(
@@ -1504,7 +1511,8 @@ def test_a_job_waits_runs_and_is_gone(triton, user):
     "memory, the file for what it prints.",
 )
 @pytest.mark.claims("Then come the modules, then the work.", "It is a shell script.")
-def test_srun_runs_a_command_on_a_compute_node_with_what_was_asked_for(triton, user):
+def test_srun_runs_a_command_on_a_compute_node(triton, user):
+    """With what was asked for."""
     ask = f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M"
     assert re.fullmatch(
         rf"\w+\.{re.escape(HOSTS['domain'])}\n", triton.run("login", f"{ask} hostname", user).stdout
@@ -1654,7 +1662,8 @@ def asks_for_little(triton, user, name, job):
         assert asked and has in told, f"{name}:{(asked or [1])[0]}: the job has not {has}: {told}"
 
 
-def test_the_shown_script_has_its_own_module_alone_whatever_was_loaded(triton, user):
+def test_the_shown_script_has_its_own_module_alone(triton, user):
+    """Whatever was loaded where it was handed in."""
     triton.write(
         "login",
         "~/modules.sh",
@@ -1749,7 +1758,8 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
     "afterwards those that failed, by their numbers: ``--array=2,5``.",
 )
 @pytest.mark.claims("and which numbers it has: `--array=1-9` would be one to nine.")
-def test_tasks_of_an_array_have_numbers_and_are_cancelled_one_by_one_or_together(triton, user):
+def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
+    """One by one, or together."""
     job = submit(
         triton,
         user,
@@ -2054,7 +2064,8 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     "``Elapsed`` is the time, ``MaxRSS`` the memory;",
 )
 @pytest.mark.claims("After a job, Slurm tells the same: `MaxRSS`, the most memory that was in use")
-def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, user):
+def test_steps_have_the_peak_of_memory(triton, user):
+    """The job itself has what was asked for."""
     job = submit(
         triton,
         user,
@@ -2087,8 +2098,11 @@ def test_steps_have_the_peak_of_memory_and_the_job_what_was_asked_for(triton, us
     "A job of a few seconds, or one that was killed for its memory, may show far too little.",
     "of a job that took only seconds it says too little.",
 )
-def test_sacct_lists_the_jobs_of_today_alone_and_too_little_memory_of_a_short_one(triton, user):
-    """No job here is older than the cluster: the dates of this one are set back by two days."""
+def test_sacct_lists_todays_jobs_and_misses_short_peaks(triton, user):
+    """Of a short job it shows too little memory.
+
+    No job here is older than the cluster: the dates of this one are set back by two days.
+    """
     job = submit(
         triton,
         user,
@@ -2126,7 +2140,8 @@ def test_sacct_lists_the_jobs_of_today_alone_and_too_little_memory_of_a_short_on
 
 
 @pytest.mark.claims("If your connection breaks, the shell ends, and so does what runs in it.")
-def test_when_the_connection_breaks_an_interactive_shell_and_what_runs_in_it_end(triton, user):
+def test_an_interactive_shell_ends_with_the_connection(triton, user):
+    """So does what runs in it."""
     with Ssh(
         triton,
         "laptop",
@@ -2158,9 +2173,8 @@ def test_scancel_me_stops_all_of_yours(triton):
     "``--ours`` is your branch, ``--theirs`` the one that you merge; in a rebase it is "
     "the other way round."
 )
-def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_rebase(
-    triton, user, claim
-):
+def test_ours_and_theirs_change_places_in_a_rebase(triton, user, claim):
+    """In a merge they are what the page says."""
     [(ours, theirs, *_)] = map(literals, claim)
     branches = (
         "git init -q -b main; git config user.name x; git config user.email x@example.org; "
@@ -2188,7 +2202,8 @@ def test_ours_and_theirs_are_what_the_page_says_and_the_other_way_round_in_a_reb
     "passwords of one person .env big, "
     "and made or fetched again by a program data/raw/ results/"
 )
-def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(triton, user):
+def test_the_gitignore_hides_what_is_made_and_private(triton, user):
+    """What programs make, and what is one person's."""
     leave = (
         "import importlib.util, jupyter_server.services.contents.filecheckpoints as kept; "
         "print(kept.FileCheckpoints().checkpoint_dir, "
@@ -2221,7 +2236,8 @@ def test_the_shown_gitignore_hides_what_programs_make_and_what_is_one_persons(tr
     "every new terminal, and ``exec bash`` "
     "makes this one new."
 )
-def test_pipx_gives_nbdime_an_environment_of_its_own_and_a_new_terminal_finds_it(triton):
+def test_pipx_gives_nbdime_an_environment_of_its_own(triton):
+    """A new terminal finds it."""
     user = triton.account()
     bare = "env -i HOME=$HOME TERM=dumb PATH=/usr/bin:/bin bash -ic 'command -v git-nbdiffdriver'"
     before = triton.run(
@@ -2298,7 +2314,8 @@ def notebook(source):
     "directory."
 )
 @pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
-def test_nbdime_git_is_enabled_from_any_directory_of_a_repository(triton, user, where):
+def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
+    """Of the repository."""
     triton.run(
         "login",
         """set -e; rm -rf git-test; mkdir git-test; cd git-test

@@ -365,7 +365,8 @@ def test_a_fact_is_filled_in_everywhere(guide):
         "{{ }}",
     ],
 )
-def test_a_fact_that_does_not_exist_stops_the_build_with_file_and_line(guide, line):
+def test_a_fact_that_does_not_exist_stops_the_build(guide, line):
+    """With file and line."""
     built, _ = guide(f"Title\n=====\n\nFirst.\n{line}\n")
     assert built.returncode == 1
     assert "index.rst:5:" in built.stderr and "there is no fact" in built.stderr
@@ -380,9 +381,8 @@ def test_a_fact_that_does_not_exist_stops_the_build_with_file_and_line(guide, li
         (".. rendered-file:: missing.pac", "cannot read missing.pac"),
     ],
 )
-def test_a_directive_that_asks_for_what_is_not_there_stops_the_build_with_file_and_line(
-    guide, directive, says
-):
+def test_a_directive_for_what_is_not_there_stops_the_build(guide, directive, says):
+    """With file and line."""
     built, _ = guide(f"Title\n=====\n\n{directive}\n")
     assert built.returncode == 1
     assert "index.rst:4:" in built.stderr and says in built.stderr

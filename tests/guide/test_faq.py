@@ -231,9 +231,8 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
     "Start the proxy, or switch it off in the browser.",
 )
 @pytest.mark.proves("faq-hub-unreachable")
-def test_the_hubs_address_opens_by_the_way_that_fits_where_you_are(
-    reader, entry, playwright, tmp_path
-):
+def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tmp_path):
+    """By the way that fits there."""
     port = FACTS["proxy"]["example"]
     url = f"http://{HOSTS['hub']}:{port}/"
     answers = reader.triton.start(
@@ -315,7 +314,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
 @pytest.mark.claims("JupyterLab shows ``Kernel Restarting`` when it was a kernel,")
 @pytest.mark.claims("It was: start again with a bigger profile,")
 @pytest.mark.proves("faq-died", [0, 1])
-def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
+def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
     reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
     with Server(reader.triton, reader.user, "--mem=400M --time=10") as small:
         lab = reader.lab(small, "analysis.ipynb")
@@ -349,7 +348,8 @@ def test_a_kernel_that_takes_too_much_memory_dies_and_lives_with_more(reader, en
     "The variables are there: look at them.",
 )
 @pytest.mark.proves("faq-close")
-def test_a_cell_goes_on_without_the_page_and_its_variables_are_there(reader, entry, tunnel, server):
+def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
+    """Its variables are there afterwards."""
     reader.write(
         "long.ipynb",
         [
@@ -501,9 +501,8 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     "sys.executable`` in a cell says which one it is."
 )
 @pytest.mark.proves("faq-import")
-def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_environment(
-    reader, entry, server
-):
+def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server):
+    """The kernel of the environment into which the terminal has installed it."""
     package = re.search("'(.+)'", entry.messages[0])[1]
     environment_of_ones_own(reader, register=False)
     python = environment_of_ones_own(reader, register=True)
@@ -527,7 +526,8 @@ def test_what_is_imported_in_the_terminal_is_imported_with_the_kernel_of_that_en
     "Take :ref:`a kernel that loads the module <module-kernel>`,",
 )
 @pytest.mark.proves("faq-module")
-def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, entry, server):
+def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
+    """A line in a cell loads none."""
     [line] = literals(entry.title)
     line = f"{line} {MODULES['demo']}"
     greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
@@ -559,7 +559,8 @@ def test_a_module_comes_with_the_kernel_and_not_with_a_line_in_a_cell(reader, en
     "them in the first cell:",
 )
 @pytest.mark.proves("faq-bashrc")
-def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader, entry):
+def test_a_variable_of_bashrc_comes_with_env_or_the_first_cell(reader, entry):
+    """The env block of a kernel, or the first cell of the notebook."""
     name = re.search("'(.+)'", entry.messages[0])[1]
     in_terminal = next(text for text in entry.messages if text.startswith("echo"))
     set_in_cell = next(text for text in literals(entry.do) if text.startswith("%env"))
@@ -607,9 +608,8 @@ def test_a_variable_of_bashrc_comes_with_the_env_block_or_the_first_cell(reader,
     "Move the two files and that folder aside, and try again.",
 )
 @pytest.mark.proves("faq-r")
-def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_aside(
-    reader, entry, tunnel, server
-):
+def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, server):
+    """It lives once they are moved aside."""
     # A library with a package that was built for another R: what its machine code is, this R cannot
     # load.
     reader.run(
@@ -645,9 +645,8 @@ def test_an_r_kernel_that_takes_packages_of_another_r_dies_until_they_are_moved_
 )
 @pytest.mark.claims("Where no kernel has that name, Jupyter asks you to choose another.")
 @pytest.mark.proves("faq-select-kernel")
-def test_a_notebook_whose_kernel_is_not_here_asks_for_one_and_remembers_it(
-    reader, entry, tunnel, server
-):
+def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, server):
+    """It remembers the answer."""
     question = re.search('"(.+?)"', entry.title)[1]
     reader.write("elsewhere.ipynb", ["print('hello')"], "a-kernel-of-another-computer")
     lab = reader.lab(server, "elsewhere.ipynb")
@@ -701,7 +700,8 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
     "The convenience directory is read-only.", "Open ``home`` or ``scratch`` in it first."
 )
 @pytest.mark.proves("faq-readonly")
-def test_in_a_read_only_folder_no_notebook_is_made_but_behind_its_links(reader, entry, tunnel):
+def test_a_read_only_folder_takes_notebooks_behind_its_links(reader, entry, tunnel):
+    """In the folder itself no notebook can be made."""
     reader.run(
         "mkdir convenience; ln -s ~ convenience/home; ln -s /scratch "
         "convenience/scratch; chmod 555 convenience"
@@ -776,9 +776,8 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
 )
 @pytest.mark.claims("Before you answer that question, cancel,")
 @pytest.mark.proves("faq-twice")
-def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(
-    reader, entry, tunnel, server
-):
+def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, server):
+    """Which version: the one of the page, or the one of the file."""
     title = re.search('"(.+?)"', entry.title)[1]
     reader.write("twice.ipynb", ["mine = 1"])
     lab = reader.lab(server, "twice.ipynb")
@@ -830,7 +829,8 @@ def test_a_notebook_that_was_changed_meanwhile_asks_which_version_to_keep(
     "Start a new server and run the notebook again.",
 )
 @pytest.mark.proves("faq-time", [1])
-def test_when_the_time_is_up_the_log_says_so_and_saved_files_stay(reader, entry, short, server):
+def test_when_the_time_is_up_saved_files_stay(reader, entry, short, server):
+    """The log says that the time was up."""
     ended(reader.triton, reader.user, short.job, seconds=150)
     for index in entry.wanted:
         entry.shows(short.said(), index)
@@ -925,9 +925,8 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
 
 
 @pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
-def test_the_menu_of_ones_own_server_has_what_the_page_of_sjupyter_says(
-    reader, tunnel, server, place, bar, entry
-):
+def test_the_menu_of_ones_own_server_is_that_of_the_page(reader, tunnel, server, place, bar, entry):
+    """As the page of sjupyter shows it."""
     reader.write("menus.ipynb", ["1"])
     assert reader.lab(server, "menus.ipynb").offers(bar, entry), (
         f"{place}: the menu {bar} has no {entry!r}"

@@ -76,8 +76,10 @@ def test_each_literal_on_the_list_is_there_and_has_a_reason():
 
 
 @pytest.mark.parametrize("page", pages.sources() + pages.notebooks())
-def test_an_entry_of_a_menu_is_named_so_that_a_test_opens_the_menu(page):
-    """In a page by the role menuselection, in a notebook as **File, Download**; what stands in the
+def test_an_entry_of_a_menu_is_named_so_that_it_is_opened(page):
+    """The name has the menu in it, which a test opens.
+
+    In a page by the role menuselection, in a notebook as **File, Download**; what stands in the
     place of a picture is for the ear.
     """
     text = re.sub(

@@ -185,7 +185,8 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
 @pytest.mark.claims(
     "The mark leads to it, below.", "The numbers come from the run before this page was built."
 )
-def test_a_page_built_without_a_run_says_so_and_with_one_what_was_shown(source, tmp_path):
+def test_a_page_built_without_a_run_says_so(source, tmp_path):
+    """With a run, it shows what was shown then."""
     assert build_site(source, tmp_path / "one").returncode == 0
     page = (tmp_path / "one/html/about/how-tested.html").read_text(encoding="utf-8")
     assert "Not proven in this build" in page

@@ -132,9 +132,8 @@ def _likeness(words, line):
     SEED["section"],
     ids=lambda entry: f"{entry['title']} -> {entry['page']}#{entry['anchor']}",
 )
-def test_a_section_of_the_seed_stands_where_the_table_says_with_its_facts_and_links(
-    entry, sections
-):
+def test_a_section_of_the_seed_stands_where_the_table_says(entry, sections):
+    """With its facts and its links."""
     assert entry["anchor"] in sections(entry["page"]), (
         f"{entry['page']} has no anchor {entry['anchor']}"
     )
@@ -168,7 +167,7 @@ def test_a_fact_that_the_old_page_does_not_say_is_still_so(name):
     "page, anchor",
     [(entry["page"], anchor) for entry in SEED["anchor"] for anchor in entry["anchors"]],
 )
-def test_an_address_that_readers_have_bookmarked_still_leads_there(page, anchor, sections):
+def test_an_address_that_readers_have_bookmarked_leads_there(page, anchor, sections):
     assert anchor in sections(page), (
         f"{nearest(page, f'.. _{anchor}:')}: readers have bookmarked {page}#{anchor}"
     )

@@ -94,7 +94,8 @@ def test_the_state_that_the_page_needs_is_there(stand, tmp_path):
 @pytest.mark.claims(
     "types all blocks before the one at line 83, and gives you the reader's terminal."
 )
-def test_the_blocks_before_are_typed_and_a_closed_window_ends_it_all(stand, tmp_path):
+def test_a_stage_types_the_blocks_before_and_ends_cleanly(stand, tmp_path):
+    """All blocks before the chosen one; a closed window ends the cluster."""
     screen, process = stand("--block", str(SECOND + 2))
     screen.expect(re.escape(f"{PAGE}:{SECOND}, and username is ") + r"(student\d+):")
     user = screen.match[1]

@@ -106,7 +106,8 @@ def texts(site):
     "A smaller test builds the site each time, and finds no name of the first cluster in "
     "it, but on the page :doc:`history`."
 )
-def test_no_trace_of_the_first_cluster_is_left_but_in_the_history(site):
+def test_no_trace_of_the_first_cluster_is_left(site):
+    """But in the history."""
     found = []
     for name, text in texts(site):
         lines = [] if HISTORY.match(name) else ADDRESS.sub("", text).splitlines()

@@ -21,6 +21,8 @@ FORBIDDEN = {
     "tests": {"tests"},
 }
 
+NAME_CHARACTERS = 60  # of a test
+
 # Imports that break a rule, and why they are still there. The list may only shrink.
 NOT_YET: dict[tuple[str, str], str] = {}
 # Imports that close a circle, and why.
@@ -155,6 +157,32 @@ def test_a_circle_is_seen():
         list("cabc"),
     )
     assert circle({"a": {"b"}, "b": set()}) == []
+
+
+def functions(tree):
+    """All functions of a program, those inside others and in classes too."""
+    return [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def long_names(tree):
+    """The names of tests that are longer than NAME_CHARACTERS."""
+    return [
+        function.name
+        for function in functions(tree)
+        if function.name.startswith("test_") and len(function.name) > NAME_CHARACTERS
+    ]
+
+
+def test_the_story_of_a_test_stands_in_its_docstring():
+    """Its name is short, so that a list of tests can be read."""
+    tests = {module: tree for module, tree in PROGRAMS.items() if module.startswith("tests.")}
+    assert sum(len(functions(tree)) for tree in tests.values()) > 1000
+    assert {module: names for module, tree in tests.items() if (names := long_names(tree))} == {}
+    assert long_names(ast.parse(f"def test_{'x' * 55}(): pass\ndef test_{'x' * 56}(): pass")) == [
+        f"test_{'x' * 56}"
+    ]
 
 
 @pytest.mark.parametrize("path", EXTENSIONS, ids=lambda path: path.name)

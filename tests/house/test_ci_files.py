@@ -99,7 +99,8 @@ def test_every_make_command_that_a_text_names_exists():
             assert task in tasks, f"{path.name} names make {task}"
 
 
-def test_the_requirements_are_pinned_with_hashes_and_follow_their_sources():
+def test_the_requirements_are_pinned_and_follow_their_sources():
+    """Each with the hashes of its files."""
     for name in (
         "requirements",
         "tools/requirements-nbdime",

@@ -23,7 +23,8 @@ GUIDE = mutate.Guide(ROOT)
 MUTATIONS = mutate.Mutator(GUIDE).draw(300, seed=5)
 
 
-def test_the_same_seed_draws_the_same_mutations_and_more_of_them_go_on_from_fewer():
+def test_the_same_seed_draws_the_same_mutations():
+    """A larger number of them begins with those of a smaller one."""
     mutator = mutate.Mutator(mutate.Guide(ROOT))
     assert mutator.draw(300, seed=5) == MUTATIONS
     assert mutator.draw(40, seed=5) == MUTATIONS[:40]
@@ -38,7 +39,8 @@ def test_no_mutation_is_drawn_twice():
     )
 
 
-def test_a_mutation_changes_exactly_one_line_so_that_a_reader_notices():
+def test_a_mutation_changes_exactly_one_line():
+    """So that a reader would notice."""
     for mutation in MUTATIONS:
         text = GUIDE.text(mutation.page)
         before, after = text.split("\n"), mutation.apply(text).split("\n")
@@ -108,7 +110,8 @@ def test_a_failure_is_as_good_as_what_it_names(said, expected):
     assert mutate.grade(said, [("tut/page.rst", 4, 6)]) == expected
 
 
-def test_what_a_fact_or_a_published_file_changes_is_looked_for_on_the_pages_that_show_it():
+def test_a_changed_fact_is_looked_for_on_the_pages_that_show_it():
+    """What is published as a file, too."""
     port = next(
         number
         for number, line in enumerate(GUIDE.lines(mutate.FACTS), 1)
@@ -126,7 +129,8 @@ def test_what_a_fact_or_a_published_file_changes_is_looked_for_on_the_pages_that
     )
 
 
-def test_console_blocks_are_typed_only_if_what_is_typed_or_shown_has_changed():
+def test_console_blocks_are_typed_only_if_they_have_changed():
+    """Either what is typed, or what is shown."""
     tests = [mutate.CONSOLE, "test_facts.py"]
     page = "triton/tut/array.rst"
     typed = next(
@@ -143,7 +147,8 @@ def test_console_blocks_are_typed_only_if_what_is_typed_or_shown_has_changed():
         ) == needed, name
 
 
-def test_faults_are_brought_about_only_for_the_pages_that_their_tests_read():
+def test_faults_are_brought_about_only_where_tests_read():
+    """For those pages that the tests of faults read."""
     tests = ["guide/test_faq.py", "guide/test_claims.py", "guide/test_facts.py"]
     for name, needed in (
         ("triton/tut/modules.rst", tests[2:]),
@@ -228,7 +233,8 @@ def change(old, new, line):
     return Mutation("test", "triton/page.rst", line, before, before.replace(old, new))
 
 
-def test_each_mutation_is_graded_by_what_the_failing_test_names_and_a_harmless_one_survives(small):
+def test_each_mutation_is_graded_by_what_the_test_names(small):
+    """By the place that the failing test names; a harmless one survives."""
     harmless = change("nobody", "somebody", 4)
     wanted = [
         (harmless, "survived"),
@@ -251,7 +257,8 @@ def test_each_mutation_is_graded_by_what_the_failing_test_names_and_a_harmless_o
     assert re.fullmatch(r"all +1 +1 +1 +2", lines[-1])
 
 
-def test_the_copy_is_as_it_was_after_each_mutation_and_the_checkout_is_never_touched(small):
+def test_the_copy_is_restored_and_the_checkout_untouched(small):
+    """After each mutation."""
     (small.parent / "work").mkdir()
     copy = mutate.Copy(small, small.parent / "work")
     assert [verdict.grade for verdict in copy.judge(change("/tmp/two", "/tmp/tow", 6))] == ["line"]
@@ -277,7 +284,8 @@ def test_the_copy_is_as_it_was_after_each_mutation_and_the_checkout_is_never_tou
     )
 
 
-def test_mutations_are_judged_together_and_one_that_hides_another_does_not_save_it(small):
+def test_mutations_judged_together_do_not_save_each_other(small):
+    """Of two, one may hide the other."""
     (small.parent / "work").mkdir()
     copy = mutate.Copy(small, small.parent / "work")
     dropped, two = (
@@ -303,7 +311,8 @@ def test_mutations_are_judged_together_and_one_that_hides_another_does_not_save_
     assert copy.guide.text("triton/page.rst") == PAGE
 
 
-def test_what_is_typed_changes_once_on_a_page_and_a_fact_is_judged_alone():
+def test_what_is_typed_changes_once_on_a_page():
+    """A fact is judged alone."""
     groups = mutate.together(GUIDE, MUTATIONS)
     grouped = [mutation for group in groups for mutation in group]
     assert sorted(map(MUTATIONS.index, grouped)) == list(range(300)) and len(groups) < 150

@@ -47,7 +47,7 @@ def environment(folder, made):
 
 
 @pytest.mark.claims("You need git, make and Python 3.11 or newer.")
-def test_a_python_that_is_too_old_or_missing_is_named_with_the_remedy(folder):
+def test_a_python_too_old_or_missing_is_named_with_the_remedy(folder):
     for python in ("/bin/false", "python2-is-gone"):
         failed = make(folder, "html", f"PYTHON={python}")
         assert failed.returncode == 2
@@ -58,7 +58,8 @@ def test_a_python_that_is_too_old_or_missing_is_named_with_the_remedy(folder):
         assert "Traceback" not in failed.stderr and not (folder / ".venv").exists()
 
 
-def test_packages_that_cannot_be_had_leave_no_environment_and_a_sentence(folder, monkeypatch):
+def test_packages_that_cannot_be_had_leave_no_environment(folder, monkeypatch):
+    """A sentence says so."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     failed = make(folder, "html")

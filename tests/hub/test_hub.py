@@ -86,7 +86,8 @@ def as_hub(triton, command, **options):
     ":columns: name = Profile time = Runs for memory = Memory most = Killed above idle = "
     "When unused"
 )
-def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit):
+def test_the_start_page_has_the_profiles_of_the_guide(visit):
+    """Those of its table, in the same order."""
     window = visit()
     window.log_in()
     window.page.get_by_role("button", name="Start", exact=True).wait_for()  # below the table
@@ -114,7 +115,7 @@ def test_the_start_page_has_the_profiles_of_the_guides_table_in_its_order(visit)
     "press :guilabel:`Sign in`. You need an "
     "account on {{ cluster.name }}."
 )
-def test_a_wrong_password_lets_nobody_in_nor_does_an_account_that_has_expired(visit, triton):
+def test_a_wrong_password_or_an_expired_account_is_refused(visit, triton):
     window = visit()
     window.log_in("wrong")
     window.waits_for("Invalid username or password")
@@ -163,9 +164,8 @@ def take_much_memory(triton):
     "choose a profile with less memory.",
 )
 @pytest.mark.proves("faq-pending")
-def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab_where_a_cell_runs(
-    visit, triton, entry
-):
+def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entry):
+    """A cell runs there."""
     window = visit()
     window.log_in()
     window.choose(BIG)
@@ -244,7 +244,8 @@ def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
     "Every server of the hub writes one. Those that are {{ logs.keep }} old are removed "
     "at the next start."
 )
-def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton):
+def test_logs_older_than_a_week_are_removed(alice, triton):
+    """Younger ones stay."""
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [
         number
@@ -257,9 +258,8 @@ def test_logs_older_than_a_week_are_removed_and_younger_ones_stay(alice, triton)
     ]
 
 
-def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_a_shell(
-    alice, kernel, triton
-):
+def test_the_log_is_readable_by_its_owner_only(alice, kernel, triton):
+    """The owner's own files are made as from a shell."""
     name = LOGS.replace("*", alice.job())
     assert triton.run("login", f"stat --format='%a %U' {name}", alice.user).stdout.split() == [
         "600",
@@ -278,7 +278,8 @@ def test_the_log_is_readable_by_its_owner_only_and_the_owners_files_are_as_from_
     "into one of the links before you make a notebook, which is saved where you make it.",
     "You begin in a directory with links to ``home`` and ``scratch``.",
 )
-def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, alice, triton):
+def test_it_begins_in_a_read_only_folder_with_links(server, alice, triton):
+    """The links lead to the filesystems."""
     listed = server.talk("ask", "/api/contents")["content"]
     assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
     for name, folder in (
@@ -305,9 +306,8 @@ def test_it_begins_in_a_read_only_folder_with_links_to_the_filesystems(server, a
     "there (``project`` and ``archive`` "
     "are not), and all its software."
 )
-def test_in_a_notebook_one_is_the_same_user_with_the_same_files_and_modules_as_on_the_login_node(
-    alice, kernel, triton
-):
+def test_a_notebook_has_the_user_and_modules_of_the_login_node(alice, kernel, triton):
+    """The same files, too."""
     look = (
         "id --user --name; stat --format='%n %i' ~ $WRKDIR {scratch} {apps}/modulefiles; "
         "module -t avail 2>&1".format(**FACTS["paths"])
@@ -407,7 +407,8 @@ def project(alice, triton):
     "with the sign of git, above a "
     "notebook, shows what has changed since the last commit;"
 )
-def test_a_button_of_the_notebook_shows_what_has_changed_since_the_last_commit(alice, project):
+def test_a_button_shows_what_has_changed_since_the_commit(alice, project):
+    """The last commit of the notebook that is open."""
     alice.open(f"/user/{alice.user}/lab/tree/home/project/a.ipynb?reset")
     button = project.page.get_by_title("Display nbdiff from git HEAD to currently saved version")
     assert button.evaluate(
@@ -500,7 +501,8 @@ def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     "With some languages, Python among "
     "them, plots stand in between,",
 )
-def test_the_button_and_both_keys_run_a_cell_and_shift_enter_goes_on_to_the_next(alice, triton):
+def test_the_button_and_both_keys_run_a_cell(alice, triton):
+    """Shift+Enter goes on to the next cell."""
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 4]);"
     triton.write("login", "~/keys.ipynb", notebook(["print('one')", plot]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
@@ -606,7 +608,8 @@ def test_a_notebook_saves_itself(alice, triton):
     "</triton/tut/modules>` for kernels that you "
     "start afterwards;"
 )
-def test_the_modules_tab_loads_a_module_at_a_click_for_kernels_that_start_afterwards(alice, server):
+def test_the_modules_tab_loads_a_module_at_a_click(alice, server):
+    """For kernels that start afterwards."""
     module, look = (
         FACTS["modules"]["demo"],
         "import os; print(os.environ.get('DEMO_GREETING', 'none'))",
@@ -678,9 +681,8 @@ def test_nobody_installs_extensions(server, alice, triton):
 # ---------------------------------------------------------------- others
 
 
-def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(
-    alice, server, visit, triton
-):
+def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, triton):
+    """The API is that of the hub."""
     other = visit()
     other.log_in()
     other.page.locator("#spawn_form").wait_for()
@@ -726,7 +728,8 @@ def test_nobody_reaches_the_server_the_files_or_the_hubs_api_of_another(
     assert triton.run(node.split(".")[0], f"ls /tmp/{begins}", other.user, check=False).returncode
 
 
-def test_a_page_of_another_site_does_nothing_with_the_login_of_a_reader(alice):
+def test_a_page_of_another_site_cannot_use_a_login(alice):
+    """A reader's login at the hub."""
     alice.open()
     for path in (f"/user/{alice.user}/api/kernels", f"/hub/api/users/{alice.user}/tokens"):
         assert alice.page.evaluate(hub.FETCH, ["POST", path, "", "{}"])["status"] == 403, (
@@ -855,8 +858,11 @@ CERTIFICATES = {
 
 @pytest.mark.claims("The hub itself tells it at its start.")
 @pytest.mark.parametrize("names", CERTIFICATES)
-def test_a_certificate_without_a_name_for_users_is_told_at_the_start(triton, names):
-    """Where users have names of their own, and when the file is none."""
+def test_a_certificate_without_a_name_for_users_is_told(triton, names):
+    """At the start of the hub.
+
+    Where users have names of their own, and when the file is none.
+    """
     file, load = (
         "/etc/jupyterhub/tls/cert.pem",
         "from jupyterhub.app import JupyterHub; "
@@ -1104,9 +1110,8 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
     )
 
 
-def test_no_token_stands_in_a_log_though_hub_and_server_log_all_they_can(
-    alice, server, kernel, triton
-):
+def test_no_token_stands_in_a_log(alice, server, kernel, triton):
+    """Though hub and server log all that they can."""
     key = "import os; print(open(os.environ['JUPYTERHUB_SSL_KEYFILE']).read().splitlines()[1])"
     secrets = [
         server.token,
@@ -1195,7 +1200,8 @@ pathlib.Path('~/told').expanduser().write_text(json.dumps(told))
 """
 
 
-def test_a_server_that_starts_tells_the_hub_its_port_and_nothing_else(visit, triton, kernel):
+def test_a_server_that_starts_tells_the_hub_its_port_only(visit, triton, kernel):
+    """All else that it tells is refused."""
     window = visit()
     triton.run("login", "mkdir .jupyter", window.user)
     triton.write("login", "~/.jupyter/jupyter_server_config.py", TELLS, window.user)
@@ -1277,9 +1283,8 @@ RAW = re.compile(
 )  # MyST, a placeholder, or Markdown as it is written
 
 
-def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_or_broken_showing(
-    alice, triton
-):
+def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
+    """In JupyterLab, with nothing raw or broken to see."""
     course = editions.load()
     packed = base64.b64encode(
         editions.zipped(editions.student_files(course, FACTS["site"]["url"], FACTS))
@@ -1331,10 +1336,11 @@ def test_each_notebook_of_the_student_zip_opens_in_jupyterlab_with_nothing_raw_o
     "``student`` of the guide's repository,",
     "Who opens it again gets what is new, and keeps what they wrote.",
 )
-def test_open_on_the_cluster_brings_the_student_edition_and_keeps_what_was_written(
-    visit, triton, site, tmp_path
-):
-    """What is new in the edition comes too."""
+def test_open_on_the_cluster_keeps_what_was_written(visit, triton, site, tmp_path):
+    """It brings the student edition.
+
+    What is new in the edition comes too.
+    """
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
     files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)
 

@@ -203,7 +203,8 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     "and where Slurm ends it.",
 )
 @pytest.mark.proves("faq-died", [2])
-def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(visit, triton, entry):
+def test_over_the_memory_limit_page_and_log_say_why(visit, triton, entry):
+    """The server is killed."""
     window = visit()
     triton.run("login", "truncate --size=400M big.txt", window.user)
     window.start(TINY)
@@ -236,9 +237,8 @@ def test_over_the_memory_limit_the_server_is_killed_and_page_and_log_say_why(vis
 )
 @pytest.mark.claims("On the hub, click the folder symbol at the top, then the link ``scratch``.")
 @pytest.mark.proves("faq-spawn", [0])
-def test_a_server_that_does_not_answer_is_told_after_a_minute_and_starts_without_the_settings(
-    begun, triton, entry
-):
+def test_a_server_that_does_not_answer_is_told_and_helped(begun, triton, entry):
+    """It is told after a minute; without the user's settings it starts."""
     window = begun["hanging"]
     entry.shows(window.waits_for("Spawn failed", 90))
     ran = triton.run(
@@ -309,10 +309,10 @@ def kernels_and_terminals(window):
     "or sooner where the table above says so",
 )
 @pytest.mark.claims("stop a kernel that computes nothing and that no page shows.")
-def test_what_is_not_used_is_stopped_and_what_is_open_in_a_browser_is_not(
-    begun, triton, record_property
-):
-    """Both are looked at each minute: a kernel and a terminal that a page shows, or that compute,
+def test_what_is_not_used_is_stopped(begun, triton, record_property):
+    """What is open in a browser is not.
+
+    Both are looked at each minute: a kernel and a terminal that a page shows, or that compute,
     live; those that no page shows are stopped.
     """
     window = begun["unused"]

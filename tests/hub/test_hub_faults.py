@@ -61,9 +61,8 @@ def stand_ins(triton):
 
 
 @pytest.mark.claims("Sixty people who log in within ten seconds all get their servers.")
-def test_sixty_people_at_once_get_their_own_servers_and_slurm_few_questions(
-    triton, stand_ins, record_property
-):
+def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_property):
+    """Slurm gets few questions meanwhile."""
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
     try:
@@ -123,9 +122,10 @@ def lives(window):
     "While Slurm itself is down, the page says that it does not answer, and your start "
     "waits for it."
 )
-def test_half_a_minute_without_the_controller_ends_no_server_and_no_start(
+def test_half_a_minute_without_the_controller_ends_nothing(
     staying, visit, closed, triton, record_property
 ):
+    """No server that runs, and no start."""
     window = visit()
     waits_in_queue(window)
     controller(triton, "stop")
@@ -164,9 +164,8 @@ def node_of(triton, window):
     return triton.run("login", "squeue --me --noheader --format=%B", window.user).stdout.strip()
 
 
-def test_a_server_lives_though_its_node_is_drained_and_the_next_one_goes_elsewhere(
-    staying, visit, triton, record_property
-):
+def test_a_server_lives_though_its_node_is_drained(staying, visit, triton, record_property):
+    """The next one goes to another node."""
     node = node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
     try:
@@ -227,7 +226,7 @@ def test_a_locked_database_delays_a_start_and_breaks_nothing(
     triton.run("login", "scancel --me", window.user)
 
 
-def test_a_hub_that_is_killed_leaves_no_job_of_those_who_were_starting(
+def test_a_killed_hub_leaves_no_job_of_those_who_were_starting(
     visit, staying, closed, triton, record_property
 ):
     users = [triton.account() for _ in range(10)]
@@ -314,8 +313,11 @@ def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
     assert "Spawner failed to start" not in said + hub.log(triton)
 
 
-def test_a_home_without_room_for_files_is_told_before_a_job_is_submitted(visit, triton):
-    """However small they are: the disk has bytes left, and no inodes."""
+def test_a_home_without_room_for_files_is_told_first(visit, triton):
+    """Before a job is submitted.
+
+    However small they are: the disk has bytes left, and no inodes.
+    """
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
     window = visit(hub.cluster.FULL_USER)
     triton.run(
@@ -377,9 +379,8 @@ POSTGRES = (ROOT / "tests/data/hub/postgres.sh").read_text(encoding="utf-8")
     not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
     reason="no PostgreSQL here: make system installs it",
 )
-def test_postgresql_takes_the_place_of_sqlite_by_the_line_that_the_configuration_shows(
-    visit, triton
-):
+def test_postgresql_takes_the_place_of_sqlite(visit, triton):
+    """By the line that the configuration shows."""
     triton.run("hub", POSTGRES)
     window = visit()
     try:

@@ -319,8 +319,11 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
     )
 
 
-def test_cookies_that_another_page_of_the_domain_has_set_lock_nobody_out(staying, triton):
-    """A dozen of the longest, for all names below that of the hub."""
+def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
+    """They lock nobody out.
+
+    A dozen of the longest, for all names below that of the hub.
+    """
     cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
     for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
         said = triton.run(
@@ -340,7 +343,8 @@ def test_cookies_that_another_page_of_the_domain_has_set_lock_nobody_out(staying
         assert said == "200", address
 
 
-def test_a_secret_in_an_address_that_is_part_of_another_is_in_no_log(triton):
+def test_a_secret_in_a_nested_address_is_in_no_log(triton):
+    """An address may be part of another."""
     for address in (
         "%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET",
         "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET",

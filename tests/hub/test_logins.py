@@ -108,8 +108,10 @@ def browser_of(triton, host, user):
     return {"Cookie": triton.run(host, log_in).stdout.strip()}
 
 
-def test_who_guesses_at_the_login_node_holds_up_nobody_who_was_there_before(triton, logins):
-    """All who are outside come through it, with one address: who waits there is let in soon, and a
+def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
+    """Nobody who has logged in from there before.
+
+    All who are outside come through it, with one address: who waits there is let in soon, and a
     browser with a login before at once.
     """
     user, new = triton.account(), triton.account()
@@ -197,8 +199,10 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
     )
 
 
-def test_what_can_be_no_name_and_no_password_is_refused_and_pam_is_not_asked(triton, logins):
-    """A library of C ends a text at its first zero, and a directory may skip a space: one account
+def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
+    """What can be no name or no password is refused at once.
+
+    A library of C ends a text at its first zero, and a directory may skip a space: one account
     would have names without end.
     """
     user = triton.account()
@@ -239,7 +243,7 @@ def test_a_form_without_its_fields_gets_one_sentence(triton, logins):
     assert said.endswith("400") and "A user name and a password are needed." in said
 
 
-def test_an_account_that_another_differs_from_in_case_only_is_nobody_elses(triton, logins):
+def test_an_account_that_differs_in_case_only_is_nobody_elses(triton, logins):
     """The hub writes names in small letters: it would give the one the servers of the other."""
     user = triton.account()
     twin = user.title()
@@ -326,8 +330,10 @@ def with_a_server(triton):
         hub.running(triton)
 
 
-def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(triton, with_a_server):
-    """Its server runs on, since it is a job like others: whoever closes an account ends those.
+def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
+    """Not even one from before.
+
+    Its server runs on, since it is a job like others: whoever closes an account ends those.
 
     Open again, all is as before.
     """
@@ -365,7 +371,8 @@ def test_an_account_that_is_closed_can_use_no_login_and_no_token_of_before(trito
     assert people.ask(user, "known")["servers"][""]["ready"]
 
 
-def test_a_pam_that_does_not_answer_ends_nothing_and_holds_up_nobody(triton, with_a_server):
+def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
+    """It holds up nobody."""
     _, token, _ = with_a_server
     triton.run(
         "hub",

@@ -142,7 +142,8 @@ def test_the_version_of_a_package_that_broke_it_is_named(repository):
     )
 
 
-def test_the_commit_that_broke_it_is_named_though_packages_changed_too(repository):
+def test_the_commit_that_broke_it_is_named(repository):
+    """Though packages have changed too."""
     repository.commit("Say more")
     repository.write("notebooks/own.py", "def add(a, b):\n    return a - b\n")
     repository.commit("Subtract")
@@ -178,7 +179,8 @@ def test_where_there_is_nothing_to_search_one_sentence_says_so(arguments, says, 
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_the_first_that_fails_is_found_in_as_few_tries_as_halving_takes(count):
+def test_the_first_that_fails_is_found_by_halving(count):
+    """In as few tries as that takes."""
     for bad in range(1, count + 1):
         tried = []
         assert bisect.first_bad(count, lambda number: tried.append(number) or number < bad) == bad  # noqa: B023

@@ -493,9 +493,10 @@ def test_a_change_runs_exactly_the_notebooks_that_can_see_it(name, repository):
     assert repository.to_run() == expected
 
 
-def test_an_environment_that_sees_the_packages_beside_its_python_runs_all_when_one_changes(
+def test_an_environment_that_sees_more_packages_runs_all(
     repository,
 ):
+    """One that sees the packages beside its Python runs all notebooks when one of those changes."""
     repository.write(".venv/pyvenv.cfg", "include-system-site-packages = true\n")
     repository.pass_all()
     assert repository.to_run() == NONE
@@ -615,7 +616,8 @@ def test_since_a_commit_the_same_changes_run_the_same_notebooks(name, committed)
     assert since(committed) == expected
 
 
-def test_since_a_commit_that_is_not_there_or_with_other_system_packages_all_run(committed):
+def test_without_the_commit_or_with_other_packages_all_run(committed):
+    """The commit to compare with is not there, or the system has other packages."""
     assert since(committed, "nowhere") == ALL
     committed.write("tools/apt.txt", "r-base\n")
     assert since(committed) == ALL
@@ -728,7 +730,8 @@ def test_what_a_notebook_does_not_declare_it_cannot_read(real):
 
 
 @needs_sandbox
-def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a_pass(real):
+def test_an_unfinished_or_failed_run_is_no_pass(real):
+    """A run that failed, that was killed, or during which a file has changed."""
     program = (
         "import pathlib, sys; from tools.validate import catalogue, local; "
         "local.validate(catalogue.load(['slow'], pathlib.Path(sys.argv[1])), "
@@ -763,7 +766,8 @@ def test_a_failure_a_file_changed_meanwhile_and_a_killed_run_are_not_taken_for_a
 
 
 @needs_sandbox
-def test_a_file_that_changes_while_its_notebook_runs_runs_it_again(real, monkeypatch):
+def test_a_file_that_changes_meanwhile_runs_it_again(real, monkeypatch):
+    """While the notebook runs that uses it."""
     start = execution.start
 
     def change_then_start(*arguments):
@@ -775,7 +779,7 @@ def test_a_file_that_changes_while_its_notebook_runs_runs_it_again(real, monkeyp
     assert results["reads"].outcome == "passed" and why(real)["reads"] == ["data/a.csv changed"]
 
 
-def test_a_file_that_is_declared_and_not_there_is_one_clear_sentence(real):
+def test_a_declared_file_that_is_missing_is_one_sentence(real):
     results = real(
         x=("1", "", {"reads": ["data/none.csv"]}),
         y=("1", "", {"reads": "data"}),
@@ -792,7 +796,8 @@ def test_a_file_that_is_declared_and_not_there_is_one_clear_sentence(real):
     )
 
 
-def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
+def test_to_find_that_nothing_changed_imports_little():
+    """Nothing that runs notebooks."""
     program = (
         "import sys; from tools.validate import catalogue, runner; catalogue.load(); "
         "print({'nbformat', 'jupytext', 'pytest', 'nbval', 'jupyter_client'} & set(sys.modules))"
@@ -806,7 +811,8 @@ def test_to_find_that_nothing_changed_imports_nothing_that_runs_notebooks():
     assert found.stdout == "set()\n", found.stdout + found.stderr
 
 
-def test_a_pull_request_runs_what_changed_and_a_sample_and_main_runs_all(monkeypatch):
+def test_a_pull_request_runs_changes_and_a_sample(monkeypatch):
+    """On main all notebooks run."""
     monkeypatch.setenv("CI", "true")
     options = argparse.Namespace(on=None, names=[], changed=True)
     notebooks = catalogue.load()

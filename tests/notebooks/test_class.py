@@ -134,7 +134,7 @@ def held_back(tmp_path_factory):
 
 
 @every_notebook
-def test_each_solution_says_something_that_a_search_for_it_can_find(name):
+def test_each_solution_says_something_that_a_search_can_find(name):
     for cell in cells(COURSE[name], "solution"):
         assert any(line in secrets(name) for line in lines(editions.source(cell))) or (
             cell["cell_type"] == "code" and cell["outputs"]
@@ -170,7 +170,7 @@ def test_before_the_release_no_file_of_the_site_has_a_solution(held_back):
     "what the page of a notebook shows behind a click, and ``solutions.zip``; as soon as you "
     "release them"
 )
-def test_a_page_has_its_solutions_behind_a_click_once_they_are_released(site):
+def test_a_page_has_released_solutions_behind_a_click(site):
     for name in COURSE:
         text = (site / f"notebooks/{name}.html").read_text(encoding="utf-8")
         assert len(
@@ -304,7 +304,8 @@ def git(repository, *command):
     "instructor - all of it, with notes and hidden tests: ``make class`` puts it into "
     "``_build/class``, beside the others"
 )
-def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
+def test_the_student_edition_has_no_solution_in_its_history(made):
+    """Nor in its files."""
     assert leaks([("zip", text) for text in readable(made / "student.zip")]) == []
     assert (
         leaks(
@@ -323,9 +324,8 @@ def test_the_student_edition_has_no_solution_not_even_in_its_history(made):
     assert leaks([("solutions", text) for text in readable(made / "solutions.zip")])
 
 
-def test_the_repository_goes_on_from_what_students_have_and_only_if_something_changed(
-    made, tmp_path
-):
+def test_the_repository_goes_on_from_what_students_have(made, tmp_path):
+    """Only if something has changed."""
     assert git(made / "student.git", "log", "--format=%s", "student").count("\n") == 1, (
         "made twice, changed once"
     )
@@ -372,7 +372,8 @@ def test_make_class_that_fails_leaves_the_last_editions(made, tmp_path):
     "An exercise has a cell for you, and below it a check that says whether you are right.",
 )
 @every_notebook
-def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(name):
+def test_a_students_copy_is_clean_with_stubs_and_checks(name):
+    """One of each for each exercise."""
     student = editions.student(COURSE[name], SITE)
     kinds = [
         next((tag for tag in ("exercise", "stub", "check") if tag in editions.tags(cell)), "")
@@ -396,7 +397,8 @@ def test_a_students_copy_is_clean_and_has_a_stub_and_a_check_for_each_exercise(n
                 ), target
 
 
-def test_links_of_a_students_copy_to_the_guide_lead_to_pages_that_it_has(site):
+def test_links_of_a_students_copy_lead_to_pages_that_it_has(site):
+    """The links to the guide."""
     found = {
         target
         for notebook in COURSE.values()
@@ -481,7 +483,8 @@ def turned_away(check, answer):
 
 
 @every_notebook
-def test_a_check_fails_on_the_empty_stub_with_a_sentence_and_nothing_else_fails(name, tmp_path):
+def test_a_check_fails_on_the_empty_stub_with_a_sentence(name, tmp_path):
+    """Nothing else fails."""
     for cell in ran(name, tmp_path):
         if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
             turned_away(cell, "empty")
@@ -520,7 +523,9 @@ def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path):
         ("5 minutes. Show it.", "its parts take 5 minutes together, and its header says 7"),
     ],
 )
-def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wrong):
+def test_missing_or_wrong_minutes_of_a_note_are_told(text, wrong):
+    """Wrong are minutes that do not add up."""
+
     def markdown(source, *tags):
         return {"cell_type": "markdown", "metadata": {"tags": list(tags)}, "source": source}
 
@@ -537,7 +542,7 @@ def test_a_note_without_minutes_and_minutes_that_do_not_add_up_are_told(text, wr
     "It says for each notebook what to do in the room, how long each part takes, what to "
     "ask, and where people get stuck."
 )
-def test_the_run_sheet_has_each_part_with_its_minutes_and_its_note(site):
+def test_the_run_sheet_has_each_part_with_minutes_and_note(site):
     page = (site / "notebooks/teaching.html").read_text(encoding="utf-8")
     assert all(f"course/slides/{name}.html" in page for name in COURSE)
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
@@ -691,7 +696,8 @@ def test_slides_hold_the_stored_outputs_and_no_solution():
     "exercise has a timer then."
 )
 @needs_chromium
-def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):
+def test_a_page_is_presented_at_a_key_with_a_timer(page):
+    """The timer tells when the time is up."""
     name = next(iter(COURSE))
     opened = page(f"notebooks/{name}.html")
     size = "parseFloat(getComputedStyle(document.querySelector('.cell pre')).fontSize)"
@@ -725,7 +731,8 @@ def test_a_page_is_presented_at_a_key_and_a_timer_tells_when_time_is_up(page):
     assert opened.locator("#menu").is_visible() and opened.evaluate(size) == before
 
 
-def test_what_explains_a_solution_is_behind_a_click_as_its_code_is(site):
+def test_what_explains_a_solution_is_behind_a_click_too(site):
+    """As the code of the solution is."""
     texts = 0
     for name, notebook in COURSE.items():
         page = BeautifulSoup(
@@ -819,7 +826,8 @@ def catch_up(folder, *arguments, **options):
     "What they had saved is kept under "
     "another name, so save first."
 )
-def test_catching_up_brings_the_state_after_an_exercise_and_keeps_what_was_written(desk):
+def test_catching_up_keeps_what_was_written(desk):
+    """It brings the state after an exercise."""
     run, folder = desk
     name = "01-first-notebook"
     path = folder / f"{name}.ipynb"
@@ -895,7 +903,8 @@ def test_catching_up_takes_a_name_with_spaces(desk):
         (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
     ],
 )
-def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, arguments, status, said):
+def test_what_cannot_be_caught_up_with_changes_nothing(desk, arguments, status, said):
+    """It is told."""
     run, folder = desk
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     done = run(*arguments)
@@ -903,7 +912,8 @@ def test_what_cannot_be_caught_up_with_is_told_and_nothing_changes(desk, argumen
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_catching_up_without_a_network_or_a_place_to_write_changes_nothing(desk):
+def test_catching_up_without_network_or_room_changes_nothing(desk):
+    """Without a place to write, that is."""
     run, folder = desk
     done = catch_up(folder, "01", "1", "--from", "http://127.0.0.1:9/after")
     assert (

@@ -33,7 +33,8 @@ def source(cell):
 
 
 @every_notebook
-def test_a_notebook_has_two_to_four_exercises_each_followed_by_its_solution(name):
+def test_a_notebook_has_two_to_four_exercises_with_solutions(name):
+    """Each solution follows its exercise."""
     kinds = [
         next(
             (tag for tag in ("exercise", "solution") if tag in cell["metadata"].get("tags", [])),
@@ -56,7 +57,7 @@ def test_a_notebook_has_two_to_four_exercises_each_followed_by_its_solution(name
 
 
 @every_notebook
-def test_a_notebook_takes_ten_to_twenty_five_minutes_and_names_its_goal(name):
+def test_a_notebook_takes_10_to_25_minutes_and_names_its_goal(name):
     course = NOTEBOOKS[name]["metadata"]["course"]
     assert 10 <= course["minutes"] <= 25 and course["goal"]
     assert source(NOTEBOOKS[name]["cells"][0]).startswith("# "), "the first cell is not its title"
@@ -75,7 +76,8 @@ def test_every_plot_has_an_alternative_text(name):
 
 
 @every_notebook
-def test_measured_time_and_memory_are_stored_and_within_the_declared_limits(name):
+def test_measured_time_and_memory_are_within_the_limits(name):
+    """They are stored, and the limits are those that the notebook declares."""
     metadata = NOTEBOOKS[name]["metadata"]
     assert 0 < metadata["measured"]["seconds"] <= metadata["course"]["seconds"]
     assert 0 < metadata["measured"]["memory_mb"] <= metadata["course"]["memory_mb"]

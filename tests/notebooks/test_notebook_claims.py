@@ -134,7 +134,7 @@ def test_a_merge_of_lines_leaves_a_file_that_is_no_notebook(tmp_path):
     "Outputs are stored in the file.",
     "Whatever you printed is in the file and goes wherever the file goes:",
 )
-def test_a_cell_that_runs_changes_the_file_and_a_plot_is_many_letters(tmp_path):
+def test_a_run_changes_the_file_and_a_plot_is_many_letters(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("print('printed')", id="one")]), path)
     run(
@@ -181,7 +181,8 @@ def test_what_was_committed_stays_in_the_history(tmp_path):
     "does not keep dates.",
     "With a pair, solve the conflict in ``analysis.md``, and make the notebook from it as above.",
 )
-def test_a_pair_of_jupytext_has_outputs_in_one_half_and_goes_by_dates(tmp_path):
+def test_a_pair_of_jupytext_has_outputs_in_one_half(tmp_path):
+    """Which half is newer, it tells by their dates."""
     notebook, text = tmp_path / "analysis.ipynb", tmp_path / "analysis.md"
     jupytext = f"'{sys.executable}' -m jupytext --quiet"
     nbformat.write(

@@ -340,9 +340,10 @@ def test_what_nbval_would_miss_is_reported_by_notebook_and_cell(name, results):
         assert case.says in result.reason
 
 
-def test_a_dead_kernel_is_reported_within_ten_seconds_and_the_cells_after_it_are_not_passed(
+def test_a_dead_kernel_is_reported_within_ten_seconds(
     results,
 ):
+    """The cells after it do not count as passed."""
     for name in ("kernel_dies", "kernel_is_killed"):
         assert results[name].seconds < 10
         assert "1 not run" in results[name].reason
@@ -352,7 +353,8 @@ def test_every_notebook_is_reported_once_whatever_the_others_do(results):
     assert set(results) == set(CASES)
 
 
-def test_a_need_that_is_not_there_skips_with_a_reason_and_never_passes(folder, monkeypatch):
+def test_a_need_that_is_not_there_skips_with_a_reason(folder, monkeypatch):
+    """It never passes."""
     monkeypatch.setitem(requirements.NEEDS, "quantum", requirements.Need(lambda: False, "buy one"))
     [result] = local.validate(catalogue.load(["unknown_need"], folder))
     assert (result.outcome, result.reason) == ("skipped", "quantum is not here: buy one")

@@ -80,7 +80,7 @@ def test_a_fresh_run_gives_the_stored_outputs(name, outcome, record_property):
         pytest.fail("\n".join([report.describe(result), *annotations]), pytrace=False)
 
 
-def test_notebooks_run_offline_and_cannot_write_outside_their_folder():
+def test_notebooks_run_offline_and_write_in_their_folder_only():
     if sandbox.obstacle():
         pytest.skip(f"not isolated: {sandbox.obstacle()}")
     assert sandbox.obstacle() is None

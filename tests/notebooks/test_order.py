@@ -35,9 +35,8 @@ def first(waiting, running, free):
         ([5000, 10], [1], 1000, 1),
     ],
 )
-def test_a_notebook_starts_only_if_its_declared_memory_fits_and_a_smaller_one_may_go_before(
-    waiting, running, free, index
-):
+def test_a_notebook_starts_only_if_its_declared_memory_fits(waiting, running, free, index):
+    """A smaller one may go before it."""
     assert first(waiting, running, free) == index
 
 
@@ -100,9 +99,8 @@ def test_one_more_runs_than_there_are_cores(tmp_path, monkeypatch):
     assert [start < first_end for _, start, _ in times] == [True, True, True, False], "on two cores"
 
 
-def test_the_longest_of_the_last_run_is_first_and_before_that_the_longest_measured(
-    tmp_path, monkeypatch
-):
+def test_the_longest_of_the_last_run_is_first(tmp_path, monkeypatch):
+    """Before there is a last run, the one that was measured longest."""
     for name, seconds in {"a": 1, "b": 30}.items():
         changes.save_record(tmp_path / "records", name, None, seconds=seconds)
     order = started(

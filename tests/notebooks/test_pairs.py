@@ -116,7 +116,7 @@ def forget(folder):
 
 
 @pytest.mark.claims("The notebooks of :doc:`the course </notebooks/index>` are such pairs.")
-def test_every_notebook_of_the_course_is_a_pair_with_the_same_cells():
+def test_every_notebook_is_a_pair_with_the_same_cells():
     assert not (problems := pairs.check(catalogue.NOTEBOOKS)), "\n".join(map(str, problems))
     assert len(pairs.find(catalogue.NOTEBOOKS)) >= 8
 
@@ -296,7 +296,8 @@ def test_files_that_are_no_notebooks_are_left_alone(folder):
     assert [pair.name for pair in pairs.find(folder)] == ["x"] and not pairs.check(folder)
 
 
-def test_a_change_in_the_md_reaches_the_ipynb_and_other_cells_keep_their_outputs(folder):
+def test_a_change_in_the_md_reaches_the_ipynb(folder):
+    """Other cells keep their outputs."""
     ids = [cell["id"] for cell in json.loads((folder / "x.ipynb").read_text())["cells"]]
     edit(folder / "x.md", "one = 1", "one = 2")
     messages, good = pairs.sync(folder)
@@ -311,7 +312,8 @@ def test_a_change_in_the_md_reaches_the_ipynb_and_other_cells_keep_their_outputs
     assert [cell.id for cell in notebook.cells][2:] == ids[2:] and not pairs.check(folder)
 
 
-def test_a_change_in_the_ipynb_reaches_the_md_and_its_header_stays(folder):
+def test_a_change_in_the_ipynb_reaches_the_md(folder):
+    """The header of the half .md stays."""
     edit(folder / "x.ipynb", "one = 1", "one = 2")
     assert pairs.sync(folder)[1]
     assert (folder / "x.md").read_text() == MD.replace("one = 1", "one = 2")
@@ -324,7 +326,8 @@ def test_a_lone_half_gets_its_other_half(folder):
     assert pairs.sync(folder)[1] and not pairs.check(folder)
 
 
-def test_where_both_halves_changed_nothing_is_written_and_both_changes_are_shown(folder):
+def test_where_both_halves_changed_nothing_is_written(folder):
+    """Both changes are shown."""
     edit(folder / "x.md", "one = 1", "one = 2")
     edit(folder / "x.ipynb", "one = 1", "one = 3")
     before = content(folder)
@@ -401,7 +404,8 @@ def test_a_stale_header_is_mended(folder):
     assert pairs.sync(folder)[1] and not pairs.check(folder)
 
 
-def test_a_cell_that_myst_cannot_hold_stops_the_sync_before_anything_is_written(folder):
+def test_a_cell_that_myst_cannot_hold_stops_the_sync(folder):
+    """Before anything is written."""
     edit(folder / "x.ipynb", "Some prose.", "Some\\n+++\\nprose.")
     before = content(folder)
     [message], good = pairs.sync(folder)
@@ -551,7 +555,8 @@ def test_what_cannot_be_kept_is_refused_by_name(old, new, says, attached):
     assert not good and says in message and "image.png" in message and content(attached) == before
 
 
-def test_an_image_that_goes_with_a_deleted_cell_is_told_and_kept_beside(attached):
+def test_an_image_of_a_deleted_cell_is_told_and_kept(attached):
+    """It is kept beside the notebook."""
     before = (attached / "x.ipynb").read_bytes()
     edit(attached / "x.md", "Look: ![i](attachment:image.png)\n", "")
     [message], good = pairs.sync(attached)
@@ -630,7 +635,8 @@ def test_what_cannot_be_read_is_refused_and_left(kind, half, folder):
 # ---------------------------------------------------------------- sync as often as you like
 
 
-def test_a_half_is_edited_and_synced_again_and_again_and_changed_back(folder):
+def test_a_half_is_edited_and_synced_again_and_again(folder):
+    """And changed back."""
     for name in ("x.md", "x.md", "x.ipynb", "x.ipynb", "x.md"):
         for old, new in (("one = 1", "one = 2"), ("one = 2", "one = 3"), ("one = 3", "one = 1")):
             edit(folder / name, old, new)
@@ -762,7 +768,8 @@ def test_what_git_restored_since_counts_as_the_version_before(name, in_both, fol
     )
 
 
-def test_after_a_stash_and_its_return_an_edit_that_is_undone_is_not_lost(folder):
+def test_an_edit_that_is_undone_after_a_stash_is_not_lost(folder):
+    """The stash has come back before."""
     edit(folder / "x.md", "one = 1", "one = 2")
     pairs.sync(folder)
     git(folder, "stash")
@@ -774,7 +781,8 @@ def test_after_a_stash_and_its_return_an_edit_that_is_undone_is_not_lost(folder)
 
 
 @pytest.mark.parametrize("killed_at", range(4))
-def test_a_killed_sync_leaves_whole_files_and_the_next_completes_it(killed_at, folder, monkeypatch):
+def test_a_killed_sync_leaves_whole_files(killed_at, folder, monkeypatch):
+    """The next one completes it."""
     edit(folder / "x.md", "one = 1", "one = 2")
     edit(folder / "x.ipynb", "Some prose.", "Some verse.")
     before, replace, calls = content(folder), os.replace, iter(range(10))
@@ -889,7 +897,8 @@ def test_a_cell_that_myst_cannot_hold_is_named_with_its_line(name, folder):
         (":tags: [a-tag]", ":tags: [a-tag", "x.md:28: the options of a cell are no YAML"),
     ],
 )
-def test_what_the_md_says_of_a_cell_and_a_notebook_cannot_hold_is_refused(old, new, says, folder):
+def test_what_a_notebook_cannot_hold_is_refused_in_the_md(old, new, says, folder):
+    """What the half .md says of a cell."""
     edit(folder / "x.md", old, new)
     before = content(folder)
     [message], good = pairs.sync(folder)
@@ -1123,7 +1132,7 @@ def test_a_name_may_have_blanks_and_accents(name, checkout):
 
 
 @pytest.mark.parametrize("old, new", [("x.md", "y.md"), ("x.ipynb", "y.ipynb"), ("x.md", "X.md")])
-def test_a_half_that_was_renamed_alone_does_not_become_a_second_notebook(old, new, folder):
+def test_a_half_renamed_alone_becomes_no_second_notebook(old, new, folder):
     edit(folder / old, "Some prose.", "Some verse.")
     (folder / old).rename(folder / new)
     messages, good = pairs.sync(folder)
@@ -1140,7 +1149,7 @@ def test_a_half_that_was_renamed_alone_does_not_become_a_second_notebook(old, ne
     )
 
 
-def test_a_sync_in_a_hook_of_a_linked_worktree_lets_the_commit_through(folder):
+def test_a_sync_in_a_hook_of_a_worktree_lets_the_commit_through(folder):
     """Git hands GIT_DIR and GIT_INDEX_FILE to its hooks: of the repository that is committed to,
     here of the linked worktree.
     """

@@ -84,7 +84,8 @@ def notebook(tmp_path):
     return write
 
 
-def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(notebook, capfd):
+def test_outputs_and_measured_numbers_are_stored(notebook, capfd):
+    """The difference is shown."""
     stored = notebook("print(1 + 1)")
     assert refresh.refresh([stored])
     fresh = nbformat.read(stored.path, 4)
@@ -99,9 +100,8 @@ def test_outputs_and_measured_numbers_are_stored_and_the_difference_is_shown(not
     assert result.outcome == "passed"
 
 
-def test_without_a_name_those_are_refreshed_that_failed_in_the_last_run(
-    notebook, monkeypatch, capsys
-):
+def test_without_a_name_those_that_failed_are_refreshed(notebook, monkeypatch, capsys):
+    """Those that failed in the last run."""
     stored = notebook("print(1 + 1)")
     monkeypatch.setattr(catalogue, "NOTEBOOKS", stored.folder)
     monkeypatch.setattr(catalogue.load, "__defaults__", ((), stored.folder))
@@ -156,9 +156,7 @@ def test_addresses_and_folders_hinder_no_refresh(kernel, isolated, notebook, cap
     assert json.loads(stored.path.read_text())["cells"] == json.loads(text)["cells"]
 
 
-def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(
-    notebook, monkeypatch, capsys
-):
+def test_at_a_terminal_the_writer_keeps_or_leaves_each_notebook(notebook, monkeypatch, capsys):
     stored = notebook("print(1 + 1)")
     before = stored.path.read_bytes()
     monkeypatch.setattr(
@@ -186,9 +184,8 @@ def test_at_a_terminal_each_notebook_is_kept_or_left_as_its_writer_says(
         ("x = b'x' * 400_000_000", {"memory_mb": 300}, "memory_mb: 300"),
     ],
 )
-def test_a_notebook_that_does_not_run_or_does_not_repeat_is_left_as_it_was(
-    source, limits, says, notebook, capfd
-):
+def test_a_notebook_that_does_not_repeat_is_left_as_it_was(source, limits, says, notebook, capfd):
+    """So is one that does not run."""
     stored = notebook(source, **limits)
     before = stored.path.read_bytes()
     assert not refresh.refresh([stored])
@@ -208,7 +205,8 @@ def test_a_notebook_whose_halves_differ_is_synced_first(notebook, capfd):
     assert "its halves differ" in told and "x.md:" in told and "make sync NB=x" in told
 
 
-def test_the_stored_notebook_is_plain_json_with_a_newline_at_its_end(notebook):
+def test_the_stored_notebook_is_plain_json(notebook):
+    """With a newline at its end."""
     stored = notebook("print(1)")
     refresh.refresh([stored])
     text = stored.path.read_text()
@@ -220,7 +218,8 @@ def test_a_long_line_takes_no_longer_than_a_short_one(notebook):
     assert refresh.refresh([stored])
 
 
-def test_a_notebook_of_an_older_format_gets_the_ids_that_the_check_wants(notebook):
+def test_a_notebook_of_an_older_format_gets_ids(notebook):
+    """Those that the check wants."""
     stored = notebook("print(1)", "print(2)")
     pairs.sync(stored.folder)
     old = json.loads(stored.path.read_text())

@@ -75,7 +75,8 @@ def result_of(ran, name):
     return next(result for result in ran[1] if result.name == name)
 
 
-def test_a_problem_names_the_line_of_the_md_half_at_which_its_cell_begins(ran):
+def test_a_problem_names_the_line_of_its_cell_in_the_md(ran):
+    """The line at which the cell begins in the half .md."""
     notebooks, _, _ = ran
     lines = notebooks["wrong"].path.with_suffix(".md").read_text().splitlines()
     problems = result_of(ran, "wrong").problems
@@ -136,7 +137,8 @@ def test_without_nbdime_it_is_said_how_to_get_it(ran, tmp_path):
     )
 
 
-def test_the_page_shows_pictures_side_by_side_with_their_difference_and_runs_no_output(ran):
+def test_the_page_shows_how_pictures_differ_and_runs_nothing(ran):
+    """They stand side by side, with their difference; no output is run."""
     text = report.page(ran[1], ran[0], ran[2], "notebooks: 1 passed, 3 failed")
     figures = re.findall(
         r'<figcaption>([^<]*)</figcaption><img alt="[^"]*" src="data:image/png;base64,([^"]*)">',
@@ -162,7 +164,8 @@ def test_a_picture_of_another_size_is_compared_too(ran):
     assert row.count("<img") == 1 and "none" in row
 
 
-def test_junit_xml_has_a_case_for_each_notebook_with_its_file_and_line(ran):
+def test_junit_xml_has_a_case_for_each_notebook(ran):
+    """With its file and line."""
     results = [
         *ran[1],
         Result("left-out", "unchanged"),
@@ -204,7 +207,8 @@ def test_the_slowest_cells_are_named(ran):
     assert report.slowest([]) == ""
 
 
-def test_the_last_line_of_a_terminal_says_what_runs_and_how_long_and_a_file_gets_none():
+def test_the_last_line_of_a_terminal_says_what_runs():
+    """And for how long; a file gets no such line."""
     leader, follower = pty.openpty()
     with open(follower, "w") as terminal, open(leader, "rb", buffering=0) as screen:
         progress = report.Progress(terminal)

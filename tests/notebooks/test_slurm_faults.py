@@ -126,7 +126,8 @@ def checkout(triton):
         course.end()
 
 
-def test_a_dead_node_a_preempted_job_and_the_end_of_the_terminal_cost_no_result(triton, checkout):
+def test_node_preemption_and_terminal_cost_no_result(triton, checkout):
+    """A dead node, a preempted job, and the end of the terminal."""
     whole_node = {"memory_mb": 70_000}  # two of them do not fit on one node
     course = checkout(
         {
@@ -224,8 +225,11 @@ def test_ctrl_c_cancels_the_jobs_and_leaves_nothing(checkout):
     course.nothing_is_left()
 
 
-def test_on_a_full_disk_nothing_is_submitted_and_no_result_is_lost(checkout):
-    """A result that finds no room is a failure that says so."""
+def test_on_a_full_disk_nothing_is_submitted_nor_lost(checkout):
+    """No result is lost.
+
+    A result that finds no room is a failure that says so.
+    """
     course = checkout({"slow": notebook(WAITS)}, cluster.FULL_USER)
     size = int(
         course.run(
@@ -277,7 +281,8 @@ def task(tmp_path):
     process.wait()
 
 
-def test_a_task_waits_for_one_that_runs_its_notebook_still_and_takes_its_result(task):
+def test_a_task_waits_for_the_other_run_of_its_notebook(task):
+    """It takes the result of that run."""
     process, result, held = task
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)
@@ -287,7 +292,7 @@ def test_a_task_waits_for_one_that_runs_its_notebook_still_and_takes_its_result(
     assert process.wait(PATIENCE) == 0 and json.loads(result.read_text()) == "of the other"
 
 
-def test_a_task_runs_a_notebook_whose_other_run_came_to_no_result(task):
+def test_a_task_runs_what_another_run_left_without_a_result(task):
     process, result, held = task
     fcntl.flock(held, fcntl.LOCK_UN)
     assert process.wait(180) == 0 and json.loads(result.read_text())["outcome"] == "passed"

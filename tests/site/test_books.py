@@ -45,7 +45,8 @@ def text(made):
     return pdf, re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pdf.pages))
 
 
-def test_every_link_and_picture_of_the_epub_is_in_it_or_on_the_web(chapters):
+def test_every_link_and_picture_of_the_epub_leads_somewhere(chapters):
+    """What it leads to is in the EPUB, or on the web."""
     pages, names = chapters
     ids = {name: {element.get("id") for element in page.iter()} for name, page in pages.items()}
     broken = []
@@ -127,7 +128,7 @@ def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
         assert said in text[1], said
 
 
-def test_the_pdf_has_bookmarks_and_its_links_lead_to_its_own_pages(text):
+def test_the_pdf_has_bookmarks_and_links_to_its_own_pages(text):
     pdf, said = text
     titles = [item.title for item in pdf.outline if not isinstance(item, list)] + [
         item.title

@@ -7,7 +7,8 @@ from tools.browser import needs_chromium
 pytestmark = needs_chromium
 
 
-def test_a_copy_button_copies_the_commands_and_leaves_prompts_and_outputs(page):
+def test_a_copy_button_copies_the_commands_alone(page):
+    """It leaves prompts and outputs."""
     opened = page("triton/apps/jupyter/connecting.html")
     blocks = opened.locator("div.highlight-console")
     copied = 0

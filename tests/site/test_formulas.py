@@ -300,7 +300,8 @@ def test_each_wrong_formula_is_named_with_its_line(small):
     assert r'formula \nothing = -1 cannot be shown: unknown command "\nothing"' in told[0]
 
 
-def test_a_wrong_formula_on_a_slide_ends_make_class_with_a_sentence():
+def test_a_wrong_formula_on_a_slide_ends_make_class():
+    """With a sentence."""
     with pytest.raises(editions.CourseError, match=rf"^{NAME}: the formula .* cannot be shown"):
         slides.pages({NAME: course_with(MARKDOWN, r"\left( 1")}, "")
 

@@ -76,7 +76,8 @@ def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
     assert in_browser.edition(notebook(*codes), SITE, {"IPython", "traitlets"}).lacks == lacks
 
 
-def test_what_a_notebook_declares_and_another_language_keep_it_out_too():
+def test_needs_and_another_language_keep_a_notebook_out():
+    """What it declares to need, or a language that is not Python."""
     assert in_browser.edition(notebook("1", needs=["slurm"]), SITE, set()).lacks == {"slurm"}
     assert in_browser.edition(notebook("echo 1", language="bash"), SITE, set()).lacks == {
         "the kernel Bash"
@@ -92,7 +93,8 @@ def test_what_a_notebook_declares_and_another_language_keep_it_out_too():
         ("print(1)", ["check"], {"numpy"}),
     ],
 )
-def test_a_cell_becomes_the_picture_that_it_drew_if_nothing_later_needs_it(later, tags, lacks):
+def test_a_cell_becomes_the_picture_that_it_drew(later, tags, lacks):
+    """If nothing later needs the cell."""
     found = in_browser.edition(
         notebook("import numpy\nx = numpy.pi", later, drawn=[0], tags=tags), SITE, set()
     )
@@ -159,7 +161,8 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
 
 
 @made
-def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_beside_it():
+def test_what_python_imports_at_its_start_is_compiled():
+    """From the source that lies beside it."""
     compiled = 0
     for archive in (APP / "static/pyodide").iterdir():
         for name in (
@@ -196,10 +199,11 @@ def test_what_python_imports_at_its_start_is_compiled_already_from_the_source_be
 )
 @made
 @needs_chromium
-def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another_host(
-    browser, address, record_property
-):
-    """The first one: the newcomer's. What a cell prints is what the page of the guide shows."""
+def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, record_property):
+    """Without another host.
+
+    The first one: the newcomer's. What a cell prints is what the page of the guide shows.
+    """
     name = next(iter(EDITIONS))
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     others, failed, finished = [], [], []
@@ -276,7 +280,8 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_notebook_without_another
 
 @pytest.mark.claims("those two are not to be had where this guide gets its packages.")
 @made
-def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_there(site):
+def test_the_page_says_which_run_and_what_the_others_lack(site):
+    """All of them are there."""
     text = (site / "notebooks/in-the-browser.html").read_text(encoding="utf-8")
     assert not {"numpy", "matplotlib"} & set(HAVE), "the page says so"
     rows = re.findall(r"<tr.*?</tr>", text, re.DOTALL)[1:]
@@ -295,7 +300,8 @@ def test_the_page_says_which_run_and_what_the_others_lack_and_all_of_them_are_th
 
 
 @made
-def test_what_runs_in_the_browser_is_the_student_edition_though_the_solutions_are_out(site):
+def test_what_runs_in_the_browser_is_the_student_edition(site):
+    """Though the solutions are out."""
     for name in EDITIONS:
         cells = json.loads((site / f"lite/files/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
         assert not {"solution", "instructor", "hidden-test"} & {

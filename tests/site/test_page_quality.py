@@ -167,7 +167,8 @@ def colour(opened, what="background-color"):
     return opened.evaluate("what => getComputedStyle(document.body).getPropertyValue(what)", what)
 
 
-def test_the_switch_turns_light_and_dark_and_is_remembered_before_anything_is_painted(page):
+def test_the_switch_of_light_and_dark_is_remembered_early(page):
+    """Before anything is painted."""
     opened = page("index.html", color_scheme="light")
     light = colour(opened)
     opened.get_by_role("button", name="Light or dark colours").click()

@@ -97,7 +97,8 @@ def test_a_picture_shows_what_its_steps_show_today(name, triton):
     "it.",
     "A real run, from start to stop, with a broken connection in between.",
 )
-def test_the_words_in_the_place_of_the_recording_are_those_of_its_rows():
+def test_the_words_for_the_recording_are_those_of_its_rows():
+    """Those that stand in its place for the ear."""
     [name] = PICTURES
     rows = iter(text for _, text in shown(name))
     steps = [
@@ -147,7 +148,8 @@ def browser(playwright):
 
 @needs_chromium
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_recording_plays_once_and_stands_still_for_those_who_want_no_motion(name, browser):
+def test_a_recording_plays_once_or_stands_still(name, browser):
+    """It stands still for those who want no motion."""
     seen = (
         "[...document.querySelectorAll('tspan')].map(piece => getComputedStyle(piece).visibility)"
     )
@@ -233,7 +235,8 @@ def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
     ":guilabel:`Stop My Server`.",
 )
 @needs_chromium
-def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
+def test_the_page_names_what_is_clicked_in_order(views):
+    """In the order of the visit."""
     clicked = [view.name for view in views if view.clicks]
     page = "triton/apps/jupyter/hub.rst"
     table = (
@@ -272,7 +275,7 @@ def test_the_page_names_what_is_clicked_in_the_order_of_the_visit(views):
     "Choose R in the launcher.",
 )
 @needs_chromium
-def test_the_words_in_the_place_of_a_picture_are_those_of_the_visit(views):
+def test_the_words_for_a_picture_are_those_of_the_visit(views):
     """Who does not see the pictures and the film reads what is in them."""
     seen = {view.name: view.says for view in views}
     assert [view.name for view in views] == [
@@ -321,7 +324,7 @@ def test_every_picture_stands_on_a_page():
     }
 
 
-def test_a_picture_that_says_nothing_to_those_who_do_not_see_it_fails_the_build(tmp_path):
+def test_a_picture_without_words_for_the_blind_fails_the_build(tmp_path):
     (tmp_path / "conf.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); extensions = ['_ext.screenshots']"
     )
@@ -337,7 +340,8 @@ def test_a_picture_that_says_nothing_to_those_who_do_not_see_it_fails_the_build(
 
 
 @needs_chromium
-def test_a_page_shows_the_pictures_in_its_own_colours_and_loads_no_others(page):
+def test_a_page_shows_the_pictures_in_its_own_colours(page):
+    """It loads no others."""
     opened = page("triton/apps/jupyter/hub.html", color_scheme="dark")
 
     def shown():
@@ -369,7 +373,8 @@ def test_a_page_shows_the_pictures_in_its_own_colours_and_loads_no_others(page):
 
 @needs_chromium
 @pytest.mark.claims("Click it to see it again, or to copy from it.")
-def test_a_click_on_the_recording_opens_it_alone_where_its_text_can_be_selected(page):
+def test_a_click_on_the_recording_opens_it_alone(page):
+    """Its text can be selected there."""
     opened = page("triton/apps/jupyter/sjupyter.html")
     opened.locator(".recording img").click()
     opened.wait_for_url("**/*.svg")
@@ -380,7 +385,8 @@ def test_a_click_on_the_recording_opens_it_alone_where_its_text_can_be_selected(
 
 
 @needs_chromium
-def test_the_film_is_loaded_when_a_reader_plays_it_and_can_be_closed(page):
+def test_the_film_is_loaded_when_a_reader_plays_it(page):
+    """It can be closed."""
     opened = page("triton/apps/jupyter.html", color_scheme="dark")
     opened.wait_for_load_state("networkidle")
     assert not [url for url in opened.asked if url.endswith((".avif", ".gif"))]

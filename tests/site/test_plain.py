@@ -50,7 +50,8 @@ def test_llms_txt_lists_every_page_once_below_what_the_site_is(site, pages):
     )
 
 
-def test_the_markdown_holds_the_headings_and_the_code_of_the_page_and_no_html(site, pages):
+def test_the_markdown_holds_headings_and_code_and_no_html(site, pages):
+    """Those of the page."""
     for name, text in pages.items():
         html = (site / f"{name}.html").read_text(encoding="utf-8")
         blocks = re.split(r"^\s*```.*$", text, flags=re.MULTILINE)

@@ -117,7 +117,8 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
     assert not opened.faults
 
 
-def test_results_that_come_late_leave_the_choice_that_the_reader_has_made_meanwhile(page):
+def test_late_results_leave_the_choice_of_the_reader(page):
+    """The choice that the reader has made meanwhile."""
     opened = page("triton/apps/jupyter/hub.html")
     opened.get_by_role("combobox").press_sequentially("server died")
     opened.get_by_role("option").first.filter(
@@ -143,7 +144,7 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
     assert "sections for “proxy”" in opened.get_by_role("status").inner_text()
 
 
-def test_results_that_come_after_the_list_was_closed_do_not_open_it_again(page):
+def test_late_results_do_not_open_a_closed_list(page):
     opened = page("index.html")
     opened.get_by_role("combobox").press_sequentially("proxy")
     for closes in (
@@ -160,7 +161,8 @@ def test_results_that_come_after_the_list_was_closed_do_not_open_it_again(page):
         assert not opened.get_by_role("listbox").is_visible(), closes
 
 
-def test_a_section_is_shown_by_its_own_text_and_not_by_what_readers_call_it(page):
+def test_a_section_is_shown_by_its_own_text(page):
+    """Not by what readers call it."""
     opened = page("search.html?q=keeps+restarting")
     first = opened.locator("#results li").first
     first.get_by_role("link", name="My server or kernel died").wait_for()

@@ -52,7 +52,8 @@ def pages(site):
     return {path.relative_to(site).as_posix(): Page(path) for path in html_pages(site)}
 
 
-def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exist(site, pages):
+def test_every_link_of_every_page_leads_to_what_exists(site, pages):
+    """To a page, a file and an anchor."""
     base, broken = urlparse(FACTS["site"]["url"]).path, []
     for name, page in pages.items():
         for link in page.links:
@@ -82,7 +83,8 @@ def test_every_link_of_every_page_leads_to_a_page_a_file_and_an_anchor_that_exis
 @pytest.mark.claims(
     "Then ``make anchors``: from then on no test lets the address of a section die."
 )
-def test_no_address_of_a_section_is_lost_and_none_is_missing_in_the_list(site):
+def test_no_address_of_a_section_is_lost_or_missing(site):
+    """None is missing in the list of addresses."""
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
     assert len(published) > 150
     new = [f"{label_of(address)}: {address}" for address in sorted(now - published)]
@@ -158,7 +160,8 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
     assert not wrong, "\n".join(wrong)
 
 
-def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
+def test_an_address_in_our_repository_leads_to_a_file():
+    """A file that the repository has."""
     repository, branch = FACTS["site"]["repository"], FACTS["site"]["branch"]
     address = re.compile(
         rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+"
@@ -177,7 +180,7 @@ def test_an_address_in_our_own_repository_leads_to_a_file_that_it_has():
     assert seen and not wrong, wrong
 
 
-def test_the_menu_marks_the_page_on_which_it_stands_and_those_above_it(site):
+def test_the_menu_marks_the_page_and_those_above_it(site):
     marked = 0
     for path in html_pages(site):
         page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
@@ -240,7 +243,7 @@ def test_no_placeholder_is_left_in_a_page(pages):
     ]
 
 
-def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pages):
+def test_addresses_of_the_ancestor_lead_to_their_new_page(site, pages):
     assert CONF["redirects"]
     for old in CONF["redirects"]:
         target = re.search(r'content="0; url=([^"]+)"', (site / f"{old}.html").read_text())[1]
@@ -251,7 +254,8 @@ def test_addresses_of_the_ancestor_lead_to_the_page_that_replaced_them(site, pag
         )
 
 
-def test_every_guide_page_can_be_edited_shows_its_last_change_and_leads_on(site, pages):
+def test_every_guide_page_can_be_edited_and_leads_on(site, pages):
+    """It shows its last change."""
     for name in (
         "index.html",
         "triton/apps/jupyter.html",
@@ -322,7 +326,8 @@ def test_edit_has_the_form_that_each_host_of_repositories_wants(repository, begi
     assert frontend.edit_address(repository, "main", "a b/c.rst") == f"{begin}main/a%20b/c.rst"
 
 
-def test_the_site_has_a_page_for_addresses_that_do_not_exist_and_a_sitemap(site, pages):
+def test_the_site_has_a_sitemap_and_a_page_for_lost_addresses(site, pages):
+    """Lost are addresses that do not exist."""
     assert "404.html" in pages
     sitemap = (site / "sitemap.xml").read_text()
     for name in ("triton/apps/jupyter.html", "notebooks/01-first-notebook.html"):
@@ -338,7 +343,8 @@ def test_a_notebook_page_shows_its_times_and_offers_both_halves(site, pages):
             assert any(link.endswith(notebook.stem + suffix) for link in page.links)
 
 
-def test_a_page_shows_the_stored_outputs_and_only_the_half_that_has_them(site):
+def test_a_page_shows_stored_outputs_of_one_half_only(site):
+    """The half that has them, the notebook's, is the one that becomes a page."""
     assert (site / "notebooks/01-first-notebook.html").exists()
     assert not list((site / "notebooks").glob("README*"))
 
@@ -379,7 +385,8 @@ def _read(source, *options):
     return set(built.stdout.split())
 
 
-def test_without_what_make_lite_makes_there_is_no_button_for_it_and_its_page_says_so(copy):
+def test_without_make_lite_there_is_no_button(copy):
+    """The page about it says so."""
     source, _ = copy
     assert not (source / ".lite").exists() and not (source / "_build/html/lite").exists()
     assert (
