@@ -533,6 +533,33 @@ def test_cookies_are_for_the_secret_path_of_the_server(triton, server, user):
 OF_SOMEBODY = sorted((DATA / "of_somebody").iterdir())
 
 
+def write_files_of_somebody(triton, user):
+    """Files that somebody else has made, a template, and pictures without a script."""
+    picture = (
+        "import numpy, matplotlib.image as image; image.imsave('dot.png', "
+        "numpy.zeros((30, 40))); image.imsave('dot.pdf', numpy.zeros((30, 40)))"
+    )
+    for path in OF_SOMEBODY:
+        triton.write("login", f"~/{path.name}", path.read_text(encoding="utf-8"), user)
+    triton.write("login", "~/index.html.j2", "<title>of a template</title>", user)
+    triton.run("login", "mkdir lab; mv index.html.j2 lab", user)
+    triton.run("login", shlex.join([f"{CENTRAL}/bin/python", "-c", picture]), user)
+
+
+def assert_no_script_has_run(tab, base, xsrf):
+    """A script of these files would give the tab another title."""
+    titles = {
+        "files/page.html": "a page",
+        "view/page.html": "page.html",
+        "files/picture.svg": "a page",
+        "nbconvert/html/page.ipynb": "page",
+    }
+    for name, title in titles.items():
+        assert tab.goto(f"{base}{name}?_xsrf={xsrf}").status == 200
+        tab.wait_for_timeout(1000)
+        assert tab.title() == title, name
+
+
 @needs_chromium
 @pytest.mark.claims(
     "A file that is opened in a tab of such a server runs no script.",
@@ -545,16 +572,8 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_pa
     """
     from playwright.sync_api import sync_playwright
 
-    there, picture = (
-        "http://localhost:9",
-        "import numpy, matplotlib.image as image; image.imsave('dot.png', "
-        "numpy.zeros((30, 40))); image.imsave('dot.pdf', numpy.zeros((30, 40)))",
-    )
-    for path in OF_SOMEBODY:
-        triton.write("login", f"~/{path.name}", path.read_text(encoding="utf-8"), server.user)
-    triton.write("login", "~/index.html.j2", "<title>of a template</title>", server.user)
-    triton.run("login", "mkdir lab; mv index.html.j2 lab", server.user)
-    triton.run("login", shlex.join([f"{CENTRAL}/bin/python", "-c", picture]), server.user)
+    there = "http://localhost:9"
+    write_files_of_somebody(triton, server.user)
     let_in(triton, server.user, ["laptop"])
     base, _, token = server.said["forward_url"].partition("lab?")
     with (
@@ -577,22 +596,7 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_pa
             tab.goto(f"{base}lab?{token}")
             tab.wait_for_selector(".jp-Launcher-body")
             [xsrf] = [cookie["value"] for cookie in context.cookies() if cookie["name"] == "_xsrf"]
-            titles = {}
-            for name in (
-                "files/page.html",
-                "view/page.html",
-                "files/picture.svg",
-                "nbconvert/html/page.ipynb",
-            ):
-                assert tab.goto(f"{base}{name}?_xsrf={xsrf}").status == 200
-                tab.wait_for_timeout(1000)
-                titles[name] = tab.title()
-            assert titles == {
-                "files/page.html": "a page",
-                "view/page.html": "page.html",
-                "files/picture.svg": "a page",
-                "nbconvert/html/page.ipynb": "page",
-            }
+            assert_no_script_has_run(tab, base, xsrf)
             tab.goto(f"{base}files/page.html?_xsrf={xsrf}")
             tab.get_by_text("a link").click()
             tab.wait_for_timeout(500)
@@ -673,6 +677,28 @@ def test_who_is_unknown_sends_little_and_who_is_known_much(triton, user):
 MANY_CONNECTIONS = (DATA / "many_connections.py").read_text(encoding="utf-8")
 
 
+def descriptors_and_memory(triton, node, user):
+    """The most open files and the most kB of memory of one of the user's processes on the node."""
+    find = (
+        "grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 -name "
+        f"environ -user {user}) | xargs dirname"
+    )
+    look = (
+        f"for one in $({find}); do echo $(ls $one/fd | wc -l) $(sed -n 's/VmHWM: "
+        "*//p' $one/status); done"
+    )
+    return map(
+        max,
+        zip(
+            *(
+                map(int, line.split()[:2])
+                for line in triton.run(node, look, check=False).stdout.splitlines()
+            ),
+            strict=True,
+        ),
+    )
+
+
 @pytest.mark.claims(
     "Thousands of connections of a stranger neither fill its memory nor shut out its owner."
 )
@@ -709,26 +735,7 @@ def test_connections_of_strangers_shut_nobody_out(triton, user):
         try:
             assert stranger.stdout.readline() == "open\n"
             assert owner.communicate("\n", timeout=30)[0].startswith("HTTP/1.1 200")
-            find = (
-                "grep -l --null-data JUPYTER_TOKEN_FILE= $(find /proc -maxdepth 2 -name "
-                f"environ -user {user}) | xargs dirname"
-            )
-            look = (
-                f"for one in $({find}); do echo $(ls $one/fd | wc -l) $(sed -n 's/VmHWM: "
-                "*//p' $one/status); done"
-            )
-            open_, memory = map(
-                max,
-                zip(
-                    *(
-                        map(int, line.split()[:2])
-                        for line in triton.run(
-                            started.said["node"], look, check=False
-                        ).stdout.splitlines()
-                    ),
-                    strict=True,
-                ),
-            )
+            open_, memory = descriptors_and_memory(triton, started.said["node"], user)
             assert open_ < 500 and memory < 250_000, (open_, memory)
             body = '{"type": "file", "format": "text", "content": "' + "x" * 1_000_000 + '"}'
             put = (

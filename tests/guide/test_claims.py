@@ -1500,6 +1500,38 @@ def test_a_job_waits_runs_and_is_gone(triton, user):
     assert triton.run("login", waited, user).stdout == "over\n"
 
 
+def options_of_the_shown_script():
+    """The options for Slurm in the script of the page, whose parts stand in the order of the
+    text.
+    """
+    lines = pages.read("triton/tut/analysis.sh").splitlines()
+    kinds = [
+        next(
+            (
+                kind
+                for kind in ("#!/bin/bash", "#SBATCH", "module", "python3")
+                if line.startswith(kind)
+            ),
+            "",
+        )
+        for line in lines
+    ]
+    assert [kind for kind, _ in itertools.groupby(filter(None, kinds))] == [
+        "#!/bin/bash",
+        "#SBATCH",
+        "module",
+        "python3",
+    ]
+    options = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
+    assert [option.split("=")[0] for option in options] == [
+        "--partition",
+        "--time",
+        "--mem",
+        "--output",
+    ]
+    return options
+
+
 @pytest.mark.claims(
     "``srun`` and what you need in front of a command, and it runs on a compute node:",
     "You see what it prints, as if it ran here. ``srun`` may say first that the job is "
@@ -1528,35 +1560,7 @@ def test_srun_runs_a_command_on_a_compute_node(triton, user):
         "login", f"sinfo --noheader --partition={PARTITIONS['interactive']} --format=%D", user
     ).stdout
     assert int(nodes) == len(triton.nodes) > 1
-    script = [
-        line.removeprefix("#SBATCH ")
-        for line in pages.read("triton/tut/analysis.sh").splitlines()
-        if line.startswith("#SBATCH ")
-    ]
-    assert [option.split("=")[0] for option in script] == [
-        "--partition",
-        "--time",
-        "--mem",
-        "--output",
-    ]
-    lines = pages.read("triton/tut/analysis.sh").splitlines()
-    kinds = [
-        next(
-            (
-                kind
-                for kind in ("#!/bin/bash", "#SBATCH", "module", "python3")
-                if line.startswith(kind)
-            ),
-            "",
-        )
-        for line in lines
-    ]
-    assert [kind for kind, _ in itertools.groupby(filter(None, kinds))] == [
-        "#!/bin/bash",
-        "#SBATCH",
-        "module",
-        "python3",
-    ]
+    script = options_of_the_shown_script()
     triton.run(
         "login",
         f"srun {' '.join(script)} echo the same; grep -qx 'the same' analysis.out; rm analysis.out",
@@ -1748,6 +1752,22 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
         triton.run("login", f"scancel {job}", user)
 
 
+def assert_so_many_run_at_a_time(triton, user):
+    """As many as the page says of the option that it shows."""
+    few, number = re.search(
+        r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")
+    ).groups()
+    told = triton.run(
+        "login",
+        f"job=$(sbatch --parsable --hold --mem=50M {few} --wrap true); scontrol show job "
+        "$job; scancel $job",
+        user,
+    ).stdout
+    assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), (
+        "triton/tut/array.rst: so many at a time"
+    )
+
+
 @pytest.mark.claims(
     "Each is a job of its own, with its own time and memory, and they run side by side "
     "as far as there is room.",
@@ -1784,18 +1804,7 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
         user,
     )
     assert sorted(map(int, nine.stdout.split())) == list(range(1, 10))
-    few, number = re.search(
-        r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")
-    ).groups()
-    told = triton.run(
-        "login",
-        f"job=$(sbatch --parsable --hold --mem=50M {few} --wrap true); scontrol show job "
-        "$job; scancel $job",
-        user,
-    ).stdout
-    assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), (
-        "triton/tut/array.rst: so many at a time"
-    )
+    assert_so_many_run_at_a_time(triton, user)
     listed = triton.run(
         "login", f"squeue --array --noheader --jobs={job} --format=%i", user
     ).stdout.split()
@@ -1877,6 +1886,47 @@ def reason(triton, user, job):
     ).stdout.strip()
 
 
+def submit_jobs_that_wait(triton, user, last):
+    """The numbers of a job that waits for a maintenance of the node `last`, of one that is short
+    enough to run before, and of jobs that wait for the partition's time, other tasks, another job.
+    """
+    sleep = "sleep 60"
+    # Not before a maintenance, but with less time it runs.
+    kept = submit(
+        triton,
+        user,
+        sleep,
+        f"--nodelist={last} --time=60 --mem=50M --output=/dev/null",
+        "kept.sh",
+    )
+    short = submit(
+        triton,
+        user,
+        "true",
+        f"--nodelist={last} --time=1 --mem=50M --output=/dev/null",
+        "short.sh",
+    )
+    ended(triton, user, short)
+    never = submit(triton, user, sleep, "--time=6-0 --mem=50M", "never.sh")
+    array = submit(
+        triton, user, sleep, "--array=0-3%1 --mem=50M --time=5 --output=/dev/null", "array%1.sh"
+    )
+    later = submit(triton, user, sleep, f"--dependency=afterok:{array} --mem=50M", "later.sh")
+    return kept, short, never, array, later
+
+
+def assert_no_start_is_expected(triton, user, never):
+    """Slurm guesses no start of the job `never`."""
+    columns, *lines = [
+        line.split()
+        for line in triton.run("login", "squeue --me --start", user).stdout.splitlines()
+    ]
+    assert columns[-1] == "NODELIST(REASON)" and "START_TIME" in columns[:-1]
+    guess = columns.index("START_TIME")
+    assert {line[guess] for line in lines if line[0] == never} == {"N/A"}, lines
+    assert "StartTime=Unknown" in triton.run("login", f"scontrol show job {never}", user).stdout
+
+
 @pytest.mark.claims(
     "What asks for less starts sooner.",
     "a job that wants less starts sooner,",
@@ -1905,27 +1955,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
         f"nodes={last} users=root",
     )
     try:
-        # Not before a maintenance, but with less time it runs.
-        kept = submit(
-            triton,
-            user,
-            sleep,
-            f"--nodelist={last} --time=60 --mem=50M --output=/dev/null",
-            "kept.sh",
-        )
-        short = submit(
-            triton,
-            user,
-            "true",
-            f"--nodelist={last} --time=1 --mem=50M --output=/dev/null",
-            "short.sh",
-        )
-        ended(triton, user, short)
-        never = submit(triton, user, sleep, "--time=6-0 --mem=50M", "never.sh")
-        array = submit(
-            triton, user, sleep, "--array=0-3%1 --mem=50M --time=5 --output=/dev/null", "array%1.sh"
-        )
-        later = submit(triton, user, sleep, f"--dependency=afterok:{array} --mem=50M", "later.sh")
+        kept, short, never, array, later = submit_jobs_that_wait(triton, user, last)
         seen = reasons(triton, user, named - {"Resources", "Priority"})
         told = {job: reason(triton, user, job) for job in (kept, never, array, later)}
         assert (
@@ -1934,14 +1964,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
             and "Dependency" in told[later]
             and "ReqNodeNotAvail" in told[kept]
         ), told
-        columns, *lines = [
-            line.split()
-            for line in triton.run("login", "squeue --me --start", user).stdout.splitlines()
-        ]
-        assert columns[-1] == "NODELIST(REASON)" and "START_TIME" in columns[:-1]
-        guess = columns.index("START_TIME")
-        assert {line[guess] for line in lines if line[0] == never} == {"N/A"}, lines
-        assert "StartTime=Unknown" in triton.run("login", f"scontrol show job {never}", user).stdout
+        assert_no_start_is_expected(triton, user, never)
         triton.run("login", "scancel --me --state=PENDING", user)
         large = [
             submit(triton, user, sleep, whole, f"{name}.sh")

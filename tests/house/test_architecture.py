@@ -22,6 +22,7 @@ FORBIDDEN = {
 }
 
 NAME_CHARACTERS = 60  # of a test
+FUNCTION_LINES = 60
 
 # Imports that break a rule, and why they are still there. The list may only shrink.
 NOT_YET: dict[tuple[str, str], str] = {}
@@ -173,6 +174,23 @@ def long_names(tree):
         for function in functions(tree)
         if function.name.startswith("test_") and len(function.name) > NAME_CHARACTERS
     ]
+
+
+def long_functions(tree):
+    """The names of functions that have more than FUNCTION_LINES lines."""
+    return [
+        function.name
+        for function in functions(tree)
+        if function.end_lineno - function.lineno >= FUNCTION_LINES
+    ]
+
+
+def test_a_function_fits_on_a_screen():
+    """ruff bounds how many statements it has, and not how many lines."""
+    found = {module: names for module, tree in PROGRAMS.items() if (names := long_functions(tree))}
+    assert found == {}
+    for lines, expected in ((FUNCTION_LINES, []), (FUNCTION_LINES + 1, ["f"])):
+        assert long_functions(ast.parse("def f():\n" + "    x = 1\n" * (lines - 1))) == expected
 
 
 def test_the_story_of_a_test_stands_in_its_docstring():

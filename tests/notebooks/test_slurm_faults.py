@@ -126,6 +126,46 @@ def checkout(triton):
         course.end()
 
 
+def forget_what_was_submitted(triton, course):
+    """As if it had ended between asking for an array and learning its number, and before it asked
+    for another.
+    """
+    here, path, text = course.run(
+        "pwd && ls _build/slurm/*/state.json && cat _build/slurm/*/state.json"
+    ).stdout.splitlines()
+    state = json.loads(text)
+    state["batches"][0]["job"] = None
+    state["batches"].append({"name": "notebooks-late", "tasks": ["late"], "job": None})
+    triton.write("login", f"$WRKDIR/guide/{path}", json.dumps(state), course.user)
+    triton.write(
+        "login",
+        f"$WRKDIR/guide/{os.path.dirname(path)}/notebooks-late.json",
+        json.dumps([["late", f"{here}/notebooks"]]),
+        course.user,
+    )
+
+
+def lose_both_jobs(triton, course, nodes):
+    """Kill the node of the one job, and have another user's job preempt the other; return that
+    user.
+    """
+    triton.run(nodes["dies"], "kill -KILL -1", check=False)  # all but the node's first process
+    triton.run(
+        "ctl",
+        f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol "
+        f"update partitionname={INTERACTIVE} prioritytier=2",
+    )
+    other = triton.account()
+    triton.run(
+        "login",
+        f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} "
+        "--output=/dev/null --wrap='sleep 60'",
+        other,
+    )
+    course.until(f'[ -z "$({RUNNING})" ]', "both jobs are lost")
+    return other
+
+
 def test_node_preemption_and_terminal_cost_no_result(triton, checkout):
     """A dead node, a preempted job, and the end of the terminal."""
     whole_node = {"memory_mb": 70_000}  # two of them do not fit on one node
@@ -156,36 +196,9 @@ def test_node_preemption_and_terminal_cost_no_result(triton, checkout):
         re.M,
     )
 
-    # It ended between asking for an array and learning its number, and before it asked for another.
-    here, path, text = course.run(
-        "pwd && ls _build/slurm/*/state.json && cat _build/slurm/*/state.json"
-    ).stdout.splitlines()
-    state = json.loads(text)
-    state["batches"][0]["job"] = None
-    state["batches"].append({"name": "notebooks-late", "tasks": ["late"], "job": None})
-    triton.write("login", f"$WRKDIR/guide/{path}", json.dumps(state), course.user)
-    triton.write(
-        "login",
-        f"$WRKDIR/guide/{os.path.dirname(path)}/notebooks-late.json",
-        json.dumps([["late", f"{here}/notebooks"]]),
-        course.user,
-    )
-
+    forget_what_was_submitted(triton, course)
     try:
-        triton.run(nodes["dies"], "kill -KILL -1", check=False)  # all but the node's first process
-        triton.run(
-            "ctl",
-            f"scontrol update nodename={nodes['dies']} state=down reason=test && scontrol "
-            f"update partitionname={INTERACTIVE} prioritytier=2",
-        )
-        other = triton.account()
-        triton.run(
-            "login",
-            f"sbatch --partition={INTERACTIVE} --exclusive --nodelist={nodes['preempted']} "
-            "--output=/dev/null --wrap='sleep 60'",
-            other,
-        )
-        course.until(f'[ -z "$({RUNNING})" ]', "both jobs are lost")
+        other = lose_both_jobs(triton, course, nodes)
         course.run("mkdir go")
         done = course.run(f"{ON_SLURM} RESUME=1", check=False)
         triton.run("login", "scancel --me", other)

@@ -184,6 +184,37 @@ def test_what_python_imports_at_its_start_is_compiled():
     assert compiled > 300
 
 
+def run_cell(opened, number):
+    """Run the code cell of this number; return it as soon as it runs."""
+    cell = opened.locator(".jp-CodeCell").nth(number)
+    for _ in range(SECONDS // 2):  # a kernel that is not ready yet takes no cell
+        cell.locator(".cm-content").click(timeout=SECONDS * 1000)
+        opened.keyboard.press("Shift+Enter" if number == 0 else "Control+Enter")
+        opened.wait_for_timeout(2000 if number == 0 else 200)
+        if cell.locator(".jp-InputPrompt").inner_text().strip(": ") != "[ ]":
+            break
+    return cell
+
+
+def assert_what_is_written_stays_in_this_browser(browser, context, opened):
+    """Write into the first cell, save, and look for it here and in another browser."""
+    first = opened.locator(".jp-CodeCell .cm-content").first
+    first.click()
+    opened.keyboard.press("Control+End")
+    opened.keyboard.type("  # what I wrote")
+    opened.keyboard.press("Control+s")
+    opened.wait_for_timeout(2000)
+    anew = browser.new_context()  # as a browser whose data were cleared
+    for where, kept in ((context, True), (anew, False)):
+        again = where.new_page()
+        again.goto(opened.url)
+        cell = again.locator(".jp-CodeCell .cm-content").first
+        cell.wait_for(timeout=SECONDS * 1000)
+        again.wait_for_timeout(2000)
+        assert ("# what I wrote" in cell.inner_text()) == kept
+    anew.close()
+
+
 @pytest.mark.claims(
     "You can try notebooks :doc:`online, with nothing installed "
     "</notebooks/in-the-browser>`; what you write stays in your "
@@ -225,13 +256,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
     code = [cell for cell in EDITIONS[name].notebook["cells"] if cell["cell_type"] == "code"]
     reads = next(number for number, cell in enumerate(code) if "open(" in editions.source(cell))
     for number in range(reads + 1):
-        cell = opened.locator(".jp-CodeCell").nth(number)
-        for _ in range(SECONDS // 2):  # a kernel that is not ready yet takes no cell
-            cell.locator(".cm-content").click(timeout=SECONDS * 1000)
-            opened.keyboard.press("Shift+Enter" if number == 0 else "Control+Enter")
-            opened.wait_for_timeout(2000 if number == 0 else 200)
-            if cell.locator(".jp-InputPrompt").inner_text().strip(": ") != "[ ]":
-                break
+        cell = run_cell(opened, number)
         if code[number]["outputs"]:
             cell.locator(".jp-OutputArea-output").first.wait_for(timeout=SECONDS * 1000)
             if not printed:
@@ -260,21 +285,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
         and failed == []
         and 10_000_000 < size < MEGABYTES * 1_000_000
     )
-    first = opened.locator(".jp-CodeCell .cm-content").first
-    first.click()
-    opened.keyboard.press("Control+End")
-    opened.keyboard.type("  # what I wrote")
-    opened.keyboard.press("Control+s")
-    opened.wait_for_timeout(2000)
-    anew = browser.new_context()  # as a browser whose data were cleared
-    for where, kept in ((context, True), (anew, False)):
-        again = where.new_page()
-        again.goto(opened.url)
-        cell = again.locator(".jp-CodeCell .cm-content").first
-        cell.wait_for(timeout=SECONDS * 1000)
-        again.wait_for_timeout(2000)
-        assert ("# what I wrote" in cell.inner_text()) == kept
-    anew.close()
+    assert_what_is_written_stays_in_this_browser(browser, context, opened)
     context.close()
 
 
