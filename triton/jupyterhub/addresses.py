@@ -53,9 +53,9 @@ def inside(name: str) -> str:
 class HubLogin(LoginHandler):
     """The page of the login, at the hub's own name.
 
-    The proxy sends to the hub what has no other route, so this page would also be shown at the name
-    of a user's server, and that server would then have the password and the cookie. A page there
-    may not send its form either: the reader would be somebody else, and write into that one's
+    The proxy sends to the hub what has no other route. So this page would also appear at the name
+    of a user's server, and that server would get the password and the cookie. Nor may a page there
+    send the form: the reader would be logged in as somebody else, and write into that person's
     files.
     """
 
@@ -69,14 +69,14 @@ class HubLogin(LoginHandler):
             raise HTTPError(403, "Another page has sent this form. Log in with this one.")
 
     def _is_sent_by_own_page(self) -> bool:
-        """What a browser says of it; a program that is none says nothing."""
+        """Whether the browser says so. A program that is no browser says nothing, and may send."""
         if site := self.request.headers.get("Sec-Fetch-Site"):
             return site in ("same-origin", "none")
         public = self.settings["public_url"]
         return self.request.headers.get("Origin") in (None, f"{public.scheme}://{public.netloc}")
 
-    # The browser remembers who has logged in, for a count of wrong passwords of its own. The cookie
-    # goes where that of the login goes.
+    # The browser remembers who has logged in, so that its wrong passwords are counted apart. This
+    # cookie goes where the cookie of the login goes.
 
     @property
     def _known_cookie(self) -> str:
@@ -88,16 +88,14 @@ class HubLogin(LoginHandler):
         self._set_cookie(self._known_cookie, name, path=self.hub.base_url, expires_days=days)
 
     def remembers(self, name: str, days: float) -> str:
-        """The cookie, if this browser has one that says that `name` has logged in within so many
-        days; an empty text if not.
-        """
+        """The cookie, if it says that `name` has logged in here within so many days; else ""."""
         said = self.get_secure_cookie(self._known_cookie, max_age_days=days)
         return self.get_cookie(self._known_cookie) if said == name.encode() else ""
 
 
 class HubLogout(LogoutHandler):
-    """Logs out at a click on a page of the hub, or of the user's own server; who follows a link of
-    another page is asked.
+    """Logs out at a click on a page of the hub, or of the user's own server. A person who follows a
+    link of another page is asked first.
     """
 
     async def get(self) -> None:
@@ -125,7 +123,7 @@ class TrueAddress(OutputTransform):
     can send. The proxy writes the true address at the end of X-Forwarded-For. What comes to the
     hub without the proxy has the address of its connection.
 
-    And a `next` with the end of a line in it is forgotten: no address has that, nor may a header.
+    A `next` with an end of line in it is forgotten: no address has one, and no header may have one.
     """
 
     proxies = frozenset[str]()

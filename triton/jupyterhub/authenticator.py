@@ -36,12 +36,12 @@ from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
 
-WRONG_SECONDS = 300  # for which a wrong password counts
-NAMES = 10_000  # of how many names and addresses a count is kept; the oldest goes first
-KNOWN_DAYS = 90  # for which a browser is known to have logged in
+WRONG_SECONDS = 300  # a wrong password counts for so long
+NAMES = 10_000  # so many names and addresses are counted; the oldest is forgotten first
+KNOWN_DAYS = 90  # for so long the hub knows a browser that has logged in
 LONGEST_NAME = 64  # no system has a longer one
 LONGEST_PASSWORD = 512  # PAM takes no longer one
-NO_EMPTY_PASSWORD = 1  # PAM_DISALLOW_NULL_AUTHTOK, which pamela has no name for
+NO_EMPTY_PASSWORD = 1  # PAM_DISALLOW_NULL_AUTHTOK, for which pamela has no name
 CLOSED = {
     6,
     7,
@@ -89,7 +89,7 @@ class Attempts:
 
 
 def network(address: str) -> str:
-    """What one person can have for an address: that of IPv4, the first half of one of IPv6."""
+    """The part of an address that one person has: all of IPv4, the first half of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -100,8 +100,9 @@ def network(address: str) -> str:
 
 
 def can_be(name: str, words: list[str]) -> bool:
-    """Whether a name and a password can be an account's: else they are other spellings, which PAM
-    or a directory takes for the same.
+    """Whether a name and passwords can be those of an account.
+
+    What cannot is another spelling, which PAM or a directory would take for the same account.
     """
     return (
         0 < len(name) <= LONGEST_NAME
@@ -113,8 +114,9 @@ def can_be(name: str, words: list[str]) -> bool:
 
 
 def is_of_a_server(token: str, user: orm.User) -> bool:
-    """Whether `token` is that which a server of this user was started with, which is the secret of
-    its OAuth client too; none that a user makes is.
+    """Whether a server of this user was started with `token`.
+
+    That token is also the secret of the server's OAuth client. No token that a user makes is.
     """
     clients = (server.oauth_client for server in user.orm_spawners.values())
     return any(
@@ -123,7 +125,7 @@ def is_of_a_server(token: str, user: orm.User) -> bool:
 
 
 def addresses_of(name: str) -> set[str]:
-    """All that `name`, or an address, stands for; none if nobody knows it."""
+    """All networks of `name`, a host or an address; none if nobody knows it."""
     try:
         return {network(str(found[4][0])) for found in socket.getaddrinfo(name, None)}
     except OSError:
@@ -167,9 +169,9 @@ class CountingAuthenticator(Authenticator):
         self.accounts = Looks()
 
     async def authenticate(self, handler: Any, data: Any) -> str | None:
-        """The name of who has the right password, or None; 429 for who has to wait.
+        """The name, if its password is right; else None. Raises 429 if this person has to wait.
 
-        An attempt counts from its begin, so many at once are no way around.
+        An attempt counts as soon as it begins, so it does not help to make many at once.
         """
         data = data if isinstance(data, dict) else {}
         name, *words = [
@@ -218,7 +220,7 @@ class CountingAuthenticator(Authenticator):
         """
         if not self._is_person(name):
             return False
-        # To be kept for as long as PAM asks.
+        # This object must live for as long as PAM asks.
         conversation = pamela.new_simple_password_conv(words, self.encoding)
         try:
             handle = pamela.pam_start(self.service, name, conversation, self.encoding)
@@ -238,8 +240,8 @@ class CountingAuthenticator(Authenticator):
         return True
 
     def _is_person(self, name: str) -> bool:
-        """Whether `name` is one account, in small letters too, and none of the system; one that is
-        unknown may be a person's.
+        """Whether `name` may be a person's: not an account of the system, and the same account in
+        small letters. An unknown name may be one.
         """
         numbers = set()
         for spelling in (name, self.normalize_username(name)):
@@ -259,7 +261,7 @@ class CountingAuthenticator(Authenticator):
             handler.remember(person[1], KNOWN_DAYS)
 
     def _known_browser(self, handler: object, name: str) -> str:
-        """What tells the browser from all others, if `name` has logged in there before.
+        """A text that only this browser has, if `name` has logged in there before; else "".
 
         A page of somebody else cannot send the form of the login.
         """
@@ -291,7 +293,8 @@ class CountingAuthenticator(Authenticator):
 
     @property
     def auth_refresh_strict(self) -> bool:
-        """Whether a no of refresh_user ends the request: of a person, however made; servers run on,
-        and tell that they do.
+        """Whether a request ends when refresh_user says no.
+
+        Requests of people do. Those of servers do not: they run on, and report to the hub.
         """
         return not by_a_server.get()

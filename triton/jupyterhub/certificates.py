@@ -3,8 +3,9 @@
 A server on a shared node is one process among others. Once it has gone, anybody there can take its
 port. So JupyterHub's internal_ssl is on: the hub has an authority of its own, and the proxy, the
 hub and the servers speak to nobody without a certificate of it. JupyterHub would put the name of
-the node into the certificate of a server, and all servers there have that. Here it has the name
-of its user's servers, and no other. The proxy asks for that name: it is the one in the browser.
+the node into the certificate of a server, and all servers on that node have this name. Here the
+certificate has the name of the user's servers, and no other. The proxy asks for that name, since
+it is the one in the browser.
 """
 
 import asyncio
@@ -103,7 +104,7 @@ class KnownByName(SlurmSpawner):
         return paths  # the batch script takes them along
 
     async def own_answer(self, host: str, port: int) -> aiohttp.ClientResponse | None:
-        """The answer of the user's server, if it is that which answers at this port; else None."""
+        """The answer of the user's own server at this port; None if nothing or another answers."""
         prefix = self.server.base_url if self.server else "/"
         url = url_path_join(f"https://{host}:{port}", prefix, "api")
         try:
@@ -124,7 +125,7 @@ class KnownByName(SlurmSpawner):
     def server(self) -> Server | None:
         server = super().server
         if server is not None:
-            server.wait_up = self._wait_up  # its own would ask for the name of the node
+            server.wait_up = self._wait_up  # JupyterHub's own would ask for the name of the node
         return server
 
     @server.setter
@@ -132,7 +133,7 @@ class KnownByName(SlurmSpawner):
         Spawner.server.fset(self, server)
 
     async def is_put_aside(self) -> bool:
-        """Whether the server lives and cannot answer now, so that whoever waits for it waits on."""
+        """Whether the server lives but cannot answer now, so that one must wait longer for it."""
         return False
 
     async def _wait_up(self, timeout: float = 10, **_: Any) -> aiohttp.ClientResponse:

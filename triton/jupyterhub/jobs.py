@@ -1,10 +1,10 @@
 """The hub's jobs: how they are submitted, found again, asked about and ended, so that none is
 forgotten.
 
-Each start has a mark. It is written down before sbatch is run, and the job carries it as its
-comment. So a job is known though nobody heard its number: sbatch came to no answer, the start was
-cancelled meanwhile, the hub was killed. What no server wants any more stays in the list of Jobs, is
-ended, and is asked after until Slurm says that it is over.
+Each start has a mark. The hub writes it down before it runs sbatch, and the job has it as its
+comment. So the hub knows its job even without the number: when sbatch got no answer, when the start
+was cancelled meanwhile, or when the hub was killed. A job that no server wants any more stays in
+the list of Jobs. The hub ends it, and asks for it until Slurm says that it is over.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from typing import Any, TypeVar
 import slurm
 
 JOB_NAME = "jupyterhub"
-CALLS = 8  # of sbatch, scancel and squeue as a user, at once
-ENDING = 2  # of them for jobs that no server wants any more
-EACH_USER = 4  # of which so many of one user are looked after in a round
-SECONDS = 60  # for one of them; sudoers ends it later
-PATIENCE = 3  # seconds for a page to wait for squeue, which itself may take longer
-EACH = 1  # seconds between two squeue that ask for all
-LATE = 600  # seconds after which no sbatch that came to no answer brings a job any more
-AGAIN = 10  # seconds until a job that lives though it was ended is ended again
+CALLS = 8  # so many sbatch, scancel and squeue run as users at once
+ENDING = 2  # so many of them end jobs that no server wants any more
+EACH_USER = 4  # so many of these jobs of one user are looked after in a round
+SECONDS = 60  # the longest time for a command; sudoers ends it later
+PATIENCE = 3  # seconds that a page waits for squeue; squeue itself may take longer
+EACH = 1  # seconds between two squeue that ask for all jobs
+LATE = 600  # seconds after which an sbatch without an answer brings no job any more
+AGAIN = 10  # seconds until a job that goes on after scancel is ended again
 MARK = re.compile(r"/[0-9a-f]{16}$")
 T = TypeVar("T")
 log = logging.getLogger(
@@ -50,12 +50,12 @@ class SlurmRefuses(SlurmSilent):
 
 
 async def aside(function: Callable[[], T], seconds: float | None) -> T:
-    """What `function` returns, which may hang: it runs in a thread of its own.
+    """What `function` returns. It may hang, so it runs in a thread of its own.
 
-    Raises TimeoutError if it takes longer; it goes on then.
+    Raises TimeoutError if it takes more than so many seconds; the thread goes on.
 
-    Not in a pool, in which those who hang would hold up others and the hub's end; and not as a
-    subprocess of asyncio, of which one that is cancelled while it begins never ends.
+    In a pool, threads that hang would hold up others and the end of the hub. A subprocess of
+    asyncio that is cancelled while it begins would never end.
     """
     loop, answer = asyncio.get_running_loop(), concurrent.futures.Future[T]()
 
@@ -102,8 +102,8 @@ async def run(
 ) -> str:
     """Run `command`; return what it printed. Raises SlurmSilent or SlurmRefuses with its message.
 
-    A caller who is cancelled leaves it running: what sbatch has begun cannot be taken back by
-    ending it.
+    If the caller is cancelled, the command goes on: to kill sbatch does not take back what it has
+    begun.
     """
     try:
         return await aside(
@@ -164,8 +164,8 @@ SQUEUE = (
 def parse(lines: str) -> dict[str, Job]:
     """The jobs that squeue printed, by number.
 
-    A line counts if each column is as wide as it was asked for: no comment with line breaks makes
-    one.
+    A line counts only if each column has the width that was asked for. So a comment with line
+    breaks cannot make a line that counts.
     """
     *widths, _ = FIELDS.values()
     rows = (line.split("|", len(widths)) for line in lines.split("\n"))
@@ -177,7 +177,7 @@ def parse(lines: str) -> dict[str, Job]:
 
 
 class Queue:
-    """All servers' jobs, those too that ended minutes ago, by one squeue for all who ask."""
+    """The jobs of all servers, also of those that ended minutes ago; one squeue serves all."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -186,9 +186,9 @@ class Queue:
         self.asking: asyncio.Task[None] | None = None
 
     async def listing(self, since: float) -> dict[str, Job]:
-        """What a squeue says that was started at `since` or later.
+        """The jobs by number, from a squeue that was started at `since` or later.
 
-        Raises SlurmSilent, also if it takes its time.
+        Raises SlurmSilent, also if squeue takes too long.
         """
         until = time.monotonic() + PATIENCE
         while self.began < since:
@@ -214,9 +214,9 @@ class Queue:
 
 
 class Starts:
-    """What was handed to Slurm and is not known to be over: {mark: {"user", "job", "since"}}.
+    """The starts that were handed to Slurm and may not be over: {mark: {"user", "job", "since"}}.
 
-    A file keeps it.
+    A file keeps them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -310,8 +310,8 @@ class Jobs:
 
         Raises SlurmRefuses.
 
-        While Slurm is away it waits. What sbatch did not tell is found by its mark; what is not
-        there is handed in again.
+        It waits while Slurm does not answer. If sbatch tells no number, the job is looked for by
+        its mark. If there is none, the job is handed in again.
         """
         while True:
             try:
@@ -344,8 +344,8 @@ class Jobs:
         """The user's job of this number, or without one of this mark, as Slurm saw it at `since` or
         later; None if there is none.
 
-        What the hub does not see (it ended long ago, or Slurm's PrivateData hides it) its owner is
-        asked for. Raises SlurmSilent.
+        If the hub does not see the job, squeue is run as its owner: the job ended long ago, or
+        Slurm's PrivateData hides it. Raises SlurmSilent.
         """
         if job := _choose((await self.queue.listing(since)).values(), user, number, mark):
             return job
@@ -452,8 +452,9 @@ class Jobs:
         await self.starts.over(*(key for key, is_over in zip(due, over, strict=True) if is_over))
 
     def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict[str, Any]]:
-        """The starts that no server wants now: ask after squeue, for who starts is wanted before
-        its job is there.
+        """The starts that no server wants now.
+
+        Call it after squeue: a start is wanted before its job is in the queue.
         """
         keep = wanted() - {""}
         return {
@@ -505,8 +506,8 @@ class Jobs:
 
 
 def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
-    """The first EACH_USER of each user: who hands in a thousand jobs with the mark of a hub holds
-    up nobody else.
+    """The first EACH_USER of each user. So a user who hands in a thousand jobs with the mark of a
+    hub holds up nobody else.
     """
     counts, few = Counter[str](), list[T]()
     for user, item in of_users:

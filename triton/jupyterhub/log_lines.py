@@ -10,11 +10,11 @@ import re
 import time
 from typing import Any
 
-LONGEST = 2000  # characters of a message: an address of a request can have 60,000
-RATE, AT_ONCE = 20_000, 500_000  # bytes a second that may be added to a log, and at once
-OF_A_KIND = 500, 20_000  # the same for each kind of message, in any case
-KINDS = 200  # of so many kinds; the others share
-TRACEBACK = 2000  # bytes of one, about
+LONGEST = 2000  # characters of a message: the address of a request can have 60,000
+RATE, AT_ONCE = 20_000, 500_000  # bytes that a log may get in a second, and at once
+OF_A_KIND = 500, 20_000  # bytes that each kind of message may add in any case, in the same way
+KINDS = 200  # so many kinds are counted apart; all others together
+TRACEBACK = 2000  # bytes of a traceback, about
 # A secret in an address, also in one that is part of another.
 SECRET = re.compile(
     r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+",
@@ -69,11 +69,11 @@ class Allowance:
 
 
 class Few(logging.Filter):
-    """For the handler of a log: lets through as many messages, of all loggers, as the allowance
-    takes, and some of each kind in any case.
+    """For the handler of a log: lets through as many messages as the allowance takes, and some of
+    each kind in any case.
 
-    So whatever strangers bring about, again and again, the log has the rest. Messages are of one
-    kind that the same line of a program says, at the same level and of the same error.
+    So the log still has other messages when strangers cause the same one again and again. Messages
+    are of one kind if they come from the same line of a program, with the same level and error.
     """
 
     def __init__(self) -> None:
@@ -103,9 +103,9 @@ class Few(logging.Filter):
 
 
 def copy(source: int, target: int) -> None:
-    """Copy lines from one file to another until there are no more, each cut and all bounded.
+    """Copy lines from one file to another until there are no more.
 
-    A full disk is no end.
+    Each line is cut, and their number is bounded. On a full disk it goes on, and loses lines.
     """
     allowance, begun = Allowance(), b""
 

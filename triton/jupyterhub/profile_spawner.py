@@ -3,14 +3,14 @@ words for what happens.
 
 What it does that SlurmSpawner does not:
 
-* a user chooses one of the profiles and nothing else; what else a request holds is refused;
-* one squeue answers for all servers, however many there are; a controller that does not answer
-  kills no server;
-* no job is forgotten, whatever ends in the middle of a start: see jobs.py;
-* the page says why a job waits, that it ended before it answered, and after its end why: Slurm's
+* a user chooses one of the profiles and nothing else; any other option in a request is refused;
+* one squeue answers for all servers, however many there are; if the controller does not answer, no
+  server is ended;
+* no job is forgotten, even if the hub or Slurm ends in the middle of a start: see jobs.py;
+* the page says why a job waits, whether it ended before it answered, and why it ended, by Slurm's
   state of the job;
-* a home directory without room is told before the job is submitted; one that does not answer stops
-  nobody else;
+* the user is told of a home directory without room before the job is submitted; a home directory
+  that does not answer holds up nobody else;
 * a server may tell the hub its port, while it starts, and nothing else.
 """
 
@@ -44,11 +44,10 @@ from traitlets import Callable as Function
 from traitlets import Float, Integer, List, Unicode, default
 
 T = TypeVar("T")
-# Runs the Python script that follows as if by its name, but for one import, which takes a second of
-# each start: jsonschema's checker of international addresses, of which no schema of Jupyter's has
-# one (jupyter_server's issue 1559).
-# The folder that we are in is off the path before anything is imported: it is a user's, who may
-# have a types.py there.
+# Runs the Python script that follows in the command line, but without one import, which would take
+# a second: jsonschema's checker of international addresses. No schema of Jupyter has such an
+# address (jupyter_server's issue 1559).
+# First the current folder leaves the path of imports: it is a user's, and may have a types.py.
 QUICKLY = (
     "import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; "
     "sys.modules['rfc3987_syntax'] = None; "
@@ -153,7 +152,7 @@ class NotStarted(web.HTTPError):
 
 
 class Looks:
-    """Looks at what may hang, so many at once: a disk, or a daemon."""
+    """Looks at things that may hang, as a disk or a daemon: at most MOST of them at once."""
 
     MOST = 64
 
@@ -161,10 +160,10 @@ class Looks:
         self.tasks: dict[str, asyncio.Task[Any]] = {}
 
     async def look(self, name: str, seconds: float, function: Callable[[], T]) -> T:
-        """What `function` returns, which looks.
+        """What `function` returns, which does the looking.
 
-        Who asks for the same name meanwhile gets the same answer. Raises TimeoutError if no answer
-        comes.
+        Others who ask for the same name meanwhile get the same answer. Raises TimeoutError if there
+        is no answer in so many seconds.
         """
         if name not in self.tasks:
             if len(self.tasks) >= self.MOST:
@@ -176,7 +175,7 @@ class Looks:
         return await asyncio.wait_for(asyncio.shield(self.tasks[name]), seconds)
 
 
-ACCOUNTS, HOMES = Looks(), Looks()  # homes that hang hold up no look at an account
+ACCOUNTS, HOMES = Looks(), Looks()  # two, so that homes that hang hold up no look at an account
 
 
 def wanted_jobs() -> set[str]:
@@ -237,7 +236,7 @@ class ProfileSpawner(KnownByName):
     ended = ""  # why the last server ended, for the pages
     stopping = False
     starting = False  # a job is submitted and has no server yet
-    cut_off = False  # that was so when the hub itself ended
+    cut_off = False  # the hub itself ended while `starting` was true
 
     @default("home_room")
     def _home_room(self) -> Callable[[str], tuple[int, int]]:
@@ -356,7 +355,7 @@ class ProfileSpawner(KnownByName):
             ) from None
         try:
             trouble = await HOMES.look(self.home, self.home_seconds, self._trouble_at_home)
-        except Exception as error:  # who cannot look lets the job find out
+        except Exception as error:  # nothing is known then, and the job will find out
             self.log.warning(
                 "%s cannot be looked at before the start: %s",
                 self.home,
@@ -367,8 +366,9 @@ class ProfileSpawner(KnownByName):
             raise NotStarted(trouble, 507)
 
     def _trouble_at_home(self) -> str | None:
-        """Why no server could start in the home directory, in sentences; None if nothing is known
-        against it. May hang.
+        """Why no server could start in the home directory, in sentences; None if nothing is wrong.
+
+        May hang.
         """
         home = self.home
         try:
@@ -486,10 +486,9 @@ class ProfileSpawner(KnownByName):
         return f"https://{self.ip}:{self.port}"
 
     async def _submit(self) -> None:
-        """Hand the job in.
+        """Hand the job in; raises NotStarted.
 
-        Whatever ends in the middle of it, the job has its mark, which is written down before.
-        Raises NotStarted.
+        Its mark is written down first. So the job is known, even if something ends in the middle.
         """
         self.mark = self.jobs.new_mark()
         if not await self.jobs.starts.note(self.mark, self.user.name):
@@ -520,9 +519,9 @@ class ProfileSpawner(KnownByName):
         self.db.commit()
 
     async def _still_there(self) -> JobStatus:
-        """The job's status; where it runs, the server's address is that.
+        """The job's status. Once it runs, its node becomes the address of the server.
 
-        Raises NotStarted if it ended.
+        Raises NotStarted if it has ended.
         """
         number, status = self.job_id, await self.query_job_status(1)
         if status == JobStatus.NOTFOUND:
@@ -544,8 +543,8 @@ class ProfileSpawner(KnownByName):
     async def stop(self, now: bool = False) -> None:
         """End the job.
 
-        What Slurm does not end now, because it is away or the number is not known yet, is ended by
-        jobs.py.
+        jobs.py ends later what cannot be ended now: Slurm does not answer, or the number is not
+        known yet.
         """
         self.stopping = True
         self.jobs.wake.set()
@@ -611,7 +610,7 @@ class ProfileSpawner(KnownByName):
         )
 
     def _forget(self, why: str) -> None:
-        """The server has ended, or is none any more: its job is no longer wanted."""
+        """Note why the server has ended. Its job is no longer wanted."""
         why += self._where()
         self.ended = (
             f"Your last server (job {self.job_id}) ended: {why}"
@@ -632,7 +631,7 @@ class ProfileSpawner(KnownByName):
         if state in (None, "FAILED"):
             told, used = await self.jobs.accounted(self.job_id)
             state = told if told in ENDS else state or told  # the accounts may not know its end yet
-            # Where slurmd measures memory itself, it says FAILED.
+            # If slurmd itself measures the memory, the state is FAILED.
             if state == "FAILED" and used >= 0.95 * profile.bytes:
                 state = "OUT_OF_MEMORY"
         if state is None:
@@ -673,8 +672,8 @@ class ProfileSpawner(KnownByName):
 
     @default("progress_ready_hook")
     def _ready_hook(self) -> Callable[[Spawner, dict[str, Any]], dict[str, Any]]:
-        # JupyterHub calls a start that was cancelled ready until its job has gone, and the page
-        # would go to a server that is none
+        # Until its job has gone, JupyterHub calls a cancelled start ready. The page would then go
+        # to a server that is not there.
         return lambda spawner, event: (
             {"progress": 100, "failed": True, "message": "The start is cancelled."}
             if spawner.starting

@@ -28,9 +28,9 @@ logging.getLogger("tornado.application").addFilter(
 
 
 def refused() -> bool:
-    """Whether the hub answers and does not know this server's token.
+    """Whether the hub answers that it does not know this server's token.
 
-    A hub that is away or starts, and all that is no hub, refuses nothing.
+    If the hub is away or starts, or if something else answers, that is no refusal.
     """
     request = urllib.request.Request(
         os.environ["JUPYTERHUB_API_URL"] + "/user",
@@ -99,8 +99,8 @@ threading.Thread(target=keep_short, args=(2,), daemon=True).start()
 
 # ---------------------------------------------------------------- what is used
 
-# Where a profile stops what is not used, these say what is: what a page shows, and what runs. Its
-# time begins anew with the last look.
+# Some profiles stop what is not used. These classes say what is used: what a page shows, and what
+# runs. When it was last seen so, its time begins anew.
 
 from typing import Any  # noqa: E402
 
@@ -113,8 +113,8 @@ from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E4
 class Kernels(AsyncMappingKernelManager):
     """Counts a kernel as used while a cell of it runs.
 
-    The state that Jupyter keeps is that of the last message: another thread of the kernel (a
-    subshell) may have said "idle" while the cell goes on.
+    Jupyter keeps the state that the last message has told. That message may come from another
+    thread of the kernel (a subshell), which says "idle" while the cell goes on.
     """
 
     def start_watching_activity(self, kernel_id: str) -> None:

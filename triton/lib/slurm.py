@@ -1,20 +1,20 @@
-"""What everything of ours that calls Slurm's commands has to know of Slurm: sjupyter, class-check
-and the hub.
+"""What our programs that call Slurm's commands must know of Slurm: sjupyter, class-check and the
+hub.
 
 Copy this folder with those that need it: `bin/` looks for it beside itself, the hub in its own
 folder.
 
 These rules stand here, once:
 
-* Our calls are deaf to the variables with which people change what Slurm's commands select, print
-  or do (`for_queries`, `for_sbatch`). SQUEUE_PARTITION in somebody's .bashrc is meant for that
-  person's squeue, not for ours.
-* A job has ended when Slurm says so, and in no other case (`has_ended`). A state that is new to us
-  is alive.
-* Slurm that does not answer is something else than Slurm that says no (`is_away`).
-* What Slurm has set for one job does not reach the next, which is started from it
+* People set variables that change what Slurm's commands select, print or do. Our calls do not get
+  them (`for_queries`, `for_sbatch`): SQUEUE_PARTITION in a user's .bashrc is meant for the squeue
+  that the user types, not for ours.
+* A job has ended only when Slurm says so (`has_ended`). A job in a state that we do not know is
+  alive.
+* A Slurm that does not answer is not a Slurm that says no (`is_away`).
+* A job that is started from another job gets nothing that Slurm has set for the first one
   (`for_users_code`).
-* What an option of sbatch means is decided as sbatch does, and not by how it is spelt (`means`).
+* An option of sbatch means what sbatch takes it for, however it is spelt (`means`).
 """
 
 import os
@@ -51,9 +51,9 @@ _OF_SLURM = re.compile(rf"S(LURM[A-Z]*|{'|'.join(PROGRAMS)})_")
 # Where Slurm is and who asks: without these, a command may not find its controller.
 CONNECTION = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET"})
 
-# What people set to say, once for all their jobs, who pays and how large they are. All else that
-# sbatch reads changes what it does (it waits, makes an array, writes elsewhere, asks another
-# cluster), which is for its caller to say.
+# With these, people say once for all their jobs who pays and how large the jobs are. Other
+# variables of sbatch change what it does: it waits, makes an array, writes elsewhere, asks another
+# cluster. Only its caller may decide that.
 PAYER = frozenset("SBATCH_" + name for name in ("ACCOUNT", "QOS", "WCKEY"))
 SIZE = frozenset(
     "SBATCH_" + name
@@ -76,9 +76,9 @@ SIZE = frozenset(
     )
 )
 
-# What slurmd sets anew in each job, so that the next has its own. All else that Slurm sets stays in
-# the environment that sbatch hands on: srun then takes it for an option, and --mem of one job and
-# --mem-per-cpu of the next exclude each other.
+# slurmd sets these anew in each job. All other variables that Slurm sets would stay in the
+# environment that sbatch hands on to the next job. srun takes such a variable for an option, and
+# --mem of one job excludes --mem-per-cpu of the next.
 OF_EVERY_JOB = frozenset(
     (
         "SLURMD_NODENAME",
@@ -120,8 +120,8 @@ _SET_BY_SLURM = re.compile(
     r"SLURM[A-Z]*_(?!TIME_FORMAT$)|SBATCH_(CPU|MEM)_BIND"
 )  # and by no person
 
-# sbatch's short options that take no value, and what those mean that callers ask about; the same
-# from 22.05 to 26.05.
+# The short options of sbatch that take no value, and the long names of those that callers ask
+# about. They are the same from Slurm 22.05 to 26.05.
 _FLAGS = "HOQVWhksv"
 _LONG = {
     "D": "chdir",
@@ -135,11 +135,11 @@ _LONG = {
     "o": "output",
 }
 
-# The states that Slurm counts as an end: those after SUSPENDED in its list (enum job_states, the
-# same from 22.05 to 26.05).
-# What it may print before them tells what happens to a job that is not over: COMPLETING,
-# CONFIGURING, STAGE_OUT, RESIZING, EXPEDITING, REQUEUED, REQUEUE_HOLD, REQUEUE_FED, SPECIAL_EXIT,
-# STOPPED, SIGNALING, RESV_DEL_HOLD, REVOKED.
+# The states of a job that is over: those after SUSPENDED in Slurm's list (enum job_states, the same
+# from 22.05 to 26.05).
+# Other words that Slurm may print are about a job that is not over: COMPLETING, CONFIGURING,
+# STAGE_OUT, RESIZING, EXPEDITING, REQUEUED, REQUEUE_HOLD, REQUEUE_FED, SPECIAL_EXIT, STOPPED,
+# SIGNALING, RESV_DEL_HOLD, REVOKED.
 ENDS = frozenset(
     {
         "COMPLETED",
@@ -154,7 +154,7 @@ ENDS = frozenset(
     }
 )
 
-# How Slurm's commands say that they came to no answer (src/common/slurm_errno.c, and the system's
+# The messages of Slurm's commands that got no answer (src/common/slurm_errno.c, and the system's
 # own errors).
 _AWAY = re.compile(
     r"Unable to contact slurm controller|[Cc]ommunication connection failure|timed out"
@@ -169,8 +169,8 @@ def is_slurms(name: str) -> bool:
 
 
 def for_queries(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for a command that asks, or ends, and starts nothing: squeue, sacct, sinfo,
-    scontrol, scancel, sbatch --test-only.
+    """The environment for a command that starts no job: squeue, sacct, sinfo, scontrol, scancel,
+    sbatch --test-only.
 
     Times are printed as 2026-11-28T22:15:00, in the time zone of whoever calls.
     """
@@ -183,8 +183,10 @@ def for_queries(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def for_sbatch(
     environ: Mapping[str, str] = os.environ, defaults: frozenset[str] = PAYER | SIZE
 ) -> dict[str, str]:
-    """The environment for sbatch, which hands it on to the job: nothing of a job that we are in,
-    and of what people set the `defaults` only.
+    """The environment for sbatch, which hands it on to the job.
+
+    It has nothing of a job that we are in. Of the variables that people set for sbatch it has only
+    the `defaults`.
     """
     return {
         name: value
@@ -194,8 +196,8 @@ def for_sbatch(
 
 
 def for_users_code(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for what people run in a job of ours, and start other jobs from: of what
-    Slurm has set, OF_EVERY_JOB.
+    """The environment for programs that people run in a job of ours, and from which they may start
+    other jobs. Of the variables that Slurm has set it has only OF_EVERY_JOB.
     """
     return {
         name: value
@@ -205,9 +207,9 @@ def for_users_code(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def of_me() -> str:
-    """The option with which squeue and scancel take one's own jobs.
+    """The option that makes squeue and scancel take one's own jobs.
 
-    Their --me fails for user numbers above 2**31 until 24.05.
+    Until Slurm 24.05 their --me fails for user numbers above 2**31.
     """
     try:
         return f"--user={pwd.getpwuid(os.geteuid()).pw_name}"
@@ -226,10 +228,10 @@ def job_number(printed: str) -> str:
 
 
 def means(word: str, names: Iterable[str]) -> str:
-    """Which of `names`, long options of sbatch, it could take `word` for; "" if none.
+    """The long option, one of `names`, that sbatch could take `word` for; "" if there is none.
 
-    It takes the beginning of a long option for all of it (--arra), and a word of letters for as
-    many short ones (-vW).
+    sbatch takes the beginning of a long option for the whole one (--arra), and each letter of a
+    word for a short option (-vW).
     """
     if word.startswith("--"):
         typed = word[2:].partition("=")[0]
@@ -239,9 +241,9 @@ def means(word: str, names: Iterable[str]) -> str:
 
 
 def lacks_value(word: str) -> bool:
-    """Whether the word that follows this short or long option is its value.
+    """Whether the word behind this short or long option is its value.
 
-    Of long ones that take none, sbatch says so.
+    If a long option takes no value, sbatch itself says so.
     """
     if word.startswith("--"):
         return "=" not in word
@@ -263,7 +265,5 @@ def has_ended(state: str) -> bool:
 
 
 def is_away(messages: str) -> bool:
-    """Whether a command that failed with these messages came to no answer, so that nothing is
-    known.
-    """
+    """Whether a command that failed with these messages got no answer. Then nothing is known."""
     return bool(_AWAY.search(messages))

@@ -1,9 +1,10 @@
-"""What a server reads of people whom it does not know is little, of all of them together, and
-nothing outside its own path. A part of the configuration of each server, the hub's and sjupyter's.
+"""A server reads little from people whom it does not know, and nothing outside its own path.
 
-Jupyter asks who it is after it has read the whole request, up to 512 MB into memory, which is
-counted for the owner's job. And it holds a connection open for whoever opens one, until it has no
-descriptor left for its owner.
+This is a part of the configuration of each server, the hub's and sjupyter's.
+
+Jupyter itself reads a whole request, up to 512 MB, into memory before it asks who has sent it, and
+that memory counts for the owner's job. And it keeps every connection open that anybody opens, until
+no descriptor is left for the owner.
 """
 
 import re
@@ -23,29 +24,31 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 from tornado.web import ErrorHandler
 
-# Connections that people who are not known may have open at the same time, with at most about
-# 200 kB each. A browser opens six.
+# All unknown people together may have so many connections open. Each takes at most about 200 kB. A
+# browser opens six.
 STRANGERS = 200
-# Parts of the headers and the address: lines, what stands between semicolons, the fields of the
-# query. A browser keeps 180 cookies of a site.
+# The headers and the address together may have so many parts: lines, words between semicolons,
+# fields of the query. A browser keeps 180 cookies of a site.
 PARTS = 300
-# Bytes of a request that are kept whoever sends them: the form of a login has some hundred.
+# So many bytes of a request are kept, whoever sends them. The form of a login has some hundred.
 LITTLE = 16_384
-LITTLE_SECONDS = 10  # within which they have to come
-MOST = 10_000_000  # bytes that are read and forgotten, so that who has to log in anew is told so
-SECONDS = 60  # within which they have to come
-IDLE_SECONDS = 97  # for which a connection may say nothing; no page asks just as often
+LITTLE_SECONDS = 10  # such a request must come within so long
+# So many bytes are read and forgotten: a person whose login has run out sends them, and must get
+# the answer that says so.
+MOST = 10_000_000
+SECONDS = 60  # such a request must come within so long
+IDLE_SECONDS = 97  # a connection may be silent for so long; no page asks at just that interval
 
 
 class Look(JupyterHandler):
-    """A request of which the headers are there: who sends it.
+    """Tells who sends a request, from its headers alone.
 
-    A page of another user's server sends cookies too, and is unknown without the XSRF token.
+    A page of another user's server sends cookies too. Without the XSRF token it counts as unknown.
     """
 
 
 class AsksFirst(HTTPMessageDelegate):
-    """Passes a request on: all of it, or of somebody unknown no more than a little."""
+    """Passes a request on: all of it, but only a little if nobody knows who sends it."""
 
     def __init__(
         self, passes_on: HTTPMessageDelegate, connection: Any, server: "CarefulServer"
@@ -60,7 +63,7 @@ class AsksFirst(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> None:
         assert isinstance(start_line, RequestStartLine)  # this is a server's side
-        # Each part takes a hundred times its bytes, once it is an object.
+        # As an object, each part takes a hundred times the memory of its bytes.
         parts = start_line.path.count("&")
         parts += sum(value.count(";") + 1 for _, value in headers.get_all())
         if parts > PARTS:
@@ -105,19 +108,19 @@ class AsksFirst(HTTPMessageDelegate):
         try:
             user = look.identity_provider.get_user(look)
             return bool(await user if isinstance(user, Awaitable) else user)
-        except Exception:  # of whatever is sent, or of a hub that is away
+        except Exception:  # anything may be sent, and the hub may be away
             return False
         finally:
-            # it leads back to the look, which would stay with all its headers until the garbage is
-            # collected
+            # It refers back to the look, which would stay in memory with all its headers until
+            # Python collects the garbage.
             look.ui = None
 
 
 class CarefulServer(HTTPServer):
-    """Holds few connections of strangers.
+    """Keeps few connections of unknown people.
 
-    For the next one it closes the oldest of the address that has the most: so somebody who is about
-    to say who they are gets in.
+    When there are too many, it closes the oldest one of the address that has the most. So a person
+    who is about to log in from elsewhere gets in.
     """
 
     def initialize(self, *args: Any, **options: Any) -> None:

@@ -1,5 +1,5 @@
-"""What commands print of words that others have chosen: names of files and kernels, messages of
-programs. A terminal would follow some.
+"""How commands print words that others have chosen: names of files and kernels, messages of
+programs. Some characters in them would be orders for the terminal.
 """
 
 import io
@@ -8,7 +8,7 @@ import sys
 
 
 def printable(text: str) -> str:
-    """`text`, where each character that is none to see stands as Python writes it, such as \\x1b.
+    """`text`, with each invisible character written as in Python, such as \\x1b.
 
     Ends of lines and tabs stay.
     """
@@ -25,8 +25,9 @@ class Printable(io.TextIOWrapper):
 
 
 def print_printable() -> None:
-    """From here on, all that is printed is printable(). sys.__stdout__ and sys.__stderr__ stay as
-    they were.
+    """From now on, let all that is printed go through printable().
+
+    sys.__stdout__ and sys.__stderr__ stay as they were.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
