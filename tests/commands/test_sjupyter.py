@@ -564,7 +564,8 @@ def assert_no_script_has_run(tab, base, xsrf):
 @pytest.mark.claims(
     "A file that is opened in a tab of such a server runs no script.",
     "A file that you open in a tab of the server runs no script, and so does not read that path.",
-    "JupyterLab's own viewer shows HTML files without scripts too, until you press *Trust HTML*:",
+    "JupyterLab's own viewer shows HTML files without scripts too, so a plot that is such a file "
+    "shows nothing, until you press *Trust HTML*:",
 )
 def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_path):
     """Nor does it send that path along with a picture or a link; and what has no script is shown as
