@@ -637,7 +637,7 @@ def test_a_full_disk_keeps_no_record_and_no_half_of_one(repository, monkeypatch,
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", full)
+    monkeypatch.setattr(os, "fsync", full)
     changes.save_record(repository.root / "_build", "a", None)
     monkeypatch.undo()
     assert (

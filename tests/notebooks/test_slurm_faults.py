@@ -16,7 +16,6 @@ from tools.cluster import cluster
 from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
 from tools.cluster.jupyter_server import PATIENCE
 from tools.files import ROOT
-from tools.validate import job
 
 INTERACTIVE = cluster.facts()["partitions"]["interactive"]
 # It runs until there is a file `go`.
@@ -300,7 +299,7 @@ def test_a_task_waits_for_the_other_run_of_its_notebook(task):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(3)
     assert not result.exists()
-    job.write(result, "of the other")
+    result.write_text(json.dumps("of the other"))
     fcntl.flock(held, fcntl.LOCK_UN)
     assert process.wait(PATIENCE) == 0 and json.loads(result.read_text()) == "of the other"
 
