@@ -37,8 +37,8 @@ try:
 except clusterfacts.FactsError as error:
     raise ConfigError(str(error)) from None
 
-project = f"Jupyter on {_facts['cluster']['name']}"
-author = f"{_facts['cluster']['university']} Science-IT and contributors"
+project = f"Jupyter on {_facts.cluster.name}"
+author = f"{_facts.cluster.university} Science-IT and contributors"
 copyright = f"{author}, CC BY 4.0"
 language = "en"
 
@@ -64,6 +64,7 @@ extensions = [
     "sphinx_sitemap",
     "sphinxext.opengraph",
 ]
+facts = _facts.in_words()
 facts_file = "triton/facts.toml"
 facts_optional = clusterfacts.OPTIONAL
 proof_exceptions = {
@@ -95,11 +96,11 @@ myst_heading_anchors = 3
 course: Course = editions
 course_in_browser: InBrowser = in_browser
 course_problems = functools.partial(pairs.unpublishable, ROOT / "notebooks")
-course_solutions = _facts["course"]["solutions"]
+course_solutions = _facts.course.solutions
 
 html_theme = "sphinx_rtd_theme"
 html_title = project
-html_baseurl = _facts["site"]["url"]
+html_baseurl = _facts.site.url
 html_use_index = False  # its words are for the search
 html_copy_source = False  # the sources hold {{ placeholders }}; "Edit" leads to them
 html_static_path = ["_ext/static"]
@@ -118,13 +119,13 @@ search_called = {
     f"notebooks/{name}": sections for name, sections in _toml("notebooks/search.toml").items()
 }
 frontend_hosts = {
-    _facts["hosts"]["short"]: f"{_facts['cluster']['name']}, login node",
-    _facts["hosts"]["node"]: f"{_facts['cluster']['name']}, compute node",
+    _facts.hosts.short: f"{_facts.cluster.name}, login node",
+    _facts.hosts.node: f"{_facts.cluster.name}, compute node",
     "laptop": "your computer",
     "outside": "your computer, elsewhere",
 }
-frontend_repository = _facts["site"]["repository"]
-frontend_branch = _facts["site"]["branch"]
+frontend_repository = _facts.site.repository
+frontend_branch = _facts.site.branch
 html_last_updated_fmt = "%Y-%m-%d"
 html_theme_options = {
     "navigation_depth": 3,
@@ -133,7 +134,7 @@ html_theme_options = {
     "style_external_links": True,
 }
 html_context = {
-    "report_address": _facts["site"]["issues"] + _facts["site"]["report"],
+    "report_address": _facts.site.issues + _facts.site.report,
 }
 
 # A copy button takes the commands and leaves prompts and outputs.

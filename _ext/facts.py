@@ -1,18 +1,18 @@
 """Sphinx extension: facts that stand once and are read everywhere.
 
 ``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``,
-becomes the value of that key in the TOML file named by ``facts_file``. It works in prose, literals
-and code blocks alike, since it is replaced before reST is parsed, and it leaves line numbers as
-they are.
+becomes the value of that key in the tables that conf.py gives as ``facts``. It works in prose,
+literals and code blocks alike, since it is replaced before reST is parsed, and it leaves line
+numbers as they are. ``facts_file`` names the file that they come from: a page that shows a fact is
+built anew when it changes.
 
-What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where the file has no such key. It
-may be a part of a line, lines of a list, or sections; ``facts_optional`` names the keys that a file
-need not have.
+What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where there is no such key. It may
+be a part of a line, lines of a list, or sections; ``facts_optional`` names the keys that may be
+missing.
 """
 
 import posixpath
 import re
-import tomllib
 from collections.abc import Iterable, Set
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
-from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -32,11 +31,6 @@ PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CONDITION = re.compile(r"\{\{ if ([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
 Facts = dict[str, Any]
 Unknown = tuple[int, str]  # the line of a placeholder, and its name, which is no fact
-
-
-def load(path: str | PathLike[str]) -> Facts:
-    """What a TOML file holds; raises OSError, or tomllib.TOMLDecodeError."""
-    return tomllib.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def lookup(facts: Facts, name: str) -> str | int | float:
@@ -177,10 +171,6 @@ class FactsTable(SphinxDirective):
         return nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in texts))
 
 
-def _read_facts(app: Sphinx, config: Config) -> None:
-    config.facts = load(Path(app.confdir) / config.facts_file)
-
-
 def _rendered_files(env: BuildEnvironment) -> dict[str, dict[str, str]]:
     """{page: {path in the site: text}} of the files that pages publish."""
     files: dict[str, dict[str, str]] = env.__dict__.setdefault("rendered_files", {})
@@ -207,9 +197,9 @@ def _publish(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
+    app.add_config_value("facts", {}, "", dict)
     app.add_config_value("facts_file", "facts.toml", "env", str)
     app.add_config_value("facts_optional", (), "env", (tuple, list))
-    app.connect("config-inited", _read_facts)
     app.connect("source-read", _source_read)
     app.connect("include-read", _include_read)
     app.connect("env-purge-doc", _forget)

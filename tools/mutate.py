@@ -25,7 +25,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from typing import Any
 import pytest
 
 from tools.files import ROOT, copy_source, write_whole
+from triton.lib import clusterfacts
 
 FACTS = "triton/facts.toml"
 # What is run, in this order: first what is cheap. A file that is not there is left out.
@@ -178,9 +178,14 @@ class Guide:
         return places
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
-        """The tables of triton/facts.toml."""
-        return tomllib.loads(self.text(FACTS))
+    def facts(self) -> clusterfacts.Facts:
+        """What triton/facts.toml says."""
+        return clusterfacts.load(self.root / FACTS)
+
+    @cached_property
+    def in_words(self) -> dict[str, Any]:
+        """The same in words, as pages show it."""
+        return self.facts.in_words()
 
     @property
     def files(self) -> list[str]:
@@ -202,7 +207,7 @@ class Guide:
     def filled(self, text: str) -> str:
         """`text` with the facts filled in, as far as they exist."""
         return PLACEHOLDER.sub(
-            lambda match: str(self.facts.get(match[1], {}).get(match[2], match[0])), text
+            lambda match: str(self.in_words.get(match[1], {}).get(match[2], match[0])), text
         )
 
     def block(self, page: str, line: int) -> tuple[int, int, str] | None:
@@ -259,6 +264,7 @@ class Guide:
         above = [text for text in self.lines(FACTS)[:line] if text.startswith("[")]
         table = above[-1].strip("[] ") if above else ""
         key = self.lines(FACTS)[line - 1].partition("=")[0].strip()
+        key = re.sub("_(gb|days|minutes)$", "", key)  # a page names a fact without its unit
         wanted = re.compile(rf"\{{\{{ *{table}\.{key} *\}}\}}")
         columns = re.compile(rf"(:columns:)? *{key} = ")
         uses = [number for number, text in enumerate(self.lines(name), 1) if wanted.search(text)]
@@ -637,9 +643,8 @@ class Mutator:
             case "fact":
                 if site.kind == "profile" and rng.random() < 0.5:
                     key = self.guide.lines(FACTS)[site.line - 1].split(" =")[0]
-                    others = sorted(
-                        {str(row[key]) for row in self.guide.facts["profiles"]} - {piece}
-                    )
+                    values = {getattr(profile, key) for profile in self.guide.facts.profiles}
+                    others = sorted({str(value) for value in values if value} - {piece})
                     return _choice(others, rng)
                 return spell(piece, rng)
         placeholder = PLACEHOLDER.search(piece)
@@ -662,7 +667,7 @@ class Mutator:
         kind = kind_of(placeholder[0])
         names = [
             f"{{{{ {table}.{key} }}}}"
-            for table, values in self.guide.facts.items()
+            for table, values in self.guide.in_words.items()
             if isinstance(values, dict)
             for key in values
             if kind or table == placeholder[1]

@@ -14,8 +14,9 @@ from pathlib import Path
 from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 
-from _ext.facts import load, substitute
+from _ext.facts import Facts, substitute
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
 BAR = "File|Edit|View|Run|Kernel|Git|Tabs|Settings|Help"  # the menus of JupyterLab
 PROMPT = re.compile(r"username@(?P<host>[\w-]+):(?P<folder>\S*)\$(?: (?P<command>.*))?$")
@@ -88,14 +89,18 @@ def shown_files() -> list[str]:
 
 
 @cache
+def facts() -> Facts:
+    """The facts in words, as pages show them: {table: {key: value}}. Raises FactsError."""
+    return clusterfacts.load(ROOT / "triton/facts.toml").in_words()
+
+
+@cache
 def read(name: str) -> str:
     """The text of the file `name` below the root folder, with the facts filled in.
 
     Raises ValueError, which names the line, for a name that is no fact.
     """
-    text, unknown = substitute(
-        (ROOT / name).read_text(encoding="utf-8"), load(ROOT / "triton/facts.toml")
-    )
+    text, unknown = substitute((ROOT / name).read_text(encoding="utf-8"), facts())
     if unknown:
         raise ValueError(f"{name}:{unknown[0][0]}: there is no fact {unknown[0][1]!r}")
     return text

@@ -55,24 +55,24 @@ def own(tmp_path):
 )
 def test_every_host_has_the_name_that_the_facts_give_it(triton):
     """Each host has a name of its own, and the names are those of the facts."""
-    names = cluster.facts()["hosts"]
+    names = cluster.facts().hosts
     expected = {
-        "login": names["login"],
-        "hub": names["hub"],
-        "gateway": names["gateway"],
-        "c4": f"c4.{names['domain']}",
+        "login": names.login,
+        "hub": names.hub,
+        "gateway": names.gateway,
+        "c4": f"c4.{names.domain}",
         "laptop": "laptop",
     }
     assert {host: triton.run(host, "hostname").stdout.strip() for host in expected} == expected
     assert sorted(triton.nodes) == ["c1", "c2", "c3", "c4"] and {
         triton.run(node, "hostname --domain").stdout.strip() for node in triton.nodes
-    } == {names["domain"]}
+    } == {names.domain}
     addresses = [
         triton.run(host, f"getent hosts {name}").stdout.split()[0]
         for host, name in (
-            ("c1", names["inside"]),
-            ("laptop", names["hub"]),
-            ("laptop", f"alice.{names['hub']}"),
+            ("c1", names.inside),
+            ("laptop", names.hub),
+            ("laptop", f"alice.{names.hub}"),
         )
     ]
     assert set(addresses) <= set(triton.run("hub", "hostname --all-ip-addresses").stdout.split())
@@ -103,8 +103,8 @@ def test_every_host_has_the_name_that_the_facts_give_it(triton):
     "and nothing else{{ end }}",
 )
 def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
-    facts = cluster.facts()["hosts"]
-    names = facts | {"node": f"{facts['node']}.{facts['domain']}"}
+    facts = cluster.facts().hosts
+    names = vars(facts) | {"node": f"{facts.node}.{facts.domain}"}
     port = {"node": 6818}
     for role in reached + not_reached:
         done = triton.run(
@@ -259,10 +259,10 @@ def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
 
 def test_only_root_changes_what_the_cluster_has_for_everyone(triton):
     """Root of this machine, not of the cluster: what is there for everyone is read-only there."""
-    apps = cluster.facts()["paths"]["apps"]
+    apps = cluster.facts().paths.apps
     assert (
         triton.run(
-            "login", f"touch {apps}/x {cluster.facts()['paths']['jupyter_env']}/x", check=False
+            "login", f"touch {apps}/x {cluster.facts().paths.jupyter_env}/x", check=False
         ).stderr.count("Read-only file system")
         == 2
     )
@@ -355,13 +355,13 @@ def test_cgroups_of_a_killed_cluster_are_removed_by_the_next(own):
 @pytest.mark.claims("What it needs of PyPI and of this repository lies on it.")
 def test_on_runs_a_command_as_the_user_or_root(triton):
     """Stand-ins for programs say what they are."""
-    modules = cluster.facts()["modules"]
+    modules = cluster.facts().modules
     said = {}
     for who, command in (
         ("login:alice", "whoami; hostname"),
         ("login", "whoami"),
         *(
-            ("login:alice", f"module load {modules[name]}; {name} 2>&1; true")
+            ("login:alice", f"module load {getattr(modules, name)}; {name} 2>&1; true")
             for name in ("matlab", "julia")
         ),
     ):
@@ -373,12 +373,12 @@ def test_on_runs_a_command_as_the_user_or_root(triton):
             check=True,
         )
         said[command] = done.stdout
-    assert list(said.values())[:2] == [f"alice\n{cluster.facts()['hosts']['login']}\n", "root\n"]
+    assert list(said.values())[:2] == [f"alice\n{cluster.facts().hosts.login}\n", "root\n"]
     assert all("only this stand-in" in text for text in list(said.values())[2:]), said
     assert set(triton.run("login", "sinfo --noheader --format=%G").stdout.split()) == {"(null)"}
     triton.run(
         "login",
-        f"git ls-remote --quiet {cluster.facts()['site']['repository']}; cd $WRKDIR; "
+        f"git ls-remote --quiet {cluster.facts().site.repository}; cd $WRKDIR; "
         "python3 -m pip download --quiet --no-deps fqdn; rm fqdn*",
         "alice",
     )

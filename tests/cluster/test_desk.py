@@ -105,7 +105,7 @@ def test_the_commands_work_in_page_order(tmp_path):
     finally:
         cluster.down(state)
     texts = list(printed.values())
-    assert "4 nodes idle" in texts[0] and f"4.{cluster.facts()['hosts']['domain']}" in next(
+    assert "4 nodes idle" in texts[0] and f"4.{cluster.facts().hosts.domain}" in next(
         text for command, text in printed.items() if "srun" in command
     )
     assert "16 nodes idle" in next(

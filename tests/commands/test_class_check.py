@@ -4,6 +4,7 @@ for the notebooks.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.server
 import json
 import re
@@ -23,15 +24,15 @@ from tools.files import ROOT
 from tools.proof import stages
 
 FACTS = cluster.facts()
-PROFILE = FACTS["course"]["profile"]
+PROFILE = FACTS.course.profile
 WHOLE = next(
-    profile["name"] for profile in FACTS["profiles"] if profile["most"] == "the whole node"
+    profile.name for profile in FACTS.profiles if not profile.kill_gb
 )  # one seat on each node
-PLACES = {name: FACTS["paths"][name] for name in ("home", "scratch", "apps")}
+PLACES = {name: getattr(FACTS.paths, name) for name in ("home", "scratch", "apps")}
 NOTEBOOKS = [
     name for name in editions.load() if name[:2] in ("01", "05", "08", "09")
 ]  # each kernel, and one that starts programs
-PYTHON = f"{FACTS['paths']['jupyter_env']}/bin/python"
+PYTHON = f"{FACTS.paths.jupyter_env}/bin/python"
 END = (ROOT / "tests/data/commands/end_class_check.sh").read_text(encoding="utf-8")
 
 
@@ -63,8 +64,11 @@ def test_it_says_what_it_means_that_all_servers_have_one_name():
     """
     module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
     told = [
-        [finding.said for finding in module["names"](FACTS["hosts"] | {"servers": servers})]
-        for servers in (FACTS["hosts"]["hub"], FACTS["hosts"]["servers"])
+        [
+            finding.said
+            for finding in module["names"](dataclasses.replace(FACTS.hosts, servers=servers))
+        ]
+        for servers in (FACTS.hosts.hub, FACTS.hosts.servers)
     ]
     assert (
         re.search(
@@ -248,7 +252,7 @@ def test_a_certificate_that_browsers_will_refuse_is_told(
         monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
     module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
-    found = module["certificates"]({"hub": address, "servers": address})
+    found = module["certificates"](dataclasses.replace(FACTS.hosts, hub=address, servers=address))
     assert found.good is good and says in found.said and bool(found.remedy) is not good, found
     assert module["websocket"](address).good is None
 
@@ -258,10 +262,10 @@ def test_a_certificate_without_a_name_for_servers_is_told(serves):
     """It is good for the hub alone, so nobody would come to a notebook."""
     address = serves("", 30)
     module = runpy.run_path(str(cluster.ROOT / "triton/bin/class-check"))
-    hosts = {"hub": address, "servers": address.replace("localhost", "127.0.0.1")}
+    other = address.replace("localhost", "127.0.0.1")
     assert module["certificate"](address).good
-    found = module["certificates"](hosts)
-    assert not found.good and hosts["servers"] in found.said, found
+    found = module["certificates"](dataclasses.replace(FACTS.hosts, hub=address, servers=other))
+    assert not found.good and other in found.said, found
 
 
 def wrong(found):
@@ -309,7 +313,8 @@ def reserve(triton):
 
 @pytest.mark.claims(
     "The first looks at what one person needs: kernels, packages, room on the disks, "
-    "data, Slurm, the clock."
+    "data, Slurm, the clock.",
+    "``interactive`` is where ``sjupyter``, ``class-check`` and the hub start their jobs.",
 )
 def test_who_has_all_that_the_course_needs_is_told_so(triton, course):
     """In plain words."""
@@ -320,6 +325,7 @@ def test_who_has_all_that_the_course_needs_is_told_so(triton, course):
         course,
     )
     assert done.stdout.endswith("All is well.\n") and "WRONG" not in done.stdout
+    assert f" could start in {FACTS.partitions.interactive} " in done.stdout
     for about in (
         "kernel python3",
         "packages of python3",
@@ -343,7 +349,7 @@ def test_who_has_all_that_the_course_needs_is_told_so(triton, course):
 def test_whatever_is_not_there_is_told_with_what_to_do(triton, reserve):
     user, stranger = triton.account(), triton.account()
     name = reserve(user, "c1")
-    lib = f"{FACTS['paths']['home']}/{user}/lib"
+    lib = f"{FACTS.paths.home}/{user}/lib"
     triton.run(
         "login",
         f"mkdir -p data {lib}/numpy-1.0.dist-info; touch data/daylight.csv; printf 'Name: "
@@ -560,7 +566,7 @@ SICK = {
     "scratch": (
         f"mount -t tmpfs -o mode=755 empty {PLACES['scratch']}",
         f"umount {PLACES['scratch']}",
-        f"{FACTS['paths']['work']}: it is not mounted there",
+        f"{FACTS.paths.work}: it is not mounted there",
     ),
     "apps": (
         f"mount -t tmpfs -o mode=755 empty {PLACES['apps']}",

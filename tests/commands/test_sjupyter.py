@@ -33,7 +33,7 @@ ANSWERS_OF_ALL = (DATA / "answers_of_all.sh").read_text(encoding="utf-8")
 OWN_ENVIRONMENT = (DATA / "own_environment.sh").read_text(encoding="utf-8")
 UPLOAD_BOTH = (DATA / "upload_both.sh").read_text(encoding="utf-8")
 
-CENTRAL = FACTS["paths"]["jupyter_env"]
+CENTRAL = FACTS.paths.jupyter_env
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,7 +232,7 @@ def test_each_printed_way_leads_to_the_server_when_pasted(triton, server, way):
         terminal.type(server.said[line])
         assert terminal.host == "login", "the line opens a shell on the login node"
         command = ask.format(
-            port=FACTS["proxy"]["port"],
+            port=FACTS.proxy.port,
             url=shlex.quote(server.url),
             forward_url=shlex.quote(server.said["forward_url"]),
         )
@@ -421,7 +421,7 @@ def test_a_folder_of_others_is_no_environment_unless_a_path(triton, user):
     Where they write, they may make one that is called like the module that everybody has, or like
     the one that is asked for.
     """
-    central, demo = FACTS["modules"]["jupyter"], FACTS["modules"]["demo"]
+    central, demo = FACTS.modules.jupyter, FACTS.modules.demo
     triton.run(
         "login",
         f"for name in {central} {demo} own; do mkdir -p shared/$name/bin; echo 'touch "
@@ -461,7 +461,7 @@ def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
     refused.
     """
     node = triton.nodes[0]
-    name = f"{node}.{FACTS['hosts']['domain']} {node}"
+    name = f"{node}.{FACTS.hosts.domain} {node}"
     try:
         triton.run(
             node,
@@ -471,9 +471,7 @@ def test_a_node_whose_own_name_is_a_loopback_address(triton, user):
         assert triton.run(node, "hostname --ip-address").stdout.strip() == "127.0.1.1"
         with Started(triton, user, f"-t 5 -w {node}") as started:
             assert answers(triton, started.url) in ("200", "302")
-        triton.run(
-            node, f"sed -i 's/^[0-9.]*\\(.*{FACTS['hosts']['short']}\\)/127.0.0.1\\1/' /etc/hosts"
-        )
+        triton.run(node, f"sed -i 's/^[0-9.]*\\(.*{FACTS.hosts.short}\\)/127.0.0.1\\1/' /etc/hosts")
         done = triton.run("login", f"sjupyter -t 5 -w {node}", user, check=False)
         assert done.returncode == 1 and re.search(
             f"The node {node} knows no address of its own but a loopback one, .*: ask the "
@@ -581,7 +579,7 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_pa
         Ssh(triton, "laptop", server.user, f"-N {server.said['forward'].removeprefix('ssh ')}"),
         sync_playwright() as playwright,
     ):
-        listens(triton, "laptop", FACTS["proxy"]["example"])
+        listens(triton, "laptop", FACTS.proxy.example)
         with browser(playwright, triton, tmp_path) as chromium:
             context = chromium.new_context()
             tab, asked = context.new_page(), []
@@ -893,7 +891,7 @@ def test_strange_words_in_names_are_no_commands(triton, user):
 )
 def test_slurms_options_arrive_and_win_over_the_defaults(triton, user):
     """In each spelling."""
-    own, other = FACTS["partitions"]["interactive"], FACTS["partitions"]["batch"]
+    own, other = FACTS.partitions.interactive, FACTS.partitions.batch
     for options, asked in (
         ("", f"{own} sjupyter"),
         ("-t 5 --mem=700M", f"{own} sjupyter 5:00 700M"),
@@ -944,7 +942,7 @@ OF_SLURM = {
     "SBATCH_NO_REQUEUE": ["1"],
     "SBATCH_OPEN_MODE": ["truncate"],
     "SBATCH_OUTPUT": ["/nowhere/log"],
-    "SBATCH_PARTITION": [FACTS["partitions"]["batch"], "nowhere"],
+    "SBATCH_PARTITION": [FACTS.partitions.batch, "nowhere"],
     "SBATCH_REQUEUE": ["1"],
     "SBATCH_SIGNAL": ["KILL@60"],
     "SBATCH_WAIT": ["1"],
@@ -1002,7 +1000,7 @@ def test_random_variables_of_slurm_change_nothing(triton, user):
         sets, slurms, listed, stopped = one.splitlines()
         job = slurms.split()[0]
         assert (
-            slurms == f"{job} {FACTS['partitions']['interactive']} sjupyter PENDING 300M 5:00"
+            slurms == f"{job} {FACTS.partitions.interactive} sjupyter PENDING 300M 5:00"
             and job.isdigit()
         ), (SEED, one)
         assert (json.loads(listed)["job"], stopped) == (job, f"Job {job} is ended."), (SEED, one)
@@ -1092,9 +1090,9 @@ def assert_lists(triton, user, first, second):
     servers = {server["job"]: server for server in map(json.loads, lines)}
     assert set(servers) == {first.job, second} and servers[second]["state"] == "PENDING"
     partition = triton.run("login", f"squeue --noheader --jobs={second} --format=%P", user).stdout
-    assert partition.strip() == FACTS["partitions"]["interactive"]
+    assert partition.strip() == FACTS.partitions.interactive
     partitions = triton.run("login", "sinfo --noheader --format=%P").stdout
-    assert re.findall(r"^(\S+)\*$", partitions, re.MULTILINE) == [FACTS["partitions"]["batch"]]
+    assert re.findall(r"^(\S+)\*$", partitions, re.MULTILINE) == [FACTS.partitions.batch]
     server = servers[first.job]
     assert (server["state"], server["asked"]) == ("ready", "700M")
     assert 20 < server["memory_mb"] < 700 and re.fullmatch(r"[0-4]:\d\d", server["left"])
@@ -1140,7 +1138,10 @@ def assert_stops_what_is_meant(triton, user, first, second):
     assert stopped == f"Job {first} is ended.\n"
 
 
-@pytest.mark.claims("``interactive`` is where ``sjupyter`` asks, ``batch`` is the default.")
+@pytest.mark.claims(
+    "``interactive`` is where ``sjupyter``, ``class-check`` and the hub start their jobs.",
+    "``batch`` is Slurm's default.",
+)
 @pytest.mark.claims(
     "starts Jupyter in the Slurm queue, with resources of your own choosing, and prints "
     "the address to open.",
@@ -1563,7 +1564,7 @@ WRONG = {
     "more than a node has": ("sjupyter --mem=9000G", 1, "Slurm says: sbatch: error:"),
     "no such module": ("sjupyter --env nothing/1.0", 1, "The module nothing/1.0 cannot be loaded"),
     "an environment without jupyter": (
-        f"sjupyter --env {FACTS['modules']['demo']}",
+        f"sjupyter --env {FACTS.modules.demo}",
         1,
         "There is no jupyter in this environment",
     ),
@@ -1741,7 +1742,7 @@ def impatient(triton, user, **seconds):
     for name, value in seconds.items():
         text, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", text, flags=re.MULTILINE)
         assert found == 1
-    installed = f"{FACTS['paths']['apps']}/triton"
+    installed = f"{FACTS.paths.apps}/triton"
     triton.run("login", f"mkdir -p impatient/bin; ln -sfn {installed}/lib impatient/lib", user)
     triton.write("login", "~/impatient/bin/sjupyter", text, user, mode="755")
     return f"SJUPYTER_FACTS={installed}/facts.toml ~/impatient/bin/sjupyter"
@@ -1917,7 +1918,7 @@ def test_an_environment_is_a_virtual_one_or_several_modules(triton, user):
         f"set -- {CENTRAL}\n{OWN_ENVIRONMENT}",
         user,
     )
-    modules = f"{FACTS['modules']['jupyter']},{FACTS['modules']['demo']}"
+    modules = f"{FACTS.modules.jupyter},{FACTS.modules.demo}"
     triton.run("login", "mkdir elsewhere", user)
     with (
         Started(triton, user, "-t 5 --env ./mine --dir elsewhere") as virtual,
@@ -2463,8 +2464,8 @@ def test_local_is_reached_by_the_printed_line(triton, user):
     )
     triton.write("login", "~/.bashrc", "export JUPYTER_PORT=9996\n", user)
     for option, forwarded in (
-        ("", rf"{FACTS['proxy']['example']}:/home/{user}/\S+/socket"),
-        ("--no-socket", rf"{FACTS['proxy']['example']}:localhost:\d+"),
+        ("", rf"{FACTS.proxy.example}:/home/{user}/\S+/socket"),
+        ("--no-socket", rf"{FACTS.proxy.example}:localhost:\d+"),
     ):
         terminal = Terminal(triton, "login", user, PROMPTS)
         terminal.screen.sendline(f"sjupyter --local {option}")
@@ -2480,7 +2481,7 @@ def test_local_is_reached_by_the_printed_line(triton, user):
             assert "<title>JupyterLab" in title, option
             if not option:
                 assert_socket_is_of(triton, user, re.search(r":(/\S+)", line)[1])
-                reads = f"python3 - {shlex.quote(url)} {FACTS['proxy']['example']}"
+                reads = f"python3 - {shlex.quote(url)} {FACTS.proxy.example}"
                 messages = triton.run("laptop", reads, user, input=KERNEL_MESSAGES).stdout
                 assert "execution_state" in messages
             else:
@@ -2546,7 +2547,7 @@ def test_local_protects_others_from_a_server_of_much_memory(triton, user):
         execute(
             triton,
             user,
-            started.url.replace(f":{FACTS['proxy']['example']}/", f":{port}/"),
+            started.url.replace(f":{FACTS.proxy.example}/", f":{port}/"),
             "x = b'x' * 2_500_000_000; import time; time.sleep(60)",
         )
         _, err = started.process.communicate(timeout=30)
@@ -2580,10 +2581,7 @@ def test_local_tells_its_limits_and_ends_when_time_is_up(triton, user):
 @pytest.mark.claims("``--dry-run`` - print the batch script, and start nothing")
 def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
     script = triton.run("login", "sjupyter --dry-run --mem=4G", user).stdout
-    assert (
-        script.startswith("#!/bin/bash\n")
-        and f"module load {FACTS['modules']['jupyter']}" in script
-    )
+    assert script.startswith("#!/bin/bash\n") and f"module load {FACTS.modules.jupyter}" in script
     assert triton.run("login", "squeue --me --noheader", user).stdout == ""
 
 

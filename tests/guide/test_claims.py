@@ -32,9 +32,9 @@ from tools.proof.amounts import NUMBERS, UNITS
 
 FACTS = cluster.facts()
 HOSTS, PATHS, MODULES, PARTITIONS = (
-    FACTS[name] for name in ("hosts", "paths", "modules", "partitions")
+    getattr(FACTS, name) for name in ("hosts", "paths", "modules", "partitions")
 )
-PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
+PORT, NODE = FACTS.proxy.port, f"{HOSTS.node}.{HOSTS.domain}"
 CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
 
 
@@ -78,7 +78,7 @@ def server(triton, user):
     """
     terminal = Terminal(triton, "laptop", user, PROMPTS)
     try:
-        terminal.type(f"ssh {user}@{HOSTS['login']}")
+        terminal.type(f"ssh {user}@{HOSTS.login}")
         assert terminal.host == "login"
         found = Server(triton, user, submit=lambda command: terminal.type(command)[0][0])
         found.first = found.kernel()
@@ -138,16 +138,16 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
 )
 def test_from_outside_ssh_needs_the_gateway(triton, user):
     """It reaches the login node over the gateway only."""
-    there = f"{user}@{HOSTS['login']}"
+    there = f"{user}@{HOSTS.login}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
     direct = triton.run("outside", f"{ssh} {there} hostname", user, check=False)
-    assert direct.returncode == 255 and HOSTS["login"] not in direct.stdout
+    assert direct.returncode == 255 and HOSTS.login not in direct.stdout
     for way in (
-        f"-J {user}@{HOSTS['gateway']} {there}",
-        f"{there} -o ProxyCommand='ssh {user}@{HOSTS['gateway']} -W %h:%p'",
+        f"-J {user}@{HOSTS.gateway} {there}",
+        f"{there} -o ProxyCommand='ssh {user}@{HOSTS.gateway} -W %h:%p'",
     ):
-        assert triton.run("outside", f"{ssh} {way} hostname", user).stdout.strip() == HOSTS["login"]
-    assert triton.run("laptop", f"{ssh} {there} hostname", user).stdout.strip() == HOSTS["login"]
+        assert triton.run("outside", f"{ssh} {way} hostname", user).stdout.strip() == HOSTS.login
+    assert triton.run("laptop", f"{ssh} {there} hostname", user).stdout.strip() == HOSTS.login
     terminal = Terminal(triton, "laptop", user, PROMPTS)
     try:
         for command, host in ((f"ssh {there} hostname", "laptop"), (f"ssh {there}", "login")):
@@ -168,7 +168,7 @@ def test_from_outside_ssh_needs_the_gateway(triton, user):
 @pytest.mark.claims("With the :ref:`settings for ssh <ssh-outside>` you can leave out ``-J``.")
 def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     settings = pages.read("triton/apps/jupyter/ssh_config").replace("username", user)
-    for host, name in (("laptop", HOSTS["short"]), ("outside", f"{HOSTS['short']}-outside")):
+    for host, name in (("laptop", HOSTS.short), ("outside", f"{HOSTS.short}-outside")):
         before = triton.run(
             host, f"ssh -o BatchMode=yes -o ConnectTimeout=5 {name} hostname", user, check=False
         )
@@ -177,7 +177,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
         try:
             assert (
                 triton.run(host, f"ssh -o BatchMode=yes {name} hostname", user).stdout.strip()
-                == HOSTS["login"]
+                == HOSTS.login
             )
             assert (
                 triton.run(
@@ -195,7 +195,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
                 host, f"ssh -F /dev/stdin -G {name}", input=settings
             ).stdout.splitlines()  # root, who would be root there too
             assert f"user {user}" in other and (
-                host == "laptop" or f"proxyjump {user}@{HOSTS['gateway']}" in other
+                host == "laptop" or f"proxyjump {user}@{HOSTS.gateway}" in other
             )
         finally:
             triton.run(host, "rm .ssh/config", user)
@@ -213,7 +213,7 @@ def test_with_alive_messages_ssh_notices_a_silent_end(triton, user):
         .replace("ServerAliveInterval 60", "ServerAliveInterval 1")
     )
     triton.run("laptop", "cat > settings", user, input=settings)
-    with Ssh(triton, "laptop", user, f"-F settings -N -D {PORT} {HOSTS['short']}") as ssh:
+    with Ssh(triton, "laptop", user, f"-F settings -N -D {PORT} {HOSTS.short}") as ssh:
         proxy_answers(triton)
         daemons = triton.run(
             "login", f"ps --no-headers -o pid=,args= -u {user} | awk '/sshd/ {{print $1}}'"
@@ -236,12 +236,12 @@ def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
     triton.run(
         "laptop",
         "cd .ssh; cp known_hosts kept; ssh-keygen -q -t ed25519 -N '' -f other; echo "
-        f"{HOSTS['login']} $(cat other.pub) > known_hosts",
+        f"{HOSTS.login} $(cat other.pub) > known_hosts",
         user,
     )
     done = triton.run(
         "laptop",
-        f"ssh -o BatchMode=yes {user}@{HOSTS['login']} hostname; s=$?; cd .ssh; mv kept "
+        f"ssh -o BatchMode=yes {user}@{HOSTS.login} hostname; s=$?; cd .ssh; mv kept "
         "known_hosts; rm other*; exit $s",
         user,
         check=False,
@@ -256,7 +256,7 @@ def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
 def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
     prepare = (
         "cp .ssh/id_ed25519 locked; ssh-keygen -q -p -P '' -N secret -f locked; ssh='ssh -o "
-        f"BatchMode=yes -o IdentitiesOnly=yes -i locked {user}@{HOSTS['login']}'; "
+        f"BatchMode=yes -o IdentitiesOnly=yes -i locked {user}@{HOSTS.login}'; "
     )
     agent = (
         "printf '#!/bin/sh\\necho secret\\n' > say; chmod 700 say; eval $(ssh-agent) > "
@@ -271,7 +271,7 @@ def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
             + "$ssh hostname && $ssh hostname; kill $SSH_AGENT_PID",
             user,
         )
-        assert done.stdout.split() == [HOSTS["login"]] * 2
+        assert done.stdout.split() == [HOSTS.login] * 2
     finally:
         triton.run("laptop", "rm -f locked say agent", user)
 
@@ -298,13 +298,13 @@ def prompted(triton, user, host, answer, command):
 )
 def test_ssh_asks_once_whether_one_trusts_the_host(triton, user):
     """It shows the host's fingerprint."""
-    ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS['login']} hostname"
+    ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS.login} hostname"
     printed, asked = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
     fingerprint = triton.run(
         "login", "ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub"
     ).stdout.split()[1]
     assert (
-        printed.split() == [HOSTS["login"]] * 2
+        printed.split() == [HOSTS.login] * 2
         and asked.count(fingerprint) == 1
         and asked.count("Are you sure you want to continue connecting") == 1
     )
@@ -313,13 +313,13 @@ def test_ssh_asks_once_whether_one_trusts_the_host(triton, user):
 @pytest.mark.claims("It may ask twice: once for the gateway, once for {{ cluster.name }}.")
 def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
     ssh = (
-        f"mv .ssh/id_ed25519 aside; ssh -J {user}@{HOSTS['gateway']} {user}@{HOSTS['login']} "
+        f"mv .ssh/id_ed25519 aside; ssh -J {user}@{HOSTS.gateway} {user}@{HOSTS.login} "
         "hostname; mv aside .ssh/id_ed25519"
     )
     printed, asked = prompted(triton, user, "outside", triton.password(user), ssh)
-    assert printed.strip() == HOSTS["login"] and re.findall(r"@(\S+)'s password", asked) == [
-        HOSTS["gateway"],
-        HOSTS["login"],
+    assert printed.strip() == HOSTS.login and re.findall(r"@(\S+)'s password", asked) == [
+        HOSTS.gateway,
+        HOSTS.login,
     ], asked
 
 
@@ -337,11 +337,9 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
         re.search(pattern, page, re.MULTILINE)[1]
         for pattern in (r"^ +(ssh-keygen -t \S+)$", r"^ +type \S+\.pub \| (ssh .*)$")
     )
-    known = (
-        f"{HOSTS['login']} {triton.run('login', 'cat /etc/ssh/ssh_host_ed25519_key.pub').stdout}"
-    )
+    known = f"{HOSTS.login} {triton.run('login', 'cat /etc/ssh/ssh_host_ed25519_key.pub').stdout}"
     triton.run("laptop", "mkdir -m 700 .ssh; cat > .ssh/known_hosts", user, input=known)
-    ssh, key = f"ssh {user}@{HOSTS['login']} hostname", ".ssh/id_ed25519"
+    ssh, key = f"ssh {user}@{HOSTS.login} hostname", ".ssh/id_ed25519"
     assert "'s password" in prompted(triton, user, "laptop", triton.password(user), ssh)[1]
     prompted(triton, user, "laptop", "secret", f"echo | {make}")  # Enter when it asks for a file
     kept = triton.run("laptop", f"head -1 {key}; cat {key}.pub", user).stdout.splitlines()
@@ -361,7 +359,7 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
     assert triton.run("login", "cat .ssh/authorized_keys", user).stdout.splitlines() == kept[1:]
     printed, asked = prompted(triton, user, "laptop", "secret", ssh)
     assert (
-        printed.strip() == HOSTS["login"]
+        printed.strip() == HOSTS.login
         and "Enter passphrase for key" in asked
         and "'s password" not in asked
     )
@@ -442,7 +440,7 @@ def test_after_a_dropped_connection_the_proxy_is_started_again(triton, user, ser
 )
 def test_from_outside_both_forms_of_the_proxy_work(triton, user, server):
     """Over the gateway."""
-    gate = f"{user}@{HOSTS['gateway']}"
+    gate = f"{user}@{HOSTS.gateway}"
     for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
         with proxy(triton, user, "outside", way):
             done = triton.run(
@@ -467,7 +465,7 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
 
     with proxy(triton, user):
         assert shells() == 0
-    with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS['login']}"):
+    with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS.login}"):
         proxy_answers(triton)
         for _ in range(PATIENCE * 2):
             if (found := shells()) == 1:  # one that starts runs others
@@ -486,8 +484,8 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
 )
 def test_one_forwarded_port_serves_one_server(triton, user, server):
     node, port = server.url.removeprefix("http://").split(":")
-    here = FACTS["proxy"]["example"]
-    with Ssh(triton, "laptop", user, f"-N -L {here}:{node}:{port} {user}@{HOSTS['login']}"):
+    here = FACTS.proxy.example
+    with Ssh(triton, "laptop", user, f"-N -L {here}:{node}:{port} {user}@{HOSTS.login}"):
         listens(triton, "laptop", here)
         assert (
             ask(triton, user, f"http://localhost:{here}/api/kernels?token={server.token}", "")[
@@ -504,21 +502,21 @@ def test_one_forwarded_port_serves_one_server(triton, user, server):
 THROUGH = [
     f"http://{NODE}:8888/lab",
     f"https://{NODE}/",
-    f"http://c4.{HOSTS['domain']}:34567/",
-    f"http://not-there.{HOSTS['domain']}/",
+    f"http://c4.{HOSTS.domain}:34567/",
+    f"http://not-there.{HOSTS.domain}/",
     f"http://{NODE.upper()}:8889/",
-    f"https://{HOSTS['hub']}/",
-    f"http://{HOSTS['hub']}:8000/hub/login",
-    f"https://someone.{HOSTS['hub']}/user/someone/lab",
+    f"https://{HOSTS.hub}/",
+    f"http://{HOSTS.hub}:8000/hub/login",
+    f"https://someone.{HOSTS.hub}/user/someone/lab",
 ]
 DIRECT = [
-    f"http://{HOSTS['login']}:8888/",
-    f"http://{HOSTS['gateway']}/",
+    f"http://{HOSTS.login}:8888/",
+    f"http://{HOSTS.gateway}/",
     "http://laptop:8888/",
-    f"http://{HOSTS['domain']}/",
-    f"http://un{HOSTS['domain']}/",
+    f"http://{HOSTS.domain}/",
+    f"http://un{HOSTS.domain}/",
     f"http://{NODE}.example.org/",
-    f"http://not{HOSTS['hub']}/",
+    f"http://not{HOSTS.hub}/",
     f"http://example.org/{NODE}",
 ]
 
@@ -545,7 +543,7 @@ def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path
 
     went = {}
     with (
-        Ssh(triton, "laptop", user, f"-vv -N -D {PORT} {user}@{HOSTS['login']}") as ssh,
+        Ssh(triton, "laptop", user, f"-vv -N -D {PORT} {user}@{HOSTS.login}") as ssh,
         sync_playwright() as playwright,
         jupyter_server.proxy_file(triton, user) as address,
         jupyter_server.browser(playwright, triton, tmp_path, pac=address) as chromium,
@@ -585,7 +583,7 @@ def test_a_server_in_the_queue_survives_logging_out(triton, user, server):
 
 
 def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
-    assert server.first.prints("import socket; print(socket.gethostname())") != HOSTS["login"]
+    assert server.first.prints("import socket; print(socket.gethostname())") != HOSTS.login
     assert server.first.prints("import getpass; print(getpass.getuser())") == user
 
 
@@ -631,8 +629,8 @@ def make_kernel(triton, user, name, env=None, **changes):
     spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json")) | changes
     if env is not None:
         spec["env"] = env
-    triton.run("login", f"mkdir -p {PATHS['user_kernels']}/{name}", user)
-    triton.write("login", f"{PATHS['user_kernels']}/{name}/kernel.json", json.dumps(spec), user)
+    triton.run("login", f"mkdir -p {PATHS.user_kernels}/{name}", user)
+    triton.write("login", f"{PATHS.user_kernels}/{name}/kernel.json", json.dumps(spec), user)
 
 
 def environment(kernel):
@@ -651,11 +649,11 @@ def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
     languages = {
         spec["spec"]["language"].lower(): name
         for name, spec in there.items()
-        if PATHS["jupyter_env"] in spec["resources"].get("logo-64x64", "")
+        if PATHS.jupyter_env in spec["resources"].get("logo-64x64", "")
         or not name.startswith("by-hand")
     }
     listed = triton.run(
-        "login", f"module load {MODULES['jupyter']}; jupyter kernelspec list --json", user
+        "login", f"module load {MODULES.jupyter}; jupyter kernelspec list --json", user
     ).stdout
     assert json.loads(listed)["kernelspecs"].keys() == there.keys(), "you see what it sees"
     assert not [name for name in there if re.search("python2|julia", name)]
@@ -696,10 +694,10 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     assert (
         found["DEMO_GREETING"]
         != triton.run(
-            "login", f"module load {MODULES['demo']}; echo $DEMO_GREETING", user
+            "login", f"module load {MODULES.demo}; echo $DEMO_GREETING", user
         ).stdout.strip()
     ), "whatever the module says"
-    assert found["PATH"] == f"{PATHS['home']}/{user}/bin:{path}"
+    assert found["PATH"] == f"{PATHS.home}/{user}/bin:{path}"
     before, after = " ".join(shown["argv"]).split("{connection_file}")
     look = "print(open('/proc/self/cmdline').read().strip('\\0').replace('\\0', ' '))"
     assert re.fullmatch(
@@ -721,7 +719,7 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
 )
 def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
     table = rows(KERNELS, "kernel-env")
-    home = f"{PATHS['home']}/{user}"
+    home = f"{PATHS.home}/{user}"
     servers_path = environment(server.first)["PATH"]
     env, expected = {}, {}
     for number, (written, gets) in enumerate(table):
@@ -759,7 +757,7 @@ def test_env_values_are_strings_and_path_alone_replaces(triton, user, server):
     make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
     replaced = server.kernel("replaced")
     assert (
-        environment(replaced)["PATH"] == f"{PATHS['home']}/{user}/bin"
+        environment(replaced)["PATH"] == f"{PATHS.home}/{user}/bin"
         and replaced.prints("import shutil; print(shutil.which('ls'))") == "None"
     )
     make_kernel(triton, user, "number", {"OMP_NUM_THREADS": 1})
@@ -780,13 +778,13 @@ def test_the_word_python_means_the_python_that_runs_jupyter(triton, user, server
         triton,
         user,
         "first-word",
-        {"PATH": f"{PATHS['apps']}/{MODULES['python']}/bin:${{PATH}}"},
+        {"PATH": f"{PATHS.apps}/{MODULES.python}/bin:${{PATH}}"},
         argv=["python", *argv[1:]],
     )
     kernel = server.kernel("first-word")
     assert kernel.prints(
         "import sys, shutil; print(sys.prefix, shutil.which('python'))"
-    ).split() == [PATHS["jupyter_env"], f"{PATHS['apps']}/{MODULES['python']}/bin/python"]
+    ).split() == [PATHS.jupyter_env, f"{PATHS.apps}/{MODULES.python}/bin/python"]
 
 
 @pytest.mark.claims("`LD_LIBRARY_PATH`, where a program looks for its libraries, is of this kind.")
@@ -804,7 +802,7 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     assert server.kernel("library").prints(load) == "found"
     assert (
         server.first.prints(
-            f"import os; os.environ['LD_LIBRARY_PATH'] = '{PATHS['home']}/{user}/lib'\n{load}"
+            f"import os; os.environ['LD_LIBRARY_PATH'] = '{PATHS.home}/{user}/lib'\n{load}"
         )
         == "not found"
     )
@@ -825,7 +823,7 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
 def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
     """The kernel stands in your folder; the environment stays when the kernel is removed."""
     python = "$WRKDIR/envs/own/bin/python"
-    triton.run("login", f"module load {MODULES['python']}; python3 -m venv $WRKDIR/envs/own", user)
+    triton.run("login", f"module load {MODULES.python}; python3 -m venv $WRKDIR/envs/own", user)
     without = triton.run(
         "login", f"{python} -m ipykernel install --user --name own-env", user, check=False
     )
@@ -837,13 +835,13 @@ def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
         user,
     )
     assert (
-        triton.run("login", f"ls -d {PATHS['user_kernels']}/own-env", user)
+        triton.run("login", f"ls -d {PATHS.user_kernels}/own-env", user)
         .stdout.strip()
         .endswith("own-env")
     )
     kernel = server.kernel("own-env")
-    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['work']}/{user}/envs/own"
-    assert server.first.prints("import sys; print(sys.prefix)") == PATHS["jupyter_env"], (
+    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS.work}/{user}/envs/own"
+    assert server.first.prints("import sys; print(sys.prefix)") == PATHS.jupyter_env, (
         "Jupyter and the kernel are two environments"
     )
     triton.run("login", "$WRKDIR/envs/own/bin/pip install --quiet idna", user)
@@ -852,23 +850,23 @@ def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
         "what is installed later is there after a restart"
     )
     triton.run(
-        "login", f"module load {MODULES['jupyter']}; jupyter kernelspec remove -f own-env", user
+        "login", f"module load {MODULES.jupyter}; jupyter kernelspec remove -f own-env", user
     )
     assert "own-env" not in server.kernelspecs()
     for way in ("conda", "virtualenv"):
         triton.run(
             "login",
-            f"module load {MODULES['jupyter']}; envkernel {way} --user --name=by-{way} "
+            f"module load {MODULES.jupyter}; envkernel {way} --user --name=by-{way} "
             "$WRKDIR/envs/own",
             user,
         )
         assert (
             server.kernel(f"by-{way}").prints("import sys; print(sys.prefix)")
-            == f"{PATHS['work']}/{user}/envs/own"
+            == f"{PATHS.work}/{user}/envs/own"
         )
     triton.run(
         "login",
-        f"! ls -d {PATHS['user_kernels']}/own-env 2>/dev/null && {python} -c 'import ipykernel'",
+        f"! ls -d {PATHS.user_kernels}/own-env 2>/dev/null && {python} -c 'import ipykernel'",
         user,
     )
 
@@ -884,30 +882,26 @@ def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
 @pytest.mark.claims("Modules come :ref:`with the kernel <module-kernel>`.")
 def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, server):
     make = (
-        f"module load {MODULES['jupyter']}; envkernel lmod --user --name=with-module "
-        f"{MODULES['python']} {MODULES['demo']}"
+        f"module load {MODULES.jupyter}; envkernel lmod --user --name=with-module "
+        f"{MODULES.python} {MODULES.demo}"
     )
     triton.run("login", make, user)
     set_by_module = triton.run(
-        "login", f"module load {MODULES['demo']}; echo $DEMO_GREETING", user
+        "login", f"module load {MODULES.demo}; echo $DEMO_GREETING", user
     ).stdout.strip()
     assert set_by_module and "DEMO_GREETING" not in environment(server.first)
-    spec = triton.run("login", f"cat {PATHS['user_kernels']}/with-module/kernel.json", user).stdout
-    assert MODULES["demo"] in spec and set_by_module not in spec, (
-        "it loads the modules when it starts"
-    )
+    spec = triton.run("login", f"cat {PATHS.user_kernels}/with-module/kernel.json", user).stdout
+    assert MODULES.demo in spec and set_by_module not in spec, "it loads the modules when it starts"
     kernel = server.kernel("with-module")
     assert "jupyter-lab" in kernel.prints(
         "import os; print(open(f'/proc/{os.getppid()}/cmdline').read())"
     ), "envkernel has become the kernel"
     found = environment(kernel)
-    assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(
-        MODULES["demo"]
-    )
-    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS['apps']}/{MODULES['python']}"
-    triton.run("login", make.replace(MODULES["python"], ""), user)
+    assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(MODULES.demo)
+    assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS.apps}/{MODULES.python}"
+    triton.run("login", make.replace(MODULES.python, ""), user)
     assert (
-        server.kernel("with-module").prints("import sys; print(sys.prefix)") == PATHS["jupyter_env"]
+        server.kernel("with-module").prints("import sys; print(sys.prefix)") == PATHS.jupyter_env
     ), "no module brings a python"
 
 
@@ -917,7 +911,7 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
 @pytest.mark.claims("or the ``Software Modules`` tab and then a new kernel.")
 def test_the_modules_tab_is_for_kernels_that_start_afterwards(server):
     """What it loads, they have."""
-    loaded = {"modules": [MODULES["demo"]]}
+    loaded = {"modules": [MODULES.demo]}
     server.talk("ask", "/module", loaded, "POST")  # what the tab asks for at a click
     try:
         assert "DEMO_GREETING" in environment(
@@ -945,7 +939,7 @@ def ports(triton, user, command):
     triton.write("login", "listens.py", LISTENS, user)
     triton.write("login", "listens.ipynb", notebook(LISTENS), user)
     script = (
-        f"#SBATCH --time=5 --mem=500M --output=listens.out\nmodule load {MODULES['jupyter']}\n"
+        f"#SBATCH --time=5 --mem=500M --output=listens.out\nmodule load {MODULES.jupyter}\n"
         f"{command}\n"
     )
     state(triton, user, submit(triton, user, script), "COMPLETED")
@@ -1003,7 +997,7 @@ def test_others_read_what_a_kernel_with_tcp_prints(triton, user):
         notebook("import time\nfor _ in range(100):\n    print('a secret')\n    time.sleep(0.3)"),
         user,
     )
-    command = f"echo $$; module load {MODULES['jupyter']}; exec jupyter execute prints.ipynb"
+    command = f"echo $$; module load {MODULES.jupyter}; exec jupyter execute prints.ipynb"
     running = triton.start(
         "login",
         command,
@@ -1024,7 +1018,7 @@ def test_others_read_what_a_kernel_with_tcp_prints(triton, user):
             "-w) -ge 5 ] && break; sleep 0.2; done; echo $found",
         ).stdout
         read = [
-            f"{PATHS['jupyter_env']}/bin/python",
+            f"{PATHS.jupyter_env}/bin/python",
             "-c",
             READS,
             *(address.rpartition(":")[2] for address in listed.split()),
@@ -1046,7 +1040,7 @@ def test_others_read_what_a_kernel_with_tcp_prints(triton, user):
 )
 def test_module_load_in_a_cell_ends_with_its_line(server):
     kernel = server.kernel()
-    assert kernel.execute(f"!module load {MODULES['demo']}")["status"] == "ok"
+    assert kernel.execute(f"!module load {MODULES.demo}")["status"] == "ok"
     assert "DEMO_GREETING" not in environment(kernel)
     assert kernel.prints("!echo [$DEMO_GREETING]") == "[]"
     first, second = kernel.prints("!echo $$\n!echo $$").split()
@@ -1081,7 +1075,7 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
             )
             == "1 FALSE unset"
         )
-        everyones = json.loads(triton.run("login", f"cat {PATHS['r_kernel']}", user).stdout)
+        everyones = json.loads(triton.run("login", f"cat {PATHS.r_kernel}", user).stdout)
         make_kernel(triton, user, "my-r", {"FROM_ENV": "1"}, argv=everyones["argv"], language="R")
         assert server.kernel("my-r").prints("cat(Sys.getenv('FROM_ENV'))") == "1"
     finally:
@@ -1096,7 +1090,7 @@ def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, serve
     """In a notebook it cannot ask."""
     install = "install.packages('nothing', repos = 'file:///nowhere')"
     answered = (
-        f'module load {MODULES["r"]}; printf "{install}\\nno\\n" | R --quiet --interactive '
+        f'module load {MODULES.r}; printf "{install}\\nno\\n" | R --quiet --interactive '
         "--no-save 2>&1"
     )
     asked = triton.run("login", answered, user).stdout
@@ -1139,22 +1133,20 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
     """They are the same on login and compute nodes."""
     triton.run(
         "login",
-        f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS['scratch']}/work/{user}/mark "
+        f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS.scratch}/work/{user}/mark "
         f"/tmp/mark-{user} >/dev/null",
         user,
     )
     look = (
-        f"srun cat {PATHS['home']}/{user}/mark $WRKDIR/mark "
-        f"{PATHS['apps']}/modulefiles/{MODULES['demo']}.lua /tmp/mark-{user}"
+        f"srun cat {PATHS.home}/{user}/mark $WRKDIR/mark "
+        f"{PATHS.apps}/modulefiles/{MODULES.demo}.lua /tmp/mark-{user}"
     )
     done = triton.run("login", look, user, check=False)
-    demo = triton.run(
-        "login", f"cat {PATHS['apps']}/modulefiles/{MODULES['demo']}.lua", user
-    ).stdout
+    demo = triton.run("login", f"cat {PATHS.apps}/modulefiles/{MODULES.demo}.lua", user).stdout
     assert done.stdout == "here\nhere\n" + demo and f"/tmp/mark-{user}: No such file" in done.stderr
     places = (
-        f"~/mark $WRKDIR/mark {PATHS['scratch']}/work/{user}/mark "
-        f"{PATHS['apps']}/modulefiles/{MODULES['demo']}.lua"
+        f"~/mark $WRKDIR/mark {PATHS.scratch}/work/{user}/mark "
+        f"{PATHS.apps}/modulefiles/{MODULES.demo}.lua"
     )
     everywhere = triton.run(
         "login",
@@ -1164,7 +1156,7 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
         check=False,
     ).stdout.split()
     assert sorted(everywhere) == sorted(
-        [*(f"{node}.{HOSTS['domain']}" for node in triton.nodes), *["4"] * len(triton.nodes)]
+        [*(f"{node}.{HOSTS.domain}" for node in triton.nodes), *["4"] * len(triton.nodes)]
     )
     assert server.first.prints(f"!ls {places} /tmp/mark-{user} 2>/dev/null | wc -l") == "4", (
         "in Jupyter"
@@ -1180,7 +1172,7 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
         user,
         check=False,
     )
-    assert written.stdout.count(HOSTS["domain"]) == 2 and "No such file" in written.stderr
+    assert written.stdout.count(HOSTS.domain) == 2 and "No such file" in written.stderr
 
 
 @pytest.mark.claims(
@@ -1188,10 +1180,10 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
 )
 def test_wrkdir_is_your_own_folder_everywhere(triton, user):
     for command in ("echo $WRKDIR", "srun bash -c 'echo $WRKDIR'"):
-        assert triton.run("login", command, user).stdout.strip() == f"{PATHS['work']}/{user}"
+        assert triton.run("login", command, user).stdout.strip() == f"{PATHS.work}/{user}"
     assert triton.run("login", "cd $WRKDIR; pwd; cd; pwd", user).stdout.split() == [
-        f"{PATHS['work']}/{user}",
-        f"{PATHS['home']}/{user}",
+        f"{PATHS.work}/{user}",
+        f"{PATHS.home}/{user}",
     ]
     assert (
         triton.run(
@@ -1205,7 +1197,7 @@ def test_wrkdir_is_your_own_folder_everywhere(triton, user):
     "``{{ paths.apps }}`` - software for everyone, behind the :doc:`modules <modules>` - read-only"
 )
 def test_the_software_for_everyone_is_read_only(triton, user):
-    for command in (f"touch {PATHS['apps']}/x", f"srun touch {PATHS['apps']}/x"):
+    for command in (f"touch {PATHS.apps}/x", f"srun touch {PATHS.apps}/x"):
         done = triton.run("login", command, user, check=False)
         assert done.returncode and "Read-only file system" in done.stderr
 
@@ -1221,12 +1213,11 @@ def test_the_table_of_storage_names_folders_that_are_there(triton, user):
         if "Storage" in pages.read("triton/tut/storage.rst")
         else {}
     )
-    assert set(table) == {PATHS["home"], PATHS["work"], PATHS["scratch"], PATHS["apps"], "/tmp"}
+    assert set(table) == {PATHS.home, PATHS.work, PATHS.scratch, PATHS.apps, "/tmp"}
     triton.run("login", "ls -d " + " ".join(table), user)
     triton.run(
         "login",
-        f"[ $PWD = {PATHS['home']}/{user} ] && [ $HOME = $PWD ] && [ $WRKDIR = "
-        f"{PATHS['work']}/{user} ]",
+        f"[ $PWD = {PATHS.home}/{user} ] && [ $HOME = $PWD ] && [ $WRKDIR = {PATHS.work}/{user} ]",
         user,
     )
 
@@ -1286,7 +1277,7 @@ def test_the_biggest_stand_last_in_the_list_of_what_fills_a_home(triton, user):
 @pytest.mark.claims("``python`` is also the folder of its environment in ``apps``.")
 def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
     loaded = (
-        f"module load {MODULES['demo']} {MODULES['python']}; (echo 1$DEMO_GREETING; which "
+        f"module load {MODULES.demo} {MODULES.python}; (echo 1$DEMO_GREETING; which "
         "python3); module purge; echo 2$DEMO_GREETING; which python3; module list 2>&1"
     )
     done = triton.run("login", f"which python3; {loaded}", user).stdout.split("\n")
@@ -1297,7 +1288,7 @@ def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
         and hidden == hidden_again
         and "No modules loaded" in " ".join(no_module)
     )
-    assert python == f"{PATHS['apps']}/{MODULES['python']}/bin/python3" != hidden
+    assert python == f"{PATHS.apps}/{MODULES.python}/bin/python3" != hidden
     assert triton.run("login", "echo 3$DEMO_GREETING", user).stdout.strip() == "3"
 
 
@@ -1323,20 +1314,20 @@ def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
         command: triton.run(
             "login", f"module use ~/modules/core; module {command} 2>&1", user
         ).stdout
-        for command in ("avail", "spider solver", "spider solver/1", f"show {MODULES['demo']}")
+        for command in ("avail", "spider solver", "spider solver/1", f"show {MODULES.demo}")
     }
     assert (
-        MODULES["demo"] in said["avail"]
+        MODULES.demo in said["avail"]
         and "compiler/1" in said["avail"]
         and "solver" not in said["avail"]
     )
     assert "solver/1" in said["spider solver"] and re.search(
         r"need to load [^$]*\n\s+compiler/1\n", said["spider solver/1"]
     ), said["spider solver/1"]
-    assert "DEMO_GREETING" in said[f"show {MODULES['demo']}"]
+    assert "DEMO_GREETING" in said[f"show {MODULES.demo}"]
     assert (
         triton.run(
-            "login", f"module show {MODULES['demo']}; echo [$DEMO_GREETING]; rm -r modules", user
+            "login", f"module show {MODULES.demo}; echo [$DEMO_GREETING]; rm -r modules", user
         ).stdout.strip()
         == "[]"
     )
@@ -1360,7 +1351,7 @@ def test_a_module_in_bashrc_changes_shells_and_servers(triton, user):
     """Every shell, and the server that starts from it."""
     triton.run(
         "login",
-        f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES['demo']}'; cat "
+        f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES.demo}'; cat "
         f"bashrc-kept; }} > with-module; cp with-module .bashrc",
         user,
     )
@@ -1454,7 +1445,7 @@ def test_a_job_starts_and_writes_where_it_was_handed_in(triton, user):
     ended(triton, user, job)
     assert (
         triton.run("login", f"cat $WRKDIR/place/slurm-{job}.out", user).stdout
-        == f"{PATHS['work']}/{user}/place\ntrouble\n"
+        == f"{PATHS.work}/{user}/place\ntrouble\n"
     )
 
 
@@ -1545,19 +1536,19 @@ def options_of_the_shown_script():
 @pytest.mark.claims("Then come the modules, then the work.", "It is a shell script.")
 def test_srun_runs_a_command_on_a_compute_node(triton, user):
     """With what was asked for."""
-    ask = f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M"
+    ask = f"srun -p {PARTITIONS.interactive} --time=00:05:00 --mem=100M"
     assert re.fullmatch(
-        rf"\w+\.{re.escape(HOSTS['domain'])}\n", triton.run("login", f"{ask} hostname", user).stdout
+        rf"\w+\.{re.escape(HOSTS.domain)}\n", triton.run("login", f"{ask} hostname", user).stdout
     )
     told = triton.run("login", f"{ask} -c 2 bash -c 'scontrol show job $SLURM_JOB_ID'", user).stdout
     assert (
-        f"Partition={PARTITIONS['interactive']} " in told
+        f"Partition={PARTITIONS.interactive} " in told
         and "TimeLimit=00:05:00" in told
         and "MinMemoryNode=100M" in told
         and "CPUs/Task=2" in told
     ), told
     nodes = triton.run(
-        "login", f"sinfo --noheader --partition={PARTITIONS['interactive']} --format=%D", user
+        "login", f"sinfo --noheader --partition={PARTITIONS.interactive} --format=%D", user
     ).stdout
     assert int(nodes) == len(triton.nodes) > 1
     script = options_of_the_shown_script()
@@ -1594,12 +1585,12 @@ def test_a_shell_on_a_node_is_reserved_until_exit(triton, user):
     try:
         terminal.type("touch of-mine")
         terminal.type(
-            f"srun -p {PARTITIONS['interactive']} --time=00:05:00 --mem=100M "
+            f"srun -p {PARTITIONS.interactive} --time=00:05:00 --mem=100M "
             "--job-name=shell --pty bash"
         )
         node = terminal.host
         assert node in triton.nodes and terminal.type("hostname; rm of-mine") == (
-            [f"{node}.{HOSTS['domain']}"],
+            [f"{node}.{HOSTS.domain}"],
             0,
         )
         listed = triton.run(
@@ -1654,7 +1645,7 @@ def asks_for_little(triton, user, name, job):
         pages.read(name).splitlines(),
     )
     for option, has in (
-        ("partition", f"Partition={PARTITIONS['batch']}"),
+        ("partition", f"Partition={PARTITIONS.batch}"),
         ("time", "TimeLimit=00:05:00"),
         ("mem", "MinMemoryNode=100M"),
     ):
@@ -1675,13 +1666,11 @@ def test_the_shown_script_has_its_own_module_alone(triton, user):
         user,
     )
     job = triton.run(
-        "login", f"module load {MODULES['demo']}; sbatch --parsable modules.sh", user
+        "login", f"module load {MODULES.demo}; sbatch --parsable modules.sh", user
     ).stdout.strip()
     ended(triton, user, job)
     found = triton.run("login", "cat analysis.out", user).stdout
-    assert found == f"499500\n{MODULES['python']}\n", (
-        f"triton/tut/analysis.sh:8: it prints {found!r}"
-    )
+    assert found == f"499500\n{MODULES.python}\n", f"triton/tut/analysis.sh:8: it prints {found!r}"
 
 
 @pytest.mark.claims(
@@ -1702,7 +1691,7 @@ def test_the_script_runs_by_hand_too(triton, user):
         triton.run(
             "login", "echo hostname >> analysis.sh; bash analysis.sh; rm analysis.sh", user
         ).stdout
-        == f"499500\n{HOSTS['login']}\n"
+        == f"499500\n{HOSTS.login}\n"
     )
 
 
@@ -1738,13 +1727,13 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
         waits = submit(triton, user, "true", "--hold --mem=50M", "waits.sh")
         for number, out in ((job, "memory.out"), (waits, f"slurm-{waits}.out")):
             told = triton.run("login", f"scontrol show job {number}", user).stdout
-            home = f"{PATHS['home']}/{user}"
+            home = f"{PATHS.home}/{user}"
             assert (
                 f"JobId={number} " in told
                 and f"WorkDir={home}\n" in told
                 and f"StdOut={home}/{out}\n" in told
             ), told
-            assert bool(re.search(rf"^   NodeList={HOSTS['node'][0]}\d+$", told, re.MULTILINE)) == (
+            assert bool(re.search(rf"^   NodeList={HOSTS.node[0]}\d+$", told, re.MULTILINE)) == (
                 number == job
             )
         triton.run("login", f"scancel {waits}", user)
@@ -1944,7 +1933,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
     named = {literals(reason)[0] for reason, _ in rows("triton/tut/monitoring.rst", "pending")}
     sleep = "sleep 60"
     whole = (
-        f"--partition={PARTITIONS['interactive']} --nodes={len(triton.nodes)} --exclusive "
+        f"--partition={PARTITIONS.interactive} --nodes={len(triton.nodes)} --exclusive "
         "--mem=50M --time=5 --output=/dev/null"
     )
     last = sorted(triton.nodes)[-1]
@@ -2156,7 +2145,7 @@ def test_sacct_lists_todays_jobs_and_misses_short_peaks(triton, user):
     triton.run(
         "ctl",
         "mariadb slurm_acct --execute='update "
-        f"{FACTS['cluster']['name'].lower()}_job_table set {earlier} where id_job = {job}'",
+        f"{FACTS.cluster.name.lower()}_job_table set {earlier} where id_job = {job}'",
     )
     assert job not in triton.run("login", listed, user).stdout.split()
     assert job in triton.run("login", f"{listed} --starttime=now-7days", user).stdout.split()
@@ -2169,10 +2158,10 @@ def test_an_interactive_shell_ends_with_the_connection(triton, user):
         triton,
         "laptop",
         user,
-        f"-tt {user}@{HOSTS['login']} srun -p {PARTITIONS['interactive']} --time=5 "
+        f"-tt {user}@{HOSTS.login} srun -p {PARTITIONS.interactive} --time=5 "
         "--mem=50M --job-name=broken --pty bash -c '\"hostname; sleep 77\"'",
     ) as ssh:
-        ssh.waits_for(re.escape(HOSTS["domain"]))
+        ssh.waits_for(re.escape(HOSTS.domain))
         job, node = triton.run(
             "login", "squeue --me --noheader --name=broken --format='%i %N'", user
         ).stdout.split()
@@ -2233,7 +2222,7 @@ def test_the_gitignore_hides_what_is_made_and_private(triton, user):
         "importlib.util.cache_from_source('a.py'))"
     )
     checkpoints, compiled = triton.run(
-        "login", f"{PATHS['jupyter_env']}/bin/python -c {shlex.quote(leave)}", user
+        "login", f"{PATHS.jupyter_env}/bin/python -c {shlex.quote(leave)}", user
     ).stdout.split()
     hidden, kept = (
         [f"{checkpoints}/a.ipynb", compiled, ".env", "data/raw/large.csv", "results/plot.png"],
@@ -2272,7 +2261,7 @@ def test_pipx_gives_nbdime_an_environment_of_its_own(triton):
     assert before.stdout == "" and "No module named 'nbdime'" in before.stderr
     assert (
         triton.run("laptop", bare, user).stdout.strip()
-        == f"{PATHS['home']}/{user}/.local/bin/git-nbdiffdriver"
+        == f"{PATHS.home}/{user}/.local/bin/git-nbdiffdriver"
     )
     settings = triton.run(
         "laptop",
@@ -2352,7 +2341,7 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
     triton.run("login", f"module purge; cd git-test/{where}; nbdime-git enable", user)
     tree = "git-test/worktree" if where == "worktree" else "git-test/repository"
     assert (
-        PATHS["jupyter_env"]
+        PATHS.jupyter_env
         in triton.run("login", f"cd {tree}; git config diff.jupyternotebook.command", user).stdout
     )
     triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
@@ -2360,9 +2349,9 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
     try:
         # whatever modules are loaded, and from any directory
         for module, folder in (
-            (f"module load {MODULES['python']}", "deep"),
+            (f"module load {MODULES.python}", "deep"),
             ("module purge", "deep/.."),
-            (f"module load {MODULES['demo']}", "deep/../deep"),
+            (f"module load {MODULES.demo}", "deep/../deep"),
         ):
             terminal.type(f"cd; {module}; cd {tree}/{folder}")
             lines, status = terminal.type("git diff")

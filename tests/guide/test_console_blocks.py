@@ -12,7 +12,7 @@ from tools.proof.literals import simple_commands
 from tools.proof.reader import LIST, NOT_RUN, Reader, typed
 
 LOGIN, NODE = (
-    f"username@{cluster.facts()['hosts'][name]}" for name in ("short", "node")
+    f"username@{getattr(cluster.facts().hosts, name)}" for name in ("short", "node")
 )  # as prompts say it
 PARTITION = re.compile(r"(?:-p|--partition)[ =](\S+?)(?:`|\s|$)")
 MOST_NOT_RUN = 0.03  # of the console blocks
@@ -65,7 +65,7 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
 
 
 def test_who_goes_over_the_gateway_is_outside():
-    gateway = cluster.facts()["hosts"]["gateway"]
+    gateway = cluster.facts().hosts.gateway
     assert [
         f"{block.page}:{command.line}: it is typed on {command.host}"
         for block in BLOCKS
@@ -76,12 +76,12 @@ def test_who_goes_over_the_gateway_is_outside():
 
 def test_who_goes_to_the_login_node_is_not_there_yet():
     """From there it works as well, and teaches something else."""
-    hosts = cluster.facts()["hosts"]
+    hosts = cluster.facts().hosts
     assert [
         f"{block.page}:{command.line}: it is typed on {command.host}"
         for block in BLOCKS
         for command in block.commands
-        if hosts["login"] in command.text and command.host in (hosts["short"], hosts["node"])
+        if hosts.login in command.text and command.host in (hosts.short, hosts.node)
     ] == []
 
 
@@ -185,7 +185,7 @@ WRONG = {
     "no such host": ("username@trion:~$ hostname\n...", "there is no host 'trion'"),
     "a node without a job": (
         f"{NODE}:~$ hostname\n...",
-        f"no terminal of the reader is on {cluster.facts()['hosts']['node']}",
+        f"no terminal of the reader is on {cluster.facts().hosts.node}",
     ),
     "a wrong host": (
         "username@laptop:~$ ssh -o ConnectTimeout=3 nowhere.example.org hostname\n...",
@@ -224,11 +224,11 @@ def _page(text):
 
 @pytest.mark.claims("``username`` stands for its name.")
 def test_the_reader_goes_through_right_blocks(triton):
-    hosts, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
+    hosts, port = cluster.facts().hosts, cluster.facts().proxy.port
     text = (
-        f"username@laptop:~$ ssh -D {port} username@{hosts['login']}\nusername@laptop:~$ "
+        f"username@laptop:~$ ssh -D {port} username@{hosts.login}\nusername@laptop:~$ "
         "cd /tmp\nusername@laptop:/tmp$ pwd\n/tmp\n"
-        f"{LOGIN}:~$ hostname\n{hosts['short']}...\n{LOGIN}:~$ ls nothing\nls: cannot "
+        f"{LOGIN}:~$ hostname\n{hosts.short}...\n{LOGIN}:~$ ls nothing\nls: cannot "
         "access 'nothing'..."
     )
     reader = Reader(triton, "right", pages.blocks("right", _page(text)), patience=20)

@@ -2,6 +2,7 @@
 another does not build.
 """
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -14,16 +15,16 @@ from tools.files import ROOT, copy_source
 from tools.site import build_site
 from triton.lib import clusterfacts
 
-FACTS = facts.load(ROOT / "triton/facts.toml")
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 SOURCES = [ROOT / name for name in pages.sources() + pages.shown_files()]
 
 
-def values(table=FACTS, prefix=""):
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from values(value, f"{prefix}{key}.")
-        elif not isinstance(value, list):
-            yield f"{prefix}{key}", str(value)
+def values():
+    """(name, value) of each fact that a page can show."""
+    for table, facts_of_it in pages.facts().items():
+        if isinstance(facts_of_it, dict):
+            for key, value in facts_of_it.items():
+                yield f"{table}.{key}", str(value)
 
 
 def raw(path):
@@ -36,7 +37,7 @@ def raw(path):
 # that only the cluster has.
 LOOKS_LIKE_A_FACT = {
     "host name": re.compile(
-        rf"\b[\w.-]+\.{re.escape('.'.join(FACTS['hosts']['login'].split('.')[-2:]))}\b"
+        rf"\b[\w.-]+\.{re.escape('.'.join(FACTS.hosts.login.split('.')[-2:]))}\b"
     ),
     "port": re.compile(
         r"(?<=localhost:)\d+|(?<=127\.0\.0\.1:)\d+|(?<=-D )\d+|(?<=-L )\d+|(?i:(?<=port "
@@ -76,20 +77,15 @@ def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
 
 
 def test_every_fact_is_used():
-    text = (
-        "".join(path.read_text(encoding="utf-8") for path in SOURCES)
-        + (ROOT / "conf.py").read_text()
-    )
-    text += (
-        (ROOT / "triton/jupyterhub/jupyterhub_config.py")
-        .read_text()
-        .replace("'", '"')
-        .replace('hosts["', '["hosts"]["')
+    shown = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    code = "".join(
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("conf.py", "triton/jupyterhub/jupyterhub_config.py")
     )
     unused = [
         name
         for name, _ in values()
-        if f"{{{{ {name} }}}}" not in text and '["{}"]["{}"]'.format(*name.split(".")) not in text
+        if f"{{{{ {name} }}}}" not in shown and not re.search(rf"\b{re.escape(name)}\b", code)
     ]
     assert not unused, "\n".join(
         f"triton/facts.toml:{clusterfacts.line_of(FILE.read_text(), name)}: neither a "
@@ -107,11 +103,11 @@ def test_the_address_that_the_prose_opens_is_the_hubs(page):
         for number, line in enumerate(prose.split("\n"), 1)
         for address in re.findall(r"(?<![<`\w])https://[^\s,`>]*[^\s,`>.]", line)
     ]
-    ours = f"https://{FACTS['hosts']['hub']}"
+    ours = f"https://{FACTS.hosts.hub}"
     assert [
         f"{page}:{number}: {address}"
         for number, address in opened
-        if address != ours and not address.startswith(FACTS["site"]["url"])
+        if address != ours and not address.startswith(FACTS.site.url)
     ] == []
 
 
@@ -131,29 +127,33 @@ FILE = ROOT / "triton/facts.toml"
 # What is put in place of what, with what the sentence about it says. Each is a value that nothing
 # could use.
 WRONG = {
-    "logs.keep": (
-        '"one week"',
-        '"three moons"',
-        'write a duration, as "60 minutes", "10 hours", "5 days" or "two weeks"',
+    "logs.keep_days": (
+        "keep_days = 7",
+        'keep_days = "three moons"',
+        "write a number of days, as 7",
     ),
     "logs.pattern": (
         '"~/jupyterhub_slurmspawner_*.log"',
         '"/var/log/*.log"',
         "write ~/ and a file name with one *",
     ),
-    "profiles.most": (
-        '"8 GB"',
-        '"2.5 Gb"',
-        'write a size, as "500 MB" or "2.5 GB", or "the whole node"',
+    "profiles.kill_gb": ("kill_gb = 8 ", "kill_gb = 1 ", "less than memory_gb, 2"),
+    "profiles.idle_minutes": (
+        "idle_minutes = 60",
+        'idle_minutes = "sometimes"',
+        "write a number of minutes, as 60",
     ),
     "profiles.idle": (
-        '"stopped after 60 minutes"',
-        '"stopped sometimes"',
-        'write "never stopped", or "stopped after 60 minutes"',
+        "idle_minutes = 60",
+        'idle = "never stopped"',
+        "is no fact that anything reads: is idle_minutes meant?",
     ),
-    "profiles.time": ('"5 days"', '"6 days"', "slurm_time '5-00:00:00': they say one thing"),
-    "profiles.slurm_time": ('"5-00:00:00"', '"5d"', "write a time as Slurm writes it"),
-    "profiles.memory": ('memory = "2 GB"', "memory = 2", "write it in quotation marks"),
+    "profiles.time": ('"5-00:00:00"', '"5 days"', "write a time as Slurm writes it"),
+    "profiles.memory_gb": (
+        "memory_gb = 2 ",
+        'memory_gb = "2 Gb" ',
+        "write a number of gigabytes, as 2 or 2.5",
+    ),
     "profiles.name": ('"More memory"', '"Long and small"', "as that of another profile"),
     "course.profile": ('profile = "A day\'s work"', 'profile = "A day"', "no profile is called so"),
     "course.solutions": (
@@ -177,13 +177,14 @@ WRONG = {
         "write a path that begins with / and has no spaces",
     ),
     "paths.jupyter_env": ('jupyter_env = "/share', 'jupyter_env = "/opt', "it lies in paths.apps"),
+    "partitions.batch": ('batch = "batch"', "batch = 1", "write it in quotation marks"),
     "modules.python": ('"anaconda3/latest"', '"anaconda3 latest"', "write a name without spaces"),
     "hosts.logn": (
         "[hosts]\n",
         '[hosts]\nlogn = "x"\n',
         "is no fact that anything reads: is login meant?",
     ),
-    "quota.home": ('home = "10 GB"', "", "is missing"),
+    "quota.home_gb": ("\nhome_gb = 10", "\n", "is missing"),
 }
 
 
@@ -191,7 +192,6 @@ WRONG = {
     "Each value is checked, and a wrong one is told with its line.",
     "``short`` is the first part of ``login``, as the prompt shows it.",
     "``work`` lies in ``scratch``, and ``jupyter_env`` in ``apps``.",
-    "What the hub offers, in words and for Slurm. The two must agree; a test looks.",
 )
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
@@ -224,32 +224,52 @@ def test_a_file_that_holds_no_facts_is_told(tmp_path, data, says):
         clusterfacts.load(tmp_path / "facts.toml")
 
 
+@pytest.mark.claims(
+    "Pages and the hub say them in words. Without ``kill_gb`` a server may take all that its node "
+    "has; without ``idle_minutes`` it is never stopped.",
+    "``home_gb = 10`` is *10 GB* on a page, which calls it ``quota.home``.",
+)
 @pytest.mark.parametrize(
-    ("read", "text", "value"),
+    ("profile", "numbers", "words"),
     [
-        (clusterfacts.seconds, "10 days", 864000),
-        (clusterfacts.seconds, "two weeks", 1209600),
-        (clusterfacts.idle, "stopped after 2 hours", 7200),
-        (clusterfacts.idle, "never stopped", 0),
-        (clusterfacts.most, "the whole node", 0),
-        (clusterfacts.size, "2.5 GB", 2684354560),
-        (clusterfacts.slurm_memory, 2684354560, "2560M"),
-        (clusterfacts.slurm_memory, 8 * 2**30, "8G"),
-        (clusterfacts.slurm_memory, 0, "0"),
-        (clusterfacts.slurm_seconds, "5-00:00:00", 432000),
-        (clusterfacts.slurm_seconds, "10:00", 600),
+        (
+            clusterfacts.Profile("A", "5-00:00:00", memory_gb=2, kill_gb=2.5, idle_minutes=60),
+            (432000, 2684354560, "2560M", 3600),
+            ["A", "5 days", "2 GB", "2.5 GB", "stopped after 60 minutes"],
+        ),
+        (
+            clusterfacts.Profile("B", "36:00:00", memory_gb=0.5, kill_gb=8, idle_minutes=1),
+            (129600, 8 * 2**30, "8192M", 60),
+            ["B", "36 hours", "512 MB", "8 GB", "stopped after 1 minute"],
+        ),
+        (
+            clusterfacts.Profile("C", "10:00", memory_gb=80),
+            (600, 0, "0", 0),
+            ["C", "10 minutes", "80 GB", "the whole node", "never stopped"],
+        ),
     ],
 )
-def test_a_fact_in_words_is_one_number(read, text, value):
-    assert read(text) == value
+def test_a_profile_has_numbers_and_words(profile, numbers, words):
+    """Numbers for Slurm and the hub, words for people."""
+    has = (profile.seconds, profile.kill_bytes, profile.slurm_memory, profile.idle_seconds)
+    assert has == numbers
+    assert list(profile.in_words().values()) == words
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(1, "1 day"), (7, "one week"), (10, "10 days"), (14, "two weeks")]
+)
+def test_a_page_shows_a_number_of_days_in_words(days, words):
+    logs = dataclasses.replace(FACTS.logs, keep_days=days)
+    assert dataclasses.replace(FACTS, logs=logs).in_words()["logs"]["keep"] == words
 
 
 def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
     """The build of the site, the small Triton, sjupyter, class-check and the hub say the same
     sentence, without a traceback.
     """
-    says = "logs.keep is 'three moons': write a duration"
-    broken = FILE.read_text(encoding="utf-8").replace('"one week"', '"three moons"')
+    says = "logs.keep_days is 'three moons': write a number of days"
+    broken = FILE.read_text(encoding="utf-8").replace("keep_days = 7", 'keep_days = "three moons"')
     guide = copy_source(tmp_path / "guide")
     (guide / "triton/facts.toml").write_text(broken, encoding="utf-8")
     make = subprocess.run(
@@ -258,7 +278,7 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
     cluster = subprocess.run(
         [sys.executable, guide / "tools/cluster/cluster.py", "up"], capture_output=True, text=True
     )
-    apps, user = FACTS["paths"]["apps"], triton.account()
+    apps, user = FACTS.paths.apps, triton.account()
     triton.run("login", f"cp -r {apps}/triton broken; cat > broken/facts.toml", user, input=broken)
     triton.run(
         "hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken
@@ -284,15 +304,9 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
 
 
 def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():
-    hours = [
-        int(days or 0) * 24 + int(hours)
-        for days, hours in (
-            re.match(r"(?:(\d+)-)?(\d+)", profile["slurm_time"]).groups()
-            for profile in FACTS["profiles"]
-        )
-    ]
-    memory = [int(profile["memory"].split()[0]) for profile in FACTS["profiles"]]
-    assert hours == sorted(hours, reverse=True) and memory == sorted(memory), (
+    times = [profile.seconds for profile in FACTS.profiles]
+    memory = [profile.memory_gb for profile in FACTS.profiles]
+    assert times == sorted(times, reverse=True) and memory == sorted(memory), (
         "triton/facts.toml: the longer a profile runs, the less memory it has"
     )
     for page, says in (
@@ -311,11 +325,11 @@ def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():
 
 
 def small_guide(folder, text):
-    (folder / "facts.toml").write_text(
-        '[hosts]\nlogin = "login.example.org"\n[[rows]]\nname = "A"\n'
-    )
+    known = {"hosts": {"login": "login.example.org"}, "rows": [{"name": "A"}]}
+    (folder / "facts.toml").touch()
     (folder / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nextensions = ['_ext.facts']\n"
+        f"facts = {known!r}\n"
     )
     (folder / "page.pac").write_text("// {{ hosts.login }}\n")
     (folder / "more.txt").write_text("Included {{ hosts.login }}.\n")

@@ -31,8 +31,8 @@ from tools.proof import faq
 from tools.proof.faq import FAQ, LABELS, NOT_YET, UNSEEN, Entry, visible
 
 FACTS = cluster.facts()
-HOSTS, PATHS, MODULES = (FACTS[name] for name in ("hosts", "paths", "modules"))
-PORT, NODE = FACTS["proxy"]["port"], f"{HOSTS['node']}.{HOSTS['domain']}"
+HOSTS, PATHS, MODULES = FACTS.hosts, FACTS.paths, FACTS.modules
+PORT, NODE = FACTS.proxy.port, f"{HOSTS.node}.{HOSTS.domain}"
 CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/kernels.rst"
 
 pytestmark = needs_chromium
@@ -123,7 +123,7 @@ def server(triton, user):
 
 def forwards(reader, options=""):
     return Ssh(
-        reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS['login']}"
+        reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS.login}"
     )
 
 
@@ -182,7 +182,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
         entry.shows(first.waits_for(re.escape(channel)))
         assert in_chrome in reader.fails(dead)
         # There is no node of that name.
-        curl(f"http://no-such-node.{HOSTS['domain']}:8888")
+        curl(f"http://no-such-node.{HOSTS.domain}:8888")
         first.waits_for(re.escape(said[3][0]))
         # All is well.
         assert reader.fails(server.url) == "" and "version" in curl(server.url)
@@ -233,8 +233,8 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
 @pytest.mark.proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tmp_path):
     """By the way that fits there."""
-    port = FACTS["proxy"]["example"]
-    url = f"http://{HOSTS['hub']}:{port}/"
+    port = FACTS.proxy.example
+    url = f"http://{HOSTS.hub}:{port}/"
     answers = reader.triton.start(
         "hub",
         f"echo $$ > /run/answers; cd /run/lock; exec python3 -m http.server {port} >/dev/null 2>&1",
@@ -244,7 +244,7 @@ def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tm
         # another network: aalto open, say
         with jupyter_server.browser(playwright, reader.triton, tmp_path, "outside") as outside:
             assert Reader(reader.triton, reader.user, outside).fails(url)
-        with proxy(reader.triton, reader.user, "outside", f"-J {reader.user}@{HOSTS['gateway']}"):
+        with proxy(reader.triton, reader.user, "outside", f"-J {reader.user}@{HOSTS.gateway}"):
             reader.triton.run(
                 "outside",
                 f"curl --silent --fail --socks5-hostname localhost:{PORT} {url}",
@@ -277,7 +277,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
     [command] = section(CONNECTING, "ssh-forward")
     node, port = re.match(r"http://(.*):(\d+)", server.url).groups()
     words = reader.own(command.text).split()
-    here = FACTS["proxy"]["example"]
+    here = FACTS.proxy.example
     assert words[:3] == ["ssh", "-L", f"{here}:{NODE}:{here}"]
     with Ssh(
         reader.triton,
@@ -288,9 +288,9 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
         listens(reader.triton, "laptop", here)
         assert (
             reader.triton.run(
-                "laptop", f"ssh {reader.user}@{HOSTS['login']} hostname", reader.user
+                "laptop", f"ssh {reader.user}@{HOSTS.login} hostname", reader.user
             ).stdout.strip()
-            == HOSTS["login"]
+            == HOSTS.login
         )
         stranger = reader.triton.account()
         assert (
@@ -423,7 +423,7 @@ def test_a_job_is_submitted_from_a_job(triton, user, entry):
 @pytest.mark.proves("faq-gpu")
 def test_there_is_no_gpu_in_a_server(entry, server):
     entry.shows(server.kernel().execute("!nvidia-smi")["stdout"])
-    asks = pages.read("triton/jupyterhub/jupyterhub_config.py") + json.dumps(FACTS["profiles"])
+    asks = pages.read("triton/jupyterhub/jupyterhub_config.py") + repr(FACTS.profiles)
     assert not re.search(r"\b(gpus?|gres)\b", asks, re.IGNORECASE)
 
 
@@ -493,7 +493,7 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     lab.page.locator(".jp-Toolbar-kernelName", has_text=shown).wait_for()
     lab.page.locator("[title^='New Launcher']").first.click()
     lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for()
-    reader.run(f"rm -r {PATHS['user_kernels']}/{name} which.ipynb")
+    reader.run(f"rm -r {PATHS.user_kernels}/{name} which.ipynb")
 
 
 @pytest.mark.claims(
@@ -518,7 +518,7 @@ def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server
     right = server.kernel(named(KERNELS, "own-kernel"))
     assert right.execute(f"import {package}")["status"] == "ok"
     assert right.execute(which)["result"].strip("'") == in_terminal
-    reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'own-kernel')}")
+    reader.run(f"rm -r {PATHS.user_kernels}/{named(KERNELS, 'own-kernel')}")
 
 
 @pytest.mark.claims(
@@ -529,7 +529,7 @@ def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server
 def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
     """A line in a cell loads none."""
     [line] = literals(entry.title)
-    line = f"{line} {MODULES['demo']}"
+    line = f"{line} {MODULES.demo}"
     greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
     kernel = server.kernel()
     said = kernel.execute(line)
@@ -549,7 +549,7 @@ def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
     last = next(number for number, command in enumerate(make) if command.startswith("envkernel"))
     reader.run("; ".join(make[: last + 1]))
     assert server.kernel(named(KERNELS, "module-kernel")).prints(greeting).startswith("Hello")
-    reader.run(f"rm -r {PATHS['user_kernels']}/{named(KERNELS, 'module-kernel')}")
+    reader.run(f"rm -r {PATHS.user_kernels}/{named(KERNELS, 'module-kernel')}")
 
 
 @pytest.mark.claims(
@@ -587,16 +587,16 @@ def test_a_variable_of_bashrc_comes_with_env_or_the_first_cell(reader, entry):
             assert kernel.execute(set_in_cell)["status"] == "ok" and kernel.prints(show) == value
             spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))
             spec["env"][name] = value
-            reader.run(f"mkdir -p {PATHS['user_kernels']}/with-variable")
+            reader.run(f"mkdir -p {PATHS.user_kernels}/with-variable")
             reader.triton.write(
                 "login",
-                f"{PATHS['user_kernels']}/with-variable/kernel.json",
+                f"{PATHS.user_kernels}/with-variable/kernel.json",
                 json.dumps(spec),
                 reader.user,
             )
             assert server.kernel("with-variable").prints(show) == value
     finally:
-        reader.run(f"mv bashrc-kept .bashrc; rm -rf {PATHS['user_kernels']}/with-variable")
+        reader.run(f"mv bashrc-kept .bashrc; rm -rf {PATHS.user_kernels}/with-variable")
 
 
 @pytest.mark.claims(
@@ -629,11 +629,11 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
         for index in entry.wanted:
             entry.shows(said, index)
         look = "; ".join(entry.commands())
-        assert f"{PATHS['home']}/{reader.user}/R/other" in reader.run(look)
+        assert f"{PATHS.home}/{reader.user}/R/other" in reader.run(look)
         moved = [name for name in (".Renviron", ".Rprofile") if f"~/{name}" in pages.read(FAQ)]
         assert len(moved) == 2
         reader.run(f"mkdir aside; mv {' '.join(moved)} R aside")
-        assert PATHS["home"] not in reader.run(look)
+        assert PATHS.home not in reader.run(look)
         assert server.kernel("ir").prints("cat('hello')") == "hello"
     finally:
         reader.run("rm -rf aside R .Renviron .Rprofile")
@@ -687,7 +687,7 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
         items.first.wait_for()
         assert not items.filter(has_text=re.compile(f"^(scratch|{link})")).count()
         with pytest.raises(AssertionError, match="HTTP Error 404"):
-            server.talk("ask", f"/api/contents/..{PATHS['work']}/{reader.user}")
+            server.talk("ask", f"/api/contents/..{PATHS.work}/{reader.user}")
         reader.run("; ".join(entry.commands()))
         lab.page.locator("[title^='Refresh the file']").first.click()
         items.filter(has_text=re.compile(f"^{link}")).first.dblclick()
@@ -729,7 +729,7 @@ def test_a_read_only_folder_takes_notebooks_behind_its_links(reader, entry, tunn
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
     full = Reader(triton, cluster.FULL_USER, chromium)
     space = triton.run(
-        "login", f"stat --file-system --format='%b %S' {PATHS['home']}/{full.user}"
+        "login", f"stat --file-system --format='%b %S' {PATHS.home}/{full.user}"
     ).stdout.split()
     assert int(space[0]) * int(space[1]) < 2 * cluster.FULL_HOME_MB * 2**20, (
         "that home is a small disk of its own"
@@ -835,7 +835,7 @@ def test_when_the_time_is_up_saved_files_stay(reader, entry, short, server):
     for index in entry.wanted:
         entry.shows(short.said(), index)
     reader.run("ls analysis.ipynb")
-    assert all(profile["slurm_time"] for profile in FACTS["profiles"])
+    assert all(profile.seconds for profile in FACTS.profiles)
     assert not reader.run(
         "squeue --noheader --name=server --states=RUNNING --format=%i | grep -w "
         + short.job

@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from _ext import facts
 from tools import pages
 from tools.files import ROOT
 from triton.lib import clusterfacts
 
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 SEED = tomllib.loads((ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))
 line_of = functools.partial(
     clusterfacts.line_of, (ROOT / "triton/facts.toml").read_text(encoding="utf-8")
@@ -83,20 +83,21 @@ def nearest(page, words):
     """FILE:LINE, where the page, a file that it shows, or a profile in triton/facts.toml is likest
     to `words` without saying them.
     """
-    profiles, keys = (
-        facts.load(ROOT / "triton/facts.toml")["profiles"],
-        ["time", "memory", "most", *(["idle"] if "minutes" in words else [])],
-    )
+    profiles = [profile.in_words() for profile in FACTS.profiles]
+    units = {"time": "", "memory": "_gb", "kill": "_gb"}
+    if "minutes" in words:
+        units["idle"] = "_minutes"
     wrong = min(
         (
-            [(key, index) for key in keys if profile[key] not in words]
+            [(key, index) for key in units if profile[key] not in words]
             for index, profile in enumerate(profiles)
         ),
         key=len,
     )
-    if 0 < len(wrong) < len(keys) - 1:
+    if 0 < len(wrong) < len(units) - 1:
         return " or ".join(
-            f"triton/facts.toml:{line_of(f'profiles.{key}', index)}" for key, index in wrong
+            f"triton/facts.toml:{line_of(f'profiles.{key}{units[key]}', index)}"
+            for key, index in wrong
         )
     shown = [
         file
@@ -156,7 +157,7 @@ def test_a_section_of_the_seed_stands_where_the_table_says(entry, sections):
 @pytest.mark.parametrize("name", SEED["facts"])
 def test_a_fact_that_the_old_page_does_not_say_is_still_so(name):
     table, key = name.split(".")
-    known = facts.load(ROOT / "triton/facts.toml")[table].get(key)
+    known = getattr(getattr(FACTS, table), key)
     assert known == SEED["facts"][name], (
         f"triton/facts.toml:{line_of(name)}: {name} is {known!r}, and "
         f"tests/data/seed.toml has {SEED['facts'][name]!r}"

@@ -13,14 +13,13 @@ import urllib.request
 
 import pytest
 
-from _ext.facts import load, substitute
+from _ext.facts import substitute
 from tools import pages
 from tools.files import ROOT
 from tools.proof.reader import Reader
 
-FACTS = load(ROOT / "triton/facts.toml")
 TEMPLATE = (ROOT / "about/page-template.rst").read_text(encoding="utf-8")
-PAGE = substitute((ROOT / "about/how-to-write.rst").read_text(encoding="utf-8"), FACTS)[0]
+PAGE = substitute((ROOT / "about/how-to-write.rst").read_text(encoding="utf-8"), pages.facts())[0]
 COMMANDS = [
     line.strip()
     for block in re.findall(r"^\.\. code-block:: bash\n\n((?:   .*\n)+)", PAGE, re.MULTILINE)
@@ -115,7 +114,7 @@ def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
 
 def test_the_commands_of_the_template_run_as_it_shows(triton):
     reader = Reader(
-        triton, "template.rst", pages.blocks("template.rst", substitute(TEMPLATE, FACTS)[0])
+        triton, "template.rst", pages.blocks("template.rst", substitute(TEMPLATE, pages.facts())[0])
     )
     reader.start()
     outcomes = [outcome.result(timeout=120) for outcome in reader.outcomes.values()]
@@ -126,7 +125,7 @@ def test_the_commands_of_the_template_run_as_it_shows(triton):
 def test_the_commands_of_the_page_are_real(clone):
     assert "tools.serve $(or $(PORT),8000)" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert COMMANDS[:3] == [
-        f"git clone {FACTS['site']['repository']} guide",
+        f"git clone {pages.facts()['site']['repository']} guide",
         "cd guide",
         "make serve",
     ]

@@ -206,13 +206,16 @@ def small(tmp_path, monkeypatch):
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    (root / "triton/facts.toml").write_text('[paths]\ntmp = "/tmp"\n')
     (root / "triton/page.rst").write_text(PAGE)
     (root / "triton/other.rst").write_text("Other\n=====\n\nNothing.\n")
     (root / "tests/guide/test_literals.py").write_text(TEST)
     (root / "pytest.ini").write_text("[pytest]\naddopts = -r fE -p no:cacheprovider\n")
-    for name in ("mutate.py", "files.py"):
-        shutil.copy(ROOT / "tools" / name, root / "tools" / name)
+    (root / "triton/lib").mkdir()
+    for name in (
+        *("tools/mutate.py", "tools/files.py"),
+        *("triton/facts.toml", "triton/lib/clusterfacts.py"),
+    ):
+        shutil.copy(ROOT / name, root / name)
     _commit(root)
     return root
 

@@ -25,7 +25,7 @@ from tools.files import ROOT
 DATA = ROOT / "tests/data/hub"
 FACTS = cluster.facts()
 BIG = next(
-    profile["name"] for profile in FACTS["profiles"] if profile["most"] == "80 GB"
+    profile.name for profile in FACTS.profiles if profile.kill_gb == 80
 )  # more than is free beside 55 GB jobs
 SJUPYTER = (
     "triton/apps/jupyter/sjupyter.rst"  # speaks of a JupyterLab without the hub: see test_faq.py
@@ -83,7 +83,7 @@ def as_hub(triton, command, **options):
 
 
 @pytest.mark.claims(
-    ":columns: name = Profile time = Runs for memory = Memory most = Killed above idle = "
+    ":columns: name = Profile time = Runs for memory = Memory kill = Killed above idle = "
     "When unused"
 )
 def test_the_start_page_has_the_profiles_of_the_guide(visit):
@@ -102,8 +102,8 @@ def test_the_start_page_has_the_profiles_of_the_guide(visit):
         "triton/apps/jupyter/hub.rst"
     )
     assert shown == [
-        [profile[key] for key in ("name", "time", "memory", "most", "idle")]
-        for profile in FACTS["profiles"]
+        [profile.in_words()[key] for key in ("name", "time", "memory", "kill", "idle")]
+        for profile in FACTS.profiles
     ]
     assert "that no page shows is stopped after that time" in window.said(), (
         "a warning where people choose"
@@ -222,21 +222,21 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
 @pytest.mark.claims(
     "That is why a profile has two numbers. Slurm knows the second alone: it is what "
     "``squeue`` and ``sacct`` show as the "
-    "memory of your server,"
+    "memory of your server,",
+    "``interactive`` is where ``sjupyter``, ``class-check`` and the hub start their jobs.",
 )
 def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
     """The one at which Slurm ends the server; the first is known to the administrators alone."""
-    first = FACTS["profiles"][0]
+    first = FACTS.profiles[0]
     shown = triton.run(
         "login",
-        f"squeue --noheader --jobs={alice.job()} --format=%m; sacct --noheader "
+        f"squeue --noheader --jobs={alice.job()} --format='%P %m'; sacct --noheader "
         f"--allocations --parsable2 --jobs={alice.job()} --format=ReqMem",
         alice.user,
     )
-    assert (
-        shown.stdout.split() == [first["most"].replace(" GB", "G")] * 2
-        and first["memory"] != first["most"]
-    )
+    memory = f"{first.kill_gb}G"
+    assert shown.stdout.split() == [FACTS.partitions.interactive, memory, memory]
+    assert first.memory_gb != first.kill_gb
 
 
 @pytest.mark.claims("The next start removes those that are {{ logs.keep }} old.")
@@ -284,7 +284,7 @@ def test_it_begins_in_a_read_only_folder_with_links(server, alice, triton):
     assert {"home", "scratch", "work"} == {entry["name"] for entry in listed}
     for name, folder in (
         ("home", "~"),
-        ("scratch", FACTS["paths"]["scratch"]),
+        ("scratch", FACTS.paths.scratch),
         ("work", "$WRKDIR"),
     ):
         there = triton.run(
@@ -310,7 +310,7 @@ def test_a_notebook_has_the_user_and_modules_of_the_login_node(alice, kernel, tr
     """The same files, too."""
     look = (
         "id --user --name; stat --format='%n %i' ~ $WRKDIR {scratch} {apps}/modulefiles; "
-        "module -t avail 2>&1".format(**FACTS["paths"])
+        "module -t avail 2>&1".format(**vars(FACTS.paths))
     )
     inside = kernel.prints(
         f"import subprocess; print(subprocess.run(['bash', '-lc', {look!r}], "
@@ -318,7 +318,7 @@ def test_a_notebook_has_the_user_and_modules_of_the_login_node(alice, kernel, tr
     )
     assert (
         inside.split() == triton.run("login", look, alice.user).stdout.split()
-        and FACTS["modules"]["demo"] in inside
+        and FACTS.modules.demo in inside
     )
 
 
@@ -349,7 +349,7 @@ def test_each_kernel_runs(server, name, code, answer):
 
 @pytest.mark.claims(":doc:`Kernels you can <kernels>` install yourself.")
 def test_a_kernel_of_ones_own_runs(server, alice, triton):
-    folder = f"{FACTS['paths']['user_kernels']}/own"
+    folder = f"{FACTS.paths.user_kernels}/own"
     triton.run("login", f"mkdir -p {folder}", alice.user)
     triton.write(
         "login",
@@ -361,17 +361,17 @@ def test_a_kernel_of_ones_own_runs(server, alice, triton):
 
 
 def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
-    modules = FACTS["modules"]
+    modules = FACTS.modules
     assert kernel.prints("import shutil; print(shutil.which('jupyter'))") == f"{CENTRAL}/jupyter", (
         "the server has loaded its own"
     )
     make = (
-        f"module load {modules['jupyter']}; envkernel lmod --user --name=with-module "
-        f"{modules['python']} {modules['demo']}"
+        f"module load {modules.jupyter}; envkernel lmod --user --name=with-module "
+        f"{modules.python} {modules.demo}"
     )
     triton.run("login", make, alice.user)
     said = server.kernel("with-module").prints("import os; print(os.environ['LOADEDMODULES'])")
-    assert said.endswith(modules["demo"]) and modules["python"] in said
+    assert said.endswith(modules.demo) and modules.python in said
 
 
 # ---------------------------------------------------------------- what JupyterLab has more
@@ -611,7 +611,7 @@ def test_a_notebook_saves_itself(alice, triton):
 def test_the_modules_tab_loads_a_module_at_a_click(alice, server):
     """For kernels that start afterwards."""
     module, look = (
-        FACTS["modules"]["demo"],
+        FACTS.modules.demo,
         "import os; print(os.environ.get('DEMO_GREETING', 'none'))",
     )
     alice.open(f"/user/{alice.user}/lab?reset")
@@ -672,7 +672,7 @@ def test_nobody_installs_extensions(server, alice, triton):
         )
     assert triton.run(
         "login",
-        f"touch {FACTS['paths']['jupyter_env']}/share/jupyter/labextensions/x",
+        f"touch {FACTS.paths.jupyter_env}/share/jupyter/labextensions/x",
         alice.user,
         check=False,
     ).returncode
@@ -701,7 +701,7 @@ def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, trito
             404,
         ), (method, path)
     assert triton.run(
-        "login", f"ls {FACTS['paths']['home']}/{alice.user}", other.user, check=False
+        "login", f"ls {FACTS.paths.home}/{alice.user}", other.user, check=False
     ).returncode
     token = other.ask(
         "POST", f"/users/{other.user}/tokens", {"note": "a test"}, base="/hub/api"
@@ -809,7 +809,7 @@ def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
     direct = (
         "curl --cacert $JUPYTERHUB_SSL_CLIENT_CA --cert $JUPYTERHUB_SSL_CERTFILE --key "
         "$JUPYTERHUB_SSL_KEYFILE "
-        f"{lies} https://{FACTS['hosts']['inside']}:8081{mark}"
+        f"{lies} https://{FACTS.hosts.inside}:8081{mark}"
     )
     node = kernel.prints(
         f'import os, subprocess; subprocess.run("{direct}", shell=True); '
@@ -888,11 +888,12 @@ def test_readers_reach_the_hub_through_the_proxy_alone(triton):
     """The hub's own port answers in the cluster's network, and nowhere else."""
     look = "curl --silent --insecure --max-time 5 --output /dev/null https://{}:8081/hub/api/"
     address = next(host.addresses["campus"] for host in cluster.plan(1) if host.role == "hub")
-    for host, name in (("laptop", FACTS["hosts"]["hub"]), ("login", address), ("hub", "127.0.0.1")):
+    for host, name in (("laptop", FACTS.hosts.hub), ("login", address), ("hub", "127.0.0.1")):
         assert triton.run(host, look.format(name), check=False).returncode == 7, host
-    assert triton.run(
-        triton.nodes[0], look.format(FACTS["hosts"]["inside"]), check=False
-    ).returncode in (55, 56), "it answers, and wants a certificate"
+    assert triton.run(triton.nodes[0], look.format(FACTS.hosts.inside), check=False).returncode in (
+        55,
+        56,
+    ), "it answers, and wants a certificate"
 
 
 # ---------------------------------------------------------------- what it refuses
@@ -1013,7 +1014,7 @@ def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
     One port of an ipykernel is left: it takes the output of forked children, and gives nothing.
     """
     node = triton.run("login", "squeue --me --noheader --format=%N", alice.user).stdout.strip()
-    folder = f"{FACTS['paths']['user_kernels']}/mine"
+    folder = f"{FACTS.paths.user_kernels}/mine"
     triton.run("login", f"mkdir -p {folder}", alice.user)
     triton.write(
         "login",
@@ -1065,7 +1066,7 @@ def test_secrets_are_for_the_hub_only(triton):
         assert user == "jupyterhub" and mode in ("700", "600", "400"), name
     refused = triton.run(
         "login",
-        f"curl --silent --max-time 5 http://{FACTS['hosts']['hub']}:8001/api/routes",
+        f"curl --silent --max-time 5 http://{FACTS.hosts.hub}:8001/api/routes",
         check=False,
     )
     assert refused.returncode == 7, "the proxy takes orders from its own host only"
@@ -1076,7 +1077,7 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
     cookies = alice.context.cookies()
     login = [cookie for cookie in cookies if "jupyterhub-hub-login" in cookie["name"]]
     assert [(cookie["name"][:7], cookie["domain"], cookie["path"]) for cookie in login] == [
-        ("__Host-", FACTS["hosts"]["hub"], "/")
+        ("__Host-", FACTS.hosts.hub, "/")
     ]
     for cookie in cookies:
         assert cookie["secure"] and cookie["sameSite"] == "Lax", cookie["name"]
@@ -1257,7 +1258,7 @@ def test_what_slurm_refuses_is_told_in_its_words(visit, entry):
 def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
     [command] = entry.commands()
     listed = triton.run("login", command, alice.user).stdout.split()
-    newest = LOGS.replace("*", alice.job()).replace("~", f"{FACTS['paths']['home']}/{alice.user}")
+    newest = LOGS.replace("*", alice.job()).replace("~", f"{FACTS.paths.home}/{alice.user}")
     assert listed[0] == newest
     [shown] = [
         command
@@ -1287,7 +1288,7 @@ def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
     """In JupyterLab, with nothing raw or broken to see."""
     course = editions.load()
     packed = base64.b64encode(
-        editions.zipped(editions.student_files(course, FACTS["site"]["url"], FACTS))
+        editions.zipped(editions.student_files(course, FACTS.site.url, FACTS.in_words()))
     ).decode()
     # all cells of a notebook are drawn, not only those in sight
     whole = "~/.jupyter/lab/user-settings/@jupyterlab/notebook-extension"
@@ -1310,7 +1311,7 @@ def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
         ).wait_for()  # the one before says the same below
         panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         panel.locator("em", has_text="Afterwards you can").wait_for()
-        student = editions.student(content, FACTS["site"]["url"])["cells"]
+        student = editions.student(content, FACTS.site.url)["cells"]
         rendered = panel.locator(".jp-RenderedMarkdown")
         rendered.nth(sum(cell["cell_type"] == "markdown" for cell in student) - 1).wait_for()
         text = "\n".join(rendered.all_inner_texts())
@@ -1342,7 +1343,7 @@ def test_open_on_the_cluster_keeps_what_was_written(visit, triton, site, tmp_pat
     What is new in the edition comes too.
     """
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
-    files = editions.student_files(editions.load(), FACTS["site"]["url"], FACTS)
+    files = editions.student_files(editions.load(), FACTS.site.url, FACTS.in_words())
 
     def push(files):
         """What `make class` says: the branch is in the repository of the guide then."""

@@ -113,9 +113,9 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     said = window.waits_for("is full")
     entry.shows(said.replace(window.user, "username"), 2)
     assert (
-        f"the quota of a home is {FACTS['quota']['home']}" in said
+        f"the quota of a home is {FACTS.quota.home_gb} GB" in said
         and "du -sh" in said
-        and FACTS["paths"]["work"] in said
+        and FACTS.paths.work in said
     )
     free, total = re.search(r"is full: ([\d.]+) MB of (\d+) MB are free", said).groups()
     assert float(free) <= 1 < int(total) <= cluster.FULL_HOME_MB
@@ -276,7 +276,7 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     )
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
-    assert "the time of its profile, two minutes, was up" in window.says_of_the_end()
+    assert "the time of its profile, 2 minutes, was up" in window.says_of_the_end()
     record_property(
         "measured",
         f"the time of a server up: {time.monotonic() - began:.0f} s after JupyterLab "

@@ -17,7 +17,7 @@ from tools.cluster.jupyter_server import PATIENCE, ended
 from tools.files import ROOT
 
 pytestmark = needs_chromium
-PARTITION = hub.FACTS["partitions"]["interactive"]
+PARTITION = hub.FACTS.partitions.interactive
 PEOPLE = 60
 PATIENT = "--ProfileSpawner.http_timeout=240"
 
@@ -353,8 +353,7 @@ def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
     facts = "/etc/jupyterhub/facts.toml"
     triton.run(
         "hub",
-        "sed --in-place=.names 's/^servers = .*/servers = "
-        f'"{hub.FACTS["hosts"]["hub"]}"/\' {facts}',
+        f"sed --in-place=.names 's/^servers = .*/servers = \"{hub.FACTS.hosts.hub}\"/' {facts}",
     )
     try:
         hub.running(triton, PATIENT)

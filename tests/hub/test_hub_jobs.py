@@ -301,7 +301,7 @@ HOMES = {  # what is done to a home (by root, on the login node): what the page 
 @pytest.mark.parametrize("damage", HOMES)
 def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, damage):
     user = triton.account()
-    home = f"{FACTS['paths']['home']}/{user}"
+    home = f"{FACTS.paths.home}/{user}"
     triton.run("login", damage.format(home=home))
     said = why_none(people, user)
     assert HOMES[damage].format(home=home) in said, said

@@ -181,7 +181,7 @@ def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
             "/usr/bin/python3",
             "-c",
             "import socket, time; lines = "
-            f"[socket.create_connection(({FACTS['hosts']['inside']!r}, 8081)) "
+            f"[socket.create_connection(({FACTS.hosts.inside!r}, 8081)) "
             "for _ in range(1100)]; print(len(lines), flush=True); time.sleep(60)",
         ],
         stdout=subprocess.PIPE,

@@ -25,16 +25,17 @@ from urllib.parse import urljoin
 import pytest
 from bs4 import BeautifulSoup
 
-from _ext import classroom, facts
+from _ext import classroom
 from tools import pages
 from tools.browser import needs_chromium
 from tools.course import editions, slides
 from tools.files import ROOT
 from tools.site import build_site
 from tools.validate import catalogue, changes, refresh, requirements
+from triton.lib import clusterfacts
 
-FACTS = facts.load(ROOT / "triton/facts.toml")
-SITE = FACTS["site"]["url"]
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
+SITE = FACTS.site.url
 COURSE = editions.load()
 ANSWERS = tomllib.loads((ROOT / "tests/data/answers.toml").read_text(encoding="utf-8"))
 every_notebook = pytest.mark.parametrize("name", COURSE)
@@ -189,7 +190,7 @@ def test_a_page_has_released_solutions_behind_a_click(site):
 def test_solutions_are_released_notebook_by_notebook():
     first, *others = COURSE
     files = editions.published(
-        {name: COURSE[name] for name in (first, others[0])}, SITE, FACTS, [first]
+        {name: COURSE[name] for name in (first, others[0])}, SITE, FACTS.in_words(), [first]
     )
     assert f"solutions/{first}.ipynb" in files and f"solutions/{others[0]}.ipynb" not in files
 
@@ -278,7 +279,7 @@ def made(tmp_path_factory):
         done = make_class(folder)
         assert (
             done.returncode == 0
-            and f"git -C {folder}/student.git push {FACTS['site']['repository']} {editions.BRANCH}"
+            and f"git -C {folder}/student.git push {FACTS.site.repository} {editions.BRANCH}"
             in done.stdout
         ), done.stdout + done.stderr
     return folder
@@ -393,7 +394,7 @@ def test_a_students_copy_is_clean_with_stubs_and_checks(name):
             )
             for target in re.findall(r"\]\(([^)\s]+)\)", text):
                 assert target.startswith("http") or target.split("#")[0] in editions.student_files(
-                    COURSE, SITE, FACTS
+                    COURSE, SITE, FACTS.in_words()
                 ), target
 
 
@@ -416,7 +417,7 @@ def ran(name, tmp_path, solved=0, answers=()):
     """
     folder = tmp_path / "course"
     copy = editions.student(COURSE[name], SITE, solved)
-    editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
+    editions.write(folder, editions.student_files(COURSE, SITE, FACTS.in_words()))
     editions.write(
         folder,
         {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})},
@@ -767,11 +768,11 @@ def test_each_button_of_each_notebook_leads_to_its_file(page, site):
             with opened.expect_download() as saved:
                 line.get_by_role("link", name=text).click()
             assert Path(saved.value.path()).read_bytes() == (site / "course" / file).read_bytes()
-        launch = line.get_by_role("link", name=f"Open on {FACTS['cluster']['name']}").get_attribute(
+        launch = line.get_by_role("link", name=f"Open on {FACTS.cluster.name}").get_attribute(
             "href"
         )
         assert (
-            launch.startswith(f"https://{FACTS['hosts']['hub']}/hub/user-redirect/git-pull?")
+            launch.startswith(f"https://{FACTS.hosts.hub}/hub/user-redirect/git-pull?")
             and f"{name}.ipynb" in launch
         )  # opened in test_hub.py
         for runs in line.get_by_role(
@@ -792,8 +793,8 @@ def desk(tmp_path):
     at the address that `catch_up` is told.
     """
     served, folder = tmp_path / "served", tmp_path / "my course"
-    editions.write(folder, editions.student_files(COURSE, SITE, FACTS))
-    editions.write(served, editions.published(COURSE, SITE, FACTS, list(COURSE)[:-1]))
+    editions.write(folder, editions.student_files(COURSE, SITE, FACTS.in_words()))
+    editions.write(served, editions.published(COURSE, SITE, FACTS.in_words(), list(COURSE)[:-1]))
     handler = type(
         "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None}
     )

@@ -10,17 +10,17 @@ import sys
 import nbformat
 import pytest
 
-from _ext import facts
 from tools.course import editions, pairs
 from tools.files import ROOT
 from tools.validate import catalogue
+from triton.lib import clusterfacts
 
 NOTEBOOKS = {
     pair.name: json.loads(pair.ipynb.read_text(encoding="utf-8"))
     for pair in pairs.find(catalogue.NOTEBOOKS)
     if pair.ipynb
 }
-FACTS = facts.load(ROOT / "triton/facts.toml")
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
@@ -90,11 +90,11 @@ def test_a_notebook_holds_no_fact_of_the_cluster(name):
         r"\{\{ ?[a-z_]+\.[a-z_]+ ?\}\}", "".join(map(source, NOTEBOOKS[name]["cells"]))
     ), "a placeholder would show in JupyterLab"
     for table in ("hosts", "modules"):
-        for fact in FACTS[table].values():
+        for fact in vars(getattr(FACTS, table)).values():
             assert ("/" not in fact and "." not in fact) or fact not in text, (
                 f"{fact} belongs to the guide: link to it"
             )
-    for path in (FACTS["paths"]["scratch"], FACTS["paths"]["apps"]):
+    for path in (FACTS.paths.scratch, FACTS.paths.apps):
         assert path not in text
 
 

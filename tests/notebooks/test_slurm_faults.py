@@ -17,10 +17,10 @@ from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
 from tools.cluster.jupyter_server import PATIENCE
 from tools.files import ROOT
 
-INTERACTIVE = cluster.facts()["partitions"]["interactive"]
+INTERACTIVE = cluster.facts().partitions.interactive
 # It runs until there is a file `go`.
 WAITS = (
-    f"import os, pwd, time\nwhile not os.path.exists('{cluster.facts()['paths']['work']}/' + "
+    f"import os, pwd, time\nwhile not os.path.exists('{cluster.facts().paths.work}/' + "
     "pwd.getpwuid(os.getuid()).pw_name + '/guide/go'):\n    time.sleep(0.1)"
 )
 RUNNING = "squeue --me --noheader --array --states=RUNNING --format='%i %N'"

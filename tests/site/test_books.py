@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from pypdf import PdfReader
 
-from _ext import facts
 from tools import books
 from tools.browser import needs_chromium
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
-FACTS = facts.load(ROOT / "triton/facts.toml")
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 pytestmark = needs_chromium
 
 
@@ -121,7 +121,7 @@ def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
         if element.tag.endswith(("}input", "}script", "}button"))
     ]
     for said in (
-        f"ssh -D {FACTS['proxy']['port']} -J",
+        f"ssh -D {FACTS.proxy.port} -J",
         "System Settings, Network",
         "%USERPROFILE%",
     ):  # of three tabs
@@ -140,7 +140,7 @@ def test_the_pdf_has_bookmarks_and_links_to_its_own_pages(text):
     assert (
         any("Jupyter" in title for title in titles)
         and len(pdf.pages) > 40
-        and FACTS["hosts"]["login"] in said
+        and FACTS.hosts.login in said
     )
     links = [note.get_object() for page in pdf.pages for note in page.get("/Annots", [])]
     inside = [link["/Dest"] for link in links if "/Dest" in link]

@@ -13,18 +13,18 @@ import zipfile
 
 import pytest
 
-from _ext import facts
 from tools.browser import needs_chromium
 from tools.course import editions, in_browser
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
 APP = ROOT / ".lite/app"
 spec = importlib.util.spec_from_file_location("make", ROOT / "tools/lite/make.py")
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 HAVE = in_browser.packages(APP)
-FACTS = facts.load(ROOT / "triton/facts.toml")
-SITE = FACTS["site"]["url"]
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
+SITE = FACTS.site.url
 COURSE = editions.load()
 MEGABYTES, SECONDS = 40, 120  # to the first output; this machine may have others at work
 

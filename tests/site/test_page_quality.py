@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from _ext import facts
 from tools.browser import needs_chromium
 from tools.files import ROOT
 from tools.page_quality import KILOBYTES, REQUESTS, TYPES
 from tools.site import html_pages
+from triton.lib import clusterfacts
 
 pytestmark = needs_chromium
 
@@ -253,10 +253,10 @@ def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
     )
     opened.locator("#report").dispatch_event("click")
     address = unquote(opened.locator("#report").get_attribute("href"))
-    site = facts.load(ROOT / "triton/facts.toml")["site"]
-    assert address.startswith(site["issues"] + site["report"].partition("{")[0])
+    site = clusterfacts.load(ROOT / "triton/facts.toml").site
+    assert address.startswith(site.issues + site.report.partition("{")[0])
     for said in (
-        f"Page: {site['url']}triton/apps/jupyter/faq.html",
+        f"Page: {site.url}triton/apps/jupyter/faq.html",
         "Section: #my-server-or-kernel-died",
         "Last proof: ",
     ):

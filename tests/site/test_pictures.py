@@ -102,7 +102,7 @@ def test_the_words_for_the_recording_are_those_of_its_rows():
     [name] = PICTURES
     rows = iter(text for _, text in shown(name))
     steps = [
-        rf"laptop:~\$ ssh {re.escape(tour.FACTS['hosts']['login'])}$",
+        rf"laptop:~\$ ssh {re.escape(tour.FACTS.hosts.login)}$",
         r"\$ sjupyter -t 02:00:00 --mem=1G$",
         r"in the queue \(Resources\); Slurm expects it to start at",
         "^Jupyter runs on",
@@ -291,7 +291,7 @@ def test_the_words_for_a_picture_are_those_of_the_visit(views):
         "Stop My Server",
         "stopped",
     ]
-    assert tour.FACTS["profiles"][0]["name"] == tour.PROFILE
+    assert tour.FACTS.profiles[0].name == tour.PROFILE
     assert re.search("Profile Runs for .*Start$|Start", seen["Start"])
     assert re.search(
         r"Pending in queue\.\.\. Resources: the cluster is busy, it starts when there is "

@@ -10,11 +10,11 @@ from urllib.parse import urlparse
 import pytest
 from bs4 import BeautifulSoup
 
-from _ext import facts
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
-FACTS = facts.load(ROOT / "triton/facts.toml")
-SITE = FACTS["site"]["url"]
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
+SITE = FACTS.site.url
 
 
 @pytest.fixture(scope="module")
@@ -178,5 +178,5 @@ def test_the_page_on_storage_reads_as_it_should(pages):
     assert (
         "\n## When home is full\n" in text
         and "| ----" in text
-        and f"\n```console\nusername@{FACTS['hosts']['short']}:~$ du -sh ~\n...\n" in text
+        and f"\n```console\nusername@{FACTS.hosts.short}:~$ du -sh ~\n...\n" in text
     )

@@ -15,14 +15,15 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from _ext import facts, frontend
+from _ext import frontend
 from tools import anchors
 from tools.course.pairs import write_pair
 from tools.files import ROOT, copy_source
-from tools.pages import sources
+from tools.pages import read, sources
 from tools.site import build_site, html_pages
+from triton.lib import clusterfacts
 
-FACTS = facts.load(ROOT / "triton/facts.toml")
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 CONF = runpy.run_path(str(ROOT / "conf.py"))
 
 
@@ -54,7 +55,7 @@ def pages(site):
 
 def test_every_link_of_every_page_leads_to_what_exists(site, pages):
     """To a page, a file and an anchor."""
-    base, broken = urlparse(FACTS["site"]["url"]).path, []
+    base, broken = urlparse(FACTS.site.url).path, []
     for name, page in pages.items():
         for link in page.links:
             target, fragment = urldefrag(link)
@@ -162,16 +163,14 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
 
 def test_an_address_in_our_repository_leads_to_a_file():
     """A file that the repository has."""
-    repository, branch = FACTS["site"]["repository"], FACTS["site"]["branch"]
+    repository, branch = FACTS.site.repository, FACTS.site.branch
     address = re.compile(
         rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+"
     )
-    ours = tuple(value for value in FACTS["site"].values() if value.startswith("https:"))
+    ours = tuple(value for value in vars(FACTS.site).values() if value.startswith("https:"))
     wrong, seen = [], 0
     for name in sources():
-        for number, line in enumerate(
-            facts.substitute((ROOT / name).read_text(encoding="utf-8"), FACTS)[0].splitlines(), 1
-        ):
+        for number, line in enumerate(read(name).splitlines(), 1):
             for found in (found for found in address.finditer(line) if found[0].startswith(ours)):
                 seen += 1
                 before, _, path = found[0].partition(f"/tree/{branch}/")
@@ -269,8 +268,7 @@ def test_every_guide_page_can_be_edited_and_leads_on(site, pages):
             if path.exists()
         )
         assert (
-            'property="og:title"' in text
-            and f'property="og:url" content="{FACTS["site"]["url"]}' in text
+            'property="og:title"' in text and f'property="og:url" content="{FACTS.site.url}' in text
         )
         assert 'rel="next"' in text and (name == "index.html" or 'rel="prev"' in text)
         if subprocess.run(
@@ -288,7 +286,7 @@ def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
     """Of a notebook the half that is text; a page without a source, like the search, has no such
     link.
     """
-    begin = f"{FACTS['site']['repository']}/edit/{FACTS['site']['branch']}/"
+    begin = f"{FACTS.site.repository}/edit/{FACTS.site.branch}/"
     for name, page in (
         (name, page) for name, page in pages.items() if not name.startswith("course/")
     ):
@@ -331,7 +329,7 @@ def test_the_site_has_a_sitemap_and_a_page_for_lost_addresses(site, pages):
     assert "404.html" in pages
     sitemap = (site / "sitemap.xml").read_text()
     for name in ("triton/apps/jupyter.html", "notebooks/01-first-notebook.html"):
-        assert f"<loc>{FACTS['site']['url']}{name}</loc>" in sitemap
+        assert f"<loc>{FACTS.site.url}{name}</loc>" in sitemap
 
 
 def test_a_notebook_page_shows_its_times_and_offers_both_halves(site, pages):

@@ -248,8 +248,8 @@ def sjupyter(folder: Path) -> bool:
     with one_of_its_own(folder, nodes=2) as triton:
         user = triton.account()
         known = cluster.facts()
-        options = f"-w {known['hosts']['node']} -t 20 --mem=1G"
-        bare = script("bare_jupyter.sh", MODULE=known["modules"]["jupyter"])
+        options = f"-w {known.hosts.node} -t 20 --mem=1G"
+        bare = script("bare_jupyter.sh", MODULE=known.modules.jupyter)
         met = compare(
             "sjupyter, until a page answers / srun jupyter lab",
             lambda: start_seconds(
@@ -258,7 +258,7 @@ def sjupyter(folder: Path) -> bool:
             lambda: start_seconds(
                 triton,
                 user,
-                f"srun --partition={known['partitions']['interactive']} {options} bash -c "
+                f"srun --partition={known.partitions.interactive} {options} bash -c "
                 f"{shlex.quote(bare)}",
                 re.compile(r"http://(?!127)\S+token=\S+"),
             ),
@@ -283,9 +283,9 @@ def own_list_seconds(
         "held_servers.sh",
         FIRST=first,
         LAST=last,
-        PARTITION=known["partitions"]["interactive"],
-        NODE=known["hosts"]["node"],
-        DOMAIN=known["hosts"]["domain"],
+        PARTITION=known.partitions.interactive,
+        NODE=known.hosts.node,
+        DOMAIN=known.hosts.domain,
     )
     triton.run("login", servers, user, timeout=600)
     shown = triton.run("login", "sjupyter --list | tail -n +2 | wc -l", user).stdout.strip()
@@ -310,9 +310,9 @@ def service(folder: Path) -> bool:
         job = script("bare_job.sh")
         answers = script(
             "bare_answers.sh",
-            PARTITION=known["partitions"]["interactive"],
-            NODE=known["hosts"]["node"],
-            MODULE=known["modules"]["jupyter"],
+            PARTITION=known.partitions.interactive,
+            NODE=known.hosts.node,
+            MODULE=known.modules.jupyter,
         )
 
         def end_jobs(user: str) -> None:

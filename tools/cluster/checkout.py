@@ -11,8 +11,8 @@ from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
 from tools.files import ROOT
 
-ON_SLURM = f"make notebooks ON=slurm VENV={cluster.facts()['paths']['jupyter_env']}"
-BATCH: str = cluster.facts()["partitions"]["batch"]
+ON_SLURM = f"make notebooks ON=slurm VENV={cluster.facts().paths.jupyter_env}"
+BATCH: str = cluster.facts().partitions.batch
 
 
 def check_out(triton: Triton, user: str) -> None:

@@ -79,7 +79,7 @@ Memory = Literal["cgroup", "polling"]
 
 @functools.cache
 def facts() -> clusterfacts.Facts:
-    """The tables of triton/facts.toml, read once. Raises ClusterError."""
+    """What triton/facts.toml says, read once. Raises ClusterError."""
     try:
         return clusterfacts.load(ROOT / "triton/facts.toml")
     except clusterfacts.FactsError as error:
@@ -123,26 +123,26 @@ class Host:
         """
         names = [self.fqdn if world else " ".join(self.names)]
         if self.role == "hub":
-            known = facts()["hosts"]
-            names += [known["inside"]] * (network == "cluster")
-            names += [known["servers"].replace("*", user) for user in USERS]
+            known = facts().hosts
+            names += [known.inside] * (network == "cluster")
+            names += [known.servers.replace("*", user) for user in USERS]
         return [f"{self.addresses[network]} {name}" for name in dict.fromkeys(names)]
 
 
 def plan(nodes: int) -> list[Host]:
     """The hosts of a cluster with so many compute nodes, in the order in which they start."""
-    names = facts()["hosts"]
-    domain = names["domain"]
-    node = names["node"].rstrip("0123456789")
+    names = facts().hosts
+    domain = names.domain
+    node = names.node.rstrip("0123456789")
     return [
         Host("ctl", "controller", f"ctl.{domain}", {"cluster": 1}),
         *(
             Host(f"{node}{number}", "node", f"{node}{number}.{domain}", {"cluster": 10 + number})
             for number in range(1, nodes + 1)
         ),
-        Host("login", "login", names["login"], {"cluster": 2, "campus": 2}),
-        Host("hub", "hub", names["hub"], {"cluster": 3, "campus": 3}),
-        Host("gateway", "gateway", names["gateway"], {"campus": 4, "world": 4}),
+        Host("login", "login", names.login, {"cluster": 2, "campus": 2}),
+        Host("hub", "hub", names.hub, {"cluster": 3, "campus": 3}),
+        Host("gateway", "gateway", names.gateway or f"gateway.{domain}", {"campus": 4, "world": 4}),
         Host("laptop", "reader", "laptop", {"campus": 9}),
         Host("outside", "reader", "outside", {"world": 9}),
     ]
@@ -273,7 +273,7 @@ def start_hub() -> None:
 
     Raises ClusterError.
     """
-    page = f"https://{facts()['hosts']['hub']}/hub/login"
+    page = f"https://{facts().hosts.hub}/hub/login"
     look = (
         f"for i in $(seq 300); do curl --silent --fail --output /dev/null --max-time 5 {page} "
         "&& exit; sleep 0.2; done; exit 1"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests 
 
 SCRIPTS = cluster.HERE / "scripts"
 FACTS = cluster.facts()
-HUB = f"https://{FACTS['hosts']['hub']}"
-SERVERS = f"https://{FACTS['hosts']['servers']}"
+HUB = f"https://{FACTS.hosts.hub}"
+SERVERS = f"https://{FACTS.hosts.servers}"
 TINY = "Tiny"  # tools/cluster/profiles.toml
-LOGS: str = FACTS["logs"]["pattern"]
-PROFILES: list[str] = [profile["name"] for profile in FACTS["profiles"]]
+LOGS: str = FACTS.logs.pattern
+PROFILES: list[str] = [profile.name for profile in FACTS.profiles]
 PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
@@ -554,7 +554,7 @@ class People:
         self.process.stdout.close()
 
 
-STAND_IN = f"{FACTS['paths']['scratch']}/stand-in"
+STAND_IN = f"{FACTS.paths.scratch}/stand-in"
 # options of the hub
 WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"
 

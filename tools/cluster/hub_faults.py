@@ -29,7 +29,7 @@ GONE = (
     "for i in $(seq 100); do [ -e {pid} ] && kill -0 $(cat {pid}) 2>/dev/null || break; "
     "sleep 0.1; done"
 )
-PARTITION: str = hub.FACTS["partitions"]["interactive"]
+PARTITION: str = hub.FACTS.partitions.interactive
 NAMED_SERVERS = ("", "one", "two", "three")
 CONTROLLER = "/run/slurmctld.pid"
 ACCOUNTS = "/run/slurmdbd.pid"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests 
     from playwright.sync_api import Browser, Playwright
 
 FACTS = cluster.facts()
-CENTRAL = f"{FACTS['paths']['jupyter_env']}/bin"
+CENTRAL = f"{FACTS.paths.jupyter_env}/bin"
 
 # The seconds that a wait may take of which the guide promises nothing: a machine may be slow.
 PATIENCE = 120
@@ -76,10 +76,10 @@ class Server:
         self.triton = triton
         self.user = user
         self.token = os.urandom(12).hex()
-        name = FACTS["logs"]["pattern"].replace("~/", "").replace("*", "%j")
+        name = FACTS.logs.pattern.replace("~/", "").replace("*", "%j")
         script = f"""#!/bin/bash
 #SBATCH --output={name} --job-name=server
-module load {FACTS["modules"]["jupyter"]}
+module load {FACTS.modules.jupyter}
 {before}
 cd {folder}
 export JUPYTER_TOKEN={self.token}
@@ -100,7 +100,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         Raises AssertionError if it does not.
         """
         if not self._url:
-            address = rf"http://[^/ ]*{re.escape(FACTS['hosts']['domain'])}:[0-9][0-9]*"
+            address = rf"http://[^/ ]*{re.escape(FACTS.hosts.domain)}:[0-9][0-9]*"
             answers = (
                 f"url=$(grep -m1 -so '{address}' {self.log}) && curl --silent --output "
                 "/dev/null --max-time 5 $url/api"
@@ -219,7 +219,7 @@ def let_in(triton: Triton, user: str, hosts: Sequence[str] = ("laptop", "outside
     known = ""
     for door in ("login", "gateway"):
         key = triton.run(door, "cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
-        known += f"{FACTS['hosts'][door]} {key}"
+        known += f"{getattr(FACTS.hosts, door)} {key}"
     for host in hosts:
         triton.run(
             host,
@@ -288,7 +288,7 @@ def proxy(triton: Triton, user: str, host: str = "laptop", options: str = "") ->
         triton,
         host,
         user,
-        f"-N -D {FACTS['proxy']['port']} {options} {user}@{FACTS['hosts']['login']}",
+        f"-N -D {FACTS.proxy.port} {options} {user}@{FACTS.hosts.login}",
     )
     proxy_answers(triton, host)
     return ssh
@@ -298,7 +298,7 @@ def proxy_answers(triton: Triton, host: str = "laptop", seconds: int = PATIENCE)
     """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy does, which is later than
     its port is open.
     """
-    door = f"/dev/tcp/localhost/{FACTS['proxy']['port']}"
+    door = f"/dev/tcp/localhost/{FACTS.proxy.port}"
     hello = (
         f"exec 3<> {door} && printf '\\5\\1\\0' >&3 && "
         "timeout 5 head -c 2 <&3 | od -A n -t x1 | grep -q '05 00'"

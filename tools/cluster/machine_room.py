@@ -187,14 +187,14 @@ def certificate(folder: Path, name: str) -> str:
     request = ("openssl", "req", "-x509", *NEW_KEY)
     run(
         *request,
-        *("-subj", f"/CN={facts()['cluster']['name']} test authority"),
+        *("-subj", f"/CN={facts().cluster.name} test authority"),
         *("-keyout", folder / "ca-key.pem", "-out", folder / "ca.pem"),
         capture_output=True,
     )
     run(
         *request,
         *("-subj", f"/CN={name}"),
-        *("-addext", f"subjectAltName=DNS:{name},DNS:{facts()['hosts']['servers']}"),
+        *("-addext", f"subjectAltName=DNS:{name},DNS:{facts().hosts.servers}"),
         *("-addext", "basicConstraints=CA:FALSE"),
         *authority,
         *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
@@ -232,8 +232,8 @@ def layers(disk: Path, hosts: Sequence[Host], memory: Memory) -> None:
     write(everywhere / "etc/resolv.conf", "")
     for folder in ("srv/pypi", "srv/git"):
         (everywhere / folder).mkdir(parents=True)
-    for folder in ("apps", "scratch"):
-        (inside / facts()["paths"][folder].lstrip("/")).mkdir(parents=True)
+    for folder in (facts().paths.apps, facts().paths.scratch):
+        (inside / folder.lstrip("/")).mkdir(parents=True)
     shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc/jupyter")
     (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
     shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
@@ -249,16 +249,16 @@ def configuration(everywhere: Path, inside: Path, hosts: Sequence[Host], memory:
     """Write the files of tools/cluster/etc, with the facts filled in, into their layers."""
     known = facts()
     values = {
-        "cluster": known["cluster"]["name"].lower(),
-        "node": known["hosts"]["node"].rstrip("0123456789"),
+        "cluster": known.cluster.name.lower(),
+        "node": known.hosts.node.rstrip("0123456789"),
         "nodes": len([host for host in hosts if host.role == "node"]),
         "controller": hosts[0].addresses["cluster"],
-        "batch": known["partitions"]["batch"],
-        "interactive": known["partitions"]["interactive"],
-        "apps": known["paths"]["apps"],
-        "work": known["paths"]["work"],
+        "batch": known.partitions.batch,
+        "interactive": known.partitions.interactive,
+        "apps": known.paths.apps,
+        "work": known.paths.work,
         "memory_lines": SIZES[memory],
-        "repository": known["site"]["repository"],
+        "repository": known.site.repository,
     }
     for source in sorted((cluster.HERE / "etc").rglob("*")):
         if source.is_file():
@@ -302,7 +302,7 @@ def shared_folders(disk: Path) -> None:
     full_home(disk)
     homes(disk / "home")
     fill(disk / "home" / cluster.FULL_USER)
-    work = disk / "scratch" / Path(known["paths"]["work"]).relative_to(known["paths"]["scratch"])
+    work = disk / "scratch" / Path(known.paths.work).relative_to(known.paths.scratch)
     for number, user in enumerate(cluster.USERS, start=10001):
         (work / user).mkdir(parents=True)
         os.chown(work / user, number, number)
@@ -325,10 +325,9 @@ def software(disk: Path) -> None:
         run("mount", "-o", "bind,ro", cluster.APPS / "apps" / program, disk / "apps" / program)
     run("mount", "-o", "bind,ro", cluster.APPS / "wheels", disk / "pypi")
     run("mount", "-o", "bind,ro", cluster.APPS / "hub", disk / "hub")
-    values = {
-        f"@{key}@": value for table in ("paths", "modules") for key, value in known[table].items()
-    }
-    for key, module in known["modules"].items():
+    modules = {key: module for key, module in vars(known.modules).items() if module}
+    values = {f"@{key}@": value for key, value in (vars(known.paths) | modules).items()}
+    for key, module in modules.items():
         text = (cluster.HERE / "modulefiles" / f"{key}.lua").read_text(encoding="utf-8")
         for word, value in values.items():
             text = text.replace(word, value)
@@ -356,8 +355,8 @@ def environments() -> tuple[Path, Path]:
     The first is that of Jupyter itself, the second the one that people compute with.
     """
     known = facts()
-    central = Path(known["paths"]["jupyter_env"]).relative_to(known["paths"]["apps"])
-    return central, Path(known["modules"]["python"])
+    central = Path(known.paths.jupyter_env).relative_to(known.paths.apps)
+    return central, Path(known.modules.python)
 
 
 def network(hosts: Iterable[Host]) -> None:
@@ -398,9 +397,9 @@ def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subp
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
-        "CLUSTER": facts()["cluster"]["name"].lower(),
-        "APPS": facts()["paths"]["apps"],
-        "SCRATCH": facts()["paths"]["scratch"],
+        "CLUSTER": facts().cluster.name.lower(),
+        "APPS": facts().paths.apps,
+        "SCRATCH": facts().paths.scratch,
     }
     if memory == "cgroup" and host.role == "node":
         environment |= {
@@ -471,7 +470,7 @@ def start(state: Path, nodes: int, memory: Memory) -> None:
         wait_for_services(host, process, state)
     say("services answer")
     ask = ["sinfo", "--noheader", "--states=idle", "--Format=Nodes"]
-    ask = command_on("ctl", state, *ask, f"--partition={facts()['partitions']['batch']}")
+    ask = command_on("ctl", state, *ask, f"--partition={facts().partitions.batch}")
     wait(
         "idle nodes",
         60,
@@ -492,7 +491,7 @@ def make_apps(folder: Path) -> None:
     the root folder looks as on a host.
     """
     root = host_root(folder)
-    central, compute = (f"{facts()['paths']['apps']}/{path}" for path in environments())
+    central, compute = (f"{facts().paths.apps}/{path}" for path in environments())
     install(root, central, "/srv/pypi", packages_in(root, "/srv/pypi"))
     install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
     if (folder / "hub-wheels").exists():
@@ -506,7 +505,7 @@ def make_apps(folder: Path) -> None:
         *("-m", "bash_kernel.install", "--sys-prefix"),
         stdout=subprocess.DEVNULL,
     )
-    kernel = root / str(facts()["paths"]["r_kernel"]).lstrip("/")
+    kernel = root / str(facts().paths.r_kernel).lstrip("/")
     kernel.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree("/usr/share/jupyter/kernels/ir", kernel.parent, dirs_exist_ok=True)
 
@@ -533,7 +532,7 @@ def host_root(folder: Path) -> Path:
     run("mount", "--rbind", "/dev", root / "dev")
     run("mount", "-t", "proc", "proc", root / "proc")
     run("mount", "-t", "tmpfs", "root", root / "root")
-    apps = root / str(facts()["paths"]["apps"]).lstrip("/")
+    apps = root / str(facts().paths.apps).lstrip("/")
     apps.mkdir(parents=True, exist_ok=True)
     for source, target in (
         ("apps", apps),

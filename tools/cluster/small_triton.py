@@ -13,7 +13,7 @@ from tools.cluster import cluster
 PROMPTS: dict[str, str] = {
     "laptop": "laptop",
     "outside": "outside",
-    cluster.facts()["hosts"]["short"]: "login",
+    cluster.facts().hosts.short: "login",
 }
 
 
@@ -42,7 +42,7 @@ class Triton:
     @property
     def nodes(self) -> list[str]:
         """The names of the compute nodes."""
-        prefix = cluster.facts()["hosts"]["node"].rstrip("0123456789")
+        prefix = cluster.facts().hosts.node.rstrip("0123456789")
         return [
             path.name
             for path in (self.state / "hosts").iterdir()

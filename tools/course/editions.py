@@ -33,6 +33,7 @@ from tools.course.shown import CourseError as CourseError
 from tools.course.shown import linked as linked
 from tools.course.shown import still
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
 NOTEBOOKS = ROOT / "notebooks"
 STUDENT = NOTEBOOKS / "student"  # what only the student edition has
@@ -381,7 +382,7 @@ def data_files(folder: Path = NOTEBOOKS) -> Files:
 def student_files(course: Notebooks, site: str, values: Json) -> Files:
     """The student edition of the notebooks `course`, with what lies in notebooks/student.
 
-    site: the address of the built guide; values: the facts of the cluster.
+    site: the address of the built guide; values: the facts of the cluster, in words.
     """
     values = values | {"course": values.get("course", {}) | {"notebooks": "/".join(course)}}
     files = {
@@ -412,8 +413,8 @@ def published(course: Notebooks, site: str, values: Json, setting: object) -> Fi
     """What the site offers: each notebook to work in, all of them as a zip, what is released of the
     solutions, slides.
 
-    site: the address of the built guide; values: the facts of the cluster; setting: which solutions
-    are out.
+    site: the address of the built guide; values: the facts of the cluster, in words; setting: which
+    solutions are out.
     """
     # It loads Sphinx and nbconvert, which takes long, and few who import this module want slides.
     from tools.course import slides
@@ -524,15 +525,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    values = facts.load(ROOT / "triton/facts.toml")
-    site = values["site"]["url"]
     try:
+        known = clusterfacts.load(ROOT / "triton/facts.toml")
+        site = known.site.url
         course = load()
         for name, notebook in course.items():
             sheet(name, notebook)
         editions = {
             "slides": slides.pages(course, site),
-            "student": student_files(course, site, values),
+            "student": student_files(course, site, known.in_words()),
             "solutions": solution_files(course, site),
             "instructor": instructor_files(course),
         }
@@ -542,7 +543,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"{len(course)} notebooks in {options.folder}: {', '.join(editions)}. For the "
         "button on their pages:\n"
-        f"git -C {options.folder}/student.git push {values['site']['repository']} {BRANCH}"
+        f"git -C {options.folder}/student.git push {known.site.repository} {BRANCH}"
     )
     return 0
 

@@ -25,7 +25,7 @@ from tools.cluster.terminal import Stuck, Terminal, clean
 from tools.files import ROOT, write_whole
 from tools.pictures import tour
 
-LOGIN = cluster.facts()["hosts"]["login"]
+LOGIN = cluster.facts().hosts.login
 SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")  # the token and the path of a server
 KEY = 0.06  # seconds that a person takes for a key
 READ = 2  # seconds that a person reads before the next command

@@ -26,7 +26,7 @@ HEIGHT = 680
 SCALE = 2  # pixels of a screenshot for each of the window's
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SECONDS = 2  # for which the film shows a view
-PROFILE = FACTS["profiles"][0]["name"]
+PROFILE = FACTS.profiles[0].name
 FOLLOWS_THE_SYSTEM = (
     "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
 )
@@ -172,7 +172,7 @@ def go(triton: Triton, user: str, browser: Browser) -> list[View]:
         visit.log_in()
         visit.choose(PROFILE)
         visit.page.locator("#spawn_form tbody tr").evaluate_all(
-            f"rows => rows.slice({len(FACTS['profiles'])}).forEach(row => row.remove())"
+            f"rows => rows.slice({len(FACTS.profiles)}).forEach(row => row.remove())"
         )  # the tests' own
         visit.press_start()
         visit.waits_for(re.compile(f"{hub.PENDING.pattern}.* at the latest"))

@@ -222,7 +222,7 @@ def simple_commands(command: str) -> list[list[str]]:
 
 def facts(*tables: str) -> set[str]:
     """The values of these tables of triton/facts.toml, as text."""
-    known = cluster.facts()
+    known = pages.facts()
     return {str(value) for table in tables for value in known[table].values()}
 
 
@@ -255,7 +255,7 @@ def address(literal: Literal, page: Page, reality: Reality) -> str | None:
     if not (found := re.match(r"https?://([^/:]+)(?::(\d+))?(/.*)?$", literal.text)):
         return None
     host, port, path = found.groups()
-    site = cluster.facts()["site"]["url"]
+    site = cluster.facts().site.url
     if literal.text.startswith(site):
         name = literal.text.removeprefix(site)
         return (
@@ -279,46 +279,43 @@ SAYS = {
 
 def host(literal: Literal, page: Page, reality: Reality) -> str | None:
     """Names of hosts, of domains, and patterns of such names."""
-    names, text = cluster.facts()["hosts"], literal.text
-    if text == cluster.facts()["proxy"]["pattern"]:
-        inside, outside = f"{names['node']}.{names['domain']}", names["login"]
+    names, text = cluster.facts().hosts, literal.text
+    if text == cluster.facts().proxy.pattern:
+        inside, outside = f"{names.node}.{names.domain}", names.login
         pattern = re.compile(".*".join(map(re.escape, text.split("*"))))
         return (
             ""
             if pattern.fullmatch(inside) and not pattern.fullmatch(outside)
             else f"it does not tell {inside} from {outside}"
         )
-    if text == names["servers"]:
+    if text == names.servers:
         server = text.replace("*", cluster.USERS[0])
         return "" if reality.resolves("laptop", server) else f"{server} does not resolve on laptop"
     for name, value in (
-        ("hub", names["hub"]),
-        ("node", names["node"]),
-        ("domain", f".{names['domain']}"),
+        ("hub", names.hub),
+        ("node", names.node),
+        ("domain", f".{names.domain}"),
     ):
         if text == value and not re.search(SAYS[name], page.sentence(literal)):
             return f"it is the {name} of triton/facts.toml, and this sentence is not about that"
-    if text == f".{names['domain']}":
+    if text == f".{names.domain}":
         return (
             ""
-            if reality.resolves("login", names["node"] + text)
-            else f"no compute node is called {names['node']}{text}"
+            if reality.resolves("login", names.node + text)
+            else f"no compute node is called {names.node}{text}"
         )
     if text == "localhost":
         return "" if reality.resolves("laptop", text) else "it does not resolve"
-    if text not in {names["login"], names["hub"], names["gateway"], names["node"]}:
+    if text not in {names.login, names.hub, names.gateway, names.node}:
         return None
-    outside = (
+    from_outside = (
         re.search(r"outside|elsewhere|anywhere|jump|gateway", page.sentence(literal)) is not None
     )
-    if outside != reality.listens("outside", text):
-        return (
-            "from outside it "
-            f"{'does not answer' if outside else 'answers, and this sentence is not about outside'}"
+    if from_outside != reality.listens("outside", text):
+        return "from outside it " + (
+            "does not answer" if from_outside else "answers, and this sentence is not about outside"
         )
-    where = (
-        "outside" if text == names["gateway"] else "login" if text == names["node"] else "laptop"
-    )
+    where = "outside" if text == names.gateway else "login" if text == names.node else "laptop"
     return "" if reality.resolves(where, text) else f"on {where} it does not resolve"
 
 
@@ -519,8 +516,8 @@ def every(name: str) -> Page:
 
 def links(literal: Literal, page: Page, reality: Reality) -> str | None:
     """The folders that one begins in: links to the cluster's own, by their names."""
-    known = cluster.facts()["paths"]
-    if literal.text not in {Path(known[key]).name for key in ("home", "scratch")}:
+    known = cluster.facts().paths
+    if literal.text not in {Path(known.home).name, Path(known.scratch).name}:
         return None
     return "" if reality.exists("/" + literal.text) else "the cluster has no such folder"
 
@@ -1107,14 +1104,14 @@ def classroom(literal: Literal, page: Page, reality: Reality) -> str | None:
             return str(error)
         return ""
     if re.fullmatch(r"\[\w+\]", text):
-        return "" if text.strip("[]") in cluster.facts() else "triton/facts.toml has no such table"
+        return "" if text.strip("[]") in pages.facts() else "triton/facts.toml has no such table"
     checks = [
         cell
         for notebook in editions.load().values()
         for cell in notebook["cells"]
         if "check" in editions.tags(cell)
     ]
-    known = {editions.BRANCH, "solutions.zip", "student.zip", *cluster.facts()["course"]}
+    known = {editions.BRANCH, "solutions.zip", "student.zip", *pages.facts()["course"]}
     return (
         ""
         if text in known

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from _ext.facts import substitute
 from tools import pages
-from tools.cluster import cluster
 from tools.cluster.small_triton import PROMPTS, Triton
 from tools.cluster.terminal import GoesOn, Stuck, Terminal
 from tools.files import ROOT
@@ -17,7 +16,7 @@ from tools.pages import Block, Command
 from tools.proof import stages
 
 LIST = ROOT / "tools/proof/console_blocks.toml"
-NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), cluster.facts())[0])
+NOT_RUN = tomllib.loads(substitute(LIST.read_text(encoding="utf-8"), pages.facts())[0])
 
 
 def typed(page: str) -> list[Block]:

@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
-PORTS = {str(cluster.facts()["proxy"][key]) for key in ("port", "example")}
+PORTS = {str(cluster.facts().proxy.port), str(cluster.facts().proxy.example)}
 
 
 COMMON = """
@@ -101,10 +101,10 @@ class Reality:
         # By question: the answer, or the error that came instead of one.
         self._answers: dict[tuple[str, object], Future[tuple[Any, Exception | None]]] = {}
         self._guard = threading.Lock()
-        self.central = Path(cluster.facts()["paths"]["jupyter_env"])
+        self.central = Path(cluster.facts().paths.jupyter_env)
         # The same files, as this machine has them.
         self.installed = (
-            cluster.APPS / "apps" / self.central.relative_to(cluster.facts()["paths"]["apps"])
+            cluster.APPS / "apps" / self.central.relative_to(cluster.facts().paths.apps)
         )
         # What takes long is asked beforehand, a part of it on the other processor.
         self._beforehand = [
@@ -195,9 +195,7 @@ class Reality:
             {self.central}/bin/python -c 'import send2trash.plat_other as t; print(t.HOMETRASH)'""",
         )
         found = set()
-        for place in re.findall(
-            rf"{cluster.facts()['paths']['home']}/{self.user}(/[\w./-]+)", said
-        ):
+        for place in re.findall(rf"{cluster.facts().paths.home}/{self.user}(/[\w./-]+)", said):
             for folder in (Path(place), *Path(place).parents):
                 found.add(f"~{folder}")
         return found
@@ -313,7 +311,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         found = []
         for host in ("login", "laptop"):
             found.append((host, "", set(self.ask(host, names)[1].split())))
-        central = cluster.facts()["modules"]["jupyter"]
+        central = cluster.facts().modules.jupyter
         for module in sorted(self.modules, key=lambda name: name != central):
             before = f"module load {module}; "
             found.insert(-1, ("login", before, set(self.ask("login", before + names)[1].split())))
@@ -329,7 +327,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         if re.search(r"(?:^|/)python3?$", name) and words[1:2] == ("-m",):
             return Program(
                 "login",
-                f"module load {cluster.facts()['modules']['jupyter']}; ",
+                f"module load {cluster.facts().modules.jupyter}; ",
                 ("python", *words[1:4]),
             )
         if re.fullmatch(r"(?:~|\$\w+)?(?:/[\w.-]+)+", name):
@@ -527,7 +525,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             user,
         )
         options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=known"
-        return user, f"ssh {options} {user}@{cluster.facts()['hosts']['login']}"
+        return user, f"ssh {options} {user}@{cluster.facts().hosts.login}"
 
     def try_out(self, program: Program, words: Sequence[str], files: Mapping[str, str]) -> str:
         """Run what may be run, as far as it goes; return what it complains about, or ""."""
@@ -570,13 +568,13 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     def _try_ssh(self, words: tuple[str, ...], ssh_config: str) -> str:
         """What is wrong with these words of an ssh command on the laptop; "" if nothing is."""
-        known = cluster.facts()["hosts"]
+        known = cluster.facts().hosts
         if len(words) == 1 and words[0].startswith("-"):
             return ""  # an option without its value
         elsewhere = not re.match(r"-", words[-1]) and not (
             len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
         )
-        target = "" if elsewhere or "-o" in words else f" username@{known['login']}"
+        target = "" if elsewhere or "-o" in words else f" username@{known.login}"
         self.triton.write("laptop", "~/ssh_config_of_page", ssh_config, self.user)
         status, printed = self.ask(
             "laptop", f"ssh -F ~/ssh_config_of_page -G {shlex.join(words)}{target}"
@@ -584,13 +582,13 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         if status:
             return printed.strip().splitlines()[-1]
         settings = dict(line.split(" ", 1) for line in printed.splitlines() if " " in line)
-        if settings.get("hostname") != known["login"] or settings.get("user") != "username":
+        if settings.get("hostname") != known.login or settings.get("user") != "username":
             return f"it would log in as {settings.get('user')} on {settings.get('hostname')}"
         ports = re.findall(r"\d{3,}", settings.get("dynamicforward", ""))
         if not set(ports) <= PORTS:
             return f"triton/facts.toml has no port {ports[0]}"
         jump = settings.get("proxyjump")
-        right = not jump or jump == f"username@{known['gateway']}"
+        right = not jump or jump == f"username@{known.gateway}"
         return "" if right else f"it would go over {jump}"
 
     def _try_options_of_a_job(self, words: tuple[str, ...]) -> str:
@@ -617,7 +615,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             return ""
         for script, text in scripts:
             self.triton.write("login", f"~/{script}", text, self.user)
-        module = f"module load {cluster.facts()['modules']['python']}; "
+        module = f"module load {cluster.facts().modules.python}; "
         before = program.before + module if name == "bash" else ""
         status, printed = self.ask("login", f"{before}timeout 30 {name} {shlex.join(words)}")
         return (printed.strip().splitlines() or [f"exit status {status}"])[0] if status else ""
@@ -633,7 +631,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         return (
             self.ask(
                 "login",
-                f"grep -rqw {shlex.quote(name)} {cluster.facts()['paths']['apps']}/triton/bin",
+                f"grep -rqw {shlex.quote(name)} {cluster.facts().paths.apps}/triton/bin",
             )[0]
             == 0
         )
@@ -928,7 +926,7 @@ for name in names:
     @once
     def in_r(self, name: str) -> bool:
         """Whether R has this function."""
-        before = f"module load {cluster.facts()['modules']['r']}; "
+        before = f"module load {cluster.facts().modules.r}; "
         return (
             self.ask(
                 "login", before + shlex.join(["Rscript", "-e", f'stopifnot(exists("{name}"))'])
@@ -1065,9 +1063,9 @@ for name in names:
         """What ssh, curl and Chromium print on a reader's computer in each of the situations that
         can go wrong.
         """
-        names, port = cluster.facts()["hosts"], cluster.facts()["proxy"]["port"]
-        silent, nobody = f"{names['node']}.{names['domain']}", f"nobody.{names['domain']}"
-        web = cluster.facts()["proxy"]["example"]
+        names, port = cluster.facts().hosts, cluster.facts().proxy.port
+        silent, nobody = f"{names.node}.{names.domain}", f"nobody.{names.domain}"
+        web = cluster.facts().proxy.example
         user, ssh = self._traveller
 
         def browse(host: str, proxy: bool) -> str:
@@ -1103,10 +1101,10 @@ for name in names:
             with_proxy + f"({browse(nobody, True)}); sleep 0.3; kill $proxy; wait",
         )
         scene("another ssh has the port", with_proxy + f"{ssh} -D {port} true; kill $proxy; wait")
-        changed = f"ssh -o BatchMode=yes {user}@{names['login']} true"
+        changed = f"ssh -o BatchMode=yes {user}@{names.login} true"
         scene(
             "the host has another key",
-            f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names['login']} $(cat "
+            f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names.login} $(cat "
             f"other.pub) > .ssh/known_hosts; {changed}",
         )
         return said

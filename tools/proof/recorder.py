@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _ext import facts
 from tools.files import ROOT, write_whole
+from triton.lib import clusterfacts
 
 if TYPE_CHECKING:  # a guide without a cluster can use the plugin too
     from tools.cluster.small_triton import Triton
@@ -193,7 +193,7 @@ class Recorder:
 
     def note_versions(self, triton: "Triton") -> None:
         """Ask the cluster what it runs."""
-        module = facts.load(ROOT / "triton/facts.toml")["modules"]["jupyter"]
+        module = clusterfacts.load(ROOT / "triton/facts.toml").modules.jupyter
         for name, command in VERSIONS.items():
             printed = triton.run(
                 "login", f"module load {module}; {command} 2>&1", "alice", check=False

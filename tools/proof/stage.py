@@ -74,7 +74,7 @@ def play(triton: Triton, page: str, first: list[Block], block: Block) -> None:
             terminal = reader.terminal(host)
         except (KeyError, LookupError) as error:
             print(f"{error.args[0]}; so this is the login node.")
-            terminal = reader.terminal(cluster.facts()["hosts"]["short"])
+            terminal = reader.terminal(cluster.facts().hosts.short)
         reader.save_files(block, terminal.host)
         print(f"{block.name}, and username is {reader.user}:")
         for command in block.commands:

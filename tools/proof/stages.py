@@ -29,11 +29,11 @@ def a_server_died_of_memory(triton: Triton, user: str) -> None:
     triton.write(
         "login", "~/greedy.py", "x = bytearray(2_000_000_000)\nimport time\ntime.sleep(60)\n", user
     )
-    log = facts["logs"]["pattern"].replace("~/", "").replace("*", "%j")
+    log = facts.logs.pattern.replace("~/", "").replace("*", "%j")
     job = (
         "#!/bin/bash\n#SBATCH --mem=300M --time=5 --job-name=spawner-jupyterhub\n#SBATCH "
         f"--output={log}\n"
-        f"module load {facts['modules']['jupyter']}\njupyter run --kernel=python3 greedy.py\n"
+        f"module load {facts.modules.jupyter}\njupyter run --kernel=python3 greedy.py\n"
     )
     triton.write("login", "~/server.sh", job, user)
     triton.run(
@@ -113,7 +113,9 @@ def the_course_is_there(
     course = {name: notebook for name, notebook in editions.load().items() if name in names}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for path, content in editions.student_files(course, values["site"]["url"], values).items():
+        for path, content in editions.student_files(
+            course, values.site.url, values.in_words()
+        ).items():
             data = content if isinstance(content, bytes) else content.encode()
             entry = tarfile.TarInfo(f"{editions.FOLDER}/{path}")
             entry.size = len(data)

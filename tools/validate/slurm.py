@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -28,6 +27,7 @@ from tools.validate import changes, requirements
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.job import FULL
 from tools.validate.result import Progress, Report, Result, Running
+from triton.lib import clusterfacts
 
 FOLDER = ROOT / "_build/slurm"
 POLL = 1  # seconds
@@ -338,8 +338,7 @@ def _asked(notebook: StoredNotebook) -> _Asked:
 
 
 def _usual_partition() -> str:
-    facts = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
-    return str(facts["partitions"]["batch"])
+    return clusterfacts.load(ROOT / "triton/facts.toml").partitions.batch
 
 
 def _slurm(*command: str, **options: Any) -> str:

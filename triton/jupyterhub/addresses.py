@@ -6,10 +6,10 @@ and the hub lets people log in at its own name only.
 
 import ipaddress
 import socket
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from clusterfacts import Hosts  # copied from triton/lib
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import url_path_join
@@ -17,17 +17,17 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, OutputTransform
 
 
-def own_names(hosts: Mapping[str, str]) -> bool:
+def own_names(hosts: Hosts) -> bool:
     """Whether each user's server has a name of its own below the hub's, by the facts in `hosts`.
 
     Ends the program with a sentence if hosts.servers is neither that nor the hub's name.
     """
-    if hosts["servers"] not in (f"*.{hosts['hub']}", hosts["hub"]):
+    if hosts.servers not in (f"*.{hosts.hub}", hosts.hub):
         raise SystemExit(
-            f'facts.toml: hosts.servers is {hosts["servers"]!r}. Write "*.{hosts["hub"]}"; '
-            f'where there is no wildcard name, write "{hosts["hub"]}" and read README.md.'
+            f'facts.toml: hosts.servers is {hosts.servers!r}. Write "*.{hosts.hub}"; '
+            f'where there is no wildcard name, write "{hosts.hub}" and read README.md.'
         )
-    return hosts["servers"] != hosts["hub"]
+    return hosts.servers != hosts.hub
 
 
 def inside(name: str) -> str:

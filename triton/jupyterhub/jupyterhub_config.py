@@ -16,7 +16,7 @@ from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
 from jupyterhub import orm  # noqa: E402
-from profile_spawner import Profile, ProfileSpawner, wanted_jobs  # noqa: E402
+from profile_spawner import ProfileSpawner, wanted_jobs  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 from tornado.httpserver import HTTPServer  # noqa: E402
 
@@ -24,20 +24,20 @@ try:
     facts = clusterfacts.load(HERE / "facts.toml")
 except clusterfacts.FactsError as error:
     sys.exit(f"jupyterhub: {error}")
-paths, hosts = facts["paths"], facts["hosts"]
-central = f"{paths['jupyter_env']}/bin"
+paths, hosts = facts.paths, facts.hosts
+central = f"{paths.jupyter_env}/bin"
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  JupyterHub gives it to this file
 
 # The hub listens for the proxy and for the servers on the nodes, in the cluster's network; readers
 # reach it through the proxy alone.
-c.JupyterHub.bind_url = f"https://{hosts['hub']}"
-c.JupyterHub.public_url = f"https://{hosts['hub']}/"
-c.JupyterHub.hub_bind_url = f"https://{inside(hosts['inside'])}:8081"
-c.JupyterHub.hub_connect_url = f"https://{hosts['inside']}:8081"
+c.JupyterHub.bind_url = f"https://{hosts.hub}"
+c.JupyterHub.public_url = f"https://{hosts.hub}/"
+c.JupyterHub.hub_bind_url = f"https://{inside(hosts.inside)}:8081"
+c.JupyterHub.hub_connect_url = f"https://{hosts.inside}:8081"
 
 # All three speak TLS with each other, with certificates of the hub's own authority: see
 # certificates.py. Whoever starts first makes them.
-names = list(dict.fromkeys([hosts["inside"], hosts["hub"], hosts["servers"]]))
+names = list(dict.fromkeys([hosts.inside, hosts.hub, hosts.servers]))
 c.JupyterHub.internal_ssl = True
 c.JupyterHub.internal_certs_location = f"{STATE}/tls"
 c.JupyterHub.trusted_alt_names = [f"DNS:{name}" for name in names]
@@ -99,7 +99,7 @@ c.Authenticator.allow_all = True
 
 # Through the login node come all who are outside, with one address: see proxy.pac. Add what else
 # many people share.
-c.CountingAuthenticator.shared = [hosts["login"]]
+c.CountingAuthenticator.shared = [hosts.login]
 
 # Who may not log in any more can use neither a login nor a token of before: PAM is asked again
 # after so many seconds, and before each start.
@@ -111,12 +111,12 @@ c.JupyterHub.token_expires_in_max_seconds = 90 * 86400  # a token that nobody re
 # another. Cookies with the prefix __Host- are for one name only, and for all its paths: right with
 # such names, and wrong without them. See README.md.
 if own_names(hosts):
-    c.JupyterHub.subdomain_host = f"https://{hosts['hub']}"
+    c.JupyterHub.subdomain_host = f"https://{hosts.hub}"
     c.JupyterHub.cookie_host_prefix_enabled = True
-elsewhere = f" https://{hosts['servers']}" if own_names(hosts) else ""  # a login goes on to there
+elsewhere = f" https://{hosts.servers}" if own_names(hosts) else ""  # a login goes on to there
 
 # What the browser is told.
-TrueAddress.proxies = frozenset([inside(hosts["inside"])])
+TrueAddress.proxies = frozenset([inside(hosts.inside)])
 c.JupyterHub.tornado_settings = {
     "transforms": [TrueAddress],
     "cookie_options": {"Secure": True, "SameSite": "Lax"},
@@ -149,22 +149,22 @@ c.JupyterHub.spawner_class = ProfileSpawner
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.template_paths = [str(HERE / "templates")]
-c.ProfileSpawner.profiles = [Profile(**profile) for profile in facts["profiles"]]
+c.ProfileSpawner.profiles = list(facts.profiles)
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
 c.ProfileSpawner.server_config = "".join(
     (HERE / name).read_text(encoding="utf-8")
     for name in ("log_lines.py", "server_config.py", "strangers.py")
 )
-c.ProfileSpawner.req_partition = facts["partitions"]["interactive"]
-c.ProfileSpawner.modules = [facts["modules"]["jupyter"]]
-c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths["scratch"])]
+c.ProfileSpawner.req_partition = facts.partitions.interactive
+c.ProfileSpawner.modules = [facts.modules.jupyter]
+c.ProfileSpawner.links = [("home", "$HOME"), ("work", "$WRKDIR"), ("scratch", paths.scratch)]
 c.ProfileSpawner.cmd = [f"{central}/jupyterhub-singleuser"]
 c.ProfileSpawner.batchspawner_singleuser_cmd = f"{central}/batchspawner-singleuser"
-c.ProfileSpawner.log_pattern = facts["logs"]["pattern"]
-c.ProfileSpawner.log_days = clusterfacts.seconds(facts["logs"]["keep"]) / 86400
+c.ProfileSpawner.log_pattern = facts.logs.pattern
+c.ProfileSpawner.log_days = facts.logs.keep_days
 c.ProfileSpawner.home_advice = (
-    f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths['work']} has more "
-    f"space; the quota of a home is {facts['quota']['home']}."
+    f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths.work} has more "
+    f"space; the quota of a home is {clusterfacts.size(facts.quota.home_gb)}."
 )
 c.ProfileSpawner.start_timeout = 3600  # a job may wait for a place
 c.ProfileSpawner.http_timeout = 60  # one that runs must answer
@@ -179,5 +179,5 @@ c.JupyterHub.concurrent_spawn_limit = 0
 
 # A job that no server wants is ended, whatever happened to the hub, to Slurm or to the start. Jobs
 # are marked with this hub's address.
-ProfileSpawner.jobs = Jobs(f"{hosts['inside']}:8081", STATE / "jobs.json")
+ProfileSpawner.jobs = Jobs(f"{hosts.inside}:8081", STATE / "jobs.json")
 ProfileSpawner.jobs.tend(wanted_jobs)

@@ -25,14 +25,13 @@ import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
 
 import batchspawner.api  # registers the handler that is replaced at the end of this file
-import clusterfacts  # copied from triton/lib
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
+from clusterfacts import Profile  # copied from triton/lib
 from jobs import JOB_NAME, Job, Jobs, SlurmRefuses, SlurmSilent, aside
 from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
@@ -53,35 +52,6 @@ QUICKLY = (
     "sys.modules['rfc3987_syntax'] = None; "
     "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-
-
-# ---------------------------------------------------------------- profiles
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One line of the start page. The texts are those of the guide's table."""
-
-    name: str
-    time: str  # how long it runs: "10 hours"
-    slurm_time: str  # the same for Slurm: "10:00:00"
-    memory: str  # what it counts as: "2 GB"
-    most: str  # where Slurm kills it: "8 GB" or "the whole node"
-    idle: str  # "never stopped" or "stopped after 60 minutes"
-
-    @property
-    def slurm_memory(self) -> str:
-        """For --mem, where 0 is all that a node has."""
-        return clusterfacts.slurm_memory(clusterfacts.most(self.most))
-
-    @property
-    def bytes(self) -> float:
-        return clusterfacts.most(self.most) or math.inf
-
-    @property
-    def idle_seconds(self) -> int:
-        """After how many seconds without use it is stopped; 0 for never."""
-        return clusterfacts.idle(self.idle)
 
 
 # ---------------------------------------------------------------- what Slurm says
@@ -138,6 +108,11 @@ PUT_BACK = {
     "REQUEUE_FED",
     "SPECIAL_EXIT",
 }  # states of a job that ran, and would begin anew
+
+
+def most(profile: Profile) -> float:
+    """The bytes of memory above which Slurm kills a server of this profile."""
+    return profile.kill_bytes or math.inf
 
 
 class NotStarted(web.HTTPError):
@@ -268,10 +243,8 @@ class ProfileSpawner(KnownByName):
             else self.profiles[0],
         )
         for number, profile in enumerate(self.profiles):
-            texts = [
-                html.escape(text)
-                for text in (profile.time, profile.memory, profile.most, profile.idle)
-            ]
+            words = profile.in_words()
+            texts = [html.escape(words[key]) for key in ("time", "memory", "kill", "idle")]
             rows.append(
                 '<tr><th scope="row" class="text-nowrap"><input type="radio" '
                 f'id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
@@ -411,7 +384,7 @@ class ProfileSpawner(KnownByName):
             "old_logs": quoted(Path(self.log_pattern).name),
             "log_minutes": round(self.log_days * 24 * 60),
             "partition": self.req_partition,
-            "time": profile.slurm_time,
+            "time": profile.time,
             "memory": profile.slurm_memory,
             "umask": self.job_umask,
             "modules": " ".join(map(quoted, self.modules)),
@@ -422,7 +395,7 @@ class ProfileSpawner(KnownByName):
             "server_config": quoted(self.server_config),
             "idle_seconds": profile.idle_seconds,
             "profile": quoted(profile.name),
-            "most": quoted(profile.most),
+            "most": quoted(profile.in_words()["kill"]),
             "advice": quoted(self._advice()),
             "key": quoted(self.key),
             "certificate": quoted(self.certificate),
@@ -632,18 +605,19 @@ class ProfileSpawner(KnownByName):
             told, used = await self.jobs.accounted(self.job_id)
             state = told if told in ENDS else state or told  # the accounts may not know its end yet
             # If slurmd itself measures the memory, the state is FAILED.
-            if state == "FAILED" and used >= 0.95 * profile.bytes:
+            if state == "FAILED" and used >= 0.95 * most(profile):
                 state = "OUT_OF_MEMORY"
         if state is None:
             return "Slurm does not know it any more. Start it again."
-        idle = f", as its profile says: {profile.idle}" if profile.idle_seconds else ""
+        words = profile.in_words()
+        idle = f", as its profile says: {words['idle']}" if profile.idle_seconds else ""
         return ENDS.get(state, GONE_WRONG).format(
-            state=state, time=profile.time, most=profile.most, idle=idle, advice=self._advice()
+            state=state, time=words["time"], most=words["kill"], idle=idle, advice=self._advice()
         )
 
     def _advice(self) -> str:
         bigger = sorted(
-            (other.bytes, other.name) for other in self.profiles if other.bytes > self.profile.bytes
+            (most(other), other.name) for other in self.profiles if most(other) > most(self.profile)
         )
         return (
             f"Choose “{bigger[0][1]}” next time, or take less."

@@ -1,9 +1,8 @@
 """The facts about a cluster: facts.toml, read and checked. All that reads facts reads them here.
 
-`load` returns the file's tables as they stand, and raises FactsError, one sentence with file and
-line, for a value that nobody could use. What a centre lacks (OPTIONAL) is left out of the file, and
-the sentences about it go with it. A table that this file does not know is the centre's own, for
-pages of its own.
+The dataclasses are the schema: a field is a fact, and its type says what it looks like. `load`
+returns Facts, or raises FactsError, one sentence with file and line. What a centre may lack is
+None where the file leaves it out, and the sentences about it go from the pages.
 
     clusterfacts.py facts.toml      check a file
 """
@@ -13,176 +12,308 @@ import fnmatch
 import re
 import sys
 import tomllib
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
-
-Facts = dict[str, Any]
-
-_HOST = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
-_PATH = r"(/[\w.+-]+)+"
-_NAME = r"[\w.+-]+(/[\w.+-]+)*"
-_NUMBERS = (
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
-_BYTES = {"KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
-WHOLE_NODE, NEVER = "the whole node", "never stopped"
-
-# What a kind of value looks like, and how that is said to the person who wrote something else.
-_KINDS = {
-    "text": (r"\S(.*\S)?", "a phrase"),
-    "host": (_HOST, "the name of a host, as login.example.org"),
-    "servers": (rf"(\*\.)?{_HOST}", "the name of a host, or *. and the name of one"),
-    "node": (r"[A-Za-z][\w-]*\d", "the name of a node, letters and then a number"),
-    "url": (r"https?://[^\s/]+(/\S*)?", "an address that begins with https://"),
-    "repository": (
-        r"https?://[^\s/]+(/[^\s/]+){2,}/?",
-        "the address of a repository, as https://github.com/owner/name",
-    ),
-    "report": (r"/\S*\{title\}\S*", "what stands behind issues, with {title} in it"),
-    "path": (_PATH, "a path that begins with / and has no spaces"),
-    "home path": (rf"~{_PATH}", "a path that begins with ~/ and has no spaces"),
-    "logs": (r"~/[\w.+-]*\*[\w.+-]*", "~/ and a file name with one *"),
-    "name": (_NAME, "a name without spaces"),
-    "pattern": (r"[\w.*-]*\*[\w.*-]*", "a host name with a *"),
-    "slurm time": (r"(\d+-)?\d+(:\d\d){1,2}", "a time as Slurm writes it, as 5-00:00:00"),
-}
-SCHEMA = {
-    "cluster": {
-        "name": "text",
-        "university": "text",
-        "network": "text",
-        "guests": "text",
-        "vpn": "text",
-    },
-    "site": {
-        "url": "url",
-        "repository": "repository",
-        "branch": "name",
-        "issues": "url",
-        "report": "report",
-    },
-    "hosts": {
-        "login": "host",
-        "short": "host",
-        "hub": "host",
-        "servers": "servers",
-        "inside": "host",
-        "gateway": "host",
-        "domain": "host",
-        "node": "node",
-    },
-    "proxy": {"port": "port", "pattern": "pattern", "example": "port"},
-    "paths": {
-        "home": "path",
-        "scratch": "path",
-        "work": "path",
-        "apps": "path",
-        "jupyter_env": "path",
-        "r_kernel": "path",
-        "user_kernels": "home path",
-    },
-    "quota": {"home": "size"},
-    "modules": {name: "name" for name in ("jupyter", "python", "matlab", "r", "julia", "demo")},
-    "partitions": {"interactive": "name", "batch": "name"},
-    "logs": {"pattern": "logs", "keep": "duration"},
-    "course": {"profile": "text", "solutions": "solutions"},
-    "profiles": {
-        "name": "text",
-        "time": "duration",
-        "slurm_time": "slurm time",
-        "memory": "size",
-        "most": "most",
-        "idle": "idle",
-    },
-}
-OPTIONAL = ("cluster.guests", "cluster.vpn", "hosts.gateway", "modules.matlab", "modules.julia")
+from typing import Annotated, Any, get_args, get_type_hints
 
 
 class FactsError(ValueError):
     """What is wrong in a facts.toml: file, line, and what to write, in one sentence."""
 
 
-# ---------------------------------------------------------------- values
+# ---------------------------------------------------------------- what a value looks like
 
 
-def seconds(text: str) -> int:
-    """The seconds in a duration such as "two weeks" or "60 minutes"; raises ValueError."""
-    match = re.fullmatch(rf"(\d+|{'|'.join(_NUMBERS)}) (minute|hour|day|week)s?", text)
-    number = (
-        0 if not match else int(match[1]) if match[1].isdigit() else 1 + _NUMBERS.index(match[1])
-    )
-    if not match or number < 1:
-        raise ValueError('a duration, as "60 minutes", "10 hours", "5 days" or "two weeks"')
-    return number * _SECONDS[match[2]]
+@dataclass(frozen=True)
+class Kind:
+    """Which values fit, and how that is said to the person who wrote another one."""
+
+    says: str
+    fits: Callable[[Any], object]
 
 
-def size(text: str) -> int:
-    """The bytes in a size such as "2.5 GB", counted in powers of 1024 as Slurm does; raises
-    ValueError.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ([KMGT]B)", text)
-    if not match or float(match[1]) <= 0:
-        raise ValueError('a size, as "500 MB" or "2.5 GB"')
-    return round(float(match[1]) * _BYTES[match[2]])
+def _text(pattern: str, says: str) -> Kind:
+    return Kind(says, lambda value: isinstance(value, str) and re.fullmatch(pattern, value))
 
 
-def most(text: str) -> int:
-    """The bytes of memory at which Slurm kills a job; 0 for all that a node has.
-
-    Raises ValueError.
-    """
-    try:
-        return 0 if text == WHOLE_NODE else size(text)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "{WHOLE_NODE}"') from None
+def _number(says: str, least: float, most: float, *types: type) -> Kind:
+    return Kind(says, lambda value: type(value) in types and least <= value <= most)
 
 
-def idle(text: str) -> int:
-    """The seconds after which an unused server is stopped; 0 for never. Raises ValueError."""
-    try:
-        return (
-            0
-            if text == NEVER
-            else seconds(
-                text.removeprefix("stopped after ") if text.startswith("stopped after ") else ""
-            )
-        )
-    except ValueError:
-        raise ValueError(f'"{NEVER}", or "stopped after 60 minutes"') from None
+def _are_solutions(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(name, str) for name in value)
+    return value in ("all", "none")
 
 
-def slurm_memory(number: int) -> str:
-    """A number of bytes as Slurm's --mem takes it, in the largest unit that needs no fraction: 8G,
-    2560M; 0, a whole node.
-    """
-    if not number:
-        return "0"
-    unit = next(
-        unit for unit in ("TB", "GB", "MB", "KB") if number % _BYTES[unit] == 0 or unit == "KB"
-    )
-    return f"{number // _BYTES[unit]}{unit[0]}"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_PATH = r"(/[\w.+-]+)+"
+
+Text = Annotated[str, _text(r"\S(.*\S)?", "a phrase")]
+Name = Annotated[str, _text(r"[\w.+-]+(/[\w.+-]+)*", "a name without spaces")]
+Host = Annotated[str, _text(_HOST, "the name of a host, as login.example.org")]
+Servers = Annotated[str, _text(rf"(\*\.)?{_HOST}", "the name of a host, or *. and the name of one")]
+Node = Annotated[str, _text(r"[A-Za-z][\w-]*\d", "the name of a node, letters and then a number")]
+Pattern = Annotated[str, _text(r"[\w.*-]*\*[\w.*-]*", "a host name with a *")]
+Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an address that begins with https://")]
+Repository = Annotated[
+    str,
+    _text(
+        r"https?://[^\s/]+(/[^\s/]+){2,}/?",
+        "the address of a repository, as https://github.com/owner/name",
+    ),
+]
+Report = Annotated[str, _text(r"/\S*\{title\}\S*", "what stands behind issues, with {title} in it")]
+AbsolutePath = Annotated[str, _text(_PATH, "a path that begins with / and has no spaces")]
+HomePath = Annotated[str, _text(rf"~{_PATH}", "a path that begins with ~/ and has no spaces")]
+LogPattern = Annotated[str, _text(r"~/[\w.+-]*\*[\w.+-]*", "~/ and a file name with one *")]
+SlurmTime = Annotated[
+    str,
+    _text(
+        r"(?=.*[1-9])((\d+-)?\d+:\d\d:\d\d|\d+:\d\d)",
+        "a time as Slurm writes it, as 5-00:00:00",
+    ),
+]
+Port = Annotated[int, _number("a port, a number from 1024 to 65535", 1024, 65535, int)]
+Days = Annotated[int, _number("a number of days, as 7", 1, 10**6, int)]
+Minutes = Annotated[int, _number("a number of minutes, as 60", 1, 10**6, int)]
+Gigabytes = Annotated[
+    float, _number("a number of gigabytes, as 2 or 2.5", 2**-10, 10**6, int, float)
+]
+Solutions = Annotated[
+    str | list[str], Kind('"all", "none", or a list of notebooks', _are_solutions)
+]
 
 
-def slurm_seconds(text: str) -> int:
-    """The seconds in a time as Slurm writes it: 5-00:00:00, 10:00:00, 10:00 (ten minutes)."""
-    days, _, rest = text.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    total = 0
-    for part in parts:
-        total = total * 60 + part
-    return int(days or 0) * 86400 + total
+# ---------------------------------------------------------------- the facts
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What people call it, and from where it is reached."""
+
+    name: Text
+    university: Text
+    network: Text
+    guests: Text | None = None
+    vpn: Text | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """The guide: where it is published, its repository, its tracker."""
+
+    url: Url
+    repository: Repository
+    branch: Name
+    issues: Url
+    report: Report
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The hosts by what they do; `short` is the first part of `login`."""
+
+    login: Host
+    short: Host
+    hub: Host
+    servers: Servers
+    inside: Host
+    domain: Host
+    node: Node
+    gateway: Host | None = None
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Ports on a reader's computer, and which addresses go through the proxy."""
+
+    port: Port
+    pattern: Pattern
+    example: Port
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are; `work` lies in `scratch`, and `jupyter_env` in `apps`."""
+
+    home: AbsolutePath
+    scratch: AbsolutePath
+    work: AbsolutePath
+    apps: AbsolutePath
+    jupyter_env: AbsolutePath
+    r_kernel: AbsolutePath
+    user_kernels: HomePath
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How much one person may store."""
+
+    home_gb: Gigabytes
+
+
+@dataclass(frozen=True)
+class Modules:
+    """What Lmod calls the software."""
+
+    jupyter: Name
+    python: Name
+    r: Name
+    demo: Name
+    matlab: Name | None = None
+    julia: Name | None = None
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """Slurm's partitions."""
+
+    interactive: Name
+    batch: Name
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logs of the hub's servers."""
+
+    pattern: LogPattern
+    keep_days: Days
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the class uses, and what the site shows of it."""
+
+    profile: Text
+    solutions: Solutions
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One line of the hub's start page."""
+
+    name: Text
+    time: SlurmTime
+    memory_gb: Gigabytes
+    kill_gb: Gigabytes | None = None
+    idle_minutes: Minutes | None = None
+
+    @property
+    def seconds(self) -> int:
+        """How long a server runs; `time` is as Slurm writes it: 5-00:00:00, 10:00:00, 10:00."""
+        days, _, clock = self.time.rpartition("-")
+        total = 0
+        for part in clock.split(":"):
+            total = total * 60 + int(part)
+        return int(days or 0) * 86400 + total
+
+    @property
+    def kill_bytes(self) -> int:
+        """The memory above which Slurm kills a server; 0 for all that the node has."""
+        return round((self.kill_gb or 0) * 2**30)
+
+    @property
+    def slurm_memory(self) -> str:
+        """The same for --mem, which takes no fraction: 8192M; 0 for all that the node has."""
+        return f"{self.kill_bytes // 2**20}M" if self.kill_bytes else "0"
+
+    @property
+    def idle_seconds(self) -> int:
+        """After how many seconds without use a server is stopped; 0 for never."""
+        return (self.idle_minutes or 0) * 60
+
+    def in_words(self) -> dict[str, str]:
+        """What the start page and the guide's table say of it."""
+        return {
+            "name": self.name,
+            "time": duration(self.seconds),
+            "memory": size(self.memory_gb),
+            "kill": size(self.kill_gb) if self.kill_gb else "the whole node",
+            "idle": f"stopped after {_count(self.idle_minutes, 'minute')}"
+            if self.idle_minutes
+            else "never stopped",
+        }
+
+
+# ---------------------------------------------------------------- facts in words
+
+
+def duration(seconds: int) -> str:
+    """A time in the largest unit that needs no fraction: "5 days", "36 hours"."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds % length == 0:
+            return _count(seconds // length, unit)
+    return _count(seconds, "second")
+
+
+def size(gigabytes: float) -> str:
+    """A size: "2.5 GB", "400 MB"."""
+    return f"{gigabytes:g} GB" if gigabytes >= 1 else f"{gigabytes * 1024:g} MB"
+
+
+def _days(days: int) -> str:
+    return {7: "one week", 14: "two weeks"}.get(days) or _count(days, "day")
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+_UNITS: dict[str, Callable[[Any], str]] = {"gb": size, "days": _days}
+
+
+def _in_words(table: object) -> dict[str, Any]:
+    """The facts of a table, those with a unit in words and named without it."""
+    words: dict[str, Any] = {}
+    for name, value in vars(table).items():
+        short, _, unit = name.rpartition("_")
+        if value is None:
+            continue
+        if unit in _UNITS:
+            words[short] = _UNITS[unit](value)
+        else:
+            words[name] = value
+    return words
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A whole facts.toml."""
+
+    cluster: Cluster
+    site: Site
+    hosts: Hosts
+    proxy: Proxy
+    paths: Paths
+    quota: Quota
+    modules: Modules
+    partitions: Partitions
+    logs: Logs
+    course: Course
+    profiles: tuple[Profile, ...]
+    own: dict[str, Any] = field(default_factory=dict)  # other tables, for a centre's own pages
+
+    def in_words(self) -> dict[str, Any]:
+        """The tables as people read them, for {{ table.key }}: home_gb = 10 is quota.home, "10 GB".
+
+        What a centre lacks is left out.
+        """
+        tables = {
+            name: _in_words(table) for name, table in vars(self).items() if is_dataclass(table)
+        }
+        return self.own | tables | {"profiles": [profile.in_words() for profile in self.profiles]}
+
+
+# What a centre may lack, as table.key.
+OPTIONAL = tuple(
+    f"{table.name}.{fact.name}"
+    for table in fields(Facts)
+    if is_dataclass(table.type)
+    for fact in fields(table.type)
+    if fact.default is None
+)
 
 
 # ---------------------------------------------------------------- the file
@@ -193,16 +324,19 @@ def load(path: str | Path) -> Facts:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        facts = tomllib.loads(text)
+        tables = tomllib.loads(text)
     except OSError as error:
         raise FactsError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise FactsError(f"{path} is not written in UTF-8: save it so") from None
     except tomllib.TOMLDecodeError as error:
-        said, _, where = str(error).partition(" (at ")
+        problem, _, where = str(error).partition(" (at ")
         line = re.search(r"line (\d+)", where)
-        raise FactsError(f"{path}:{line[1] if line else len(text.splitlines())}: {said}") from None
-    _check(facts, _Place(path, text))
+        number = line[1] if line else len(text.splitlines())
+        raise FactsError(f"{path}:{number}: {problem}") from None
+    place = _Place(path, text)
+    facts = _facts(tables, place)
+    _check_together(facts, place)
     return facts
 
 
@@ -230,7 +364,8 @@ class _Place:
     """Where a fact stands, to say what is wrong there."""
 
     def __init__(self, path: Path, text: str) -> None:
-        self.path, self.text = path, text
+        self.path = path
+        self.text = text
 
     def error(self, name: str, sentence: str, index: int = 0) -> FactsError:
         """The error to raise: `sentence` goes on behind the name of the fact."""
@@ -241,111 +376,88 @@ class _Place:
         return FactsError(f"{where}: {name} {sentence}")
 
 
-def _check(facts: Facts, place: _Place) -> None:
-    for table, schema in SCHEMA.items():
-        entries = facts.get(table)
-        listed = table == "profiles"
-        if not isinstance(entries, list if listed else dict) or (listed and not entries):
-            raise place.error(
-                table,
-                "is missing: write the table "
-                + (f"[[{table}]], once or more" if listed else f"[{table}]"),
-            )
-        for index, entry in enumerate(entries if listed else [entries]):
-            _check_table(table, entry, schema, place, index)
-    _check_together(facts, place)
+def _facts(tables: dict[str, Any], place: _Place) -> Facts:
+    """The Facts in the `tables` of a file; raises FactsError for the first that is wrong."""
+    known: dict[str, Any] = {}
+    for name, table in get_type_hints(Facts).items():
+        if isinstance(table, type) and is_dataclass(table):
+            if not isinstance(tables.get(name), dict):
+                raise place.error(name, f"is missing: write the table [{name}]")
+            known[name] = _record(table, name, tables[name], place)
+    profiles = tables.get("profiles")
+    if not isinstance(profiles, list) or not profiles or not isinstance(profiles[0], dict):
+        raise place.error("profiles", "is missing: write the table [[profiles]], once or more")
+    known["profiles"] = tuple(
+        _record(Profile, "profiles", profile, place, index)
+        for index, profile in enumerate(profiles)
+    )
+    return Facts(**known, own={name: tables[name] for name in tables if name not in known})
 
 
-def _check_table(
-    table: str, entry: Facts, schema: dict[str, str], place: _Place, index: int
-) -> None:
-    for key in entry:
+def _record(
+    cls: type[Any], table: str, values: dict[str, Any], place: _Place, index: int = 0
+) -> Any:
+    """The `values` of a table as a `cls`; raises FactsError for one that does not fit its field."""
+    schema = {fact.name: fact for fact in fields(cls)}
+    for key in values:
         if key not in schema:
-            near = difflib.get_close_matches(key, schema, 1)
-            raise place.error(
-                f"{table}.{key}",
-                "is no fact that anything reads" + (f": is {near[0]} meant?" if near else ""),
-                index,
-            )
-    for key, kind in schema.items():
-        name = f"{table}.{key}"
-        if key not in entry:
-            if name not in OPTIONAL:
-                raise place.error(name, "is missing", index)
-        elif problem := _problem(entry[key], kind):
-            raise place.error(name, f"is {entry[key]!r}: write {problem}", index)
+            near = [name for name in schema if name.startswith(key)]
+            near += difflib.get_close_matches(key, schema, 1)
+            meant = f": is {near[0]} meant?" if near else ""
+            raise place.error(f"{table}.{key}", f"is no fact that anything reads{meant}", index)
+    for key, type_ in get_type_hints(cls, include_extras=True).items():
+        if key not in values:
+            if schema[key].default is MISSING:
+                raise place.error(f"{table}.{key}", "is missing", index)
+            continue
+        if problem := _problem(type_, values[key]):
+            sentence = f"is {values[key]!r}: write {problem}"
+            raise place.error(f"{table}.{key}", sentence, index)
+    return cls(**values)
 
 
-def _problem(value: Any, kind: str) -> str:
-    """What a value of this kind looks like, if this is none; an empty string if it is."""
-    if kind == "port":
-        return (
-            ""
-            if type(value) is int and 1024 <= value < 65536
-            else "a port, a number from 1024 to 65535"
-        )
-    if kind == "solutions":
-        right = value in ("all", "none") or (
-            isinstance(value, list) and all(isinstance(name, str) for name in value)
-        )
-        return "" if right else '"all", "none", or a list of notebooks'
-    if not isinstance(value, str):
-        return "it in quotation marks"
-    if kind in ("duration", "size", "most", "idle"):
-        try:
-            {"duration": seconds, "size": size, "most": most, "idle": idle}[kind](value)
-        except ValueError as error:
-            return str(error)
+def _problem(type_: Any, value: object) -> str:
+    """What a value of a field's type looks like, if this is none; an empty string if it is."""
+    if not hasattr(type_, "__metadata__"):
+        type_ = get_args(type_)[0]  # of Host | None
+    [kind] = type_.__metadata__
+    if kind.fits(value):
         return ""
-    pattern, said = _KINDS[kind]
-    return "" if re.fullmatch(pattern, value) else said
+    if type_.__origin__ is str and not isinstance(value, str):
+        return "it in quotation marks"
+    return str(kind.says)
 
 
 def _check_together(facts: Facts, place: _Place) -> None:
-    """What two facts say of each other."""
-    hosts, paths, profiles = facts["hosts"], facts["paths"], facts["profiles"]
-    if hosts["short"] != hosts["login"].split(".")[0]:
-        raise place.error(
-            "hosts.short",
-            f"is {hosts['short']!r}: it is the first part of hosts.login, "
-            f"{hosts['login'].split('.')[0]!r}",
-        )
-    if not fnmatch.fnmatch(f"{hosts['node']}.{hosts['domain']}", facts["proxy"]["pattern"]):
-        raise place.error(
-            "proxy.pattern",
-            f"is {facts['proxy']['pattern']!r}, and fits no node: "
-            f"{hosts['node']}.{hosts['domain']}",
-        )
+    """Raise FactsError for two facts that do not go together."""
+    hosts = facts.hosts
+    first = hosts.login.split(".")[0]
+    node = f"{hosts.node}.{hosts.domain}"
+    if hosts.short != first:
+        sentence = f"is {hosts.short!r}: it is the first part of hosts.login, {first!r}"
+        raise place.error("hosts.short", sentence)
+    if not fnmatch.fnmatch(node, facts.proxy.pattern):
+        raise place.error("proxy.pattern", f"is {facts.proxy.pattern!r}, and fits no node: {node}")
     for inner, outer in (("work", "scratch"), ("jupyter_env", "apps")):
-        if not Path(paths[inner]).is_relative_to(paths[outer]):
-            raise place.error(
-                f"paths.{inner}", f"is {paths[inner]!r}: it lies in paths.{outer}, {paths[outer]!r}"
-            )
-    names = [profile["name"] for profile in profiles]
-    for index, profile in enumerate(profiles):
-        if profile["name"] in names[:index]:
-            raise place.error(
-                "profiles.name", f"is {profile['name']!r}, as that of another profile", index
-            )
-        if seconds(profile["time"]) != slurm_seconds(profile["slurm_time"]):
-            raise place.error(
-                "profiles.time",
-                f"is {profile['time']!r}, and slurm_time {profile['slurm_time']!r}: they "
-                "say one thing",
-                index,
-            )
-        if most(profile["most"]) and most(profile["most"]) < size(profile["memory"]):
-            raise place.error(
-                "profiles.most",
-                f"is {profile['most']!r}, less than memory, {profile['memory']!r}",
-                index,
-            )
-    if facts["course"]["profile"] not in names:
-        raise place.error(
-            "course.profile",
-            f"is {facts['course']['profile']!r}, and no profile is called so: "
-            f"{', '.join(map(repr, names))}",
-        )
+        path, above = getattr(facts.paths, inner), getattr(facts.paths, outer)
+        if not Path(path).is_relative_to(above):
+            sentence = f"is {path!r}: it lies in paths.{outer}, {above!r}"
+            raise place.error(f"paths.{inner}", sentence)
+    _check_profiles(facts, place)
+
+
+def _check_profiles(facts: Facts, place: _Place) -> None:
+    names = [profile.name for profile in facts.profiles]
+    for index, profile in enumerate(facts.profiles):
+        if profile.name in names[:index]:
+            sentence = f"is {profile.name!r}, as that of another profile"
+            raise place.error("profiles.name", sentence, index)
+        if profile.kill_gb and profile.kill_gb < profile.memory_gb:
+            sentence = f"is {profile.kill_gb}, less than memory_gb, {profile.memory_gb}"
+            raise place.error("profiles.kill_gb", sentence, index)
+    if facts.course.profile not in names:
+        sentence = f"is {facts.course.profile!r}, and no profile is called so: "
+        raise place.error("course.profile", sentence + ", ".join(map(repr, names)))
 
 
 if __name__ == "__main__":
