@@ -2580,8 +2580,15 @@ def test_local_tells_its_limits_and_ends_when_time_is_up(triton, user):
 
 @pytest.mark.claims("``--dry-run`` - print the batch script, and start nothing")
 def test_dry_run_prints_the_script_and_submits_nothing(triton, user):
+    """The script is whole: Slurm would take it as it is."""
     script = triton.run("login", "sjupyter --dry-run --mem=4G", user).stdout
     assert script.startswith("#!/bin/bash\n") and f"module load {FACTS.modules.jupyter}" in script
+    asked = re.findall("^#SBATCH (.*)$", script, re.MULTILINE)
+    assert f"--partition={FACTS.partitions.interactive}" in asked and "--mem=4G" in asked
+    triton.run("login", "sbatch --test-only", user, input=script)
+    local = triton.run("login", "sjupyter --dry-run --local", user).stdout
+    assert local.startswith("#!/bin/bash\n") and "#SBATCH" not in local
+    assert nothing_runs(triton, user)
     assert triton.run("login", "squeue --me --noheader", user).stdout == ""
 
 
@@ -2605,6 +2612,18 @@ def test_help_has_each_option(triton, user):
         for option, _ in rows("triton/apps/jupyter/sjupyter.rst", "What you can choose")
         for name in literals(option)
     } <= known
+
+
+def test_help_has_the_defaults_of_this_cluster(triton, user):
+    """Where no facts can be read it says the same in general, and no error."""
+    here = triton.run("login", "sjupyter --help", user).stdout
+    general = triton.run("login", "SJUPYTER_FACTS=/nowhere sjupyter --help", user).stdout
+    for words, fact in (
+        ("the central environment", FACTS.modules.jupyter),
+        ("the partition for interactive work", FACTS.partitions.interactive),
+    ):
+        assert f"({fact})" in here and f"({words})" not in here
+        assert f"({words})" in general and f"({fact})" not in general
 
 
 @pytest.mark.parametrize("ready", [False, True], ids=["waiting", "attached"])
