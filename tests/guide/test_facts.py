@@ -124,67 +124,37 @@ def test_a_link_leads_to_an_address(page):
 
 
 FILE = ROOT / "triton/facts.toml"
-# What is put in place of what, with what the sentence about it says. Each is a value that nothing
-# could use.
+# What is put in the line of a fact, and what the sentence about it says. Nothing could use the
+# value. A fact that the file does not have is put below the head of its table.
 WRONG = {
-    "logs.keep_days": (
-        "keep_days = 7",
-        'keep_days = "three moons"',
-        "write a number of days, as 7",
-    ),
-    "logs.pattern": (
-        '"~/jupyterhub_slurmspawner_*.log"',
-        '"/var/log/*.log"',
-        "write ~/ and a file name with one *",
-    ),
-    "profiles.kill_gb": ("kill_gb = 8 ", "kill_gb = 1 ", "less than memory_gb, 2"),
+    "logs.keep_days": ('keep_days = "three moons"', "write a number of days, as 7"),
+    "logs.pattern": ('pattern = "/var/log/*.log"', "write ~/ and a file name with one *"),
+    "profiles.kill_gb": ("kill_gb = 0.01", "less than memory_gb, "),
     "profiles.idle_minutes": (
-        "idle_minutes = 60",
-        'idle_minutes = "sometimes"',
+        '[[profiles]]\nidle_minutes = "sometimes"',
         "write a number of minutes, as 60",
     ),
     "profiles.idle": (
-        "idle_minutes = 60",
-        'idle = "never stopped"',
+        '[[profiles]]\nidle = "never stopped"',
         "is no fact that anything reads: is idle_minutes meant?",
     ),
-    "profiles.time": ('"5-00:00:00"', '"5 days"', "write a time as Slurm writes it"),
-    "profiles.memory_gb": (
-        "memory_gb = 2 ",
-        'memory_gb = "2 Gb" ',
-        "write a number of gigabytes, as 2 or 2.5",
-    ),
-    "profiles.name": ('"More memory"', '"Long and small"', "as that of another profile"),
-    "course.profile": ('profile = "A day\'s work"', 'profile = "A day"', "no profile is called so"),
-    "course.solutions": (
-        'solutions = "all"',
-        'solutions = "some"',
-        '"all", "none", or a list of notebooks',
-    ),
-    "site.repository": (
-        '"https://github.com/AaltoSciComp/triton-jupyter-guide"',
-        '"github.com/x"',
-        "write the address of a repository",
-    ),
-    "hosts.login": ('"triton.aalto.fi"', '"user@triton"', "write the name of a host"),
-    "hosts.short": ('short = "triton"', 'short = "tri"', "it is the first part of hosts.login"),
-    "hosts.node": ('node = "c1"', 'node = "c"', "write the name of a node"),
-    "proxy.port": ("8123", '"8123"', "write a port, a number from 1024 to 65535"),
-    "proxy.pattern": ('"*int.triton.aalto.fi*"', '"*.example.org"', "fits no node"),
-    "paths.work": (
-        '"/scratch/work"',
-        '"/work dir"',
-        "write a path that begins with / and has no spaces",
-    ),
-    "paths.jupyter_env": ('jupyter_env = "/share', 'jupyter_env = "/opt', "it lies in paths.apps"),
-    "partitions.batch": ('batch = "batch"', "batch = 1", "write it in quotation marks"),
-    "modules.python": ('"anaconda3/latest"', '"anaconda3 latest"', "write a name without spaces"),
-    "hosts.logn": (
-        "[hosts]\n",
-        '[hosts]\nlogn = "x"\n',
-        "is no fact that anything reads: is login meant?",
-    ),
-    "quota.home_gb": ("\nhome_gb = 10", "\n", "is missing"),
+    "profiles.time": ('time = "5 days"', "write a time as Slurm writes it"),
+    "profiles.memory_gb": ('memory_gb = "2 Gb"', "write a number of gigabytes, as 2 or 2.5"),
+    "profiles.name": (f'name = "{FACTS.profiles[1].name}"', "as that of another profile"),
+    "course.profile": ('profile = "A day"', "no profile is called so"),
+    "course.solutions": ('solutions = "some"', '"all", "none", or a list of notebooks'),
+    "site.repository": ('repository = "github.com/x"', "write the address of a repository"),
+    "hosts.login": ('login = "user@triton"', "write the name of a host"),
+    "hosts.short": ('short = "tri"', "it is the first part of hosts.login"),
+    "hosts.node": ('node = "c"', "write the name of a node"),
+    "proxy.port": ('port = "8123"', "write a port, a number from 1024 to 65535"),
+    "proxy.pattern": ('pattern = "*.example.org"', "fits no node"),
+    "paths.work": ('work = "/work dir"', "write a path that begins with / and has no spaces"),
+    "paths.jupyter_env": ('jupyter_env = "/elsewhere"', "it lies in paths.apps"),
+    "partitions.batch": ("batch = 1", "write it in quotation marks"),
+    "modules.python": ('python = "anaconda3 latest"', "write a name without spaces"),
+    "hosts.logn": ('[hosts]\nlogn = "x"', "is no fact that anything reads: is login meant?"),
+    "quota.home_gb": ("", "is missing"),
 }
 
 
@@ -196,11 +166,12 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     """One sentence: where, which fact, what to write."""
-    old, new, says = WRONG[name]
+    new, says = WRONG[name]
     text = FILE.read_text(encoding="utf-8")
-    assert old in text
+    lines = text.splitlines()
+    lines[clusterfacts.line_of(text, name) - 1] = new
     path = tmp_path / "facts.toml"
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(clusterfacts.FactsError) as error:
         clusterfacts.load(path)
     said = str(error.value)
@@ -269,7 +240,8 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
     sentence, without a traceback.
     """
     says = "logs.keep_days is 'three moons': write a number of days"
-    broken = FILE.read_text(encoding="utf-8").replace("keep_days = 7", 'keep_days = "three moons"')
+    text = FILE.read_text(encoding="utf-8")
+    broken = re.sub(r"keep_days = \d+", 'keep_days = "three moons"', text)
     guide = copy_source(tmp_path / "guide")
     (guide / "triton/facts.toml").write_text(broken, encoding="utf-8")
     make = subprocess.run(
