@@ -124,8 +124,8 @@ def test_sjupyter_reads_a_squeue_that_has_more_to_say(stand_in):
     jobs = command("sjupyter").queue(1)
     assert (
         list(jobs) == ["7"]
-        and str(jobs["7"]["script"]) == "/home/a|b/job.sh"
-        and jobs["7"]["state"] == "EXPEDITING"
+        and str(jobs["7"].script) == "/home/a|b/job.sh"
+        and jobs["7"].state == "EXPEDITING"
     )
 
 
