@@ -19,7 +19,6 @@ import os
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from urllib.parse import urlparse
 
 from playwright.sync_api import sync_playwright
 
+from tools import questions
 from tools.browser import CHROMIUM, FLAGS
 from tools.files import ROOT
 from tools.site import html_pages
@@ -42,14 +42,6 @@ TYPES = [
 ]
 REQUESTS = 12  # at most
 KILOBYTES = 200  # at most
-# A question, the addresses that answer it, and among how many results one of them must be.
-QUESTIONS: list[tuple[str, list[str], int]] = [
-    (question, answers, 1 if kind == "first" else 3)
-    for kind, asked in tomllib.loads(
-        (ROOT / "tests/data/questions.toml").read_text(encoding="utf-8")
-    ).items()
-    for question, answers in asked.items()
-]
 NODE = ROOT / ".node"
 MILLISECONDS = 100  # from a letter to the results
 LEAST = {"performance": 99, "accessibility": 100, "best-practices": 100, "seo": 100}
@@ -227,15 +219,15 @@ TYPE = """async questions => {
 
 
 def typing(address: str) -> list[str]:
-    """Print in how many milliseconds a typed question of QUESTIONS has its results; return what is
-    wrong with that.
+    """Print in how many milliseconds a question of readers has its results; return what is wrong
+    with that.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         page.goto(f"{address}/{TYPES[1]}")
         page.evaluate(TYPE, ["a"])  # the index comes with the first letter
-        took = sorted(page.evaluate(TYPE, [question for question, *_ in QUESTIONS]))
+        took = sorted(page.evaluate(TYPE, [question.text for question in questions.load()]))
         browser.close()
     middle = took[len(took) // 2]
     slow = took[len(took) * 19 // 20]
