@@ -75,8 +75,9 @@ proof_exceptions = {
 nitpicky = True
 
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
+# An environment, `.venv`, is not even looked through: that takes longer than all the pages.
 include_patterns = ["index.rst", "about/**", "triton/**", "scicomp/**", "notebooks/**"]
-exclude_patterns = ["about/page-template.rst", "**/.*", "**/README*"] + [
+exclude_patterns = [".*", "_build", "about/page-template.rst", "**/.*", "**/README*"] + [
     str(path.with_suffix(".md").relative_to(ROOT))
     for path in sorted(ROOT.glob("notebooks/**/*.ipynb"))
 ]

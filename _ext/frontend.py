@@ -50,6 +50,7 @@ WHERE = {
     "formulas": "<math ",
 }
 Menus = dict[tuple[str, str], str]  # the list of all pages, by (the page above, the folder)
+Pieces = dict[str, str]  # what a page takes of a style sheet or script, by its path
 # In the list of all pages, the current one.
 CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'
 # What no page needs: templates/ and static/guide.js do without.
@@ -80,19 +81,31 @@ def source(app: Sphinx, path: str) -> Traversable:
     return files("myst_nb.static") / "mystnb.css"
 
 
-def bundle(app: Sphinx, paths: Iterable[str], suffix: str) -> str:
-    """Write the files `paths` as one, named by its content; return its path."""
+def piece(app: Sphinx, path: str) -> str:
+    """The text of the style sheet or script at `path`.
+
+    A style sheet is without web fonts, and one that is not ours stands in a layer of its own.
+    """
+    text = source(app, path).read_text(encoding="utf-8")
+    if not path.endswith(".css"):
+        return text
+    for unused in (WEB_FONT, ICON_RULE, ICON):
+        text = unused.sub("", text)
+    return text if "guide" in path else f"@layer theme {{ {text} }}"
+
+
+def bundle(app: Sphinx, paths: Iterable[str], suffix: str, pieces: Pieces) -> str:
+    """Write the files `paths` as one, named by its content; return its path.
+
+    `pieces` keeps what many pages share.
+    """
     texts = []
     for path in paths:
         path = path.split("?")[0]
-        text = source(app, path if path.startswith("_static/") else f"_static/{path}").read_text(
-            encoding="utf-8"
-        )
-        for unused in (WEB_FONT, ICON_RULE, ICON) if suffix == "css" else ():
-            text = unused.sub("", text)
-        texts.append(
-            f"@layer theme {{ {text} }}" if suffix == "css" and "guide" not in path else text
-        )
+        path = path if path.startswith("_static/") else f"_static/{path}"
+        if path not in pieces:
+            pieces[path] = piece(app, path)
+        texts.append(pieces[path])
     whole = "\n".join(texts).encode()
     target = Path(app.outdir) / f"_static/page-{hashlib.sha256(whole).hexdigest()[:10]}.{suffix}"
     if not target.exists():
@@ -230,6 +243,7 @@ def complete(
     context: dict[str, Any],
     doctree: nodes.document | None,
     menus: Menus,
+    pieces: Pieces,
 ) -> None:
     """Give the templates the page's one style sheet and script, and a quick list of all pages."""
     if app.builder.format != "html":
@@ -241,7 +255,7 @@ def complete(
     for kind, suffix in (("css", "css"), ("script", "js")):
         paths = [str(getattr(file, "filename", file)) for file in context[f"{kind}_files"]]
         context[f"frontend_{suffix}"] = bundle(
-            app, [path for path in paths if wanted(path, body)], suffix
+            app, [path for path in paths if wanted(path, body)], suffix, pieces
         )
     context["edit"] = edited(app, name)
     context["toctree"] = functools.partial(menu, app, menus, name, context["toctree"])
@@ -265,12 +279,15 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("frontend_branch", "main", "html")
     app.config.templates_path.append(str(OURS / "templates"))
     menus: Menus = {}
+    pieces: Pieces = {}
 
-    def forget_menus(app: Sphinx, env: BuildEnvironment) -> None:
+    def forget(app: Sphinx, env: BuildEnvironment) -> None:
         menus.clear()
+        pieces.clear()
 
     app.connect("builder-inited", _permalink)
-    app.connect("env-updated", forget_menus)
-    app.connect("html-page-context", functools.partial(complete, menus=menus), priority=900)
+    app.connect("env-updated", forget)
+    finish = functools.partial(complete, menus=menus, pieces=pieces)
+    app.connect("html-page-context", finish, priority=900)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
