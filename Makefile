@@ -17,7 +17,7 @@ TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && e
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh bisect class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -73,10 +73,6 @@ sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 
 refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
 	@$(RUN) tools.validate.runner refresh $${NB:+--nb "$$NB"}
-
-bisect: .venv .venv-nbdime  ## find the version of a package or the commit that broke NB=name; GOOD=commit at which it passed
-	@$(if $(NB),,echo 'Which notebook? make bisect NB=01-first-notebook' >&2; exit 2)
-	@$(RUN) tools.validate.bisect $(if $(GOOD),--good $(GOOD)) "$$NB"
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
 	@$(PYTHON) triton/lib/clusterfacts.py triton/facts.toml

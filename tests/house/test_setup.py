@@ -114,16 +114,6 @@ def test_help_names_every_task():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
-def test_bisect_without_a_name_says_what_to_name(folder):
-    environment(folder, folder)
-    shutil.copytree(folder / ".venv", folder / ".venv-nbdime", symlinks=True)
-    failed = make(folder, "bisect")
-    assert (
-        failed.returncode == 2
-        and "Which notebook? make bisect NB=01-first-notebook" in failed.stderr
-    )
-
-
 # What `make test` does first: tools/install-packages, with stand-ins for the programs that would
 # change this machine.
 
