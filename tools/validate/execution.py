@@ -94,7 +94,6 @@ def _run(notebook: StoredNotebook, work: Path, isolated: bool, record: bool) -> 
     pytest.main(
         [
             str(copy),
-            "--nbval",
             "-p",
             "nbval.plugin",
             "-p",

@@ -22,6 +22,7 @@ import psutil
 import pytest
 import zmq
 from nbval import plugin as nbval
+from nbval.kernel import RunningKernel
 
 from tools.validate import sandbox
 from tools.validate.result import RanCell
@@ -90,6 +91,13 @@ class Guard:
 
     # pytest's hooks
 
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> "_File | None":
+        """Collect a notebook; nbval, which is called without --nbval, leaves that to us."""
+        if file_path.suffix != ".ipynb":
+            return None
+        file: _File = _File.from_parent(parent, path=file_path)
+        return file
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: Any) -> Iterator[None]:
         if self.stopped:
@@ -100,15 +108,7 @@ class Guard:
         kernel = item.parent.kernel
         if self.record and self.language is None:
             self.language = _language(kernel.kc)
-        outputs = _Outputs(kernel.kc, item, lambda: self._measure(kernel))
-        kernel.await_reply = lambda msg_id, timeout=None: outputs.gather(msg_id)
-        kernel.get_message = lambda stream, timeout=None: outputs.next()
-        item.outputs_of_cell = outputs
-        # With a history, as Jupyter runs cells: without it `_` and Out are empty, and a semicolon
-        # hides no output.
-        kernel.execute_cell_input = lambda source, allow_stdin=None: kernel.kc.execute(
-            source, allow_stdin=allow_stdin, stop_on_error=False
-        )
+        kernel.outputs = _Outputs(kernel.kc, item, lambda: self._measure(kernel))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: Any) -> Iterator[None]:
@@ -132,7 +132,7 @@ class Guard:
         problems += self._dynamic_problems(item, outputs, refused)
         item.user_properties += [
             ("problems", problems),
-            ("count", item.outputs_of_cell.count),
+            ("count", item.parent.kernel.outputs.count),
             ("outputs", outputs if megabytes(outputs) <= OUTPUT_MB else []),
         ]
         assert not problems, problems
@@ -439,29 +439,63 @@ def _images(outputs: list[Output], kind: str) -> list[str]:
     return [out.data[kind] for out in outputs if kind in out.get("data", {})]
 
 
-def _compare_outputs(
-    cell: Any,
-    fresh: list[Output],
-    stored: list[Output],
-    skip_compare: Any = None,
-    plain: Callable[..., bool] = nbval.IPyNbCell.compare_outputs,
-) -> bool:
-    """nbval's own comparison, which leaves images out, and then the images."""
-    if megabytes(fresh) > OUTPUT_MB:
-        return True  # which is told by itself; to compare it takes very long
-    if not plain(cell, fresh, stored, skip_compare):
-        return False
-    for kind in ("image/png", "image/jpeg"):
-        before, after = _images(stored, kind), _images(fresh, kind)
-        if len(before) != len(after):
-            cell.comparison_traceback.append(
-                f"stored are {len(before)} images ({kind}), a fresh run gives {len(after)}"
+class _Cell(nbval.IPyNbCell):  # type: ignore[misc]  # nbval has no types
+    """A cell whose images are compared too, which nbval leaves out."""
+
+    def compare_outputs(
+        self, test: list[Output], ref: list[Output], skip_compare: Any = None
+    ) -> bool:
+        if megabytes(test) > OUTPUT_MB:
+            return True  # which is told by itself; to compare it takes very long
+        if not super().compare_outputs(test, ref, skip_compare):
+            return False
+        for kind in ("image/png", "image/jpeg"):
+            before, after = _images(ref, kind), _images(test, kind)
+            if len(before) != len(after):
+                self.comparison_traceback.append(
+                    f"stored are {len(before)} images ({kind}), a fresh run gives {len(after)}"
+                )
+                return False
+            for difference in filter(None, map(_pictures_differ, before, after)):
+                self.comparison_traceback.append(difference)
+                return False
+        return True
+
+
+class _Kernel(RunningKernel):  # type: ignore[misc]
+    """A kernel whose messages pass through `outputs`, those of the cell that runs."""
+
+    outputs: _Outputs | None = None  # until the first cell, nbval makes sure that it answers
+
+    def await_reply(self, msg_id: str, timeout: float | None = None) -> None:
+        if self.outputs:
+            self.outputs.gather(msg_id)
+        else:
+            super().await_reply(msg_id, timeout)
+
+    def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
+        message: dict[str, Any] = (
+            self.outputs.next() if self.outputs else super().get_message(stream, timeout)
+        )
+        return message
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
+        """Run a cell with a history, as Jupyter does: without it `_` and Out are empty, and a
+        semicolon hides no output.
+        """
+        msg_id: str = self.kc.execute(cell_input, allow_stdin=allow_stdin, stop_on_error=False)
+        return msg_id
+
+
+class _File(nbval.IPyNbFile):  # type: ignore[misc]
+    """A notebook with such cells and such a kernel."""
+
+    def setup(self) -> None:
+        self.kernel = _Kernel(self.nb.metadata.kernelspec.name, cwd=os.fspath(self.path.parent))
+        self.setup_sanitize_files()
+
+    def collect(self) -> Iterator[_Cell]:
+        for cell in super().collect():
+            yield _Cell.from_parent(
+                self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options
             )
-            return False
-        for difference in filter(None, map(_pictures_differ, before, after)):
-            cell.comparison_traceback.append(difference)
-            return False
-    return True
-
-
-nbval.IPyNbCell.compare_outputs = _compare_outputs
