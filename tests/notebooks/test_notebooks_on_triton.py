@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tools.cluster.checkout import BATCH, ON_SLURM, check_out, results
+from tools.cluster.checkout import BATCH, ON_SLURM, check_out, problems
 from tools.validate import catalogue
 
 NOTEBOOKS = {notebook.name: notebook for notebook in catalogue.load()}
@@ -32,7 +32,7 @@ def with_sbatch():
 
 @pytest.fixture(scope="module")
 def verdicts(triton):
-    """What the report says of each notebook after one run of all, and of the one that submits a job
+    """What is printed about each notebook after one run of all, and of the one that submits a job
     after one more.
     """
     user = triton.account()
@@ -63,7 +63,7 @@ def run(triton, user, *more):
     assert "notebooks: " in done.stdout and "not isolated" not in done.stdout, (
         done.stdout + done.stderr
     )
-    return results(triton, user)
+    return problems(done.stdout)
 
 
 @pytest.mark.claims(

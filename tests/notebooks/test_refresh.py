@@ -174,7 +174,7 @@ def test_at_a_terminal_the_writer_keeps_or_leaves_each_notebook(notebook, monkey
         (
             "import numpy as np; np.random.normal(size=2)",
             {},
-            "cell 1: it draws random numbers. Give them a seed: random.seed(1)",
+            "Random numbers get a seed: random.seed(1)",
         ),
         ("1 / 0", {}, "ZeroDivisionError"),
         ("open('stray', 'w').close()", {}, "stray was left by cell 1"),
@@ -192,6 +192,7 @@ def test_a_notebook_that_does_not_repeat_is_left_as_it_was(source, limits, says,
     assert stored.path.read_bytes() == before
     said = capfd.readouterr().err
     assert says in said and "Traceback (most recent call last):\n  File" not in said
+    assert ("get a seed" in said) == ("random" in source)
 
 
 def test_a_notebook_whose_halves_differ_is_synced_first(notebook, capfd):

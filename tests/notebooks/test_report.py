@@ -10,7 +10,6 @@ import pty
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as xml
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, writes
@@ -93,96 +92,38 @@ def test_the_difference_is_nbdimes_and_of_the_failed_cells_alone(ran):
     assert "fine" not in text and "image/png" in text and ran[2]["good"] == ""
 
 
-@pytest.mark.parametrize(
-    "sources, says",
-    [
-        (["import random", "random.random()"], "Give them a seed: random.seed(1)"),
-        (["rng = np.random.default_rng()", "x = rng.random(3)", "x"], "Give them a seed"),
-        (["rnorm(3)"], "in R set.seed(1)"),
-        (["import time", "time.time()"], "it shows a time"),
-        (["import os", "os.listdir()"], "Sort them"),
-        (["{'a', 'b'}"], "Sort them"),
-        (["id(object())"], "an address or a number of its own"),
-        (["open('/proc/self/stat').read()"], "tools/validate/sanitize.toml"),
-    ],
-)
-def test_what_does_not_repeat_is_told_with_its_remedy(sources, says, tmp_path):
-    path = tmp_path / "x.ipynb"
-    path.write_text(writes(new_notebook(cells=[new_code_cell(source) for source in sources])))
-    number = len(sources)
-    result = Result(
-        "x",
-        "failed",
-        problems=[[1, f"cell {number}: Cell outputs differ"], [2, "cell 1: wrote to stderr"]],
-        cells=[CellResult(1, 0, 0.0), CellResult(number, 0, 0.0, [])],
-    )
-    [line] = report.advice(result, catalogue.StoredNotebook("x", path, tmp_path, {})).splitlines()
-    assert line.startswith(f"    cell {number}: ") and says in line
-
-
-def test_a_comparison_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+def test_what_cannot_be_compared_is_one_sentence(ran, tmp_path, monkeypatch):
+    """nbdiff is not there, or takes too long."""
+    nbdiff = tmp_path / "nbdiff"
+    wrong = result_of(ran, "wrong"), ran[0]["wrong"], nbdiff
+    assert report.difference(*wrong) == "what changed cannot be shown: make .venv-nbdime\n"
+    nbdiff.write_text("#!/bin/sh\nexec sleep 60\n")
+    nbdiff.chmod(0o755)
     monkeypatch.setattr(report, "NBDIFF_SECONDS", 0.2)
-    slow = tmp_path / "nbdiff"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    assert (
-        report.compared(slow, tmp_path, tmp_path)
-        == "what changed cannot be shown: to compare it takes more than 0.2 s\n"
-    )
-
-
-def test_without_nbdime_it_is_said_how_to_get_it(ran, tmp_path):
-    assert "make .venv-nbdime" in report.difference(
-        result_of(ran, "wrong"), ran[0]["wrong"], tmp_path / "nbdiff"
-    )
+    assert "to compare it takes more than 0.2 s" in report.difference(*wrong)
 
 
 def test_the_page_shows_how_pictures_differ_and_runs_nothing(ran):
     """They stand side by side, with their difference; no output is run."""
     text = report.page(ran[1], ran[0], ran[2], "notebooks: 1 passed, 3 failed")
-    figures = re.findall(
-        r'<figcaption>([^<]*)</figcaption><img alt="[^"]*" src="data:image/png;base64,([^"]*)">',
-        text,
-    )
-    assert [caption for caption, _ in figures] == ["stored", "fresh", "where they differ"]
-    shown = Image.open(io.BytesIO(base64.b64decode(figures[2][1])))
-    dark = [
-        (x, y)
-        for x in range(shown.width)
-        for y in range(shown.height)
-        if shown.getpixel((x, y)) < 128
+    assert re.findall(r"<figcaption>([^<]*)</figcaption>\s*<img", text) == [
+        "stored",
+        "fresh",
+        "where they differ",
     ]
-    assert dark == [(3, 3)], "the one point that differs"
+    differ = text.split('<img alt="where they differ" src="data:image/png;base64,')[1]
+    shown = Image.open(io.BytesIO(base64.b64decode(differ.split('"')[0])))
+    pixels = [(x, y) for x in range(shown.width) for y in range(shown.height)]
+    assert [pixel for pixel in pixels if shown.getpixel(pixel) < 128] == [(3, 3)], "one differs"
+    assert "<ins>+" in text and "<del>-" in text
     assert "<2>" not in text and "&lt;2&gt;" in text and 'src="http' not in text
 
 
-def test_a_picture_of_another_size_is_compared_too(ran):
-    stored, fresh = picture(0), picture(0, (60, 20))
-    [row] = report._pictures([image_output(stored)], CellResult(1, 0, 0.0, [image_output(fresh)]))
-    assert row.count("<img") == 3
-    [row] = report._pictures([image_output(stored)], CellResult(1, 0, 0.0, []))
-    assert row.count("<img") == 1 and "none" in row
-
-
-def test_junit_xml_has_a_case_for_each_notebook(ran):
-    """With its file and line."""
-    results = [
-        *ran[1],
-        Result("left-out", "unchanged"),
-        Result("absent", "skipped", "r is not here"),
-    ]
-    suite = xml.fromstring(report.junit(results, 12.3).split("\n", 1)[1])
-    assert (
-        suite.attrib | {"tests": "6", "failures": "3", "skipped": "2", "time": "12.3"}
-        == suite.attrib
-    )
-    cases = {case.get("name"): case for case in suite}
-    assert cases["good"].find("failure") is None and "cell 2" in cases["wrong"].find("failure").text
-    assert (
-        cases["wrong"].get("line") == str(result_of(ran, "wrong").problems[0][0])
-        and cases["wrong"].get("file") == "notebooks/wrong.md"
-    )
-    assert cases["absent"].find("skipped").get("message") == "r is not here"
+@pytest.mark.parametrize("fresh, images", [([image_output(picture(0, (60, 20)))], 3), ([], 1)])
+def test_a_picture_of_another_size_or_none_is_shown(fresh, images, ran):
+    result = Result("wrong", "failed", cells=[CellResult(3, 0, 0.0, fresh)])
+    [[cell, shown]] = report.pictures(result, ran[0]["wrong"])
+    assert cell == 3 and len([*filter(None, shown.values())]) == images
 
 
 def test_annotations_are_one_line_each_at_file_and_line(ran):
@@ -221,19 +162,11 @@ def test_the_last_line_of_a_terminal_says_what_runs():
     assert plain.getvalue() == ""
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence(ran, tmp_path):
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
+    assert report.write(tmp_path / "_build", "page") == "report: _build/notebooks.html"
+    assert [path.name for path in (tmp_path / "_build").iterdir()] == ["notebooks.html"]
     (tmp_path / "taken").write_text("")
-    assert "the report could not be written" in report.write(
-        tmp_path / "taken", ran[1], ran[0], ran[2], "line", 1
-    )
-    assert (
-        report.write(tmp_path / "_build", ran[1], ran[0], ran[2], "line", 1)
-        == "report: _build/notebooks.html"
-    )
-    assert sorted(path.name for path in (tmp_path / "_build").iterdir()) == [
-        "notebooks.html",
-        "notebooks.xml",
-    ]
+    assert "the report could not be written" in report.write(tmp_path / "taken", "page")
 
 
 def test_the_command_ends_with_the_report_and_one_line(tmp_path):

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from tools.cluster import cluster
-from tools.cluster.checkout import ON_SLURM, check_out, notebook, results
+from tools.cluster.checkout import ON_SLURM, check_out, notebook, problems
 from tools.cluster.jupyter_server import PATIENCE
 from tools.files import ROOT
 
@@ -212,7 +212,7 @@ def test_node_preemption_and_terminal_cost_no_result(triton, checkout):
     assert "notebooks: 3 passed, 1 failed" in done.stdout and re.search(
         r"^\+ *fresh$", done.stdout, re.M
     ), done.stdout
-    verdicts = results(triton, course.user)
+    verdicts = problems(done.stdout)
     assert {name for name, problem in verdicts.items() if problem is None} == {
         "dies",
         "preempted",

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 from tools.course import halves
@@ -112,7 +111,6 @@ class _Validation:
     def __init__(self, notebooks: list[StoredNotebook], options: argparse.Namespace) -> None:
         self.notebooks = notebooks
         self.options = options
-        self.began = time.monotonic()
         self.surroundings = changes.Surroundings()
         self.progress = reports.Progress()
         self.by_name = {notebook.name: notebook for notebook in notebooks}
@@ -176,16 +174,8 @@ class _Validation:
             for line in reports.annotations(self.results):
                 print(line)
         line = summary(self.results)
-        print(
-            reports.write(
-                RECORDS.parent,
-                self.results,
-                self.by_name,
-                self.differences,
-                line,
-                time.monotonic() - self.began,
-            )
-        )
+        page = reports.page(self.results, self.by_name, self.differences, line)
+        print(reports.write(RECORDS.parent, page))
         print(line)
 
 
