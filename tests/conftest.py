@@ -196,13 +196,3 @@ def pytest_unconfigure(config):
     )
     terminalreporter.write_line("")
     terminalreporter.write_line(line + (f" ({'; '.join(skipped)})" if skipped else ""))
-    unchanged = [
-        value
-        for report in stats.get("passed", [])
-        for key, value in report.user_properties
-        if key == "unchanged"
-    ]
-    if unchanged:
-        terminalreporter.write_line(
-            f"not run, since nothing changed that they can see: {', '.join(unchanged)}"
-        )

@@ -1032,7 +1032,7 @@ def test_an_edit_of_the_md_alone_is_no_notebook_that_passed(folder, tmp_path):
     )
     assert "make sync NB=x" in result.reason
     [notebook] = catalogue.load(folder=folder)
-    for record in (None, {"halves": "others"}):
+    for record in ({}, {"halves": "others"}):
         assert "its halves differ" in changes.drift(notebook, record)
     assert changes.drift(notebook, {"halves": halves.files(notebook.pair)}) is None
 

@@ -7,23 +7,18 @@ repository no more than what its needs name. All that has a fingerprint; the fin
 a notebook passed is kept in a file. When in doubt, it runs.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tools import git
 from tools.course import halves
 from tools.course.halves import IGNORED, find
 from tools.course.model import Notebook
@@ -35,13 +30,10 @@ Fingerprint = dict[str, str]
 """What can change the result of a notebook: names, in words for people, and hashes."""
 
 T = TypeVar("T")
-Record = Any
-"""What a file says of the last run of a notebook. It may hold anything."""
+Record = dict[str, Any]
+"""What a file says of the last run of a notebook; each value may be anything."""
 
-CODE = ROOT / "tools"
 KEPT_VARIABLES = ("USER", "LOGNAME", "SHELL", "TERM")  # of the caller's, which a notebook can read
-FORMAT = 1
-SAMPLE = 0.1  # of the unchanged notebooks, which a pull request runs all the same
 # What of the repository a notebook with a need sees, and which lock file it comes from.
 SHOWN: dict[str, tuple[str, ...]] = {
     "nbdime": (".venv-nbdime", "tools/requirements-nbdime.txt", "triton/bin/nbdime-git")
@@ -66,8 +58,6 @@ class Surroundings:
         Path("/usr/local/share/jupyter/kernels"),
         Path("/usr/share/jupyter/kernels"),
     )
-    code: Path = CODE
-    patterns: Path = sanitize.FILE
     variables: dict[str, str] = field(
         default_factory=lambda: {
             name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ
@@ -85,12 +75,13 @@ class Surroundings:
                 [sys.version, *(_tree(path, self._beside_python()) for path in self.python)]
             ),
             "lock file": _content(self.root / "requirements.txt"),
-            "sanitising patterns": _hash([sanitize.nbval_file(sanitize.load(self.patterns))]),
+            "sanitising patterns": _hash(
+                [sanitize.nbval_file(sanitize.load(self.root / "tools/validate/sanitize.toml"))]
+            ),
             "validating code": _hash(
                 f"{path.name} {_content(path)}"
-                for path in sorted(
-                    [*self.code.glob("validate/*.py"), *self.code.glob("course/*.py")]
-                )
+                for folder in ("validate", "course")
+                for path in sorted((self.root / "tools" / folder).glob("*.py"))
             ),
             "system's packages": _content(self.packages),
             "programs of this machine": _hash(map(_tree, self.local)),
@@ -175,35 +166,13 @@ def read(notebook: StoredNotebook, surroundings: Surroundings) -> list[Path]:
 def fingerprint(notebook: StoredNotebook, surroundings: Surroundings) -> Fingerprint:
     """What can change the result of `notebook`."""
     shown = bare(Notebook.read(notebook.path))
-    cells = shown["cells"]
-    course = shown["metadata"]["course"]
     kernel = shown["metadata"]["kernelspec"]["name"]
     parts = surroundings.shared | {
-        "cells": _hash(
-            [
-                [
-                    {
-                        key: value
-                        for key, value in cell.items()
-                        if key not in ("outputs", "execution_count")
-                    }
-                    for cell in cells
-                ]
-            ]
-        ),
-        "stored outputs": _hash(
-            [[[cell.get("outputs"), cell.get("execution_count")] for cell in cells]]
-        ),
-        "format": _hash([shown["nbformat"], shown["nbformat_minor"]]),
-        "needs and limits": _hash([course]),
-        "name": _hash([notebook.name]),
-        "kernel": _hash(
-            [kernel, *(surroundings.tree(folder / str(kernel)) for folder in surroundings.kernels)]
-        ),
+        "the notebook": _hash([notebook.name, shown]),
+        "kernel": _hash(surroundings.tree(folder / str(kernel)) for folder in surroundings.kernels),
     }
-    for name in (name for need in course.get("needs", []) for name in SHOWN.get(need, ())):
-        path = surroundings.root / name
-        parts[name] = surroundings.tree(path) if path.is_dir() else surroundings.content(path)
+    for path in _shown(shown["metadata"]["course"].get("needs", []), surroundings.root):
+        parts[path.name] = surroundings.tree(path) if path.is_dir() else surroundings.content(path)
     for path in read(notebook, surroundings):
         parts[str(path)] = surroundings.content(notebook.folder / path)
     return parts
@@ -216,9 +185,13 @@ def hidden(needs: Iterable[str], surroundings: Surroundings, work: Path) -> list
     shown = [
         Path(surroundings.environment),
         Path(work),
-        *(surroundings.root / name for need in needs for name in SHOWN.get(need, ())),
+        *_shown(needs, surroundings.root),
     ]
     return list(_without(surroundings.root, shown))
+
+
+def _shown(needs: Iterable[str], root: Path) -> list[Path]:
+    return [root / name for need in needs for name in SHOWN.get(need, ())]
 
 
 def _without(folder: Path, shown: Collection[Path]) -> Iterator[Path]:
@@ -231,33 +204,21 @@ def _without(folder: Path, shown: Collection[Path]) -> Iterator[Path]:
             yield path
 
 
-def reasons(now: Fingerprint, record: Record) -> list[str]:
-    """Why a notebook has to run, in words; an empty list if its `record` shows that it passed and
-    nothing changed since.
+def why_run(notebook: StoredNotebook, surroundings: Surroundings, records: Path) -> str | None:
+    """Why `notebook` has to run, in words; None if its record shows that it passed and that nothing
+    which it can see changed since.
     """
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        return ["nothing is known of an earlier run"]
-    before = record.get("passed")
+    if notebook.online:
+        return "it talks to Slurm, which may have changed"
+    before = load_record(records, notebook.name).get("passed")
     if not isinstance(before, dict):
-        return ["it did not pass the last time"]
-    return (
-        [f"{name} changed" for name in now if name in before and before[name] != now[name]]
-        + [f"{name} is new" for name in now.keys() - before.keys()]
-        + [f"{name} is gone" for name in before.keys() - now.keys()]
-    )
-
-
-def why_run(notebook: StoredNotebook, surroundings: Surroundings, records: Path) -> list[str]:
-    """The reasons for which `notebook` has to run, none if it need not."""
-    record = load_record(records, notebook.name)
+        return "no pass of it is known"
     try:
-        return (
-            ["it talks to Slurm, which may have changed"]
-            if notebook.online
-            else reasons(fingerprint(notebook, surroundings), record)
-        )
+        now = fingerprint(notebook, surroundings)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        return [f"it cannot be read: {error}"]
+        return f"it cannot be read: {error}"
+    changed = [name for name in now | before if now.get(name) != before.get(name)]
+    return f"{changed[0]} changed" if changed else None
 
 
 def drift(notebook: StoredNotebook, record: Record) -> str | None:
@@ -268,7 +229,7 @@ def drift(notebook: StoredNotebook, record: Record) -> str | None:
     pair = notebook.pair
     if (
         not (pair.md and os.path.lexists(pair.md))
-        or (record and record.get("halves") == halves.files(pair))
+        or record.get("halves") == halves.files(pair)
         or halves.unchanged(notebook.folder, pair)
     ):
         return None
@@ -279,98 +240,22 @@ def drift(notebook: StoredNotebook, record: Record) -> str | None:
     return f"its halves differ: {problem}" if problem else None
 
 
-def why_run_since(
-    base: str, notebooks: Sequence[StoredNotebook], surroundings: Surroundings
-) -> dict[str, list[str]]:
-    """For each notebook's name the reasons for which it has to run, if all passed at the commit
-    `base` on machines like this one.
-    """
-    with tempfile.TemporaryDirectory(prefix="base-") as temporary:
-        top = Path(temporary)
-        packed = git.run("archive", base, cwd=surroundings.root)
-        if packed.returncode:
-            return {
-                notebook.name: [
-                    "what it was before is not known: "
-                    f"{packed.stderr.decode(errors='replace').strip()}"
-                ]
-                for notebook in notebooks
-            }
-        subprocess.run(["tar", "--extract", "--directory", top], input=packed.stdout, check=True)
-        code = surroundings.code.relative_to(surroundings.root)
-        before = dataclasses.replace(
-            surroundings,
-            root=top,
-            code=top / code,
-            patterns=top / surroundings.patterns.relative_to(surroundings.root),
-        )
-        why: dict[str, list[str]] = {}
-        for notebook in notebooks:
-            folder = top / notebook.folder.relative_to(surroundings.root)
-            old = dataclasses.replace(
-                notebook, folder=folder, path=folder / notebook.path.relative_to(notebook.folder)
-            )
-            try:
-                old.metadata = Notebook.read(old.path).metadata
-                why[notebook.name] = reasons(
-                    _committed(notebook, surroundings),
-                    {"format": FORMAT, "passed": _committed(old, before)},
-                )
-            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-                why[notebook.name] = [f"it cannot be compared: {error}"]
-        return why
-
-
-def _committed(notebook: StoredNotebook, surroundings: Surroundings) -> Fingerprint:
-    """The fingerprint without the environments beside the commit, whose lock files it has; with the
-    list of system packages.
-    """
-    parts = fingerprint(notebook, surroundings) | {
-        "list of system packages": _content(surroundings.root / "tools/apt.txt")
-    }
-    return {name: value for name, value in parts.items() if not name.startswith(".venv")}
-
-
-def rule(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Why every notebook has to run, whatever changed, or None; and the commit since which changes
-    count, None if records tell.
-
-    What a pull request is merged into, the first parent of the commit that CI checks out for it,
-    has passed as a whole.
-    """
-    if environ.get("CI") == "true":
-        if environ.get("GITHUB_EVENT_NAME") == "pull_request":
-            return None, "HEAD^1"
-        return "CI runs all of them", None
-    return None, None
-
-
-def sample(names: Iterable[str], seed: str) -> set[str]:
-    """A tenth of `names`, rounded up, the same for the same seed."""
-    names = sorted(names)
-    return set(random.Random(seed).sample(names, -int(-len(names) * SAMPLE // 1)))
-
-
 # Records: a file for each notebook, so that two runs at the same time take nothing from each other.
 
 
 def load_record(records: Path, name: str) -> Record:
-    """What is known of the last run of the notebook, None if nothing is."""
+    """What is known of the last run of the notebook, empty if nothing is."""
     try:
-        return json.loads((records / f"{name}.json").read_text(encoding="utf-8"))
+        record = json.loads((records / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def measured(record: Record, key: str, otherwise: float) -> float:
     """The number that a record has for `key`, `otherwise` if there is none."""
-    value = record.get(key) if isinstance(record, dict) else None
+    value = record.get(key)
     return value if isinstance(value, int | float) and value > 0 else otherwise
-
-
-def failed(record: Record) -> bool:
-    """Whether a record is that of a run which failed."""
-    return isinstance(record, dict) and record.get("outcome") == "failed"
 
 
 def save_record(records: Path, name: str, passed: Fingerprint | None, **measured: object) -> None:
@@ -378,7 +263,7 @@ def save_record(records: Path, name: str, passed: Fingerprint | None, **measured
     measured; whole or not at all.
     """
     target = records / f"{name}.json"
-    record = {"format": FORMAT, "passed": passed, **measured}
+    record = {"passed": passed, **measured}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, json.dumps(record, indent=1))

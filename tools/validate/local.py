@@ -108,7 +108,7 @@ class _Validation:
             if result := requirements.not_run(notebook, self.surroundings):
                 self._finish(result)
                 continue
-            record = changes.load_record(self.records, notebook.name) if self.records else None
+            record = changes.load_record(self.records, notebook.name) if self.records else {}
             self.expected[notebook.name] = changes.measured(
                 record, "seconds", notebook.expected_seconds
             )

@@ -99,7 +99,7 @@ def missing(notebook: StoredNotebook, surroundings: changes.Surroundings) -> Obs
         changes.read(notebook, surroundings)
     except ValueError as error:
         return Obstacle("failed", str(error))
-    drift = changes.drift(notebook, None)
+    drift = changes.drift(notebook, {})
     return Obstacle("failed", drift) if drift else None
 
 

@@ -91,7 +91,7 @@ def _refresh(
         notebooks = [
             notebook
             for notebook in notebooks
-            if changes.failed(changes.load_record(RECORDS, notebook.name))
+            if changes.load_record(RECORDS, notebook.name).get("outcome") == "failed"
         ]
         if not notebooks:
             parser.exit(
@@ -121,8 +121,8 @@ class _Validation:
         """Validate, and return the exit status; raises SlurmError."""
         why = why_run(self.notebooks, self.surroundings, self.options)
         if self.options.explain:
-            for name, reasons in why.items():
-                print(f"{name:24}{'runs: ' + '; '.join(reasons) if reasons else WITHOUT_CHANGE}")
+            for name, reason in why.items():
+                print(f"{name:24}{f'runs: {reason}' if reason else WITHOUT_CHANGE}")
         if not self.options.resume:
             self.results = [Result(name, "unchanged") for name in self.by_name if not why[name]]
         if self.options.json:
@@ -183,31 +183,17 @@ def why_run(
     notebooks: Sequence[StoredNotebook],
     surroundings: changes.Surroundings,
     options: argparse.Namespace,
-) -> dict[str, list[str]]:
-    """For each notebook's name the reasons why it runs; none if it need not."""
+) -> dict[str, str | None]:
+    """For each notebook's name why it runs, None if it need not."""
     if options.on:
-        return {notebook.name: ["each job runs on a machine of its own"] for notebook in notebooks}
+        return {notebook.name: "each job runs on a machine of its own" for notebook in notebooks}
     if options.names or not options.changed:
-        return {notebook.name: ["it was asked for"] for notebook in notebooks}
-    always, base = changes.rule(os.environ)
-    if always:
-        return {notebook.name: [always] for notebook in notebooks}
-    if base:
-        why = changes.why_run_since(base, notebooks, surroundings)
-        seed = os.environ.get("GITHUB_SHA", "")
-        for name in changes.sample([name for name in why if not why[name]], seed):
-            why[name] = [f"it is in the sample of {seed or 'no commit'}"]
-    else:
-        why = {
-            notebook.name: changes.why_run(notebook, surroundings, RECORDS)
-            for notebook in notebooks
-        }
-    for notebook in notebooks:  # what is no longer what its writer wrote has to fail
-        if not why[notebook.name] and (
-            drift := changes.drift(notebook, changes.load_record(RECORDS, notebook.name))
-        ):
-            why[notebook.name] = [drift]
-    return why
+        return {notebook.name: "it was asked for" for notebook in notebooks}
+    return {
+        notebook.name: changes.why_run(notebook, surroundings, RECORDS)
+        or changes.drift(notebook, changes.load_record(RECORDS, notebook.name))
+        for notebook in notebooks
+    }
 
 
 def summary(results: Sequence[Result]) -> str:
