@@ -289,6 +289,19 @@ CASES = {
             )
         ]
     ),
+    # Where it can write nothing, each kernel would do so again: `make .venv` starts one (Makefile).
+    "passes_and_compiles_nothing": Case(
+        [
+            cell(
+                "import sys, pathlib\nspecs = [module.__spec__ for module in "
+                "sys.modules.values() if getattr(module, '__spec__', None)]\n"
+                "[spec.name for spec in specs if spec.cached and "
+                "spec.origin.startswith(sys.prefix) and not pathlib.Path(spec.cached).exists()]",
+                new_output("execute_result", data={"text/plain": "[]"}),
+            )
+        ],
+        marks=(needs_sandbox,),
+    ),
     "passes_and_leaves_a_process": Case(
         [cell(f"import subprocess; process = subprocess.Popen(['sleep', '{SLEEPER}'])")]
     ),

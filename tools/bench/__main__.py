@@ -33,7 +33,6 @@ include_patterns = ["index.rst", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = ["notebooks/*.md", "notebooks/data/**"]
 """
 
-EACH_ALONE = (PYTHON, "-m", "tools.bench.scripts.each_alone")
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
@@ -95,17 +94,8 @@ def notebooks(folder: Path) -> bool:
         "validation of the notebooks / pytest --nbval",
         lambda: ours(*names),
         lambda: plain(names),
-        0.55,
+        0.45,
     )
-
-    compare(
-        "  kernels forked from a template / each started alone",
-        lambda: ours(*names),
-        lambda: seconds([*EACH_ALONE, "validate", *names], env=environment),
-        1.0,
-        pairs=5,
-    )
-
     return met and little_changed(names, lambda: ours("--changed"), lambda: plain(names[:1]))
 
 

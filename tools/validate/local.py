@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.course import halves
-from tools.validate import changes, execution, kernels, requirements, sandbox
+from tools.validate import changes, execution, requirements, sandbox
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.result import Progress, Report, Result, Running
 
@@ -118,12 +118,7 @@ class _Validation:
     def run_all(self, progress: Progress) -> None:
         """Run what waits; whatever ends this, nothing goes on running."""
         free_mb = memory_mb()
-        with (
-            tempfile.TemporaryDirectory(prefix="notebooks-") as top,
-            kernels.template(execution.environment(top))
-            if self.isolated and len(self.waiting) > 1
-            else contextlib.nullcontext(),
-        ):
+        with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
             try:
                 while self.waiting or self.running:
                     self._start_what_fits(top, free_mb)

@@ -29,8 +29,6 @@ _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = 442, -100, 0x8000, 1
 _PR_SET_PDEATHSIG = 1
 _LATE = 124  # the exit status of a supervisor that ended its function, as that of timeout(1)
 _libc = ctypes.CDLL(None, use_errno=True)
-# the kinds, as flags of setns, that this process has for itself; none outside a sandbox
-namespaces = 0
 
 
 @dataclass
@@ -174,11 +172,9 @@ def _answer(descriptor: int, answer: dict[str, Any]) -> None:
 
 
 def _unshare(online: bool) -> None:
-    global namespaces
     uid = os.getuid()
     gid = os.getgid()
-    namespaces = _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0)
-    _call("unshare", namespaces)
+    _call("unshare", _NEWNS | _NEWPID | (0 if online else _NEWNET) | (_NEWUSER if uid else 0))
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
