@@ -131,9 +131,9 @@ class _Validation:
                     started.child.kill()
 
     def _start_what_fits(self, top: str, free_mb: float) -> None:
-        # A notebook waits for a third of its time, for its kernel to start and to end: one more
-        # keeps the cores at work.
-        jobs = len(os.sched_getaffinity(0)) + 1
+        # A notebook waits for half of its time, for its kernel to start and to end and for what its
+        # cells wait for: two more keep the cores at work.
+        jobs = len(os.sched_getaffinity(0)) + 2
         while len(self.running) < jobs:
             now = [started.notebook for started in self.running.values()]
             index = next_to_start(self.waiting, now, free_mb)

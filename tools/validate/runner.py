@@ -4,7 +4,7 @@
                                              [--on slurm [--resume]] [NAME ...]
     python -m tools.validate.runner refresh [NAME ...]
 
-Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, one more
+Each notebook runs under nbval in a sandbox of its own, from a copy of its folder, offline, two more
 at a time than there are processor cores, if their declared memory fits, the longest first. NAME is
 a notebook's name without its ending; none means all, and for refresh those that failed in the last
 run. With --changed those are left out that passed and can see nothing that changed since; --explain
