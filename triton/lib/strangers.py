@@ -7,6 +7,7 @@ that memory counts for the owner's job. And it keeps every connection open that 
 no descriptor is left for the owner.
 """
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Awaitable
@@ -38,6 +39,17 @@ LITTLE_SECONDS = 10  # such a request must come within so long
 MOST = 10_000_000
 SECONDS = 60  # such a request must come within so long
 IDLE_SECONDS = 97  # a connection may be silent for so long; no page asks at just that interval
+
+
+def origin(address: str) -> str:
+    """What one sender has for an address: of loopback ones all, the first half of one of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # of a Unix socket, which only its owner can open
+        return address
+    if parsed.is_loopback:
+        return "loopback"
+    return str(ipaddress.ip_network((parsed, 64 if parsed.version == 6 else 32), strict=False))
 
 
 class Look(JupyterHandler):
@@ -139,7 +151,7 @@ class CarefulServer(HTTPServer):
         self.strangers.pop(stream, None)
 
     def handle_stream(self, stream: Any, address: tuple[Any, ...]) -> None:
-        stream.comes_from = str(address[0]) if address else ""
+        stream.comes_from = origin(str(address[0])) if address else ""
         self.meets(stream)
         super().handle_stream(stream, address)
 

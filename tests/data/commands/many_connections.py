@@ -1,7 +1,7 @@
 """Open many connections, and hold them until the input ends.
 
 Arguments: host, port, the path of the server's pages, how many of each kind. On one kind nothing is
-said, on the other the rest of a request is missing.
+said, on the other the rest of a request is missing. Each comes from another loopback address.
 """
 
 import resource
@@ -17,8 +17,11 @@ head = (
 half_sent = f"{head}\r\n".encode() + b"x" * 15_000
 lines = []
 for text in (b"", half_sent):
-    for _ in range(int(many)):
-        lines.append(socket.create_connection((host, int(port)), timeout=20))
+    for number in range(int(many)):
+        source = f"127.0.{number // 250}.{number % 250 + 1}"
+        lines.append(
+            socket.create_connection((host, int(port)), timeout=20, source_address=(source, 0))
+        )
         try:
             lines[-1].sendall(text)
         except OSError:  # it hangs up
