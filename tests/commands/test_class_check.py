@@ -119,6 +119,7 @@ TWO = ["numpy>=2", "tidy"]
     "content, expected",
     [
         (b"", []),
+        (b"-r a/../requirements.txt\n-r b/../requirements.txt\ntidy\n", ["tidy"]),
         ("numpy>=2\r\ntidy\r\n".encode("utf-16"), TWO),
         ("numpy>=2\ntidy".encode("utf-16-le"), TWO),
         (b"\xfe\xff" + "numpy>=2\ntidy".encode("utf-16-be"), TWO),
@@ -144,6 +145,7 @@ TWO = ["numpy>=2", "tidy"]
     ],
     ids=[
         "empty",
+        "itself by other names",
         "PowerShell",
         "no mark",
         "big endian",
@@ -169,6 +171,8 @@ def test_requirements_are_read_whatever_wrote_them(tmp_path, content, expected):
         file.mkdir()
     elif content is not None:
         file.write_bytes(content)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     try:
         assert module["requirements"](file) == expected
     except module["Problem"] as problem:
@@ -710,24 +714,30 @@ def reserved(triton):
     triton.run("login", f"scancel {job}", user, check=False)
 
 
+OVER_NO_NETWORK = """import json
+from ipykernel.connect import get_connection_file
+assert json.load(open(get_connection_file()))["transport"] == "ipc\""""
+
+
 @pytest.mark.claims(
     "The second runs each notebook as a job, all at once, and names the first cell that "
     "would fail in the room. Checks of "
     "exercises may fail: nobody has solved them yet."
 )
 def test_the_first_cell_that_would_fail_is_named(triton, course, reserved, record_property):
-    """Every notebook is run."""
+    """Every notebook is run, in a kernel of which nobody else on the node reads the messages."""
     triton.run("login", f"cp -rT {editions.FOLDER} spoilt", course)
     for name, cells, kernel in [
         ("90-broken", ["1", "", "import notthere\nnotthere.go()", "1/0"], "python3"),
         ("91-kernel", ["1"], "absent"),
+        ("93-alone", [OVER_NO_NETWORK], "python3"),
     ]:
         triton.write("login", f"~/spoilt/{name}.ipynb", notebook(cells, kernel), course)
     triton.run("login", "echo '{' > spoilt/92-text.ipynb", course)
     began = time.monotonic()
     found = check(triton, course, "--notebooks --folder spoilt", timeout=400)
     took = time.monotonic() - began
-    assert set(found) == {*NOTEBOOKS, "90-broken", "91-kernel", "92-text"}
+    assert set(found) == {*NOTEBOOKS, "90-broken", "91-kernel", "92-text", "93-alone"}
     assert wrong(found) == {"90-broken", "91-kernel", "92-text"}, found
     assert (
         found["90-broken"]["said"]
