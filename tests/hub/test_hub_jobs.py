@@ -61,6 +61,14 @@ def started(triton, people):
         triton.run("login", f"scancel --user={user}")
 
 
+@pytest.mark.claims("The hub brings no cookie of one server to another.")
+def test_the_hub_keeps_no_cookie_of_a_server(people, started):
+    """Servers on one node have one name there, so of three on two nodes one would get another's."""
+    users = [started() for _ in range(3)]
+    cookies = {user: people.ask(user, "whose")["cookies"] for user in users}
+    assert all(set(of) <= {user} for user, of in cookies.items()), cookies
+
+
 # ---------------------------------------------------------------- no job is forgotten
 
 

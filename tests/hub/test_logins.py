@@ -139,11 +139,9 @@ def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
     ) >= 1, "and a browser has a limit too"
 
 
-@pytest.mark.parametrize("way", ["{}", "token of {}", "{} with a header"])
+@pytest.mark.parametrize("way", ["{}", "{} with a header"])
 def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
-    """Another spelling of the name, the API for tokens, an invented address: they count as the
-    same.
-    """
+    """Another spelling of the name and an invented address count as the same."""
     user = triton.account()
     names = [
         way.removesuffix(" with a header").format(name)
@@ -176,7 +174,7 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
             ("ROOT", "right"),
             (empty, ""),
             ("x" * 1000, "wrong"),
-            (empty, "x" * 100_000),
+            (empty, "x" * 3_000),
             (empty, "any"),
             (f"token of {empty}", "any"),
             (f"token of {empty}", "\0"),
@@ -322,7 +320,9 @@ def with_a_server(triton):
         )
         asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
         status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
-        assert status == 201 and told["expires_at"], told
+        assert status == 403, "a page of anybody could guess passwords so, in a browser inside"
+        told = people.ask(user, "token")
+        assert told["expires_at"], told
         yield user, told["token"], people
     finally:
         people.close()

@@ -173,6 +173,8 @@ class CountingAuthenticator(Authenticator):
 
         An attempt counts as soon as it begins, so it does not help to make many at once.
         """
+        if handler and not isinstance(handler, HubLogin):
+            return None  # the API takes a password from a page of anybody, without an XSRF token
         data = data if isinstance(data, dict) else {}
         name, *words = [
             data.get(field)

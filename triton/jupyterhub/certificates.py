@@ -29,6 +29,15 @@ AUTHORITY = "notebooks-ca"  # JupyterHub's name for the one that signs for users
 USES = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
+class NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookie of a server that the hub asks. The configuration is copied, and a jar is
+    not.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NoCookies":
+        return self
+
+
 def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
     """A new key, and a certificate of it for the host name `name`, as PEM.
 

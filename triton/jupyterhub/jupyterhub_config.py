@@ -13,7 +13,7 @@ import clusterfacts  # noqa: E402
 import log_lines  # noqa: E402  (from here on none is long)
 from addresses import TrueAddress, inside, own_names  # noqa: E402
 from authenticator import CountingAuthenticator  # noqa: E402
-from certificates import faults  # noqa: E402
+from certificates import NoCookies, faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
 from jupyterhub import orm  # noqa: E402
 from profile_spawner import ProfileSpawner, wanted_jobs  # noqa: E402
@@ -67,9 +67,10 @@ if c.JupyterHub.db_url.startswith("sqlite"):
 c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
 
 # What the hub reads of anybody: a request is small, comes at once, and leaves no long text in the
-# database.
+# database. In a larger one a user would name thousands of scopes, or a date of so many digits, and
+# each takes seconds in which the hub does nothing else.
 HTTPServer.configure(
-    None, max_body_size=250_000, body_timeout=30, idle_connection_timeout=97
+    None, max_body_size=4_000, body_timeout=30, idle_connection_timeout=97
 )  # bytes, seconds; no page asks just as often
 event.listen(
     orm.APIToken.note,
@@ -77,6 +78,9 @@ event.listen(
     lambda token, note, *_: note[:1000] if isinstance(note, str) else note,
     retval=True,
 )
+
+# Servers on one node have one name, so a cookie of one would go to all others there.
+c.JupyterHubHTTPClient.session_options = {"cookie_jar": NoCookies()}
 
 # The proxy is a service of its own (start-proxy): hub and proxy restart one by one, and no server
 # ends.

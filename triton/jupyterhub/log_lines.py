@@ -17,7 +17,7 @@ KINDS = 200  # so many kinds are counted apart; all others together
 TRACEBACK = 2000  # bytes of a traceback, about
 # A secret in an address, also in one that is part of another.
 SECRET = re.compile(
-    r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+",
+    r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state|xsrf)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+",
     re.IGNORECASE,
 )
 _make_record = logging.getLogRecordFactory()

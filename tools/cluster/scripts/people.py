@@ -147,6 +147,12 @@ def whose(person: Person, name: str = "") -> Any:
     return json.loads(person.open(f"/user/{person.name}/{name}"))
 
 
+def token(person: Person) -> Any:
+    """A new token, made with the login."""
+    path = f"/hub/api/users/{person.name}/tokens"
+    return json.loads(person.open(path, method="POST", data=b"{}"))
+
+
 def progress(person: Person, seconds: float) -> int:
     """How many messages about the start of the server come in so many seconds."""
     until = time.monotonic() + seconds
@@ -175,6 +181,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "start": start,
     "stop": stop,
     "whose": whose,
+    "token": token,
     "progress": progress,
     "look": look,
     "failure": failure,

@@ -8,30 +8,39 @@ import getpass
 import http.server
 import json
 import os
+import re
 import socket
 import ssl
 import sys
 import urllib.request
 from pathlib import Path
+from typing import ClassVar
 
 # What stands below this line in the configuration needs Jupyter.
 NEEDS_JUPYTER = "# ---------------------------------------------------------------- what is used"
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Answers each request with the user, the prefix of the address and the job of this server."""
+    """Answers each request with the user, the prefix of the address and the job of this server, and
+    the cookies that it was sent. It sends one of its own.
+    """
+
+    cookies: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
+        self.cookies.update(re.findall(r"of-server=([\w-]+)", self.headers.get("Cookie", "")))
         body = json.dumps(
             {
                 "user": getpass.getuser(),
                 "prefix": os.environ["JUPYTERHUB_SERVICE_PREFIX"],
                 "job": os.environ["SLURM_JOB_ID"],
+                "cookies": sorted(self.cookies),
             }
         ).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-JupyterHub-Version", "6.1.1")
+        self.send_header("Set-Cookie", f"of-server={getpass.getuser()}; Path=/")
         self.end_headers()
         self.wfile.write(body)
 
