@@ -13,7 +13,6 @@ import sys
 import nbformat
 import pytest
 
-from tools.bench import pair_edits
 from tools.course import halves, pairs
 from tools.files import ROOT, copy_source
 from tools.site import build_site
@@ -464,19 +463,6 @@ def test_the_command_line_answers_in_a_sentence(arguments, status, says, folder)
 
 
 # ---------------------------------------------------------------- no edit is lost
-
-
-def test_random_edits_of_both_halves_are_never_lost(tmp_path, monkeypatch):
-    """2,000 edits of both halves, several to a sync and to a commit; with killed syncs and restored
-    files (see pair_edits.py).
-    """
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: None
-    )  # no power is cut here, and waiting for the disk takes most of the time
-    counts = pair_edits.try_out(tmp_path, 2000, seed=1)
-    assert counts["synced"] > 10 * counts["stuck"] and all(
-        counts[kind] for kind in ("refused", "killed", "restored", "commits", "odd", "back")
-    ), counts
 
 
 ATTACHED = {
