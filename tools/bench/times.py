@@ -1,0 +1,86 @@
+"""Times of programs, and the comparison of ours with the plain tool."""
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.files import ROOT
+
+PYTHON = ROOT / ".venv/bin/python"
+
+Side = Callable[[], float]
+"""Runs one of the two that are compared, and returns how long it took, in seconds."""
+
+Sides = AbstractContextManager[tuple[Side, Side]]
+"""Prepares a comparison, gives our side and the plain one, and cleans up."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line of the table: what is compared, and how many times as long ours may take.
+
+    sides: called with an empty folder. runs: how often each side runs.
+    """
+
+    what: str
+    sides: Callable[[Path], Sides]
+    most: float
+    runs: int = 3
+
+
+def seconds(
+    *command: str | Path,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> float:
+    """How long `command` takes, in seconds; its output is dropped.
+
+    env: variables beside those of this process. Raises SystemExit with what the command printed if
+    it fails, unless `check` is off.
+    """
+    began = time.perf_counter()
+    completed = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | dict(env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    took = time.perf_counter() - began
+    if check and completed.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{completed.stdout}")
+    return took
+
+
+def timed(function: Callable[[], object]) -> Side:
+    """A side that calls `function`."""
+
+    def side() -> float:
+        began = time.perf_counter()
+        function()
+        return time.perf_counter() - began
+
+    return side
+
+
+def compare(comparison: Comparison, folder: Path) -> bool:
+    """Run both sides in turn, so that a busy machine slows both; print the medians of their times
+    and of the ratios of each two. Returns whether the ratio is within the limit.
+    """
+    with comparison.sides(folder) as (ours, plain):
+        times = [(ours(), plain()) for _ in range(comparison.runs)]
+    mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(one / other for one, other in times)
+    print(
+        f"{comparison.what:62}{mine:7.2f} s {theirs:7.2f} s  ratio {ratio:.2f}"
+        f"  (at most {comparison.most})",
+        flush=True,
+    )
+    return ratio <= comparison.most
