@@ -67,11 +67,12 @@ def other_course(folder: Path) -> Path:
 
 
 def nbval(folder: Path, names: Sequence[str]) -> Side:
-    """A side that runs `pytest --nbval` of these notebooks in `folder`."""
+    """A side that runs `pytest --nbval` of these notebooks of the course, in a copy in `folder`."""
+    copy = shutil.copytree(NOTEBOOKS, folder / "notebooks")
     options = ("--nbval", "-p", "no:cacheprovider", "-c", os.devnull)
-    files = [folder / f"{name}.ipynb" for name in names]
+    files = [copy / f"{name}.ipynb" for name in names]
     return lambda: seconds(
-        PYTHON, "-m", "pytest", *options, *files, cwd=folder, env=ENVIRONMENT, check=False
+        PYTHON, "-m", "pytest", *options, *files, cwd=copy, env=ENVIRONMENT, check=False
     )
 
 
@@ -103,24 +104,20 @@ def site(folder: Path, more: int = 0) -> Iterator[tuple[Side, Side]]:
 def notebooks(folder: Path) -> Iterator[tuple[Side, Side]]:
     """A validation of the course, and nbval in one process over a copy."""
     names = in_python()
-    copy = folder / "notebooks"
-    shutil.copytree(NOTEBOOKS, copy)
-    yield lambda: seconds(PYTHON, *VALIDATE, *names, env=ENVIRONMENT), nbval(copy, names)
+    yield lambda: seconds(PYTHON, *VALIDATE, *names, env=ENVIRONMENT), nbval(folder, names)
 
 
 @contextmanager
 def changed(folder: Path) -> Iterator[tuple[Side, Side]]:
     """A validation of the course where one notebook has changed, and nbval of that one alone."""
     name = in_python()[0]
-    copy = folder / "notebooks"
-    shutil.copytree(NOTEBOOKS, copy)
 
     def ours() -> float:
         (ROOT / f"_build/validated/{name}.json").unlink(missing_ok=True)
         return seconds(PYTHON, *VALIDATE, "--changed", env=ENVIRONMENT, check=False)
 
     ours()
-    yield ours, nbval(copy, [name])
+    yield ours, nbval(folder, [name])
 
 
 @contextmanager
@@ -130,11 +127,10 @@ def numpy(folder: Path) -> Iterator[tuple[Side, Side]]:
     That repository stores no outputs, so they are made first. We compare each with a fresh run,
     and nbval-lax sees exceptions only.
     """
-    clone = os.environ.get("NUMPY_TUTORIALS")
-    if not clone:
+    if not (clone := os.environ.get("NUMPY_TUTORIALS")):
         raise SystemExit(
-            "numpy's tutorials are not here: git clone https://github.com/numpy/numpy-tutorials, "
-            "then make bench ONLY=numpy NUMPY_TUTORIALS=FOLDER"
+            "Where is a clone of https://github.com/numpy/numpy-tutorials? "
+            "make bench ONLY=numpy NUMPY_TUTORIALS=FOLDER"
         )
     theirs = folder / "theirs"
     seconds("git", "clone", "-q", clone, theirs)
