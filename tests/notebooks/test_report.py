@@ -119,11 +119,17 @@ def test_the_page_shows_how_pictures_differ_and_runs_nothing(ran):
     assert "<2>" not in text and "&lt;2&gt;" in text and 'src="http' not in text
 
 
-@pytest.mark.parametrize("fresh, images", [([image_output(picture(0, (60, 20)))], 3), ([], 1)])
-def test_a_picture_of_another_size_or_none_is_shown(fresh, images, ran):
-    result = Result("wrong", "failed", cells=[CellResult(3, 0, 0.0, fresh)])
-    [[cell, shown]] = report.pictures(result, ran[0]["wrong"])
-    assert cell == 3 and len([*filter(None, shown.values())]) == images
+@pytest.mark.parametrize(
+    "fresh, images",
+    [([picture(0, (60, 20))], 3), ([], 1), ([picture(255)], 0), ([picture(255), picture(0)], 1)],
+)
+def test_pictures_that_differ_are_shown_whatever_they_are(fresh, images, ran):
+    """One of another size, one less, the same one, one more."""
+    outputs = [image_output(data) for data in fresh]
+    result = Result("wrong", "failed", cells=[CellResult(3, 0, 0.0, outputs)])
+    shown = report.pictures(result, ran[0]["wrong"])
+    assert [cell for cell, _ in shown] == [3] * bool(images)
+    assert len([data for _, row in shown for data in row.values() if data]) == images
 
 
 def test_annotations_are_one_line_each_at_file_and_line(ran):

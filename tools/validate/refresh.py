@@ -64,8 +64,8 @@ def _refresh(notebook: StoredNotebook, surroundings: changes.Surroundings, accep
         pairs.write_ipynb(fresh, copy.path)
         [result] = local.validate([copy])
         if result.outcome != "passed":
-            what = f", since a second run does not repeat the first:\n{describe(result)}"
-            return _not_refreshed(notebook, what + ADVICE if "differ" in what else what)
+            what = f", since a second run does not repeat the first:\n{describe(result)}{ADVICE}"
+            return _not_refreshed(notebook, what)
         fresh.metadata["measured"] = _steady(notebook.metadata.get("measured"), result) | {
             "code": pairs.code(fresh)
         }
