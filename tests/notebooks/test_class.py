@@ -37,6 +37,7 @@ from triton.lib import clusterfacts
 FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 SITE = FACTS.site.url
 COURSE = editions.load()
+FORM = "an exercise has cells tagged exercise, stub, solution and check: see notebooks/README.md"
 ANSWERS = tomllib.loads((ROOT / "tests/data/answers.toml").read_text(encoding="utf-8"))
 every_notebook = pytest.mark.parametrize("name", COURSE)
 
@@ -140,7 +141,7 @@ def test_each_solution_says_something_that_a_search_can_find(name):
         assert any(line in secrets(name) for line in lines(editions.source(cell))) or (
             cell["cell_type"] == "code" and cell["outputs"]
         ), editions.source(cell)
-    assert len(secrets(name)) >= 2
+    assert len(secrets(name)) >= 2, FORM
 
 
 @pytest.mark.claims(
@@ -381,7 +382,8 @@ def test_a_students_copy_is_clean_with_stubs_and_checks(name):
         for cell in student["cells"]
     ]
     count = kinds.count("exercise")
-    assert "".join(kind[0] for kind in kinds if kind) == "esc" * count and count >= 2
+    assert [kind for kind in kinds if kind] == ["exercise", "stub", "check"] * count, FORM
+    assert count >= 2, FORM
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student["cells"])
     assert not {"solution", "instructor", "hidden-test", "hide-cell"} & {
         tag for cell in student["cells"] for tag in editions.tags(cell)
@@ -498,6 +500,7 @@ def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path):
     """Each check takes right answers and turns wrong ones away, and with the solutions the whole
     notebook runs.
     """
+    assert name in ANSWERS, f"{name} has no answers: put some into tests/data/answers.toml"
     checks, given = 0, ANSWERS[name]
     assert {answer["exercise"] for answer in given} == set(
         range(1, editions.exercises(COURSE[name]) + 1)

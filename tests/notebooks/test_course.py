@@ -47,7 +47,7 @@ def test_a_notebook_has_two_to_four_exercises_with_solutions(name):
         for index, kind in enumerate(kinds)
         if kind == "exercise" and kinds[index - 1] != "exercise"
     ]
-    assert 2 <= len(exercises) <= 4
+    assert 2 <= len(exercises) <= 4, f"{name} has {len(exercises)} exercises: give it 2 to 4"
     for begin, end in zip(exercises, [*exercises[1:], len(kinds)], strict=True):
         assert "solution" in kinds[begin:end], f"exercise in cell {begin + 1} has no solution"
     for cell in cells(name, "solution"):
