@@ -245,7 +245,8 @@ def test_on_a_full_disk_nothing_is_submitted_nor_lost(checkout):
     course = checkout({"slow": notebook(WAITS)}, cluster.FULL_USER)
     size = int(
         course.run(
-            "mkdir ~/build && ln -s ~/build _build && df --output=size -k ~ | tail -1"
+            "rm -rf ~/.ipython; mkdir ~/build && ln -s ~/build _build && "
+            "df --output=size -k ~ | tail -1"
         ).stdout
     )
     assert size <= cluster.FULL_HOME_MB * 1024, "this is not the small disk that may be filled"

@@ -34,8 +34,10 @@ def installed_kernels() -> set[str]:
     """The names of the kernelspecs that this machine has."""
     # It takes long to import, and who finds that nothing has changed needs no kernel.
     from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_core.paths import jupyter_path
 
-    return set(KernelSpecManager().find_kernel_specs())
+    # It would look into IPython's folder too, and make that, though the disk be full.
+    return set(KernelSpecManager(kernel_dirs=jupyter_path("kernels")).find_kernel_specs())
 
 
 class Need(NamedTuple):
