@@ -34,6 +34,9 @@ class NoCookies(aiohttp.DummyCookieJar):
     not.
     """
 
+    def __init__(self) -> None:
+        """Want no running loop, unlike any jar of aiohttp: `jupyterhub token` has none."""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "NoCookies":
         return self
 

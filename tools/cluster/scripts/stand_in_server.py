@@ -22,13 +22,14 @@ NEEDS_JUPYTER = "# -------------------------------------------------------------
 
 class Answer(http.server.BaseHTTPRequestHandler):
     """Answers each request with the user, the prefix of the address and the job of this server, and
-    the cookies that it was sent. It sends one of its own.
+    of which other servers it was sent a cookie. It sends one of its own.
     """
 
     cookies: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
         self.cookies.update(re.findall(r"of-server=([\w-]+)", self.headers.get("Cookie", "")))
+        self.cookies.discard(getpass.getuser())
         body = json.dumps(
             {
                 "user": getpass.getuser(),
