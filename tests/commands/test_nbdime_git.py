@@ -1409,7 +1409,9 @@ def test_a_reader_that_goes_away_is_no_error(repo):
     done = run(
         "sh", "-c", "NBDIME_GIT_READABLE=1 git diff | head -n 1", env=repo.env, cwd=repo.path
     )
-    assert done.stdout.startswith("nbdiff a/nb.ipynb") and done.stderr == ""
+    assert done.stdout.startswith("nbdiff a/nb.ipynb")
+    # After a second it says that the notebook is large: so on a busy machine.
+    assert [line for line in done.stderr.splitlines() if "is large" not in line] == []
 
 
 # ------------------------------------------------------------------ log, show, blame, add -p, stash
