@@ -10,14 +10,15 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.files import write_whole
+
 MEMORY = ".synced"  # the folder, beside the notebooks, with what was in step last
 IGNORED = {"_build", ".ipynb_checkpoints", MEMORY}
-KEPT_ASIDE = re.compile(r"\.(?:ipynb|md)\.old(?:-\d+)?$")  # what FROM= threw away
 
 
 class Unreadable(Exception):
@@ -37,35 +38,37 @@ class Unreadable(Exception):
 
 @dataclass
 class Pair:
-    """A notebook: `name` is its path below the folder without an ending; a half that does not exist
-    is None.
-    """
+    """A notebook: `name` is its path below the folder, without an ending. A half may be missing."""
 
     name: str
-    ipynb: Path | None
-    md: Path | None
+    folder: Path
+
+    @property
+    def ipynb(self) -> Path:
+        return self.folder / f"{self.name}.ipynb"
+
+    @property
+    def md(self) -> Path:
+        return self.folder / f"{self.name}.md"
+
+    @property
+    def missing(self) -> Path | None:
+        """The half that does not exist."""
+        return next((path for path in (self.ipynb, self.md) if not os.path.lexists(path)), None)
 
 
 def find(folder: str | Path) -> list[Pair]:
     """Return the Pairs below `folder`, by name; an .md that has no jupytext header and lies beside
     no .ipynb is no half.
     """
-    halves: dict[str, dict[str, Path]] = {}
-    for path in sorted(Path(folder).rglob("*")):
+    names = set()
+    for path in Path(folder).rglob("*"):
         parts = path.relative_to(folder).parts
-        if (
-            path.suffix not in (".ipynb", ".md")
-            or IGNORED & set(parts)
-            or any(part.startswith(".") for part in parts)
-        ):
+        if IGNORED & set(parts) or any(part.startswith(".") for part in parts):
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        halves.setdefault(name, {})[path.suffix] = path
-    return [
-        Pair(name, both.get(".ipynb"), both.get(".md"))
-        for name, both in sorted(halves.items())
-        if ".ipynb" in both or _has_header(both[".md"])
-    ]
+        if path.suffix == ".ipynb" or (path.suffix == ".md" and _has_header(path)):
+            names.add(path.relative_to(folder).with_suffix("").as_posix())
+    return [Pair(name, Path(folder)) for name in sorted(names)]
 
 
 def called(pairs: Iterable[Pair], name: str) -> list[Pair]:
@@ -89,11 +92,8 @@ def text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise Unreadable(
-            "cannot be read: it is not written in UTF-8",
-            content.count(b"\n", 0, error.start) + 1,
-            path,
-        ) from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Unreadable("cannot be read: it is not written in UTF-8", line, path) from None
 
 
 def _has_header(path: Path) -> bool:
@@ -108,68 +108,41 @@ def _has_header(path: Path) -> bool:
 # whether it still is, and the base of a merge
 
 
-def _record(folder: str | Path, name: str) -> Path:
-    return Path(folder, MEMORY, f"{name}.json")
+def _record(pair: Pair) -> Path:
+    return pair.folder / MEMORY / f"{pair.name}.json"
 
 
-def remembered(folder: str | Path, name: str) -> dict[str, Any] | None:
-    """What remember() kept of the pair, None if that is nothing."""
+def remembered(pair: Pair) -> dict[str, Any]:
+    """What remember() kept of the pair; empty if that is nothing."""
     try:
-        record: dict[str, Any] = json.loads(_record(folder, name).read_text(encoding="utf-8"))
-        return record if record["files"] and record["cells"] is not None else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        record = json.loads(_record(pair).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
-def orphans(folder: str | Path) -> list[str]:
-    """The names of the notebooks of which something is remembered and no half is there: they were
-    renamed, or deleted.
-    """
-    names = (
-        path.relative_to(Path(folder, MEMORY)).as_posix().removesuffix(".json")
-        for path in sorted(Path(folder, MEMORY).rglob("*.json"))
-    )
-    return [
-        name
-        for name in names
-        if not any(os.path.lexists(Path(folder, f"{name}{ending}")) for ending in (".md", ".ipynb"))
-    ]
-
-
-def remember(
-    folder: str | Path, pair: Pair, write: Callable[[Path, str], object], **known: Any
-) -> None:
-    """Keep what is `known` of a pair whose halves are in step, and its files' content.
-
-    write: writes a text to a path, whole or not at all.
-    """
-    path = _record(folder, pair.name)
+def remember(pair: Pair, **known: Any) -> None:
+    """Keep what is `known` of a pair whose halves are in step, and its files' content."""
+    path = _record(pair)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
+    write_whole(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
-def in_step_since(folder: str | Path, name: str) -> int | None:
-    """When remember() was called for the pair, in nanoseconds as files have them; None if it was
-    not.
-    """
-    try:
-        return _record(folder, name).stat().st_mtime_ns
-    except OSError:
-        return None
+def both_written_since(pair: Pair) -> bool:
+    """Whether both halves were written after remember() was called for the pair, as git does."""
+    since = _record(pair).stat().st_mtime_ns
+    return all(path.stat().st_mtime_ns > since for path in (pair.md, pair.ipynb))
 
 
-def unchanged(folder: str | Path, pair: Pair) -> bool:
+def unchanged(pair: Pair) -> bool:
     """Whether both halves are, byte by byte, as they were when they were in step last."""
-    record = remembered(folder, pair.name)
-    if not record or not pair.md or not pair.ipynb:
-        return False
-    return bool(record["files"] == files(pair))
+    return not pair.missing and remembered(pair).get("files") == files(pair)
 
 
-def still_in_step(folder: str | Path, pair: Pair) -> None:
+def still_in_step(pair: Pair) -> None:
     """Note that both halves are in step now too."""
     with contextlib.suppress(OSError):
-        os.utime(_record(folder, pair.name))
+        os.utime(_record(pair))
 
 
 def files(pair: Pair) -> list[str]:
@@ -178,7 +151,7 @@ def files(pair: Pair) -> list[str]:
         return [
             hashlib.sha256(path.read_bytes()).hexdigest()
             for path in (pair.md, pair.ipynb)
-            if path and path.is_file()
+            if path.is_file()
         ]
     except OSError:
         return []

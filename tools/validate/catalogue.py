@@ -26,7 +26,7 @@ class StoredNotebook:
 
     @property
     def pair(self) -> halves.Pair:
-        return halves.Pair(self.name, self.path, self.path.with_suffix(".md"))
+        return halves.Pair(self.name, self.folder)
 
     @property
     def course(self) -> Course:
@@ -54,11 +54,8 @@ def load(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[StoredNote
     exist.
     """
     pairs = halves.find(folder)
-    paths = {pair.name: pair.ipynb for pair in pairs if pair.ipynb}
-    names = [
-        next((pair.name for pair in halves.called(pairs, name) if pair.ipynb), name)
-        for name in names
-    ]
+    paths = {pair.name: pair.ipynb for pair in pairs if pair.missing != pair.ipynb}
+    names = [next((pair.name for pair in halves.called(pairs, name)), name) for name in names]
     unknown = set(names) - set(paths)
     if unknown:
         raise ValueError(

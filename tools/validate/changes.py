@@ -227,11 +227,7 @@ def drift(notebook: StoredNotebook, record: Record) -> str | None:
     A `record` tells without reading them.
     """
     pair = notebook.pair
-    if (
-        not (pair.md and os.path.lexists(pair.md))
-        or record.get("halves") == halves.files(pair)
-        or halves.unchanged(notebook.folder, pair)
-    ):
+    if pair.missing or record.get("halves") == halves.files(pair) or halves.unchanged(pair):
         return None
     # It imports jupytext, which takes long, and is needed where a half has changed only.
     from tools.course import pairs
@@ -325,7 +321,7 @@ def _tree(top: Path, without: Collection[str] = ()) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    notebooks = {path for pair in find(folder) for path in (pair.ipynb, pair.md) if path}
+    notebooks = {path for pair in find(folder) for path in (pair.ipynb, pair.md)}
     files: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(set(folders) - IGNORED - {"__pycache__"})
