@@ -140,6 +140,8 @@ TWO = ["numpy>=2", "tidy"]
             ["numpy; extra == 'all'", "tidy; python_version < '3'"],
         ),
         (b"-r absent.txt\nnumpy", "absent.txt cannot be read: No such file or directory"),
+        (b"-r loop\n", "loop cannot be read: Too many levels of symbolic links"),
+        (b"-r ab\0sent.txt\n", "absent.txt cannot be read: No such file or directory"),
         ("folder", "requirements.txt cannot be read: Is a directory"),
         (None, []),
     ],
@@ -156,6 +158,8 @@ TWO = ["numpy>=2", "tidy"]
         "other files",
         "markers",
         "absent file",
+        "link to itself",
+        "null byte",
         "folder",
         "none",
     ],
@@ -173,6 +177,7 @@ def test_requirements_are_read_whatever_wrote_them(tmp_path, content, expected):
         file.write_bytes(content)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     try:
         assert module["requirements"](file) == expected
     except module["Problem"] as problem:

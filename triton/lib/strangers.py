@@ -47,6 +47,7 @@ def origin(address: str) -> str:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # of a Unix socket, which only its owner can open
         return address
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     if parsed.is_loopback:
         return "loopback"
     return str(ipaddress.ip_network((parsed, 64 if parsed.version == 6 else 32), strict=False))
