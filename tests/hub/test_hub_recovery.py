@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from urllib.parse import urlencode
 
 import pytest
 
@@ -323,6 +324,19 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
     )
 
 
+@pytest.mark.parametrize("number, status", [(3, 0), (2000, 400)])
+def test_an_address_with_many_scopes_is_forgotten(staying, number, status):
+    """The hub would compare them, one by one with its database, and do nothing else meanwhile. With
+    few it goes on to the user's server, which has another origin.
+    """
+    scopes = " ".join(f"users!group={each:x}" for each in range(number))
+    own = f"{hub.own(staying.user)}/user/{staying.user}/oauth_callback"
+    client = {"client_id": f"jupyterhub-user-{staying.user}", "redirect_uri": own}
+    asks = urlencode(client | {"response_type": "code", "state": "x", "scope": scopes})
+    answer = staying.ask("GET", f"/oauth2/authorize?{asks}", base="/hub/api")
+    assert answer.status == status, answer
+
+
 def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
     """They lock nobody out.
 
@@ -348,7 +362,7 @@ def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
 
 
 def test_a_secret_in_a_nested_address_is_in_no_log(triton):
-    """An address may be part of another."""
+    """An address may be part of another. The last request is an error, whose headers are logged."""
     for address in (
         "%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET",
         "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET",
@@ -358,8 +372,10 @@ def test_a_secret_in_a_nested_address_is_in_no_log(triton):
         triton.run(
             "laptop", f"curl --silent --output /dev/null '{hub.HUB}/hub/error/503?url={address}'"
         )
+    headers = "--header 'X-XSRFToken: SE-CRET' --referer 'https://['"
+    triton.run("laptop", f"curl --silent --output /dev/null {headers} '{hub.HUB}/hub/logout'")
     said = hub.log(triton)
-    assert "[secret]" in said and "SE-CRET" not in said
+    assert "[secret]" in said and '"X-Xsrftoken": "[secret]"' in said and "SE-CRET" not in said
 
 
 def test_a_next_with_the_end_of_a_line_is_forgotten(visit):

@@ -124,9 +124,11 @@ class TrueAddress(OutputTransform):
     hub without the proxy has the address of its connection.
 
     A `next` with an end of line in it is forgotten: no address has one, and no header may have one.
+    So is an address that names thousands of scopes: the hub would compare them for seconds.
     """
 
     proxies = frozenset[str]()
+    longest_scopes = 4000  # bytes; a body of a request is no longer either
 
     def __init__(self, request: HTTPServerRequest) -> None:
         connection: Any = request.connection
@@ -139,3 +141,7 @@ class TrueAddress(OutputTransform):
         for arguments in (request.arguments, request.query_arguments):
             if any(set(value) & {*range(32), 127} for value in arguments.get("next", [])):
                 del arguments["next"]
+            scopes = arguments.get("scope", []) + arguments.get("scopes", [])
+            if sum(map(len, scopes)) > self.longest_scopes:
+                arguments.clear()
+                request.uri = request.path  # from which the hub reads scopes too

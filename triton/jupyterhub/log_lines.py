@@ -15,9 +15,11 @@ RATE, AT_ONCE = 20_000, 500_000  # bytes that a log may get in a second, and at 
 OF_A_KIND = 500, 20_000  # bytes that each kind of message may add in any case, in the same way
 KINDS = 200  # so many kinds are counted apart; all others together
 TRACEBACK = 2000  # bytes of a traceback, about
-# A secret in an address, also in one that is part of another.
+# A secret in an address, also in one that is part of another; and in a header, which the hub logs
+# with an error.
 SECRET = re.compile(
-    r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state|xsrf)(?:=|%(?:25)*3D))(?:[^\s&%\"']|%(?!(?:25)*26))+",
+    r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state|xsrf)(?:=|%(?:25)*3D)|-[xc]srftoken\": \")"
+    r"(?:[^\s&%\"']|%(?!(?:25)*26))+",
     re.IGNORECASE,
 )
 _make_record = logging.getLogRecordFactory()
