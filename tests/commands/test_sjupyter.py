@@ -558,11 +558,28 @@ def assert_no_script_has_run(tab, base, xsrf):
         assert tab.title() == title, name
 
 
+def assert_shown_as_text(tab, base):
+    """What has a viewer in JupyterLab that tells. The classic Notebook draws the plot, but asks
+    nobody for its picture.
+    """
+    tab.goto(f"{base}lab/tree/page.html?reset")
+    tab.locator(".jp-FileEditor").get_by_text("words").wait_for()
+    assert tab.locator("iframe").count() == 0
+    tab.goto(f"{base}lab/tree/plot.vg?reset")
+    tab.locator(".jp-FileEditor").get_by_text("marks").wait_for()
+    tab.goto(f"{base}lab/tree/page.ipynb?reset")
+    tab.locator(".jp-RenderedMarkdown code").get_by_text("graph LR").wait_for()
+    tab.locator(".jp-OutputArea").get_by_text("text of a plot").wait_for()
+    tab.goto(f"{base}notebooks/page.ipynb")
+    tab.locator(".jp-OutputArea canvas").wait_for()
+    tab.wait_for_timeout(500)
+
+
 @needs_chromium
 @pytest.mark.claims(
     "A file that is opened in a tab of such a server runs no script.",
     "A file that you open in a tab of the server runs no script, and so does not read that path.",
-    "JupyterLab shows the text of an HTML file,",
+    "JupyterLab shows the text of an HTML file, and of plots and drawings in Vega and Mermaid,",
 )
 def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_path):
     """Nor does it send that path along with a picture or a link; and what has no script is shown as
@@ -607,9 +624,8 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_pa
                 "document.querySelector('.jp-ImageViewer img')?.naturalWidth == 40"
             )
             asked.clear()
-            tab.goto(f"{base}lab/tree/page.html?reset")
-            tab.locator(".jp-FileEditor").get_by_text("words").wait_for()
-            assert tab.locator("iframe").count() == 0 and not asked
+            assert_shown_as_text(tab, base)
+            assert not asked
             with tab.expect_download() as download:
                 tab.evaluate(
                     "address => Object.assign(document.createElement('a'), {href: "

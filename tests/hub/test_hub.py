@@ -1054,6 +1054,24 @@ def test_jupyterlab_has_no_debugger(alice, triton):
     ).count()
 
 
+@pytest.mark.claims("Of a plot in Vega it shows the text:")
+def test_jupyterlab_shows_the_text_of_a_vega_plot(alice, triton):
+    """Its data may be any file of the server, and the address of its picture tells them."""
+    plot = (cluster.ROOT / "tests/data/commands/of_somebody/plot.vg").read_text(encoding="utf-8")
+    triton.write("login", "~/plot.vg", plot, alice.user)
+    alice.open(f"/user/{alice.user}/lab/tree/home/plot.vg?reset")
+    alice.page.locator(".jp-FileEditor").get_by_text("marks").wait_for()
+    policy = alice.ask("GET", "/tree").headers["content-security-policy"]
+    assert "img-src 'self'" in policy, "the classic Notebook draws it"
+
+
+def test_files_behind_a_link_are_sent_but_no_hidden_ones(alice, triton):
+    """JupyterLab downloads, and shows pictures in a text, by this address. All is behind a link."""
+    triton.run("login", "echo words > sent.txt; echo words > .hidden.txt", alice.user)
+    assert alice.ask("GET", "/files/home/sent.txt").text == "words\n"
+    assert alice.ask("GET", "/files/home/.hidden.txt").status == 404
+
+
 def test_secrets_are_for_the_hub_only(triton):
     listed = triton.run(
         "hub",

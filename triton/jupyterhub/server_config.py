@@ -106,6 +106,7 @@ from typing import Any  # noqa: E402
 
 from jupyter_client.session import Session  # noqa: E402
 from jupyter_server._tz import utcnow  # noqa: E402
+from jupyter_server.base.handlers import AuthenticatedFileHandler, JupyterHandler  # noqa: E402
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
 from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E402
 
@@ -169,6 +170,23 @@ def runs_a_program(shell: Any) -> bool:
     except OSError:
         return False
 
+
+# The classic Notebook draws Vega plots, whatever is switched off. A plot of somebody else reads
+# files of the server, and would tell others by the address of a picture.
+_of_jupyter = JupyterHandler.content_security_policy.fget
+
+
+def own_pictures(handler: Any) -> str:
+    """The Content-Security-Policy of what `handler` sends."""
+    pictures = "; img-src 'self' data: blob:" * type(handler).__module__.startswith("notebook.")
+    return f"{_of_jupyter(handler)}{pictures}"
+
+
+JupyterHandler.content_security_policy = property(own_pictures)
+
+# A server begins in a folder of links. Tornado sends no file that is behind one, from 6.5.9 on, so
+# no download would work, and no picture in a text.
+AuthenticatedFileHandler._resolve_symlink_target = staticmethod(lambda path, *_: path)
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  Jupyter gives it to this file
 c.ServerApp.kernel_manager_class = Kernels
