@@ -179,7 +179,11 @@ FAULTS = {
     "kind": (stored(lambda n: n["cells"][2].update(cell_type="raw")), "'[raw]' in the", SYNC),
     "no MyST": (ipynb("Some prose.", "Some\\n+++\\nprose."), "cannot be written as", "edit it"),
     "no JSON": (ipynb('"cells"', '"cells'), "x.ipynb:2: no valid JSON", f"{SYNC} FROM=md"),
-    "no notebook": (lambda f: (f / "x.ipynb").write_text("[]"), "no notebook", f"{SYNC} FROM=md"),
+    "no notebook": (
+        lambda f: (f / "x.ipynb").write_text('{"cells": [], "metadata": {}}'),
+        "no notebook",
+        f"{SYNC} FROM=md",
+    ),
     "header": (
         md("course:  #", "course: [  #"),
         "x.md:14: no MyST notebook: expected",
@@ -296,7 +300,7 @@ CLASHES = {
             '"# A title"\n   ]\n  },\n  {"cell_type": "raw", "id": "n", "metadata": {}, '
             '"source": "Yours."},',
         ),
-        "both put cells at this place",
+        "x.md:24 and {folder}/x.ipynb:11: both put cells at this place",
     ),
     "the header": (
         ("minutes: 10", "minutes: 11"),

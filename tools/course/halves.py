@@ -4,7 +4,6 @@ remembered of each pair.
 Reads no more of them than it must, and imports nothing that is slow.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -137,12 +136,6 @@ def both_written_since(pair: Pair) -> bool:
 def unchanged(pair: Pair) -> bool:
     """Whether both halves are, byte by byte, as they were when they were in step last."""
     return not pair.missing and remembered(pair).get("files") == files(pair)
-
-
-def still_in_step(pair: Pair) -> None:
-    """Note that both halves are in step now too."""
-    with contextlib.suppress(OSError):
-        os.utime(_record(pair))
 
 
 def files(pair: Pair) -> list[str]:

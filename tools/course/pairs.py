@@ -314,7 +314,6 @@ def sync(
     good = True
     for pair in wanted:
         if halves.unchanged(pair) and not source:
-            halves.still_in_step(pair)
             continue
         try:
             if pair.missing and renamed:

@@ -76,21 +76,6 @@ def _read(name: str, path: Path, folder: Path) -> StoredNotebook:
         return StoredNotebook(name, path, folder, {}, fault)
 
 
-def named(text: str, pairs: list[halves.Pair]) -> list[str]:
-    """The names in a text that has blanks between them: as many words as make a name of one of
-    `pairs` are one.
-    """
-    words = [word for word in text.split(" ") if word]
-    names = []
-    while words:
-        first = next(
-            (
-                count
-                for count in range(len(words), 1, -1)
-                if halves.called(pairs, " ".join(words[:count]))
-            ),
-            1,
-        )
-        names.append(" ".join(words[:first]))
-        words = words[first:]
-    return names
+def named(text: str, folder: Path = NOTEBOOKS) -> list[str]:
+    """The names in a text: all of it, if it is the name of a notebook, else its words."""
+    return [text] if halves.called(halves.find(folder), text) else text.split()

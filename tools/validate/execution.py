@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -153,22 +152,21 @@ def result(notebook: StoredNotebook, work: Path, child: sandbox.Child, seconds: 
 def judged(notebook: StoredNotebook, work: Path, run: Run) -> Result:
     """The Result of a notebook of which the guard saw this."""
     result = Result(notebook.name, "passed", "", round(run["seconds"], 1), round(run["memory_mb"]))
-    lines = _cell_lines(notebook.path.with_suffix(".md"))
-    failed = 0
+    failed = [cell["cell"] for cell in run["cells"] if cell["outcome"] == "failed"]
+    lines = _lines(notebook.path.with_suffix(".md")) if failed else []
     for cell in run["cells"]:
         number = cell["cell"]
-        line = lines[number - 1] if 0 < number <= len(lines) else 0
         outputs = None
-        if cell["outcome"] == "failed":
-            failed += 1
+        if number in failed:
+            line = lines[number - 1] if 0 < number <= len(lines) else 0
             outputs = cell["outputs"]
             result.problems += [
                 Problem(line, f"cell {number}: {problem}") for problem in cell["problems"]
             ]
-        result.cells.append(CellResult(number, line, cell["seconds"], outputs))
+        result.cells.append(CellResult(number, cell["seconds"], outputs))
     if failed:
         result.outcome = "failed"
-        result.reason = f"{failed} of {len(run['cells'])} cells"
+        result.reason = f"{len(failed)} of {len(run['cells'])} cells"
         if skipped := sum(cell["outcome"] == "skipped" for cell in run["cells"]):
             result.reason += f", {skipped} not run"
     elif not run["cells"]:
@@ -182,13 +180,14 @@ def _end_of_log(work: Path) -> str:
     return log.read_text(errors="replace")[-LOG_CHARACTERS:] if log.exists() else ""
 
 
-def _cell_lines(path: Path) -> list[int]:
-    """The line numbers at which the code cells of a MyST notebook begin."""
-    if not path.exists():
+def _lines(path: Path) -> list[int]:
+    """The line of an .md half at which each code cell begins; none if it cannot be read."""
+    # It imports jupytext, which takes long, and is needed where a notebook failed only.
+    from tools.course import halves, myst
+
+    try:
+        md = myst.read(path)
+    except halves.Unreadable:
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return [
-        number
-        for number, line in enumerate(text.splitlines(), 1)
-        if re.match(r"`{3,}\{code-cell\}", line)
-    ]
+    both = zip(md.notebook.cells, md.lines, strict=True)
+    return [line for cell, line in both if cell.cell_type == "code"]

@@ -40,12 +40,6 @@ SWITCHES = [
 # of a cell that is meant to write to stderr; its text is compared like any output
 STDERR_TAG = "writes-stderr"
 PIXEL_TOLERANCE = 16  # of 255: font and line smoothing differ by a few, a moved point by hundreds
-# How a cell removes a file, and a folder.
-REMOVE = {
-    "python3": ("import os; os.remove({})", "import shutil; shutil.rmtree({})"),
-    "ir": ("unlink({})", "unlink({}, recursive = TRUE)"),
-    "bash": ("rm {}", "rm -r {}"),
-}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _POLL = 0.1  # seconds
 # of what a cell shows: more is slow in a reader's page, in an editor and in a difference
@@ -226,12 +220,12 @@ class Guard:
         if item is not item.session.items[-1] or self.stopped:
             return []
         return [
-            self._left(item, path, cell, path in gone)
+            self._left(path, cell, path in gone)
             for path, cell in sorted(self.changes.items())
             if os.path.dirname(path) not in self.changes
         ]
 
-    def _left(self, item: Any, path: str, cell: int, gone: bool) -> str:
+    def _left(self, path: str, cell: int, gone: bool) -> str:
         """What to do about a file that cell number `cell` made, changed, or removed for good."""
         name = os.path.relpath(path, self.watched[0])
         if gone or path in self.files:
@@ -239,9 +233,7 @@ class Guard:
                 f"{name} was {'removed' if gone else 'changed'} by cell {cell}, and it is "
                 "there for the next run too: work on a copy of it"
             )
-        kernel = item.parent.nb.metadata.get("kernelspec", {}).get("name")
-        remove = REMOVE.get(kernel, REMOVE["python3"])[os.path.isdir(path)].format(repr(name))
-        return f"{name} was left by cell {cell}. In the last cell remove it: {remove}"
+        return f"{name} was left by cell {cell}: remove it in the last cell"
 
     def _files(self) -> _Files:
         """Every file in the watched folders, with what changes when it is written."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from tools.course import halves
 from tools.validate import changes, execution, requirements, sandbox
 from tools.validate.catalogue import StoredNotebook
-from tools.validate.result import Progress, Report, Result, Running
+from tools.validate.result import Report, Result
 
 
 def next_to_start(
@@ -41,17 +41,10 @@ def memory_mb() -> float:
     import psutil  # it takes long to import, and is not needed where nothing has changed
 
     room = [psutil.virtual_memory().available]
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
-            room.append(
-                int(Path("/sys/fs/cgroup", limit).read_text())
-                - int(Path("/sys/fs/cgroup", used).read_text())
-            )
-    if "SLURM_MEM_PER_NODE" in os.environ:
-        room.append(int(os.environ["SLURM_MEM_PER_NODE"]) << 20)
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        room.append(limit - used)
     return float(min(room)) / 2**20
 
 
@@ -60,16 +53,14 @@ def validate(
     report: Report = lambda result: None,
     records: Path | None = None,
     surroundings: changes.Surroundings | None = None,
-    progress: Progress = lambda done, total, running: None,
 ) -> list[Result]:
     """Run each of `notebooks`; call `report` with each Result as it comes and return them all.
 
-    records: the folder that keeps under which conditions each passed; None keeps nothing. progress:
-    called about once a second.
+    records: the folder that keeps under which conditions each passed; None keeps nothing.
     """
     validation = _Validation(report, records, surroundings or changes.Surroundings())
     validation.take(notebooks)
-    validation.run_all(progress)
+    validation.run_all()
     return validation.results
 
 
@@ -99,11 +90,9 @@ class _Validation:
         self.waiting: list[StoredNotebook] = []
         self.running: dict[int, _Started] = {}  # by the descriptor that its result arrives on
         self.expected: dict[str, float] = {}  # seconds, by the notebook's name
-        self.total = 0
 
     def take(self, notebooks: Sequence[StoredNotebook]) -> None:
         """Take in what can run, the longest first; what cannot has its Result at once."""
-        self.total = len(notebooks)
         for notebook in notebooks:
             if result := requirements.not_run(notebook, self.surroundings):
                 self._finish(result)
@@ -115,15 +104,14 @@ class _Validation:
             self.waiting.append(notebook)
         self.waiting.sort(key=lambda notebook: -self.expected[notebook.name])
 
-    def run_all(self, progress: Progress) -> None:
+    def run_all(self) -> None:
         """Run what waits; whatever ends this, nothing goes on running."""
         free_mb = memory_mb()
         with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
             try:
                 while self.waiting or self.running:
                     self._start_what_fits(top, free_mb)
-                    progress(len(self.results), self.total, self._now_running())
-                    ready, _, _ = select.select(list(self.running), [], [], 1)
+                    ready, _, _ = select.select(list(self.running), [], [])
                     for descriptor in ready:
                         self._collect(self.running.pop(descriptor))
             finally:
@@ -152,17 +140,6 @@ class _Validation:
         self.running[child.result] = _Started(
             notebook, work, child, time.monotonic(), fingerprint, halves.files(notebook.pair)
         )
-
-    def _now_running(self) -> list[Running]:
-        now = time.monotonic()
-        return [
-            Running(
-                started.notebook.name,
-                now - started.since,
-                self.expected[started.notebook.name],
-            )
-            for started in self.running.values()
-        ]
 
     def _collect(self, started: _Started) -> None:
         """Take the result of a notebook that has ended, and keep a record of it."""

@@ -4,7 +4,7 @@ This module imports none of the others, so that each of them can import it.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -26,8 +26,6 @@ class CellResult:
 
     cell: int
     """Its number among the code cells, from 1."""
-    line: int
-    """The line of the .md half at which it begins, 0 if there is none."""
     seconds: float
     """How long it took, in seconds."""
     outputs: list[dict[str, Any]] | None = None
@@ -68,19 +66,8 @@ class Result:
         )
 
 
-class Running(NamedTuple):
-    """A notebook that runs: for how many seconds it has, and how many it is expected to take."""
-
-    name: str
-    seconds: float
-    expected: float
-
-
 Report = Callable[[Result], object]
 """Called with each Result as it comes."""
-
-Progress = Callable[[int, int, Sequence[Running]], object]
-"""Called about once a second: how many are done, how many there are, and those that run."""
 
 
 class RanCell(TypedDict):

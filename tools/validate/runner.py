@@ -1,6 +1,6 @@
 """Validate the course's notebooks against their stored outputs, or refresh those outputs.
 
-    python -m tools.validate.runner validate [--json] [--changed] [--explain]
+    python -m tools.validate.runner validate [--changed] [--explain]
                                              [--on slurm [--resume]] [NAME ...]
     python -m tools.validate.runner refresh [NAME ...]
 
@@ -12,12 +12,9 @@ says for each why it runs (see changes.py).
 """
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
 
-from tools.course import halves
 from tools.files import ROOT
 from tools.validate import catalogue, changes, local, requirements, sandbox, slurm
 from tools.validate import report as reports
@@ -33,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)
     if options.nb:
-        options.names += catalogue.named(options.nb, halves.find(catalogue.NOTEBOOKS))
+        options.names += catalogue.named(options.nb)
     if options.resume and (options.names or not options.on):
         parser.exit(
             2,
@@ -66,7 +63,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="'NAME ...'",
         help="more names in one text, as a make variable has them",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     parser.add_argument(
         "--changed", action="store_true", help="run only what something changed for since it passed"
     )
@@ -112,9 +108,7 @@ class _Validation:
         self.notebooks = notebooks
         self.options = options
         self.surroundings = changes.Surroundings()
-        self.progress = reports.Progress()
         self.by_name = {notebook.name: notebook for notebook in notebooks}
-        self.differences: dict[str, str] = {}  # of the outputs of what failed
         self.results: list[Result] = []
 
     def run(self) -> int:
@@ -125,13 +119,8 @@ class _Validation:
                 print(f"{name:24}{f'runs: {reason}' if reason else WITHOUT_CHANGE}")
         if not self.options.resume:
             self.results = [Result(name, "unchanged") for name in self.by_name if not why[name]]
-        if self.options.json:
-            for result in self.results:
-                self._report_json(result)
         self._run_those([notebook for notebook in self.notebooks if why[notebook.name]])
-        self.progress.clear()
-        if not self.options.json:
-            self._sum_up()
+        print(summary(self.results))
         return 1 if any(result.outcome == "failed" for result in self.results) else 0
 
     def _run_those(self, notebooks: list[StoredNotebook]) -> None:
@@ -141,42 +130,18 @@ class _Validation:
                     self.notebooks if self.options.resume else notebooks,
                     self._report,
                     self.options.resume,
-                    progress=self.progress.show,
                 )
             except KeyboardInterrupt:
                 print("stopped; its jobs are cancelled", file=sys.stderr)
                 sys.exit(130)
         elif notebooks:
-            self.results += local.validate(
-                notebooks, self._report, RECORDS, self.surroundings, self.progress.show
-            )
+            self.results += local.validate(notebooks, self._report, RECORDS, self.surroundings)
 
     def _report(self, result: Result) -> None:
         """Say what became of one notebook, as soon as it is known."""
-        self.progress.clear()
-        if self.options.json:
-            self._report_json(result)
-            return
         print(reports.describe(result), flush=True)
         difference = reports.difference(result, self.by_name[result.name], requirements.NBDIFF)
-        self.differences[result.name] = difference
         print(difference, end="", flush=True)
-
-    @staticmethod
-    def _report_json(result: Result) -> None:
-        print(json.dumps(result.as_json()), flush=True)
-
-    def _sum_up(self) -> None:
-        """Say which cells are slow, where the report is, and how many notebooks passed."""
-        if slow := reports.slowest(self.results):
-            print(slow)
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in reports.annotations(self.results):
-                print(line)
-        line = summary(self.results)
-        page = reports.page(self.results, self.by_name, self.differences, line)
-        print(reports.write(RECORDS.parent, page))
-        print(line)
 
 
 def why_run(

@@ -26,7 +26,7 @@ from tools.files import ROOT, write_whole
 from tools.validate import changes, requirements
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.job import FULL
-from tools.validate.result import Progress, Report, Result, Running
+from tools.validate.result import Report, Result
 from triton.lib import clusterfacts
 
 FOLDER = ROOT / "_build/slurm"
@@ -59,7 +59,6 @@ def validate(
     report: Report = lambda result: None,
     resume: bool = False,
     folder: Path = FOLDER,
-    progress: Progress = lambda done, total, running: None,
 ) -> list[Result]:
     """Run each of `notebooks` in a job; call `report` with each Result as it comes and return them
     all; raises SlurmError.
@@ -103,7 +102,7 @@ def validate(
                 run.cancel()
                 raise
         try:
-            for result in run.gather(progress):
+            for result in run.gather():
                 finish(result)
         except KeyboardInterrupt:
             run.cancel()
@@ -233,12 +232,10 @@ class _Run:
             for index, name in enumerate(batch["tasks"])
         }
 
-    def gather(self, progress: Progress) -> Iterator[Result]:
+    def gather(self) -> Iterator[Result]:
         """Yield the Result of each notebook as it comes."""
         open_names = set(self.tasks())
         ended: dict[str, float] = {}  # when each job was first seen to have ended
-        since: dict[str, float] = {}  # when each job was first seen to run
-        total = len(open_names)
         while open_names:
             tasks = self.tasks()
             live = _live()  # before the results: a job that is gone from here has written its own
@@ -250,17 +247,6 @@ class _Run:
                 if result:
                     open_names.discard(name)
                     yield result
-            now = time.monotonic()
-            running = [
-                Running(
-                    name,
-                    now - since.setdefault(tasks[name], now),
-                    self.notebooks[name].expected_seconds,
-                )
-                for name in sorted(open_names)
-                if live and live.get(tasks[name]) == "RUNNING"
-            ]
-            progress(total - len(open_names), total, running)
             if open_names:
                 time.sleep(POLL)
 
