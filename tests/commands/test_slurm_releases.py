@@ -31,24 +31,15 @@ def printed(kind, key="says"):
     ]
 
 
-@pytest.mark.parametrize("state", [*printed("state", "alive"), "", "?", "OF_TOMORROW"])
-def test_what_is_no_end_is_alive(state):
-    assert not slurm.has_ended(state)
-
-
-@pytest.mark.parametrize("state", [*printed("state", "ended"), "CANCELLED+"])
-def test_an_end_is_an_end(state):
-    assert slurm.has_ended(state)
-
-
-@pytest.mark.parametrize("message", printed("away"))
-def test_a_silent_controller_is_recognised(message):
-    assert slurm.is_away(f"sbatch: error: {message}\n")
-
-
-@pytest.mark.parametrize("message", printed("no"))
-def test_a_no_is_an_answer(message):
-    assert not slurm.is_away(f"sbatch: error: {message}\n")
+def test_an_end_is_an_end_and_silence_is_silence():
+    for entry in RELEASES["state"]:
+        assert not [state for state in entry["alive"] if slurm.has_ended(state)]
+        assert all(map(slurm.has_ended, entry["ended"]))
+    assert slurm.has_ended("CANCELLED+")
+    assert not any(map(slurm.has_ended, ("", "?", "OF_TOMORROW")))
+    for kind in ("away", "no"):
+        for message in (message for entry in RELEASES[kind] for message in entry["says"]):
+            assert slurm.is_away(f"sbatch: error: {message}\n") == (kind == "away"), message
 
 
 def test_the_job_number_is_found_in_what_sbatch_prints():
@@ -96,14 +87,13 @@ def stand_in(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("state", printed("state", "alive"))
-def test_sjupyter_ends_no_job_in_a_state_of_a_newer_release(stand_in, state):
-    stand_in("squeue", f"{state}\n")
-    assert not command("sjupyter").is_over("7")
-
-
 def test_sjupyter_knows_the_end_from_silence(stand_in):
+    """And ends no job in a state of a newer release."""
     sjupyter = command("sjupyter")
+    for entry in RELEASES["state"]:
+        for state in entry["alive"]:
+            stand_in("squeue", f"{state}\n")
+            assert not sjupyter.is_over("7"), state
     for entry in RELEASES["away"]:
         for message in entry["says"]:
             stand_in("squeue", says=f"squeue: error: {message}\n", status=1)
