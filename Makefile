@@ -53,7 +53,7 @@ tests: .venv .venv-nbdime $(TRITON)
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)
 	@test -f "$(PAGE)" || { echo 'There is no page $(PAGE)' >&2; exit 2; }
-	@$(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_amounts.py tests/guide/test_literals.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
+	@$(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_roles.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
 
 stage: .venv $(TRITON)  ## as root: a shell where the reader of PAGE=triton/tut/storage.rst stands; BLOCK=line types all before it first
 	@$(RUN) tools.proof.stage $(if $(BLOCK),--block "$(BLOCK)") "$(PAGE)"

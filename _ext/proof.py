@@ -158,14 +158,12 @@ class NotRun(SphinxDirective):
 
 def exceptions(path: Path, values: facts.Facts) -> list[tuple[str, str, str]]:
     """(page, what, why) of each entry of a list of exceptions: a table of a page with ``what =
-    why``, an ``[[unchecked]]``, or ``what = why``.
+    why``, or ``what = why``.
     """
     if not path.exists():
         return []
     known = tomllib.loads(facts.substitute(path.read_text(encoding="utf-8"), values)[0])
-    listed = [
-        (entry["page"], entry["text"], entry["reason"]) for entry in known.pop("unchecked", [])
-    ]
+    listed: list[tuple[str, str, str]] = []
     for page, entries in known.items():
         listed += (
             [(page, what, why) for what, why in entries.items()]
@@ -240,7 +238,7 @@ def _foot(
         counts = proof["pages"].get(f"{docname}.rst", {})
         shown = [
             (counts.get("blocks", 0), "console block"),
-            (counts.get("literals", 0), "name"),
+            (counts.get("words", 0), "name"),
             (len(_claims(app.env).get(docname, [])), "claim"),
         ]
         parts = [f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number]
@@ -292,12 +290,12 @@ def _pages(proof: Run, claims: dict[str, list[str]]) -> list[nodes.Node]:
         [
             page,
             str(counts.get("blocks", 0)),
-            str(counts.get("literals", 0)),
+            str(counts.get("words", 0)),
             str(len(claims.get(page.removesuffix(".rst"), []))),
         ]
         for page, counts in sorted(proof["pages"].items())
     ]
-    head = ["Page", "Console blocks", "Inline literals", "Claims"]
+    head = ["Page", "Console blocks", "Words with a role", "Claims"]
     return [nodes.rubric("", "Page by page"), _table(head, rows)] if rows else []
 
 

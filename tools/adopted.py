@@ -20,7 +20,7 @@ INVENTED = tomllib.loads((ROOT / "tools/adopted.toml").read_text(encoding="utf-8
 TESTS = [
     "guide/test_facts.py",
     "guide/test_console_blocks.py",
-    "guide/test_literals.py",
+    "guide/test_roles.py",
     "notebooks/test_course.py",
     "guide/test_claims.py",
     "guide/test_faq.py",

@@ -35,6 +35,7 @@ from typing import Any
 
 import pytest
 
+from _ext.roles import ROLES
 from tools.files import ROOT, copy_source, write_whole
 from triton.lib import clusterfacts
 
@@ -44,8 +45,7 @@ TESTS = [
     "guide/test_facts.py",
     "guide/test_seed.py",
     "guide/test_proof.py",
-    "guide/test_amounts.py",
-    "guide/test_literals.py",
+    "guide/test_roles.py",
     "guide/test_console_blocks.py",
     "guide/test_faq.py",
     "guide/test_claims.py",
@@ -121,7 +121,11 @@ PROMPT = re.compile(
 )
 DIRECTIVE = re.compile(r"( *)\.\. ([\w-]+)::(?: (.*))?$")
 TOKEN = re.compile(r"(?:\{\{.*?\}\}|[^\s{]|\{(?!\{))+")
-LITERAL = re.compile(r"(?<![\w`\\])``(?=\S)((?:(?!\n *\n).)+?)(?<=\S)``(?![\w`])", re.DOTALL)
+# A word with a role, or a plain ``literal``.
+LITERAL = re.compile(
+    rf"(?<![\w`\\])(?:``|:(?:{'|'.join(ROLES)}):`)(?=\S)((?:(?!\n *\n)[^`])+?)(?<=\S)"
+    r"(?:\s+<[^<>`]+>)?``?(?![\w`])"
+)
 BLOCKS = ("code-block", "rendered-file", "facts-table", "toctree", "contents")
 ROLE = re.compile(r":(doc|ref):`(?:[^`<]*<)?([^`<>\n]+)>?`")
 FILE_NAME = re.compile(

@@ -15,6 +15,7 @@ from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 from _ext.facts import Facts, substitute
+from _ext.roles import Word, as_shown, words
 from tools.files import ROOT
 from triton.lib import clusterfacts
 
@@ -95,7 +96,7 @@ def facts() -> Facts:
 
 
 @cache
-def read(name: str) -> str:
+def filled(name: str) -> str:
     """The text of the file `name` below the root folder, with the facts filled in.
 
     Raises ValueError, which names the line, for a name that is no fact.
@@ -104,6 +105,12 @@ def read(name: str) -> str:
     if unknown:
         raise ValueError(f"{name}:{unknown[0][0]}: there is no fact {unknown[0][1]!r}")
     return text
+
+
+@cache
+def read(name: str) -> str:
+    """The same as a reader sees it: words with a role (see _ext/roles.py) are ``literals``."""
+    return as_shown(filled(name)) if name.endswith(".rst") else filled(name)
 
 
 def controls(name: str) -> list[tuple[int, str, list[str]]]:
@@ -134,6 +141,12 @@ def menus(name: str) -> list[tuple[str, ...]]:
         (f"{name}:{_line(text, match.start())}", *match.groups())
         for match in re.finditer(rf"\*\*({BAR}), ([^*]+)\*\*", text)
     ]
+
+
+def roles(name: str) -> list[tuple[int, Word]]:
+    """(line, word) of each word of the page that has a role, in order."""
+    text = filled(name)
+    return [(_line(text, start), word) for start, word in words(text)]
 
 
 def claims(test: str) -> list[tuple[str, int, str]]:

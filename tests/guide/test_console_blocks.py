@@ -8,8 +8,8 @@ import pytest
 
 from tools import pages
 from tools.cluster import cluster
-from tools.proof.literals import simple_commands
 from tools.proof.reader import LIST, NOT_RUN, Reader, typed
+from tools.proof.typed import simple_commands
 
 LOGIN, NODE = (
     f"username@{getattr(cluster.facts().hosts, name)}" for name in ("short", "node")

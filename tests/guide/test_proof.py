@@ -12,6 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from _ext import proof
+from _ext.roles import as_shown
 from tools import pages
 from tools.files import ROOT, copy_source
 from tools.proof import recorder as proof_recorder
@@ -69,7 +70,9 @@ def prose():
     ]
     for path in sorted({*texts, *(ROOT / name for name in pages.shown_files())}):
         text = path.read_text(encoding="utf-8")
-        if path.suffix not in (".rst", ".md"):
+        if path.suffix == ".rst":
+            text = as_shown(text)
+        elif path.suffix != ".md":
             text = re.sub(r"^( *)(?://|#) ", r"\1", text, flags=re.MULTILINE)
         for part in re.finditer(r"(?:(?!\n[ \t]*\n|\n *(?:\*|#\.) +).)+", text, re.DOTALL):
             words, begins = (
@@ -170,7 +173,7 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
     values = clusterfacts.load(ROOT / "triton/facts.toml").in_words()
     lists = [
         ROOT / "tools/proof/console_blocks.toml",
-        ROOT / "tools/proof/literals.toml",
+        ROOT / "tools/proof/elsewhere.toml",
         ROOT / "tools/cluster/stand-ins.toml",
     ]
     for path in lists:
@@ -291,12 +294,12 @@ def test_a_page_is_credited_with_what_tests_say_they_show(guide):
         '@pytest.mark.parametrize("page", ["a.rst", "a.rst", "b.rst"])\n'
         "def test_it_holds(page, record_property):\n"
         '    record_property("console block", page)\n'
-        '    record_property("literal", "c.rst")\n'
+        '    record_property("word", "c.rst")\n'
         '    assert page == "a.rst"\n'
     )
     run(guide, ci="")
     report = json.loads((guide / "_build/proof.json").read_text())
-    assert report["pages"] == {"a.rst": {"blocks": 2}, "c.rst": {"literals": 2}}
+    assert report["pages"] == {"a.rst": {"blocks": 2}, "c.rst": {"words": 2}}
     assert report["tests"] == {"test_it.py::test_it_holds": "failed"}
 
 

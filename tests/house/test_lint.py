@@ -22,6 +22,7 @@ GOOD = {
     "good.js": "const open = 1;\nconsole.log(open);\n",
     "good.css": "a {\n  color: red;\n}\n",
     "picture.bin": "no text",
+    "triton/good.rst": "Write :file:`~/.bashrc`, and ``{}``.\n\n.. code-block:: rst\n\n   ``-x``\n",
 }
 # {file: (its fault, what is said of it)}
 FAULTS = {
@@ -37,6 +38,10 @@ FAULTS = {
     "bin/start": ("#!/bin/sh\necho {{ name }}\nrm $1\n", "bin/start:3:4: note: Double quote"),
     "form.js": ("const a = {b:1}\nconsole.log(a);\n", "form.js format"),
     "fault.mjs": ("if (window.a = 1) close();\n", "fault.mjs:1:5 lint/suspicious"),
+    "triton/fault.rst": (
+        "See\n``/tmp/x``.\n",
+        "triton/fault.rst:2: ``/tmp/x`` looks like the role file",
+    ),
     "fault.css": ("a {\n  colour: red;\n}\n", "fault.css:2:3 lint/correctness"),
 }
 
@@ -69,7 +74,7 @@ def test_lint_finds_a_fault_of_each_kind(folder, capfd):
     assert lint(folder, []) == 1
     output, summary = capfd.readouterr()
     assert [message for _, message in FAULTS.values() if message not in output] == []
-    assert summary.startswith("Not as it should be: ruff, mypy, shellcheck, biome.")
+    assert summary.startswith("Not as it should be: ruff, mypy, shellcheck, biome, words.")
 
 
 def test_every_program_that_admins_install_is_checked():

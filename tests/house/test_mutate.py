@@ -208,11 +208,12 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     (root / "triton/page.rst").write_text(PAGE)
     (root / "triton/other.rst").write_text("Other\n=====\n\nNothing.\n")
-    (root / "tests/guide/test_literals.py").write_text(TEST)
+    (root / "tests/guide/test_roles.py").write_text(TEST)
     (root / "pytest.ini").write_text("[pytest]\naddopts = -r fE -p no:cacheprovider\n")
     (root / "triton/lib").mkdir()
+    (root / "_ext").mkdir()
     for name in (
-        *("tools/mutate.py", "tools/files.py"),
+        *("tools/mutate.py", "tools/files.py", "_ext/roles.py"),
         *("triton/facts.toml", "triton/lib/clusterfacts.py"),
     ):
         shutil.copy(ROOT / name, root / name)
@@ -366,7 +367,7 @@ def test_the_command_prints_survivors_and_fails_if_there_are_any(small):
     ids=["blind tests", "tests that say where", "tests that do not say where"],
 )
 def test_the_exit_status_says_whether_all_were_caught_and_named(small, assertion, status, survive):
-    (small / "tests/guide/test_literals.py").write_text(
+    (small / "tests/guide/test_roles.py").write_text(
         f"from pathlib import Path\nROOT = Path(__file__).parents[2]\nPAGE = {PAGE!r}\n"
         f"OTHER = {(small / 'triton/other.rst').read_text()!r}\n"
         "def test_it():\n    for page in [Path('triton', 'page.rst'), Path('triton', "
@@ -392,7 +393,7 @@ def test_nothing_is_judged_if_the_tests_fail_already(small):
 
 
 def test_an_interrupt_leaves_no_process_and_no_file(small):
-    (small / "tests/guide/test_literals.py").write_text(
+    (small / "tests/guide/test_roles.py").write_text(
         "import os, pathlib, time\ndef test_slow():\n"
         "    pathlib.Path(os.environ['TMPDIR'], "
         "'tests.pid').write_text(str(os.getpid()))\n    time.sleep(60)\n"

@@ -1,10 +1,10 @@
 """Check how the code is written: ruff and mypy for Python, shellcheck for shell scripts, biome for
-JavaScript and CSS.
+JavaScript and CSS; and words of the pages that want a role.
 
-    python -m tools.lint [ruff] [mypy] [shellcheck] [biome]
+    python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [words]
     python -m tools.lint --format
 
-Without a name all four run, each to its end, and what they say is printed one after the other. The
+Without a name all five run, each to its end, and what they say is printed one after the other. The
 exit status is 1 if one of them has found something. `make lint` makes the environment `.lint`,
 which holds them. `--format` rewrites the code in the form that ruff and biome want.
 """
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tools.files import ROOT
+from tools.lint.words import plain_words
 
 BIN = ROOT / ".lint/bin"
 BIOME = ROOT / ".lint/node_modules/.bin/biome"
@@ -126,8 +127,16 @@ def biome(folder: Path) -> Iterator[tuple[bool, str]]:
         yield _run(folder, BIOME, "check", "--error-on-warnings", BIOME_SETTINGS, *names)
 
 
+def words(folder: Path) -> Iterator[tuple[bool, str]]:
+    """The pages of the guide: what is set as code and looks like a path, an option or a host."""
+    for name in tracked(folder):
+        if re.match(r"(triton|scicomp|notebooks)/.*\.rst|index\.rst", name):
+            problems = list(plain_words(name, (folder / name).read_text(encoding="utf-8")))
+            yield not problems, "\n".join(problems)
+
+
 CHECKS: dict[str, Callable[[Path], Iterator[tuple[bool, str]]]] = {
-    check.__name__: check for check in (ruff, mypy, shellcheck, biome)
+    check.__name__: check for check in (ruff, mypy, shellcheck, biome, words)
 }
 
 

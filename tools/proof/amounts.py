@@ -1,6 +1,10 @@
-"""Numbers and units as prose writes them."""
+"""Durations and sizes: as prose writes them, and as programs have them."""
 
+import math
 import re
+
+from tools.course import editions
+from tools.files import ROOT
 
 _COUNTED = [
     "zero",
@@ -42,4 +46,40 @@ UNITS = {
     "gb": 10**9,
     "tb": 10**12,
 }
-AMOUNT = re.compile(rf"\b({'|'.join(NUMBERS)}|\d+)\s+({'|'.join(UNITS)})s?\b", re.IGNORECASE)
+
+
+def number(text: str) -> float:
+    """An amount as it is written, two minutes or 4 MB, or typed, as --time=02:00:00: in seconds or
+    bytes. Raises ValueError if it is none.
+    """
+    if clock := re.search(r"(\d+):(\d\d):(\d\d)$", text):
+        return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
+    written = re.search(
+        r"(half an|[a-z]+|\d+) ?([a-z]+)$", re.sub(r"(\d)G$", r"\1 GB", text).lower()
+    )
+    unit = written[2] if written and written[2] in UNITS else written and written[2][:-1]
+    if not written or unit not in UNITS:
+        raise ValueError(f"{text!r} is no duration and no size")
+    count = NUMBERS[written[1]] if written[1] in NUMBERS else float(written[1])
+    return count * UNITS[unit]
+
+
+def constant(file: str, name: str) -> float | None:
+    """The number that a program calls `name`, in seconds or bytes; None if there is none.
+
+    That of the notebooks is what they take together, up to the full hour.
+    """
+    if file == "the notebooks":
+        minutes = sum(notebook["metadata"]["course"][name] for notebook in editions.load().values())
+        return float(-(-minutes // 60) * 3600)
+    path = ROOT / file
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    assigned = re.search(
+        rf"^(?:const |\w+, )?{name} = (?:[\d.]+, )?([\d_]+(?: \* [\d_]+)*)(.*milliseconds)?",
+        text,
+        re.MULTILINE,
+    )
+    if not assigned:
+        return None
+    product = math.prod(int(factor) for factor in assigned[1].split(" * "))
+    return product / 1000 if assigned[2] else product

@@ -11,7 +11,6 @@ import re
 import shlex
 import signal
 import threading
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,28 +19,12 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack
 
 from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
-from tools.files import ROOT
 
 Answer = TypeVar("Answer")
 Arguments = TypeVarTuple("Arguments")
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
 PORTS = {str(cluster.facts().proxy.port), str(cluster.facts().proxy.example)}
-
-
-COMMON = """
-also been before both does each else ever first from have here into like more most must need only
-other over such than that their them then there these they this those time used uses using very what
-when where which while will with without your option options value specify specified default given
-command commands name same some should instead about above below example
-"""
-
-
-def words_of(text: str) -> set[str]:
-    """The words of a text that mean something, cut to their stems."""
-    return {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())} - {
-        word[:5] for word in COMMON.split()
-    }
 
 
 @dataclass(frozen=True)
@@ -447,66 +430,6 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             is not None
         )
 
-    @once
-    def entry(self, program: Program, flag: str) -> str:
-        """What the manual says of a one-letter option; "" if it is not there."""
-        for text in (self.manual(program), self.help(program)):
-            if found := re.search(
-                rf"^( *)(?:--?\w[\w-]*[ ,]+)*{re.escape(flag)}(?![\w-])[^\n]*(?:\n(?:\1 "
-                r"+[^\n]*)?)*",
-                text,
-                re.MULTILINE,
-            ):
-                return found[0]
-        return ""
-
-    @once
-    def meaning(self, program: Program, flag: str) -> set[str]:
-        """The words by which the manual tells this option from most others."""
-        entries = [
-            self.entry(program, f"-{letter}")
-            for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-        ]
-        words = [words_of(entry) for entry in entries if entry]
-        own = words_of(self.entry(program, flag))
-        return {
-            word for word in own if sum(word in other for other in words) <= max(2, len(words) / 5)
-        }
-
-    @once
-    def has_effect(self, program: Program, flag: str) -> bool:
-        """Whether git or ssh does something else with this option than without; for the others,
-        False.
-        """
-        if program.words[0] == "git" and len(program.words) == 2:
-            do = f"git {program.words[1]}"
-            said = [
-                self.ask(
-                    "login",
-                    "rm -rf effect; cp -r repository effect; cd effect; git add base; "
-                    "git commit -qm x; echo b >> base; "
-                    f"{do} {given} < /dev/null && git status --porcelain",
-                )[1]
-                for given in ("", flag)
-                if self._repository
-            ]
-            return said[0] != said[1] and not re.search(
-                r"^(error|fatal|usage)", said[1], re.MULTILINE
-            )
-        if program.words == ("ssh",):
-            if self.ask("laptop", f"ssh {flag} < /dev/null")[0] == 0:
-                return True
-            user, ssh = self._traveller
-            scripts = [
-                f"timeout 2 {ssh.replace('ssh', given, 1)} < /dev/null"
-                for given in ("ssh", f"ssh {flag}")
-            ]
-            return [
-                self.triton.run("laptop", script, user, check=False).returncode
-                for script in scripts
-            ] == [0, 124]
-        return False
-
     @fixed
     def _traveller(self) -> tuple[str, str]:
         """A user who has a key on the login node, and the ssh command that goes there."""
@@ -569,7 +492,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
     def _try_ssh(self, words: tuple[str, ...], ssh_config: str) -> str:
         """What is wrong with these words of an ssh command on the laptop; "" if nothing is."""
         known = cluster.facts().hosts
-        if len(words) == 1 and words[0].startswith("-"):
+        if not words or (len(words) == 1 and words[0].startswith("-")):
             return ""  # an option without its value
         elsewhere = not re.match(r"-", words[-1]) and not (
             len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
@@ -675,16 +598,10 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             + self.job_files
         )
 
-    @once
-    def ssh_keyword(self, name: str) -> bool:
-        """Whether ssh has a setting of this name."""
-        return self.ask("laptop", f"ssh -o {shlex.quote(name)}=1 -G nowhere")[0] == 0
-
-    def answers(self, paragraph: str) -> set[str]:
-        """The answers after which ssh trusts a host, or ssh-keygen keeps an old key: whichever the
-        paragraph is about.
-        """
-        return self._keeps_key if "passphrase" in paragraph else self._trusts
+    @property
+    def answers(self) -> set[str]:
+        """The answers after which ssh trusts a host, or ssh-keygen keeps an old key."""
+        return self._keeps_key | self._trusts
 
     @fixed
     def _keeps_key(self) -> set[str]:
@@ -923,17 +840,6 @@ for name in names:
         keys = re.search(r"^((?: +\S+)+) +Exit\.", said, re.MULTILINE)
         return set(keys[1].split()) if keys else set()
 
-    @once
-    def in_r(self, name: str) -> bool:
-        """Whether R has this function."""
-        before = f"module load {cluster.facts().modules.r}; "
-        return (
-            self.ask(
-                "login", before + shlex.join(["Rscript", "-e", f'stopifnot(exists("{name}"))'])
-            )[0]
-            == 0
-        )
-
     @fixed
     def jupyter_messages(self) -> tuple[set[str], list[tuple[str, ...]]]:
         """The texts that JupyterLab shows, and those in the sources of the servers beside it, each
@@ -1108,14 +1014,6 @@ for name in names:
             f"other.pub) > .ssh/known_hosts; {changed}",
         )
         return said
-
-    @fixed
-    def old_page(self) -> list[str]:
-        """What the page that the guide grew from said (tests/data/seed.toml)."""
-        sections = tomllib.loads((ROOT / "tests/data/seed.toml").read_text(encoding="utf-8"))[
-            "section"
-        ]
-        return [phrase for section in sections for phrase in section.get("says", [])]
 
 
 def _gai(number: int) -> str:

@@ -4,7 +4,7 @@ shows.
 A test says with record_property what it is for:
 
     record_property("console block", page)       it types a block of that page
-    record_property("literal", page)             it looks up a name on that page
+    record_property("word", page)                it compares a word on that page
     record_property("measured", sentence)        what the page how-tested tells of it
     record_property("not_covered", sentence)     what it leaves out, and why
 
@@ -35,7 +35,7 @@ TARGET = ROOT / "_build/proof.json"
 MARK = re.compile(r":tested:`([^`]+)`")
 SEED_TEST = re.compile(r'"(test_\w+\.py::\w+)"')
 # What a test may show of a page, and what proof.json calls it.
-SHOWN = {"console block": "blocks", "literal": "literals"}
+SHOWN = {"console block": "blocks", "word": "words"}
 
 
 def claims() -> Iterator[tuple[str, int, str]]:
@@ -94,7 +94,7 @@ class Recorder:
     """Keeps what becomes of each test.
 
     `outcomes` has one of passed, failed and skipped by the test's name, `shown` the pages whose
-    blocks and literals it shows, `sentences` what tests say that they measured or left out,
+    blocks and words it shows, `sentences` what tests say that they measured or left out,
     `versions` those of what the cluster runs, and `unproven` the claims, with the outcome of their
     test, that nothing shows.
     """

@@ -1,0 +1,89 @@
+"""Every word in the guide that has a role is true on the small cluster."""
+
+import pickle
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+
+from _ext.roles import ROLES
+from tools import pages
+from tools.proof import typed
+from tools.proof.reality import Reality
+from tools.proof.roles import CHECKS, ELSEWHERE
+
+PAGES = [name for name in pages.sources() if pages.roles(name)]
+MOST_ELSEWHERE = 0.02  # of the words
+
+
+@pytest.fixture(scope="module")
+def reality(triton):
+    found = Reality(triton)
+    yield found
+    found.close()
+
+
+@pytest.mark.claims(
+    "Each path, option, host, variable, state and message in ``this type`` is compared "
+    "with the program or file that it speaks of."
+)
+@pytest.mark.claims(
+    "A word that means something says so with a role: ``:file:`` must be there, an ``:option:`` "
+    "must be one, a ``:message:`` must be said."
+)
+@pytest.mark.parametrize("name", PAGES)
+def test_each_word_with_a_role_is_true(name, reality, record_property):
+    page = typed.page(name)
+    problems = []
+    for line, word in page.words:
+        if problem := CHECKS[word.role](word, page, reality):
+            problems.append(f"{name}:{line} :{word.role}:`{word.text}`: {problem}")
+        if word.role != "elsewhere":
+            record_property("word", name)
+    assert not problems, "\n".join(problems)
+
+
+def test_few_words_are_compared_with_nothing():
+    words = [word for name in PAGES for _, word in pages.roles(name)]
+    elsewhere = [word.text for word in words if word.role == "elsewhere"]
+    assert len(elsewhere) <= MOST_ELSEWHERE * len(words)
+    assert set(elsewhere) == set(ELSEWHERE)
+
+
+def test_no_word_is_overlooked(site):
+    """Sphinx finds the same ones."""
+    for name in PAGES:
+        with open(site.parent / "doctrees" / Path(name).with_suffix(".doctree"), "rb") as file:
+            tree = pickle.load(file)
+        for contents in list(tree.findall(nodes.topic)):
+            contents.parent.remove(contents)  # repeats the titles
+        shown = [
+            (node["classes"][0], " ".join(node.astext().split()))
+            for node in tree.findall(lambda node: isinstance(node, nodes.literal | nodes.inline))
+            if set(node["classes"]) & set(ROLES)
+        ]
+        read = [(word.role, word.text) for _, word in pages.roles(name)]
+        assert Counter(shown) == Counter(read), name
+
+
+@pytest.mark.parametrize("page", pages.sources() + pages.notebooks())
+def test_an_entry_of_a_menu_is_named_so_that_it_is_opened(page):
+    """The name has the menu in it, which a test opens.
+
+    In a page by the role menuselection, in a notebook as **File, Download**; what stands in the
+    place of a picture is for the ear.
+    """
+    text = re.sub(
+        r"(?<=:alt: ).*(?:\n {9,}.*)*", lambda alt: re.sub(r"\S", "x", alt[0]), pages.read(page)
+    )
+    named = ":menuselection:`" if page.endswith(".rst") else "**"
+    for found in re.finditer(
+        rf"(?<![\w-])(?<!Select )(?:{pages.BAR})(?:,| *(?:>|-->|\u2192)) *[A-Z][a-z]", text
+    ):
+        line = text.count("\n", 0, found.start()) + 1
+        browsers = page == "triton/apps/jupyter/connecting.rst" and found[0].startswith("Settings")
+        assert browsers or text[: found.start()].endswith(named), (
+            f"{page}:{line}: no test opens this menu: {found[0]!r}"
+        )
