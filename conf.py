@@ -115,11 +115,9 @@ search_weights = {
     "notebooks/*#exercise-*": 0.5,
     "notebooks/teaching#run-sheet-*": 0.5,
 }
-# What readers call things: in search.toml on all pages, in notebooks/search.toml by section.
-search_words = _toml("triton/search.toml")
-search_called = {
-    f"notebooks/{name}": sections for name, sections in _toml("notebooks/search.toml").items()
-}
+_search = _toml("triton/search.toml")
+search_words = _search["words"]
+search_sections = _search["sections"]
 frontend_hosts = {
     _facts.hosts.short: f"{_facts.cluster.name}, login node",
     _facts.hosts.node: f"{_facts.cluster.name}, compute node",

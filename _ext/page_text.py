@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
@@ -21,12 +20,11 @@ DESCRIPTION = 200  # characters, of which search engines show about so many
 
 
 class Section(NamedTuple):
-    """A section without those in it; the first has no anchor. `called` is what readers call it."""
+    """A section without those in it; the first has no anchor."""
 
     anchor: str
     title: str
     text: str
-    called: str
 
 
 @dataclass
@@ -83,18 +81,11 @@ def sections(doctree: nodes.document) -> list[Section]:
                 for child in section
                 if not isinstance(child, nodes.section | nodes.title)
             )
-            called = [
-                entry[1]
-                for child in section
-                if isinstance(child, addnodes.index)
-                for entry in child["entries"]
-            ]
             result.append(
                 Section(
                     "" if isinstance(section.parent, nodes.document) else section["ids"][0],
                     title.astext(),
                     text,
-                    ", ".join(called),
                 )
             )
     return result

@@ -2,11 +2,10 @@
 
 Each section is indexed as a page of its own, so that a question leads to its answer and not to the
 top of a long page. The index is loaded when somebody searches. static/guide.js asks it, and
-corrects misspelt words with the list of all words, words.json. What readers call it, where the text
-says it otherwise, stands below a heading as ``.. index:: kernel missing, kernel not shown``.
+corrects misspelt words with the list of all words, words.json.
 
 `search_words`: words of the guide, and words that readers use instead of each, separated by commas.
-`search_called`: what readers call a section of a notebook, which has no ``.. index::``.
+`search_sections`: {page: {end of a section's address: what readers call the section}}.
 `search_weights`: how much more the text of sections counts, by ``page#section``.
 """
 
@@ -46,9 +45,7 @@ def index(app: Sphinx, target: Path) -> None:
         for page in sorted(app.env.found_docs):
             said = text_of(app, page)
             for number, section in enumerate(said.sections):
-                called = section.called or app.config.search_called.get(page, {}).get(
-                    section.anchor, ""
-                )
+                called = app.config.search_sections.get(page, {}).get(section.anchor, "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(
                     _section_page(app.config, page, said.title, section, called), encoding="utf-8"
                 )
@@ -104,7 +101,7 @@ def begin(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("search_words", {}, "html")
-    app.add_config_value("search_called", {}, "")
+    app.add_config_value("search_sections", {}, "")
     app.add_config_value("search_weights", {}, "html")
     app.connect("builder-inited", begin)
     app.connect("build-finished", finish)
