@@ -6,6 +6,7 @@ books that are there.
 
 import re
 import shutil
+import time
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,25 +20,49 @@ from sphinx.transforms.post_transforms.images import ImageConverter
 from sphinx.util.typing import ExtensionMetadata
 
 KINDS = {".epub": "EPUB", ".pdf": "PDF"}
-# What a book needs of the extensions of a site: none of what is for the eye on a screen, or for
-# programs.
-NOT_IN_A_BOOK = {
-    "_ext.frontend",
-    "_ext.page_text",
-    "_ext.site_search",
-    "_ext.plain",
+# The extensions that conf.py loads: for a book, and for the site.
+BOOK_EXTENSIONS = ["_ext.site", "myst_nb", "sphinx_design"]
+SITE_EXTENSIONS = [
+    *BOOK_EXTENSIONS,
     "notfound.extension",
     "sphinx_copybutton",
     "sphinx_last_updated_by_git",
     "sphinx_reredirects",
     "sphinx_sitemap",
     "sphinxext.opengraph",
-}
+]
 
 
 def name(project: str) -> str:
     """What the files of a book are called, without their ending."""
     return re.sub(r"\W+", "-", project.lower())
+
+
+def settings(project: str, author: str, book: bool) -> dict[str, Any]:
+    """What conf.py says of the book; with `book`, also what it says otherwise than of the site."""
+    stem = name(project)
+    epub = {
+        "epub_basename": stem,
+        "epub_title": project,
+        "epub_author": author,
+        "epub_publisher": author,
+        "epub_identifier": stem,
+        "epub_uid": stem,
+        "epub_css_files": ["book.css"],
+        "epub_show_urls": "no",
+        "epub_tocdepth": 2,
+    }
+    instead = {
+        "extensions": BOOK_EXTENSIONS,
+        "html_theme": "epub",
+        "html_theme_options": {},
+        "html_static_path": ["_ext/book"],
+        "html_css_files": ["book.css"],
+        "html_js_files": [],
+        "html_additional_pages": {},
+        "version": time.strftime("%Y-%m-%d"),
+    }
+    return epub | instead if book else epub
 
 
 def _text_first(app: Sphinx, doctree: nodes.document) -> None:

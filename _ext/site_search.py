@@ -4,9 +4,9 @@ Each section is indexed as a page of its own, so that a question leads to its an
 top of a long page. The index is loaded when somebody searches. static/guide.js asks it, and
 corrects misspelt words with the list of all words, words.json.
 
-`search_words`: words of the guide, and words that readers use instead of each, separated by commas.
-`search_sections`: {page: {end of a section's address: what readers call the section}}.
-`search_weights`: how much more the text of sections counts, by ``page#section``.
+`search` in conf.py has three tables. `words`: words of the guide, and those that readers use
+instead of each, separated by commas. `sections`: what readers call a section, by page and by the
+end of its address. `weights`: how much more the text of some sections counts, by ``page#section``.
 """
 
 import html
@@ -45,7 +45,7 @@ def index(app: Sphinx, target: Path) -> None:
         for page in sorted(app.env.found_docs):
             said = text_of(app, page)
             for number, section in enumerate(said.sections):
-                called = app.config.search_sections.get(page, {}).get(section.anchor, "")
+                called = app.config.search["sections"].get(page, {}).get(section.anchor, "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(
                     _section_page(app.config, page, said.title, section, called), encoding="utf-8"
                 )
@@ -57,7 +57,7 @@ def index(app: Sphinx, target: Path) -> None:
         for path in target.glob(f"pagefind-{part}.*"):
             path.unlink()
     (target / "words.json").write_text(
-        json.dumps({"words": words, "synonyms": synonyms(app.config.search_words)}),
+        json.dumps({"words": words, "synonyms": synonyms(app.config.search["words"])}),
         encoding="utf-8",
     )
 
@@ -66,7 +66,7 @@ def _section_page(config: Config, page: str, page_title: str, section: Section, 
     """The section as a page for Pagefind."""
     weights = (
         weight
-        for pattern, weight in config.search_weights.items()
+        for pattern, weight in config.search["weights"].items()
         if fnmatch(f"{page}#{section.anchor}", pattern)
     )
     return PAGE.format(
@@ -100,9 +100,7 @@ def begin(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    app.add_config_value("search_words", {}, "html")
-    app.add_config_value("search_sections", {}, "")
-    app.add_config_value("search_weights", {}, "html")
+    app.add_config_value("search", {"words": {}, "sections": {}, "weights": {}}, "")
     app.connect("builder-inited", begin)
     app.connect("build-finished", finish)
     return {

@@ -20,10 +20,7 @@ from tools.proof import faq
 from tools.site import build_site
 
 pytest_plugins = ["tools.proof.recorder"]
-for _name in (
-    git.CHOOSE_A_REPOSITORY
-):  # a hook of git may run the tests, which have repositories of their own
-    os.environ.pop(_name, None)
+git.forget_the_hook()  # the tests have repositories of their own
 LONGEST = [
     "test_hub.py",
     "test_hub_ends.py",

@@ -24,6 +24,12 @@ CHOOSE_A_REPOSITORY = (
 )
 
 
+def forget_the_hook() -> None:
+    """Take from this process what chooses a repository, so that git looks at the folder again."""
+    for name in CHOOSE_A_REPOSITORY:
+        os.environ.pop(name, None)
+
+
 def environment() -> dict[str, str]:
     """The variables of this process without those that choose a repository."""
     return {name: value for name, value in os.environ.items() if name not in CHOOSE_A_REPOSITORY}

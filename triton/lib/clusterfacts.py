@@ -305,6 +305,15 @@ class Facts:
         }
         return self.own | tables | {"profiles": [profile.in_words() for profile in self.profiles]}
 
+    def prompts(self) -> dict[str, str]:
+        """What a prompt's host is, in words: {"triton": "Triton, login node"}."""
+        return {
+            self.hosts.short: f"{self.cluster.name}, login node",
+            self.hosts.node: f"{self.cluster.name}, compute node",
+            "laptop": "your computer",
+            "outside": "your computer, elsewhere",
+        }
+
 
 # What a centre may lack, as table.key.
 OPTIONAL = tuple(
