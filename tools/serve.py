@@ -66,6 +66,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 2 or not all(argument.isdecimal() for argument in sys.argv[1:]):
         sys.exit(__doc__)
     multiprocessing.set_start_method("fork")
-    autobuild.Builder = Builder
+    autobuild.Builder = Builder  # sphinx-autobuild has no option for another one
     port = sys.argv[1] if len(sys.argv) > 1 else "8000"
     sys.exit(autobuild.main(["--port", port, "--re-ignore", NOT_WATCHED, str(ROOT), str(SITE)]))

@@ -19,13 +19,11 @@ import tomllib
 import warnings
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urljoin
 
 import pytest
 from bs4 import BeautifulSoup
 
-from _ext import classroom
 from tools import pages
 from tools.browser import needs_chromium
 from tools.course import editions, slides
@@ -205,28 +203,6 @@ def test_a_wrong_choice_of_solutions_is_told(setting, says):
         if says
         else said == ""
     )
-
-
-def test_a_wrong_choice_of_solutions_is_told_with_its_place(monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        classroom.logger,
-        "error",
-        lambda text, *values, location, **_: told.append((location, text % values)),
-    )
-    config = SimpleNamespace(
-        course=editions, course_solutions=["01-frist"], facts_file="triton/facts.toml"
-    )
-    classroom.Editions().begin(
-        SimpleNamespace(config=config, confdir=ROOT, builder=SimpleNamespace(name="epub"))
-    )
-    [(place, said)] = told
-    line = (
-        (ROOT / "triton/facts.toml")
-        .read_text()
-        .splitlines()[int(place.removeprefix("triton/facts.toml:")) - 1]
-    )
-    assert line.startswith("solutions = ") and said == editions.wrong_setting(["01-frist"], COURSE)
 
 
 def test_in_place_of_a_widget_stands_what_it_is():
@@ -592,15 +568,6 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
                 )
         assert opened.faults == [], "nothing comes from elsewhere"
     assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
-
-
-@needs_chromium
-def test_a_window_that_turns_keeps_the_slide_whole(decks):
-    opened = decks(next(iter(COURSE)), *SIZES[0][:2])
-    opened.set_viewport_size({"width": 844, "height": 390})
-    opened.wait_for_function(f"!({LOOK})({{smallest: 8}}).length")
-    opened.set_viewport_size({"width": 390, "height": 844})
-    opened.wait_for_function(f"!({LOOK})({{smallest: 11}}).length")
 
 
 @pytest.mark.claims("The key S shows your notes.")

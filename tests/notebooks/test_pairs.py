@@ -74,6 +74,7 @@ def folder(tmp_path):
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.execution_count = number
         cell.outputs = [nbformat.v4.new_output("stream", text=f"output {number}\n")]
+    notebook.metadata.kernelspec["own"] = "of the kernel"
     pairs.write_ipynb(notebook, folder / "x.ipynb")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "-A")
@@ -246,6 +247,7 @@ BOTH = {
         ["11", "one = 2"],
     ),
     "code becomes text": (("```{code-cell}\none = 1\n```", "+++\n\none = 1"), None, ["one = 1"]),
+    "kernel": (("Python 3 (ipykernel)", "Python 3.14"), None, ["Python 3.14"]),
     "a cell that is moved": (
         (
             "# A title\n\n```{code-cell}\none = 1\n```\n",
@@ -274,7 +276,9 @@ def test_changes_of_different_cells_merge(name, folder):
     cells = json.loads((folder / "x.ipynb").read_text())["cells"]
     assert cells[-1]["outputs"] == outputs[1] and cells[-1]["id"] == last
     [one] = [cell for cell in cells if cell["source"][0].startswith("one")]
-    nbformat.validate(nbformat.read(folder / "x.ipynb", 4))
+    stored = nbformat.read(folder / "x.ipynb", 4)
+    nbformat.validate(stored)
+    assert stored.metadata.kernelspec["own"] == "of the kernel"
     if name == "md":
         assert one["outputs"] == [] and "now: make refresh NB=x" in messages[0]
     elif name in ("header and cell", "a cell that is moved"):
@@ -471,7 +475,11 @@ ATTACHED = {
     [
         ("Look:", "Look here:", None),
         ("Look: ![i](attachment:image.png)\n", "", "image.png would get lost"),
-        ("Look: ![i](attachment:image.png)", "```{code-cell}\n2\n```", "image.png would get lost"),
+        (
+            "Look: ![i](attachment:image.png)",
+            "```{code-cell}\nLook: ![i](attachment:image.png)\n```",
+            "image.png would get lost",
+        ),
         ("# A title", "# A ![i](attachment:image.png)", "image.png, which is attached to another"),
     ],
 )

@@ -9,10 +9,10 @@ triton/facts.toml.
 """
 
 import argparse
+import contextlib
 import html
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +27,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from _ext import facts
+from tools import git
 from tools.course.model import Cell, Course, Notebook
 from tools.course.shown import WIDGET as WIDGET
 from tools.course.shown import CourseError as CourseError
@@ -464,56 +465,34 @@ def repository(
     before: repositories and a branch of each; what the first of them has that is there comes before
     the new state. Raises CalledProcessError.
     """
-    environment = _environment_of_git()
 
-    def git(*command: str | Path, **variables: str) -> str:
-        return subprocess.run(
-            ["git", *command],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=environment | variables,
+    def run(*command: str | Path, **variables: str) -> str:
+        environment = git.environment() | variables
+        return git.run(
+            *command, cwd=folder.parent, env=environment, check=True, text=True
         ).stdout.strip()
 
-    git("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", folder)
+    run("init", "--quiet", "--bare", f"--initial-branch={BRANCH}", folder)
     parent: list[str] = []
     for old, branch in before:
-        fetched = subprocess.run(
-            ["git", "-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}"],
-            capture_output=True,
-            env=environment,
-        )
-        if fetched.returncode == 0:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            run("-C", folder, "fetch", "--quiet", old, f"+{branch}:refs/heads/{BRANCH}")
             parent = ["-p", BRANCH]
             break
     with tempfile.TemporaryDirectory() as tree:
         write(tree, files)
         place = ("--git-dir", Path(folder).resolve(), "--work-tree", tree)
-        git(*place, "add", "--all")
-        new = git(*place, "write-tree")
-    if not parent or git("-C", folder, "rev-parse", f"{BRANCH}^{{tree}}") != new:
+        run(*place, "add", "--all")
+        new = run(*place, "write-tree")
+    if not parent or run("-C", folder, "rev-parse", f"{BRANCH}^{{tree}}") != new:
         author = {
             f"GIT_{role}_{key}": value
             for role in ("AUTHOR", "COMMITTER")
             for key, value in (("NAME", "The course"), ("EMAIL", "course@localhost"))
         }
         message = "Bring the student edition up to date"
-        commit = git("-C", folder, "commit-tree", new, *parent, "-m", message, **author)
-        git("-C", folder, "update-ref", f"refs/heads/{BRANCH}", commit)
-
-
-def _environment_of_git() -> dict[str, str]:
-    """The variables of this process without those by which a hook of git hands on which repository
-    is committed to: the new one is another.
-    """
-    names = subprocess.run(
-        ["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True
-    ).stdout.split()
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in names or name.startswith("GIT_CONFIG")
-    }
+        commit = run("-C", folder, "commit-tree", new, *parent, "-m", message, **author)
+        run("-C", folder, "update-ref", f"refs/heads/{BRANCH}", commit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

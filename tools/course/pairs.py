@@ -368,11 +368,11 @@ def _sync(pair: Pair, source: str | None) -> str:
 
 
 def _half(read: Callable[[Path], T], path: Path, thrown_away: bool) -> T | None:
-    """The half at `path`; None if it cannot be read, and is thrown away or not there at all."""
+    """The half at `path`; None if it cannot be read and is thrown away."""
     try:
         return read(path)
     except Unreadable:
-        if thrown_away and (path.is_file() or not os.path.lexists(path)):
+        if thrown_away:
             return None
         raise
 
@@ -383,7 +383,7 @@ def _write(path: Path, text: str, before: bytes | None) -> None:
     """
 
     def check() -> None:
-        if (path.read_bytes() if path.exists() else None) != before:
+        if (path.read_bytes() if path.is_file() else None) != before:
             raise Unreadable(
                 "was changed by somebody else while it was synced, and is left as it is. "
                 "Once more: make sync",

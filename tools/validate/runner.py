@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.task == "refresh":
         return _refresh(notebooks, options, parser)
     try:
-        return _Validation(notebooks, options).run()
+        return _validate(notebooks, options)
     except slurm.SlurmError as error:
         parser.exit(1, f"{error}\n")
 
@@ -99,49 +99,34 @@ def _refresh(
     return 0 if refresh.refresh(notebooks, accept) else 1
 
 
-class _Validation:
-    """What `validate` does with the notebooks that were named: find out which run, run them, say
-    what became of them.
+def _validate(notebooks: list[StoredNotebook], options: argparse.Namespace) -> int:
+    """Find out which notebooks run, run them, say what became of each as soon as it is known;
+    return the exit status. Raises SlurmError.
     """
+    surroundings = changes.Surroundings()
+    why = why_run(notebooks, surroundings, options)
+    by_name = {notebook.name: notebook for notebook in notebooks}
+    if options.explain:
+        for name, reason in why.items():
+            print(f"{name:24}{f'runs: {reason}' if reason else WITHOUT_CHANGE}")
 
-    def __init__(self, notebooks: list[StoredNotebook], options: argparse.Namespace) -> None:
-        self.notebooks = notebooks
-        self.options = options
-        self.surroundings = changes.Surroundings()
-        self.by_name = {notebook.name: notebook for notebook in notebooks}
-        self.results: list[Result] = []
-
-    def run(self) -> int:
-        """Validate, and return the exit status; raises SlurmError."""
-        why = why_run(self.notebooks, self.surroundings, self.options)
-        if self.options.explain:
-            for name, reason in why.items():
-                print(f"{name:24}{f'runs: {reason}' if reason else WITHOUT_CHANGE}")
-        if not self.options.resume:
-            self.results = [Result(name, "unchanged") for name in self.by_name if not why[name]]
-        self._run_those([notebook for notebook in self.notebooks if why[notebook.name]])
-        print(summary(self.results))
-        return 1 if any(result.outcome == "failed" for result in self.results) else 0
-
-    def _run_those(self, notebooks: list[StoredNotebook]) -> None:
-        if self.options.on:
-            try:
-                self.results += slurm.validate(
-                    self.notebooks if self.options.resume else notebooks,
-                    self._report,
-                    self.options.resume,
-                )
-            except KeyboardInterrupt:
-                print("stopped; its jobs are cancelled", file=sys.stderr)
-                sys.exit(130)
-        elif notebooks:
-            self.results += local.validate(notebooks, self._report, RECORDS, self.surroundings)
-
-    def _report(self, result: Result) -> None:
-        """Say what became of one notebook, as soon as it is known."""
-        print(reports.describe(result), flush=True)
-        difference = reports.difference(result, self.by_name[result.name], requirements.NBDIFF)
+    def report(result: Result) -> None:
+        print(reports.describe(result))
+        difference = reports.difference(result, by_name[result.name], requirements.NBDIFF)
         print(difference, end="", flush=True)
+
+    to_run = [notebook for notebook in notebooks if why[notebook.name]]
+    results = [Result(name, "unchanged") for name in by_name if not why[name]]
+    if options.on:
+        try:
+            results += slurm.validate(to_run, report, options.resume)
+        except KeyboardInterrupt:
+            print("stopped; its jobs are cancelled", file=sys.stderr)
+            sys.exit(130)
+    elif to_run:
+        results += local.validate(to_run, report, RECORDS, surroundings)
+    print(summary(results))
+    return 1 if any(result.outcome == "failed" for result in results) else 0
 
 
 def why_run(

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple, TypedDict
 from tools.files import ROOT, write_whole
 from tools.validate import changes, requirements
 from tools.validate.catalogue import StoredNotebook
-from tools.validate.job import FULL
 from tools.validate.result import Report, Result
 from triton.lib import clusterfacts
 
@@ -36,7 +35,6 @@ GRACE = 15
 # what the validation itself takes, beside the notebook
 SPARE_SECONDS = 60
 SPARE_MB = 300
-LARGEST_ARRAY = 1000  # Slurm's default MaxArraySize
 # the state of a job that may be submitted again, and how often
 LOST = {"NODE_FAIL": 1, "BOOT_FAIL": 1, "PREEMPTED": 5}
 # states of a job that may still write its result, or that Slurm has not told yet
@@ -169,22 +167,20 @@ class _Run:
             raise SlurmError(f"The run could not be written down: {error}") from None
 
     def adopt(self) -> None:
-        """Take up the state of a run whose gatherer has ended, also if it did between asking for an
-        array and learning its number.
-        """
+        """Take up the state of a run whose gatherer has ended."""
         self.state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        forget = f"To forget the run: rm -r {self.folder}"
         if gone := set(self.tasks()) - set(self.notebooks):
             raise SlurmError(
                 f"The run in {self.folder} is of notebooks that are not there any more: "
-                f"{', '.join(sorted(gone))}. To forget it: rm -r {self.folder}"
+                f"{', '.join(sorted(gone))}. {forget}"
             )
         for batch in self.state["batches"]:
             if batch["job"] is None:
-                if known := _submitted_as(batch["name"]):
-                    batch["job"] = known
-                    self.save()
-                else:
-                    self._sbatch(batch)
+                raise SlurmError(
+                    f"It ended while it submitted {', '.join(batch['tasks'])}. To end those jobs: "
+                    f"scancel --me --name={batch['name']}. {forget}"
+                )
 
     def submit(self, names: Sequence[str]) -> None:
         """One array for each set of limits, the longest first."""
@@ -192,19 +188,13 @@ class _Run:
         for name in sorted(names, key=lambda name: -self.notebooks[name].expected_seconds):
             groups.setdefault(_asked(self.notebooks[name]), []).append(name)
         for tasks in groups.values():
-            for first in range(0, len(tasks), LARGEST_ARRAY):
-                batch: _Batch = {
-                    "name": f"notebooks-{self.folder.name}-{len(self.state['batches'])}",
-                    "tasks": tasks[first : first + LARGEST_ARRAY],
-                    "job": None,
-                }
-                self.state["batches"].append(batch)
-                self._write(
-                    f"{batch['name']}.json",
-                    [[name, str(self.notebooks[name].folder)] for name in batch["tasks"]],
-                )
-                self.save()
-                self._sbatch(batch)
+            name = f"notebooks-{self.folder.name}-{len(self.state['batches'])}"
+            batch: _Batch = {"name": name, "tasks": tasks, "job": None}
+            self.state["batches"].append(batch)
+            places = [[task, str(self.notebooks[task].folder)] for task in tasks]
+            self._write(f"{name}.json", places)
+            self.save()
+            self._sbatch(batch)
 
     def _sbatch(self, batch: _Batch) -> None:
         asked = _asked(self.notebooks[batch["tasks"][0]])
@@ -341,24 +331,6 @@ def _slurm(*command: str, **options: Any) -> str:
     return str(completed.stdout).strip()
 
 
-def _submitted_as(name: str) -> str | None:
-    """The number of the array of this name; None if there is none.
-
-    What is submitted is in the queue at once, and in the accounts by the time that it has left the
-    queue.
-    """
-    known = _slurm("squeue", "--me", "--noheader", "--format=%F", f"--name={name}") or _slurm(
-        "sacct",
-        "--noheader",
-        "--parsable2",
-        "--allocations",
-        "--format=JobID",
-        f"--name={name}",
-        "--starttime=now-7days",
-    )
-    return known.split()[0].split("_")[0] if known else None
-
-
 def _live() -> dict[str, str] | None:
     """The state of each job of this user that has not ended; None if Slurm does not answer now."""
     try:
@@ -369,21 +341,9 @@ def _live() -> dict[str, str] | None:
 
 
 def _ended(task: str) -> str:
-    """The state in which a job ended, as Slurm's accounts have it, and that its disk was full, if
-    it was: then there is no log.
-    """
+    """The state in which a job ended, as Slurm's accounts have it."""
+    columns = ("--noheader", "--parsable2", "--allocations", "--format=State")
     with contextlib.suppress(SlurmError):
-        lines = _slurm(
-            "sacct",
-            "--noheader",
-            "--parsable2",
-            "--allocations",
-            "--format=State,ExitCode",
-            f"--jobs={task}",
-        ).splitlines()
-        if lines and "|" in lines[-1]:
-            state, status = lines[-1].split("|")
-            number = int(status.partition(":")[0])
-            full = state == "FAILED" and number in FULL
-            return f"{state}, {os.strerror(number)}" if full else state
+        if lines := _slurm("sacct", *columns, f"--jobs={task}").splitlines():
+            return lines[-1]
     return "UNKNOWN"
