@@ -184,6 +184,8 @@ def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
     sockets = triton.run(server.node, f"{mine} -name 'kernel-*-ipc-*' -type s").stdout
     assert len(sockets.split()) == 5
     assert triton.run(server.node, f"{mine} -name 'sjupyter-*' -printf '%m'").stdout.endswith("700")
+    # A page that opens the server, with the token in it, which Jupyter writes there.
+    assert triton.run(server.node, f"{mine} -name '*.html'").stdout == ""
 
 
 @pytest.mark.claims(
