@@ -21,7 +21,7 @@ SIZE = {"SBATCH_MEM_PER_CPU": "2G"}
 
 def test_variables_of_slurm_do_not_reach_its_commands():
     """Only what says where Slurm is, who pays and how much."""
-    prefixes = ("SLURM_", "SLURMD_", *(f"S{program}_" for program in slurm.PROGRAMS))
+    prefixes = ("SLURM_", "SLURMD_", *(f"S{program}_" for program in slurm.PROGRAMS.split("|")))
     of_slurm = {
         prefix + name: "1" for prefix in prefixes for name in ("WAIT", "A_1", "TIME_FORMAT")
     }

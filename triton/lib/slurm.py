@@ -24,29 +24,15 @@ from collections.abc import Iterable, Mapping
 
 # Slurm's commands and daemons read variables that begin with their own name, or with SLURM.
 PROGRAMS = (
-    "ACCT",
-    "ACCTMGR",
-    "ACKD",
-    "ALLOC",
-    "ATTACH",
-    "BATCH",
-    "BCAST",
-    "CANCEL",
-    "CONTROL",
-    "CRON",
-    "CRUN",
-    "DIAG",
-    "INFO",
-    "PRIO",
-    "QUEUE",
-    "REPORT",
-    "RUN",
-    "SHARE",
-    "STAT",
-    "TRIGGER",
-    "VIEW",
+    "ACCT|ACCTMGR|ACKD|ALLOC|ATTACH|BATCH|BCAST|CANCEL|CONTROL|CRON|CRUN|DIAG|INFO|PRIO|QUEUE|"
+    "REPORT|RUN|SHARE|STAT|TRIGGER|VIEW"
 )
-_OF_SLURM = re.compile(rf"S(LURM[A-Z]*|{'|'.join(PROGRAMS)})_")
+_OF_SLURM = re.compile(rf"S(LURM[A-Z]*|{PROGRAMS})_")
+
+
+def _names(prefix: str, words: str) -> frozenset[str]:
+    return frozenset(prefix + word for word in words.split())
+
 
 # Where Slurm is and who asks: without these, a command may not find its controller.
 CONNECTION = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_SOCKET"})
@@ -54,68 +40,23 @@ CONNECTION = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_S
 # With these, people say once for all their jobs who pays and how large the jobs are. Other
 # variables of sbatch change what it does: it waits, makes an array, writes elsewhere, asks another
 # cluster. Only its caller may decide that.
-PAYER = frozenset("SBATCH_" + name for name in ("ACCOUNT", "QOS", "WCKEY"))
-SIZE = frozenset(
-    "SBATCH_" + name
-    for name in (
-        "RESERVATION",
-        "CONSTRAINT",
-        "EXCLUSIVE",
-        "TIMELIMIT",
-        "MEM_PER_CPU",
-        "MEM_PER_GPU",
-        "MEM_PER_NODE",
-        "GRES",
-        "GPUS",
-        "GPUS_PER_NODE",
-        "GPUS_PER_SOCKET",
-        "GPUS_PER_TASK",
-        "CPUS_PER_GPU",
-        "TRES_PER_TASK",
-        "HINT",
-    )
+PAYER = _names("SBATCH_", "ACCOUNT QOS WCKEY")
+SIZE = _names(
+    "SBATCH_",
+    "RESERVATION CONSTRAINT EXCLUSIVE TIMELIMIT MEM_PER_CPU MEM_PER_GPU MEM_PER_NODE GRES GPUS "
+    "GPUS_PER_NODE GPUS_PER_SOCKET GPUS_PER_TASK CPUS_PER_GPU TRES_PER_TASK HINT",
 )
 
 # slurmd sets these anew in each job. All other variables that Slurm sets would stay in the
 # environment that sbatch hands on to the next job. srun takes such a variable for an option, and
 # --mem of one job excludes --mem-per-cpu of the next.
-OF_EVERY_JOB = frozenset(
-    (
-        "SLURMD_NODENAME",
-        *(
-            "SLURM_" + name
-            for name in (
-                "CLUSTER_NAME",
-                "CPUS_ON_NODE",
-                "CPUS_PER_TASK",
-                "GTIDS",
-                "JOBID",
-                "JOB_CPUS_PER_NODE",
-                "JOB_END_TIME",
-                "JOB_GID",
-                "JOB_ID",
-                "JOB_NAME",
-                "JOB_NODELIST",
-                "JOB_NUM_NODES",
-                "JOB_PARTITION",
-                "JOB_START_TIME",
-                "JOB_UID",
-                "JOB_USER",
-                "LOCALID",
-                "NNODES",
-                "NODEID",
-                "NODELIST",
-                "PROCID",
-                "SUBMIT_DIR",
-                "SUBMIT_HOST",
-                "TASKS_PER_NODE",
-                "TASK_PID",
-                "TOPOLOGY_ADDR",
-                "TOPOLOGY_ADDR_PATTERN",
-            )
-        ),
-    )
-)
+OF_EVERY_JOB = _names(
+    "SLURM_",
+    "CLUSTER_NAME CPUS_ON_NODE CPUS_PER_TASK GTIDS JOBID JOB_CPUS_PER_NODE JOB_END_TIME JOB_GID "
+    "JOB_ID JOB_NAME JOB_NODELIST JOB_NUM_NODES JOB_PARTITION JOB_START_TIME JOB_UID JOB_USER "
+    "LOCALID NNODES NODEID NODELIST PROCID SUBMIT_DIR SUBMIT_HOST TASKS_PER_NODE TASK_PID "
+    "TOPOLOGY_ADDR TOPOLOGY_ADDR_PATTERN",
+) | {"SLURMD_NODENAME"}
 _SET_BY_SLURM = re.compile(
     r"SLURM[A-Z]*_(?!TIME_FORMAT$)|SBATCH_(CPU|MEM)_BIND"
 )  # and by no person
@@ -140,18 +81,9 @@ _LONG = {
 # Other words that Slurm may print are about a job that is not over: COMPLETING, CONFIGURING,
 # STAGE_OUT, RESIZING, EXPEDITING, REQUEUED, REQUEUE_HOLD, REQUEUE_FED, SPECIAL_EXIT, STOPPED,
 # SIGNALING, RESV_DEL_HOLD, REVOKED.
-ENDS = frozenset(
-    {
-        "COMPLETED",
-        "CANCELLED",
-        "FAILED",
-        "TIMEOUT",
-        "NODE_FAIL",
-        "PREEMPTED",
-        "BOOT_FAIL",
-        "DEADLINE",
-        "OUT_OF_MEMORY",
-    }
+ENDS = _names(
+    "",
+    "COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL PREEMPTED BOOT_FAIL DEADLINE OUT_OF_MEMORY",
 )
 
 # The messages of Slurm's commands that got no answer (src/common/slurm_errno.c, and the system's
