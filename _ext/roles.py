@@ -37,7 +37,7 @@ ROLES = {
 }
 WITH_TARGET = ("amount", "option")  # what stands between < and > is not shown
 TARGET = re.compile(r"(?P<text>.+?)\s*<(?P<target>[^<>]+)>", re.DOTALL)
-_SOURCE = re.compile(
+SOURCE = re.compile(
     rf"(?<![\w`\\]):(?P<role>{'|'.join(ROLES)}):`(?P<text>(?:[^`\\]|\\.)+)`", re.DOTALL
 )
 _PROGRAM = re.compile(r"^\.\. program:: *(.*)$", re.MULTILINE)
@@ -66,7 +66,7 @@ def words(source: str) -> list[tuple[int, Word]]:
     """(offset, word) of the words with a role in the source of a reST page, in order."""
     programs = [(match.start(), match[1].strip()) for match in _PROGRAM.finditer(source)]
     found = []
-    for match in _SOURCE.finditer(source):
+    for match in SOURCE.finditer(source):
         role = match["role"]
         text, of = _parts(role, " ".join(_escaped(match["text"]).split()))
         if role == "option":
@@ -87,7 +87,7 @@ def as_shown(source: str) -> str:
         lines = "\n" * (match["text"].count("\n") - text.count("\n"))
         return f"{text}{lines}" if match["role"] == "amount" else f"``{text}``{lines}"
 
-    return _SOURCE.sub(shown, source)
+    return SOURCE.sub(shown, source)
 
 
 class WordRole(SphinxRole):
