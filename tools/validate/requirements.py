@@ -3,14 +3,12 @@ kernel, two halves that say the same.
 """
 
 import functools
-import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.course.model import Notebook
 from tools.files import ROOT
 from tools.validate import changes
 from tools.validate.catalogue import StoredNotebook
@@ -110,12 +108,7 @@ def too_large(path: Path) -> Obstacle | None:
     size = path.stat().st_size / 1e6
     if size <= NOTEBOOK_MB:
         return None
-    cells = [len(json.dumps(cell)) / 1e6 for cell in Notebook.read(path).cells]
-    largest = max(range(len(cells)), key=cells.__getitem__) if cells else 0
-    where = (
-        f": cell {largest + 1} of all cells has {cells[largest]:.1f} MB. Show less there, "
-        "then make refresh"
-        if cells
-        else ""
+    return Obstacle(
+        "failed",
+        f"it has {size:.1f} MB, and a page can have {NOTEBOOK_MB} MB. Show less, then make refresh",
     )
-    return Obstacle("failed", f"it has {size:.1f} MB, and a page can have {NOTEBOOK_MB} MB{where}")
