@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -1070,6 +1070,83 @@ def test_files_behind_a_link_are_sent_but_no_hidden_ones(alice, triton):
     triton.run("login", "echo words > sent.txt; echo words > .hidden.txt", alice.user)
     assert alice.ask("GET", "/files/home/sent.txt").text == "words\n"
     assert alice.ask("GET", "/files/home/.hidden.txt").status == 404
+
+
+def asks(page, address, question):
+    """Follow a link of somebody else, and see the question."""
+    page.goto(address)
+    page.get_by_text(question).wait_for()
+
+
+@pytest.fixture(scope="module")
+def kernels(server):
+    """The kernels that run now, by their numbers."""
+    return lambda: {kernel["id"] for kernel in server.talk("ask", "/api/kernels")}
+
+
+@pytest.mark.claims("so the server asks before it does either.")
+def test_a_link_copies_no_repository_without_a_question(alice, triton):
+    """Nor does a request that another page sends in secret: it needs the token of the question."""
+    repository = "https://example.org/x.git"
+    base = f"{hub.own(alice.user)}/user/{alice.user}/git-pull"
+    link = urlencode({"repo": repository, "branch": "main", "targetpath": "home/of-others"})
+    page = alice.context.new_page()
+    for way in (f"{base}?{link}", f"{base}/api?{link}", f"{base}?{link}&_xsrf=x"):
+        asks(page, way, f"A link wants to copy {repository} into home/of-others")
+    guides = {"repo": FACTS.site.repository, "branch": "main", "targetpath": "home/guide"}
+    for more in ({}, {"urlpath": "lab/tree/home/x"}, {"urlpath": "lab/tree/home/guide/../x"}):
+        asks(page, f"{base}?{urlencode(guides | more)}", "A link wants to copy")
+    asks(page, f"{base}?{link}", "A link wants to copy")
+    page.get_by_role("link", name="Go on").click()
+    page.get_by_text("Synchronizing").wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"repo": '"><script>document.title = "it runs"</script>'},
+        {"urlpath": "<script>document.title = 'it runs'</script>"},
+        {"repo": "javascript://example.org/"},
+        {"targetpath": "home/.ssh"},
+        {"targetpath": "home/.local/share/jupyter/kernels", "backup": "true"},
+        {"targetpath": "/tmp/x"},
+    ],
+    ids=["markup", "markup in the path", "script", "hidden", "kernels", "elsewhere"],
+)
+def test_a_link_with_markup_or_to_hidden_files_is_refused(alice, triton, change):
+    """Nobody is asked. The page of nbgitpuller would be the user's own, with a script in it."""
+    fields = {"repo": "https://example.org/x.git", "targetpath": "home/x"} | change
+    page = alice.context.new_page()
+    answer = page.goto(f"{hub.own(alice.user)}/user/{alice.user}/git-pull?{urlencode(fields)}")
+    assert answer.status == 400 and "It does nothing." in page.inner_text("body")
+    assert page.title() != "it runs"
+    page.close()
+
+
+@pytest.mark.claims(
+    "A link may have your server copy a repository, or open a notebook in a folder of somebody "
+    "else. What is in there runs as you,"
+)
+@pytest.mark.parametrize("look", ["lab/tree", "lab/workspaces/x/tree", "doc/tree", "notebooks"])
+def test_a_link_into_anothers_folder_starts_no_kernel(alice, kernels, triton, look):
+    """A kernel would run what its owner has put there. A link to one's own notebook opens it."""
+    other, before = triton.account(), kernels()
+    triton.run("login", "chmod 755 $WRKDIR", other)
+    triton.write("login", "$WRKDIR/of-others.ipynb", notebook(["1"]), other)
+    triton.write("login", "~/of-mine.ipynb", notebook(["1"]), alice.user)
+    base = f"{hub.own(alice.user)}/user/{alice.user}/{look}"
+    page = alice.context.new_page()
+    there = triton.run("login", "echo $WRKDIR", other).stdout.strip()
+    path = there.replace(FACTS.paths.scratch, "scratch")
+    for way in (path, f"home%2F..%2F{path}"):
+        asks(page, f"{base}/{way}/of-others.ipynb", "A link wants to open")
+    assert kernels() == before
+    page.get_by_role("link", name="Go on").click()
+    page.locator(".jp-Notebook").first.wait_for()
+    page.goto(f"{base}/home/of-mine.ipynb")
+    page.locator(".jp-Notebook").first.wait_for()
+    page.close()
 
 
 def test_secrets_are_for_the_hub_only(triton):

@@ -155,9 +155,9 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.template_paths = [str(HERE / "templates")]
 c.ProfileSpawner.profiles = list(facts.profiles)
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
-c.ProfileSpawner.server_config = "".join(
+c.ProfileSpawner.server_config = f"GUIDE = {facts.site.repository!r}\n" + "".join(
     (HERE / name).read_text(encoding="utf-8")
-    for name in ("log_lines.py", "server_config.py", "strangers.py")
+    for name in ("log_lines.py", "server_config.py", "strangers.py", "links.py")
 )
 c.ProfileSpawner.req_partition = facts.partitions.interactive
 c.ProfileSpawner.modules = [facts.modules.jupyter]

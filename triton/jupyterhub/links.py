@@ -1,0 +1,106 @@
+"""A link that somebody else has written has a server of the hub do nothing without a question.
+
+A part of the configuration of each server.
+
+Two kinds of address do something as soon as a page leads there. nbgitpuller's copy a repository
+into the home directory. And an address of a notebook starts a kernel in its folder, and a kernel
+runs files that lie there. So who writes such a link would run programs as whoever follows it.
+"""
+
+import html
+import os
+import re
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.web import HTTPError
+
+OPENS = re.compile(
+    r"(?:(?:lab|doc)(?:/workspaces/[^/]+)?/tree|notebooks|consoles|tree)/(.*)", re.DOTALL
+)
+REPOSITORY = re.compile(r"(?:https?|ssh|git)://[^/]|[\w.-]+@[\w.-]+:")
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>A link</title></head>
+<body><p>{question}</p><p><a href="{address}">Go on</a></p><p><a href="{base}">Leave it</a></p>
+</body></html>"""
+_prepare = JupyterHandler.prepare
+
+
+def is_own(root: str, place: str) -> bool:
+    """Whether nobody but this user and root can put files on the way to `place`, a path below
+    `root`.
+    """
+    parts = place.split("/")
+    if {"..", "tree"} & {*parts} or set(place) & set("%\\\0"):  # Jupyter may take it for another
+        return False
+    for part in parts:
+        root = os.path.join(root, part)
+        try:
+            known = os.stat(root)
+        except OSError:
+            return True  # nothing is there, and nobody else can make it
+        if known.st_uid not in (0, os.getuid()) or known.st_mode & 0o002:
+            return False
+    return True
+
+
+def is_the_guides(root: str, fields: dict[str, list[str]]) -> bool:
+    """Whether these are the fields of the guide's own button."""
+    target, opens = (fields.get(name, [""])[-1] for name in ("targetpath", "urlpath"))
+    return (
+        {name: len(values) for name, values in fields.items()}
+        == dict.fromkeys(("repo", "branch", "targetpath", "urlpath"), 1)
+        and fields["repo"] == [globals().get("GUIDE")]
+        and opens.startswith(f"lab/tree/{target}/")
+        and is_own(root, opens.removeprefix("lab/tree/"))
+    )
+
+
+def copies(root: str, fields: dict[str, list[str]]) -> str:
+    """The question about a link that copies a repository. Raises 400 if nobody should say yes."""
+    repository = fields.get("repo", [""])[-1]
+    targets = fields.get("targetpath", []) + fields.get("targetPath", [])
+    for target in targets or [repository.rstrip("/").rpartition("/")[2]]:
+        parts = os.path.realpath(os.path.join(root, target)).split("/")
+        if target.startswith("/") or any(part.startswith(".") for part in parts):
+            raise HTTPError(400, "This link would write where hidden files are. It does nothing.")
+    # nbgitpuller writes them into its page as they are.
+    if any({*"<>\"'`"} & {*"".join(field)} for field in fields.values()) or (
+        not REPOSITORY.match(repository)
+    ):
+        raise HTTPError(400, "This link names no repository. It does nothing.")
+    into = f" into {targets[-1]}" if targets else ""
+    return f"A link wants to copy {repository}{into}, and to open it. What is in there runs as you."
+
+
+async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
+    """Prepares an answer as Jupyter does, or asks the user."""
+    await _prepare(handler, *words, **options)
+    if handler.current_user is None or handler._finished:
+        return
+    request, base = handler.request, handler.base_url
+    root = os.path.expanduser(handler.settings.get("server_root_dir", ""))
+    path = unquote(request.path).removeprefix(base)
+    question, address = "", request.uri
+    if path.rstrip("/") in ("git-pull", "git-pull/api"):
+        fields = {name: handler.get_arguments(name) for name in request.arguments}
+        token = handler.xsrf_token.decode()  # nobody who writes a link knows it
+        agreed = fields.pop("_xsrf", [""])[-1] == token
+        question = copies(root, fields)
+        if agreed or (path == "git-pull" and is_the_guides(root, fields)):
+            return
+        address = f"{base}git-pull?{urlencode(fields | {'_xsrf': token}, doseq=True)}"
+    elif (
+        (opens := OPENS.fullmatch(path))
+        and request.headers.get("Sec-Fetch-Site") != "same-origin"
+        and not is_own(root, opens[1])
+    ):
+        question = f"A link wants to open {opens[1]}. What others put into that folder runs as you."
+    if question:
+        question, address = html.escape(question), html.escape(address)
+        handler.set_header("Content-Type", "text/html; charset=utf-8")
+        handler.finish(PAGE.format(question=question, address=address, base=base))
+
+
+JupyterHandler.prepare = asking_first
