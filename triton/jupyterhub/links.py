@@ -47,6 +47,7 @@ def is_own(root: str, place: str) -> bool:
 
 def is_the_guides(root: str, fields: dict[str, list[str]]) -> bool:
     """Whether these are the fields of the guide's own button."""
+    fields = {name: values for name, values in fields.items() if name != "redirects"}  # the hub's
     target, opens = (fields.get(name, [""])[-1] for name in ("targetpath", "urlpath"))
     return (
         {name: len(values) for name, values in fields.items()}
