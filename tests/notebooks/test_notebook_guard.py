@@ -193,6 +193,7 @@ CASES = {
     "passes_an_image_smoothed_otherwise": Case(
         [cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]
     ),
+    "passes_what_a_semicolon_hides": Case([cell("40 + 2;")]),
     "passes_the_last_result": Case(
         [
             cell("40 + 2", new_output("execute_result", data={"text/plain": "42"})),

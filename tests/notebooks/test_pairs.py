@@ -381,6 +381,15 @@ def test_a_half_is_edited_and_synced_again_and_again(folder):
             assert pairs.sync(folder)[1] and in_both(folder, new)
 
 
+def test_both_halves_are_edited_and_synced_again_and_again(folder):
+    """The same cell of the one, another cell of the other; nothing is committed."""
+    edit(folder / "x.md", "one = 1", "one = 2")
+    assert pairs.sync(folder)[1]
+    edit(folder / "x.md", "one = 2", "one = 3")
+    edit(folder / "x.ipynb", "Some prose.", "Some verse.")
+    assert pairs.sync(folder)[1] and in_both(folder, "one = 3") and in_both(folder, "Some verse.")
+
+
 @pytest.mark.parametrize("name", ["x.md", "x.ipynb"])
 def test_an_edit_that_is_made_anew_after_git_undid_it_is_kept(name, folder):
     """The half is as it was when they were in step last: that does not mean that it is the other
@@ -390,18 +399,36 @@ def test_an_edit_that_is_made_anew_after_git_undid_it_is_kept(name, folder):
     pairs.sync(folder)
     git(folder, "checkout", "--", ".")
     edit(folder / name, "one = 1", "one = 2")
-    assert "git may have written both halves" in refused(folder)
+    before = content(folder)
+    assert pairs.sync(folder)[1] and in_both(folder, "one = 2")
+    for path, text in before.items():
+        (folder / path).write_bytes(text)
+    git(folder, "checkout", "--", ".")
+    edit(folder / name, "one = 1", "one = 2")
     edit(folder / ({"x.md", "x.ipynb"} - {name}).pop(), "one = 1", "one = 3")
-    assert "git may have written both halves" in refused(folder)
+    assert "git has written both halves" in refused(folder)
+
+
+def test_an_edit_that_is_undone_after_a_stash_is_not_lost(folder):
+    """The stash has come back before."""
+    edit(folder / "x.md", "one = 1", "one = 2")
+    pairs.sync(folder)
+    git(folder, "stash")
+    git(folder, "stash", "pop")
+    edit(folder / "x.md", "one = 2", "one = 1")
+    assert pairs.sync(folder)[1] and in_both(folder, "one = 1")
 
 
 def test_what_git_brings_is_merged_with_an_edit(folder):
-    """A change that a pull has brought into both halves, and an edit of another cell since then."""
-    for name in ("x.md", "x.ipynb"):
-        edit(folder / name, "Some prose.", "Some verse.")
-    git(folder, "commit", "-qam", "from elsewhere")
-    edit(folder / "x.md", "one = 1", "one = 2")
-    assert pairs.sync(folder)[1] and in_both(folder, "one = 2") and in_both(folder, "Some verse.")
+    """A change that git has brought into both halves, and an edit of the same cell since."""
+    for text in ("one = 2", "one = 1"):
+        for name in ("x.md", "x.ipynb"):
+            edit(folder / name, "one = 1" if text == "one = 2" else "one = 2", text)
+        git(folder, "commit", "-qam", text)
+    pairs.sync(folder)
+    git(folder, "checkout", "-q", "HEAD~", "--", ".")
+    edit(folder / "x.md", "one = 2", "one = 3")
+    assert pairs.sync(folder)[1] and in_both(folder, "one = 3")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -127,10 +127,11 @@ def remember(pair: Pair, **known: Any) -> None:
     write_whole(path, json.dumps({"files": files(pair), **known}, ensure_ascii=False))
 
 
-def both_written_since(pair: Pair) -> bool:
-    """Whether both halves were written after remember() was called for the pair, as git does."""
-    since = _record(pair).stat().st_mtime_ns
-    return all(path.stat().st_mtime_ns > since for path in (pair.md, pair.ipynb))
+def remembered_at(pair: Pair) -> int:
+    """When remember() was called for the pair, in nanoseconds as files have them; raises OSError if
+    it was not.
+    """
+    return _record(pair).stat().st_mtime_ns
 
 
 def unchanged(pair: Pair) -> bool:

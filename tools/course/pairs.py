@@ -441,7 +441,7 @@ def _merged(
             f"both halves changed the same.\n{clashes}{choose}; or make it the same in both"
         )
     why = (
-        "git may have written both halves since the last sync"
+        "git has written both halves since the last sync"
         if bases
         else "neither git nor an earlier sync has a version in which both are the same"
     )
@@ -453,18 +453,35 @@ def _bases(pair: Pair) -> list[Content]:
     """What both halves have grown from; two, if it can be either: then what follows from the one
     must follow from the other.
 
-    It is what they held when they were in step last. But if both were written since then, git may
-    have done it (checkout, pull, stash); then it can also be what git has.
+    It is what they held when they were in step last. But git may have written both since then
+    (checkout, pull, stash), which its index tells. Then it is what git wrote, for sure if one half
+    has not been touched since.
     """
+    in_git = _in_git(pair, ":./") or _in_git(pair, "HEAD:./")
     try:
         record = halves.remembered(pair)
         known = Content(record["shared"], [Key(*cell) for cell in record["cells"]])
-        if not halves.both_written_since(pair):
-            return [known]
-    except (KeyError, TypeError):
-        known = None
-    in_git = _in_git(pair, ":./") or _in_git(pair, "HEAD:./")
-    return [base for base in (known, in_git if in_git != known else None) if base]
+        since = halves.remembered_at(pair)
+    except (KeyError, TypeError, OSError):
+        return [in_git] if in_git else []
+    if not in_git or in_git == known:
+        return [known]
+    written = _written_by_git(pair)
+    if not written or min(written.values()) <= since:
+        return [known]
+    untouched = any(path.stat().st_mtime_ns == when for path, when in written.items())
+    return [in_git] if untouched else [known, in_git]
+
+
+def _written_by_git(pair: Pair) -> dict[Path, int]:
+    """When git last knew each half to be as it has it, in nanoseconds; empty if it has not both."""
+    times = {}
+    for path in (pair.md, pair.ipynb):
+        command = ("--literal-pathspecs", "ls-files", "--debug", "--", path.name)
+        listed = git.run(*command, cwd=path.parent).stdout
+        for seconds, rest in re.findall(rb"mtime: (\d+):(\d+)", listed)[:1]:
+            times[path] = int(seconds) * 10**9 + int(rest)
+    return times if len(times) == 2 else {}
 
 
 def _in_git(pair: Pair, place: str) -> Content | None:
