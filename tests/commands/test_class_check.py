@@ -109,7 +109,7 @@ def test_names_that_steer_a_terminal_are_written_out(me):
         ("numpy>=2\r\ntidy\r\n".encode("utf-16"), ["numpy>=2", "tidy"]),  # of Windows PowerShell
         (b"\xef\xbb\xbfnumpy>=2\ntidy\n", ["numpy>=2", "tidy"]),
         ("# für alle\nnumpy>=2\ntidy\n".encode("latin-1"), ["numpy>=2", "tidy"]),
-        (b"numpy>=2 --hash=sha256:0a \\\n  --hash=sha256:0b\n--only-binary :all:\n", ["numpy>=2"]),
+        (b"numpy>=2 \\\n  --hash=sha256:0a \\\n  --hash=sha256:0b\n--pre\n", ["numpy>=2"]),
         (b"https://example.org/a.whl\n./here\n-r more.txt\ntidy # why", ["tidy"]),
         (b"tidy @ https://example.org/t.whl", ["tidy @ https://example.org/t.whl"]),
         (None, []),

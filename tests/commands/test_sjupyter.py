@@ -1455,9 +1455,13 @@ def test_local_protects_others_from_a_server_of_much_memory(me):
 
 @pytest.mark.claims("``--dry-run`` - print the batch script, and start nothing")
 def test_dry_run_prints_the_script_and_submits_nothing(me):
-    """The script is whole: Slurm would take it as it is."""
+    """The script is whole: Slurm would take it as it is. Slurm's warning, which may come at once,
+    does not end it.
+    """
     script = me.run("sjupyter --dry-run --mem=4G")
     assert script.startswith("#!/bin/bash\n") and f"module load {FACTS.modules.jupyter}" in script
+    first, *_ = [line for line in script.splitlines() if not line.startswith("#")]
+    assert first == "trap '' USR1"
     asked = re.findall("^#SBATCH (.*)$", script, re.MULTILINE)
     assert f"--partition={FACTS.partitions.interactive}" in asked and "--mem=4G" in asked
     me.run("sbatch --test-only", input=script)
