@@ -378,6 +378,20 @@ def test_a_secret_in_a_nested_address_is_in_no_log(triton):
     assert "[secret]" in said and '"X-Xsrftoken": "[secret]"' in said and "SE-CRET" not in said
 
 
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS"])
+def test_no_body_is_taken_for_another_request(triton, method):
+    """The hub would get it on a connection that all share, and its last words would become a part
+    of the next person's request.
+    """
+    body = f"GET /hub/api/inside-{method} HTTP/1.1\r\nHost: {FACTS.hosts.hub}\r\n\r\n"
+    send = f"--request {method} --header 'Transfer-Encoding: chunked' --data-binary @-"
+    curl = "curl --silent --http1.1 --output /dev/null"
+    triton.run("laptop", f"{curl} {send} {hub.HUB}/hub/api/", input=body)
+    triton.run("laptop", f"{curl} {hub.HUB}/hub/api/after-{method}")
+    log = hub.log(triton)
+    assert f"/after-{method}" in log and f"/inside-{method}" not in log
+
+
 def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
     window = visit()
     window.log_in()
