@@ -1,7 +1,7 @@
-"""Under which names the hub and users' servers answer, and whose address a request comes from.
+"""The host names of the hub and of users' servers, and the true address of a request.
 
-A page can act with all the logins of its own origin, so each user's server has a name of its own,
-and the hub lets people log in at its own name only.
+A page can use all logins of its own origin. So each user's server has a name of its own, and the
+hub accepts logins at its own name only.
 """
 
 import ipaddress
@@ -18,9 +18,10 @@ from tornado.web import HTTPError, OutputTransform
 
 
 def own_names(hosts: Hosts) -> bool:
-    """Whether each user's server has a name of its own below the hub's, by the facts in `hosts`.
+    """Whether `hosts` gives each user's server a name of its own, below the hub's name.
 
-    Ends the program with a sentence if hosts.servers is neither that nor the hub's name.
+    Ends the program with a message if hosts.servers is neither the wildcard below the hub's name
+    nor the hub's name itself.
     """
     if hosts.servers not in (f"*.{hosts.hub}", hosts.hub):
         raise SystemExit(
@@ -31,9 +32,10 @@ def own_names(hosts: Hosts) -> bool:
 
 
 def inside(name: str) -> str:
-    """The address that `name` stands for, at which the compute nodes reach this host.
+    """The IP address of `name`, at which the compute nodes reach this host.
 
-    Ends the program with a sentence if the name has no address, or one that stays in this host.
+    Ends the program with a message if the name has no address, or one that only this host can
+    reach.
     """
     try:
         address = socket.gethostbyname(name)
@@ -51,12 +53,13 @@ def inside(name: str) -> str:
 
 
 class HubLogin(LoginHandler):
-    """The page of the login, at the hub's own name.
+    """The login page, which exists at the hub's own name only.
 
-    The proxy sends to the hub what has no other route. So this page would also appear at the name
-    of a user's server, and that server would get the password and the cookie. Nor may a page there
-    send the form: the reader would be logged in as somebody else, and write into that person's
-    files.
+    The proxy sends every request without a route to the hub. So the login page would also appear at
+    the name of a user's server, and that server would receive the password and the cookie.
+
+    A page of another site may not send the form either: it could log the reader in to another
+    account, and the reader would then write into files of that account.
     """
 
     async def prepare(self) -> None:
@@ -69,14 +72,16 @@ class HubLogin(LoginHandler):
             raise HTTPError(403, "Another page has sent this form. Log in with this one.")
 
     def _is_sent_by_own_page(self) -> bool:
-        """Whether the browser says so. A program that is no browser says nothing, and may send."""
+        """Whether the browser says that a page of the hub sent the form. A program that is not a
+        browser sends neither header, and is allowed.
+        """
         if site := self.request.headers.get("Sec-Fetch-Site"):
             return site in ("same-origin", "none")
         public = self.settings["public_url"]
         return self.request.headers.get("Origin") in (None, f"{public.scheme}://{public.netloc}")
 
-    # The browser remembers who has logged in, so that its wrong passwords are counted apart. This
-    # cookie goes where the cookie of the login goes.
+    # A cookie marks a browser in which somebody has logged in. The wrong passwords of that browser
+    # are counted apart. The cookie has the scope of the login cookie.
 
     @property
     def _known_cookie(self) -> str:
@@ -88,14 +93,14 @@ class HubLogin(LoginHandler):
         self._set_cookie(self._known_cookie, name, path=self.hub.base_url, expires_days=days)
 
     def remembers(self, name: str, days: float) -> str:
-        """The cookie, if it says that `name` has logged in here within so many days; else ""."""
-        said = self.get_secure_cookie(self._known_cookie, max_age_days=days)
-        return self.get_cookie(self._known_cookie) if said == name.encode() else ""
+        """The cookie, if it shows that `name` has logged in here within `days` days; else ""."""
+        name_in_cookie = self.get_secure_cookie(self._known_cookie, max_age_days=days)
+        return self.get_cookie(self._known_cookie) if name_in_cookie == name.encode() else ""
 
 
 class HubLogout(LogoutHandler):
-    """Logs out at a click on a page of the hub, or of the user's own server. A person who follows a
-    link of another page is asked first.
+    """Logs out when the request comes from a page of the hub or of the user's own server. Someone
+    who follows a link of another page first sees the home page, with its logout button.
     """
 
     async def get(self) -> None:
@@ -106,7 +111,7 @@ class HubLogout(LogoutHandler):
             and site not in ("same-origin", "none")
             and f"{sender.scheme}://{sender.netloc}" != user.host
         ):
-            self.redirect(url_path_join(self.hub.base_url, "home"))  # with a button that logs out
+            self.redirect(url_path_join(self.hub.base_url, "home"))
             return
         await super().get()
 
@@ -117,18 +122,19 @@ class Authenticator(PAMAuthenticator):
 
 
 class TrueAddress(OutputTransform):
-    """Gives each request the address from which the proxy got it, for the log and for all limits.
+    """Gives each request the true address of its sender, for the log and for all limits.
 
-    Tornado would believe X-Real-Ip, and from a compute node X-Forwarded-For too, which anybody
-    can send. The proxy writes the true address at the end of X-Forwarded-For. What comes to the
-    hub without the proxy has the address of its connection.
+    Tornado would trust X-Real-Ip and, from a compute node, X-Forwarded-For, which anybody can send.
+    The proxy writes the true address at the end of X-Forwarded-For. A request that reaches the hub
+    without the proxy gets the address of its connection.
 
-    A `next` with an end of line in it is forgotten: no address has one, and no header may have one.
-    So is an address that names thousands of scopes: the hub would compare them for seconds.
+    A `next` argument with a line break is removed: no address and no header may contain one. An
+    address with thousands of scopes loses its arguments: the hub would spend seconds comparing
+    them.
     """
 
     proxies = frozenset[str]()
-    longest_scopes = 4000  # bytes; a body of a request is no longer either
+    longest_scopes = 4000  # bytes; the same limit as for a request's body
 
     def __init__(self, request: HTTPServerRequest) -> None:
         connection: Any = request.connection
@@ -144,4 +150,4 @@ class TrueAddress(OutputTransform):
             scopes = arguments.get("scope", []) + arguments.get("scopes", [])
             if sum(map(len, scopes)) > self.longest_scopes:
                 arguments.clear()
-                request.uri = request.path  # from which the hub reads scopes too
+                request.uri = request.path  # the hub reads scopes from the uri too

@@ -1,18 +1,20 @@
-"""PAM behind a count of wrong passwords: who guesses waits, and nobody waits for those who guess.
+"""PAM with a limit of wrong passwords: whoever guesses has to wait, and delays nobody else.
 
-What it does that PAMAuthenticator does not:
+What it adds to PAMAuthenticator:
 
-* after some wrong passwords for a name from one address, that address waits before it may try this
-  name again; the same name from another address does not, so nobody locks out somebody else;
-* after many wrong passwords for whatever names, an address waits too; people who have logged in
-  from there do not; an address that many people share, that of the login node, waits for less long;
-* a browser in which this name has logged in before has a count of its own: nobody else fills it;
-* root, system accounts, empty passwords and what no name or password can be are refused, and PAM is
-  not asked;
-* an account without a password is refused, though the system's rules may let it in (nullok);
-* a wrong password holds its thread for the seconds that PAM delays it, so there are many threads;
-* who may not log in any more cannot use a login or a token of before: PAM is asked again, now and
-  then.
+* After some wrong passwords for one name, an address must wait before it may try that name again.
+  Other addresses need not wait, so nobody can lock out somebody else.
+* After many wrong passwords for any names, an address must wait. People who have logged in from
+  there need not. An address that many people share, as the login node's, waits for a shorter time.
+* A browser in which this name has logged in before has a count of its own, which nobody else can
+  fill.
+* PAM is not asked about root, system accounts, empty passwords, and impossible names or passwords:
+  they are refused.
+* An account without a password is refused, even if the system's rules accept it (nullok).
+* PAM delays the answer to a wrong password by seconds and blocks a thread meanwhile, so there are
+  many threads.
+* PAM is asked again from time to time: an account that may no longer log in can use neither its old
+  logins nor its tokens.
 """
 
 import contextlib
@@ -36,28 +38,28 @@ from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
 
-WRONG_SECONDS = 300  # a wrong password counts for so long
-NAMES = 10_000  # so many names and addresses are counted; the oldest is forgotten first
-KNOWN_DAYS = 90  # for so long the hub knows a browser that has logged in
-LONGEST_NAME = 64  # no system has a longer one
-LONGEST_PASSWORD = 512  # PAM takes no longer one
+WRONG_SECONDS = 300  # seconds for which a wrong password counts
+NAMES = 10_000  # the most names and addresses that are counted; the oldest is dropped first
+KNOWN_DAYS = 90  # days for which the hub remembers a browser that has logged in
+LONGEST_NAME = 64  # characters; no system has a longer name
+LONGEST_PASSWORD = 512  # characters; PAM accepts no longer password
 NO_EMPTY_PASSWORD = 1  # PAM_DISALLOW_NULL_AUTHTOK, for which pamela has no name
 CLOSED = {
     6,
     7,
     10,
     13,
-    # what PAM says of an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN,
+    # PAM's codes for an account that may not log in: PERM_DENIED, AUTH_ERR, USER_UNKNOWN,
     # ACCT_EXPIRED
 }
 
 by_a_server: ContextVar[bool] = ContextVar(
     "by_a_server", default=False
-)  # whether a server of the user makes the request that is answered
+)  # whether the current request comes from a server of the user
 
 
 class Attempts:
-    """When each of many keys was tried last: at most `limit` times within `seconds`."""
+    """The times of recent attempts for each key: at most `limit` of them within `seconds`."""
 
     def __init__(self, limit: int, seconds: int) -> None:
         self.limit = limit
@@ -65,7 +67,7 @@ class Attempts:
         self._times: OrderedDict[Hashable, deque[float]] = OrderedDict()
 
     def wait(self, key: Hashable) -> int:
-        """The seconds until `key` may be tried again; 0 if it may be now."""
+        """The seconds until `key` may be tried again; 0 if that is now."""
         times, now = self._times.get(key, deque()), time.monotonic()
         while times and times[0] <= now - self.seconds:
             times.popleft()
@@ -80,7 +82,7 @@ class Attempts:
             self._times.popitem(last=False)
 
     def take_back(self, key: Hashable) -> None:
-        """Forget the last attempt of `key`."""
+        """Remove the last attempt of `key`."""
         if times := self._times.get(key):
             times.pop()
 
@@ -89,7 +91,7 @@ class Attempts:
 
 
 def network(address: str) -> str:
-    """The part of an address that one person has: all of IPv4, the first half of IPv6."""
+    """The part of an address that belongs to one person: all of IPv4, the first half of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -100,9 +102,9 @@ def network(address: str) -> str:
 
 
 def can_be(name: str, words: list[str]) -> bool:
-    """Whether a name and passwords can be those of an account.
+    """Whether an account can have this name and these passwords.
 
-    What cannot is another spelling, which PAM or a directory would take for the same account.
+    PAM or a directory could take an impossible name for another spelling of an existing account.
     """
     return (
         0 < len(name) <= LONGEST_NAME
@@ -114,9 +116,10 @@ def can_be(name: str, words: list[str]) -> bool:
 
 
 def is_of_a_server(token: str, user: orm.User) -> bool:
-    """Whether a server of this user was started with `token`.
+    """Whether `token` is the token with which a server of this user was started.
 
-    That token is also the secret of the server's OAuth client. No token that a user makes is.
+    Such a token is also the secret of the server's OAuth client. A token that a user makes never
+    is.
     """
     clients = (server.oauth_client for server in user.orm_spawners.values())
     return any(
@@ -125,15 +128,15 @@ def is_of_a_server(token: str, user: orm.User) -> bool:
 
 
 def addresses_of(name: str) -> set[str]:
-    """All networks of `name`, a host or an address; none if nobody knows it."""
+    """All networks of `name`, a host or an address; empty if the name is unknown."""
     try:
-        return {network(str(found[4][0])) for found in socket.getaddrinfo(name, None)}
+        return {network(str(result[4][0])) for result in socket.getaddrinfo(name, None)}
     except OSError:
         return set()
 
 
 class CountingAuthenticator(Authenticator):
-    """The login at the hub's own name, which counts wrong passwords before it asks PAM."""
+    """The login at the hub's own name. It counts wrong passwords before it asks PAM."""
 
     wrong_per_name = Integer(10, help="Wrong passwords for one name from one address.").tag(
         config=True
@@ -169,12 +172,13 @@ class CountingAuthenticator(Authenticator):
         self.accounts = Looks()
 
     async def authenticate(self, handler: Any, data: Any) -> str | None:
-        """The name, if its password is right; else None. Raises 429 if this person has to wait.
+        """The name if its password is right, otherwise None. Raises 429 if this person has to wait.
 
-        An attempt counts as soon as it begins, so it does not help to make many at once.
+        An attempt counts from its beginning, so many attempts at once give no advantage.
         """
         if handler and not isinstance(handler, HubLogin):
-            return None  # the API takes a password from a page of anybody, without an XSRF token
+            # The API would accept a password from anybody's page, without an XSRF token.
+            return None
         data = data if isinstance(data, dict) else {}
         name, *words = [
             data.get(field)
@@ -216,13 +220,13 @@ class CountingAuthenticator(Authenticator):
 
     @run_on_executor
     def _lets_in(self, handler: Any, name: str, words: list[str]) -> bool:
-        """Whether `name` is a person's, and PAM takes the password.
+        """Whether `name` belongs to a person, and PAM accepts the password.
 
-        PAMAuthenticator itself passes PAM no flag.
+        PAMAuthenticator itself passes no flags to PAM.
         """
         if not self._is_person(name):
             return False
-        # This object must live for as long as PAM asks.
+        # This object must exist for as long as PAM works.
         conversation = pamela.new_simple_password_conv(words, self.encoding)
         try:
             handle = pamela.pam_start(self.service, name, conversation, self.encoding)
@@ -242,8 +246,10 @@ class CountingAuthenticator(Authenticator):
         return True
 
     def _is_person(self, name: str) -> bool:
-        """Whether `name` may be a person's: not an account of the system, and the same account in
-        small letters. An unknown name may be one.
+        """Whether `name` may belong to a person.
+
+        A system account does not, nor does an account whose lower-case name is another account. An
+        unknown name may.
         """
         numbers = set()
         for spelling in (name, self.normalize_username(name)):
@@ -254,7 +260,7 @@ class CountingAuthenticator(Authenticator):
         )
 
     def _welcome(self, handler: object, *person: str) -> None:
-        """Note, here and in the browser, that `person`, an address and a name, has logged in."""
+        """Record, here and in the browser, that `person` (an address and a name) has logged in."""
         self.known[person] = None
         self.known.move_to_end(person)
         if len(self.known) > NAMES:
@@ -263,18 +269,18 @@ class CountingAuthenticator(Authenticator):
             handler.remember(person[1], KNOWN_DAYS)
 
     def _known_browser(self, handler: object, name: str) -> str:
-        """A text that only this browser has, if `name` has logged in there before; else "".
+        """The value of this browser's cookie if `name` has logged in there before; otherwise "".
 
-        A page of somebody else cannot send the form of the login.
+        A page of another site cannot send the login form.
         """
         return handler.remembers(name, KNOWN_DAYS) if isinstance(handler, HubLogin) else ""
 
-    # Who has logged in: JupyterHub asks again after auth_refresh_age, and before a start.
+    # JupyterHub checks each login again after auth_refresh_age, and before a start.
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool:
         """Whether the account may still log in.
 
-        An answer that PAM does not give, or a password that has become too old, changes nothing.
+        Nothing changes if PAM does not answer, or if only the password has expired.
         """
         ask = functools.partial(
             pamela.check_account, user.name, service=self.service, encoding=self.encoding
@@ -295,8 +301,8 @@ class CountingAuthenticator(Authenticator):
 
     @property
     def auth_refresh_strict(self) -> bool:
-        """Whether a request ends when refresh_user says no.
+        """Whether a request fails when refresh_user returns False.
 
-        Requests of people do. Those of servers do not: they run on, and report to the hub.
+        Requests of people do. Requests of servers do not: the servers run on and report to the hub.
         """
         return not by_a_server.get()

@@ -1,11 +1,12 @@
-"""A user's server proves with a certificate whose it is: nobody else gets what is meant for it.
+"""A user's server proves with a certificate whose server it is, so that nobody else gets its data.
 
-A server on a shared node is one process among others. Once it has gone, anybody there can take its
-port. So JupyterHub's internal_ssl is on: the hub has an authority of its own, and the proxy, the
-hub and the servers speak to nobody without a certificate of it. JupyterHub would put the name of
-the node into the certificate of a server, and all servers on that node have this name. Here the
-certificate has the name of the user's servers, and no other. The proxy asks for that name, since
-it is the one in the browser.
+A server on a shared node is one process among others. Once it has ended, anybody there can listen
+at its port. So JupyterHub's internal_ssl is on: the hub has its own certificate authority, and
+proxy, hub and servers only talk to peers with a certificate of it.
+
+JupyterHub would write the node's name into the certificate, which all servers on that node would
+share. Here the certificate has the name of the user's servers, and no other. The proxy checks that
+name, since the browser uses it.
 """
 
 import asyncio
@@ -25,27 +26,28 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fetch, url_path_join
 
 ANSWER_SECONDS = 2
-AUTHORITY = "notebooks-ca"  # JupyterHub's name for the one that signs for users' servers
+# JupyterHub's name for the authority that signs the certificates of users' servers
+AUTHORITY = "notebooks-ca"
 USES = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 class NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookie of a server that the hub asks. The configuration is copied, and a jar is
-    not.
+    """A cookie jar that keeps no cookie of a server. JupyterHub copies its configuration, and a jar
+    of aiohttp cannot be copied.
     """
 
     def __init__(self) -> None:
-        """Want no running loop, unlike any jar of aiohttp: `jupyterhub token` has none."""
+        """Needs no running event loop, unlike the jars of aiohttp: `jupyterhub token` has none."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NoCookies":
         return self
 
 
 def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
-    """A new key, and a certificate of it for the host name `name`, as PEM.
+    """A new key and its certificate for the host name `name`, as PEM.
 
-    The authority lies in `store`, where internal_ssl has put it. The certificate is good for as
-    long as the authority is. Nothing is written.
+    internal_ssl has put the authority into `store`. The certificate is valid for as long as the
+    authority is. Nothing is written.
     """
     folder = store / AUTHORITY
     authority = x509.load_pem_x509_certificate((folder / f"{AUTHORITY}.crt").read_bytes())
@@ -74,10 +76,10 @@ def key_and_certificate(store: Path, name: str) -> tuple[str, str]:
 
 
 def faults(path: Path, names: list[str], days: int) -> str:
-    """What is wrong with the certificate in the file `path`, in a sentence; "" if nothing is.
+    """What is wrong with the certificate file `path`, as a sentence; "" if nothing is.
 
-    names: those that it has to have, or a wildcard for them. days: for how many it has to be good.
-    No file is no fault.
+    names: the host names that it must cover, each by itself or by a wildcard. days: for how many
+    days it must still be valid. A missing file is no fault.
     """
     known: set[str] = set()
     try:
@@ -98,7 +100,7 @@ def faults(path: Path, names: list[str], days: int) -> str:
 
 
 class KnownByName(SlurmSpawner):
-    """A SlurmSpawner whose servers are known by the name of their user, not of their node."""
+    """A SlurmSpawner whose servers have the name of their user, not of their node."""
 
     @property
     def own_name(self) -> str:
@@ -113,10 +115,12 @@ class KnownByName(SlurmSpawner):
         return {}
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
-        return paths  # the batch script takes them along
+        return paths  # The batch script contains these.
 
     async def own_answer(self, host: str, port: int) -> aiohttp.ClientResponse | None:
-        """The answer of the user's own server at this port; None if nothing or another answers."""
+        """The answer of the user's own server at this port; None if there is no answer, or it comes
+        from another process.
+        """
         prefix = self.server.base_url if self.server else "/"
         url = url_path_join(f"https://{host}:{port}", prefix, "api")
         try:
@@ -137,7 +141,8 @@ class KnownByName(SlurmSpawner):
     def server(self) -> Server | None:
         server = super().server
         if server is not None:
-            server.wait_up = self._wait_up  # JupyterHub's own would ask for the name of the node
+            # JupyterHub's own check would expect the name of the node.
+            server.wait_up = self._wait_up
         return server
 
     @server.setter
@@ -145,14 +150,14 @@ class KnownByName(SlurmSpawner):
         Spawner.server.fset(self, server)
 
     async def is_put_aside(self) -> bool:
-        """Whether the server lives but cannot answer now, so that one must wait longer for it."""
+        """Whether the server is alive but cannot answer now, so that the hub has to wait longer."""
         return False
 
     async def _wait_up(self, timeout: float = 10, **_: Any) -> aiohttp.ClientResponse:
-        """As Server.wait_up: the answer of the user's own server; raises TimeoutError."""
+        """The answer of the user's own server, like Server.wait_up; raises TimeoutError."""
         until = time.monotonic() + timeout
         while True:
-            server: Any = self.server  # there is one, since it is waited for
+            server: Any = self.server  # the hub waits for a server, so there is one
             if answer := await self.own_answer(server.ip, server.port):
                 return answer
             if await self.is_put_aside():

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The job of one server. The hub fills in what stands in double braces, none of which a user can write.
+# The job of one server. The hub fills in the double braces; a user can write none of these values.
 #SBATCH --job-name={{ job_name }}
 #SBATCH --output="{{ log }}"
 #SBATCH --partition={{ partition }}
@@ -11,27 +11,27 @@
 #SBATCH --export=ALL
 {% if options %}#SBATCH {{ options }}
 {% endif %}
-# ALL is what sudo left: the hub's words to this server. A list of them would have Slurm run a login shell first, for up to two minutes, and
-# every srun in a terminal of the server take that list for its own.
+# ALL means the variables that sudo keeps, which the hub set for this server. With a list of names instead, Slurm would first run a login shell
+# for up to two minutes, and every srun in a terminal of the server would use that list.
 unset "${!SUDO_@}" MAIL
-umask {{ umask }}       # the log is made with the hub's, for its owner only; files of the user as from a login shell
+umask {{ umask }}       # that of a login shell, for the user's files; the log was made with the hub's umask, for its owner only
 USER=$(id -un)
 export HOME=~ USER
 . /etc/profile
 module load {{ modules }}
-cd || :     # a home directory that is missing is reported below
+cd || :     # a missing home directory is reported below
 
 # fail STATUS WHY: the hub tells the user what each status means (EXITS in profile_spawner.py).
 fail() { echo "$2" >&2; exit "$1"; }
 
-# What this server alone needs: JupyterLab begins in a folder of links to everywhere, beside which nothing can be made; kernels are reached
-# through sockets in runtime, which nobody else can open (see nodes/); what the server is told.
+# Make the folder of this server: begin/ has the links to the filesystems, where JupyterLab begins, and is read-only; runtime/ has the sockets
+# of the kernels, which nobody else can open (see nodes/); the others have its configuration, key and certificates.
 prepare() {
     own=$(mktemp -d "$1/jupyter-$SLURM_JOB_ID-XXXXXX") && begin=$own/begin && mkdir -m 700 "$begin" "$own/labconfig" "$own/runtime" "$own/tls" || return
     {% for name, target in links %}[ ! -d "{{ target }}" ] || ln -s "{{ target }}" "$begin/{{ name }}" || return
     {% endfor %}chmod 500 "$begin"
     printf %s {{ key }} > "$own/tls/key.pem" && printf %s {{ certificate }} > "$own/tls/cert.pem" && printf %s {{ authorities }} > "$own/tls/ca.pem" &&
-        printf %s {{ server_config }} > "$own/jupyter_server_config.py"      # all of it, or no start: this one keeps secrets out of the log
+        printf %s {{ server_config }} > "$own/jupyter_server_config.py"      # without it there is no start: it keeps secrets out of the log
 }
 remove() { [ -z "$own" ] || { chmod -f 700 "$begin"; rm -rf "$own"; own=; }; }
 trap remove EXIT
@@ -39,10 +39,10 @@ for top in /tmp /var/tmp; do prepare "$top" && break; remove; done
 [ -n "$own" ] || fail 101 "The node $HOSTNAME has no room in /tmp and /var/tmp."
 export JUPYTERHUB_ROOT_DIR=$begin JUPYTER_RUNTIME_DIR=$own/runtime
 
-# With the key the server proves whose it is: see certificates.py.
+# With the key the server proves whose server it is (see certificates.py).
 export JUPYTERHUB_SSL_KEYFILE=$own/tls/key.pem JUPYTERHUB_SSL_CERTFILE=$own/tls/cert.pem JUPYTERHUB_SSL_CLIENT_CA=$own/tls/ca.pem
 
-# Where each server writes in the home directory.
+# Check the folder of the home directory that each server writes into.
 data=${JUPYTER_DATA_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/jupyter}
 trouble=$({ mkdir -p "$data" && echo room > "$data/.$SLURM_JOB_ID"; } 2>&1) || case $trouble in
     *"No space left"* | *quota*) fail 103 "$trouble" ;;
@@ -50,8 +50,8 @@ trouble=$({ mkdir -p "$data" && echo room > "$data/.$SLURM_JOB_ID"; } 2>&1) || c
 esac
 rm -f "$data/.$SLURM_JOB_ID"
 
-# While the server starts: old logs go, and JupyterLab is told when the job ends, of which labextension/ warns ten minutes before. Nobody
-# is asked about news of new versions: who cannot install any needs none.
+# While the server starts, remove old logs and tell JupyterLab when the job ends; labextension/ warns ten minutes before. JupyterLab does not
+# ask about news of its versions, since users cannot install one.
 {
     find "$HOME" -maxdepth 1 -type f -name {{ old_logs }} -mmin +{{ log_minutes }} -delete
     ends=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e) && ends=$(date --date "$ends" +%s) || ends=
@@ -59,7 +59,7 @@ rm -f "$data/.$SLURM_JOB_ID"
 } &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
 
-# What Slurm has set for this job alone: in a job that is started from a notebook, srun would take it for options of its own.
+# Remove the variables that Slurm has set for this job. In a job that is started from a notebook, srun would read them as its own options.
 for name in $(compgen -e); do
     case $name in
         {{ slurm_kept }}) ;;
@@ -73,7 +73,7 @@ trap 'kill -TERM $server' TERM
 wait $server; status=$?
 while kill -0 $server 2>/dev/null; do wait $server; status=$?; done
 
-# What the kernel counted: cgroup v1, cgroup v2. The log is the user's, so it says what to do.
+# The Linux kernel counts killed processes, in cgroup v1 or v2. The user reads the log, so it says what to do.
 v1=/sys/fs/cgroup/memory/$(sed -n 's/^[0-9]*:memory:.*\(slurm.*\)/\1/p' /proc/self/cgroup)/memory.oom_control
 v2=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/memory.events
 if [ $status = 137 ] && grep -qs '^oom_kill [1-9]' "$v1" "$v2"; then

@@ -1,10 +1,9 @@
-"""The hub's jobs: how they are submitted, found again, asked about and ended, so that none is
-forgotten.
+"""The hub's jobs: it submits, finds, queries and ends them, and forgets none.
 
-Each start has a mark. The hub writes it down before it runs sbatch, and the job has it as its
-comment. So the hub knows its job even without the number: when sbatch got no answer, when the start
-was cancelled meanwhile, or when the hub was killed. A job that no server wants any more stays in
-the list of Jobs. The hub ends it, and asks for it until Slurm says that it is over.
+Each start has a mark. The hub writes the mark down before it runs sbatch, and the job carries it as
+its comment. So the hub knows its job even without the number: when sbatch gave no answer, when the
+start was cancelled meanwhile, or when the hub was killed. A job that no server needs stays in the
+list of Jobs. The hub ends it, and asks for it until Slurm says that it has ended.
 """
 
 import asyncio
@@ -26,36 +25,36 @@ from typing import Any, TypeVar
 import slurm
 
 JOB_NAME = "jupyterhub"
-CALLS = 8  # so many sbatch, scancel and squeue run as users at once
-ENDING = 2  # so many of them end jobs that no server wants any more
-EACH_USER = 4  # so many of these jobs of one user are looked after in a round
-SECONDS = 60  # the longest time for a command; sudoers ends it later
+CALLS = 8  # the most sbatch, scancel and squeue that run as users at once
+ENDING = 2  # the most of them that end jobs which no server needs
+EACH_USER = 4  # the most of these jobs of one user in one round
+SECONDS = 60  # the time limit of a command; sudoers has a longer one
 PATIENCE = 3  # seconds that a page waits for squeue; squeue itself may take longer
-EACH = 1  # seconds between two squeue that ask for all jobs
-LATE = 600  # seconds after which an sbatch without an answer brings no job any more
-AGAIN = 10  # seconds until a job that goes on after scancel is ended again
+EACH = 1  # seconds between two squeue for all jobs
+LATE = 600  # seconds after which an sbatch without an answer can no longer create a job
+AGAIN = 10  # seconds until scancel is repeated for a job that goes on
 MARK = re.compile(r"/[0-9a-f]{16}$")
 T = TypeVar("T")
 log = logging.getLogger(
     "JupyterHub.jobs"
-)  # below the application's, so that its lines stand in the hub's log
+)  # a child of the application's logger, so its lines appear in the hub's log
 
 
 class SlurmSilent(Exception):
-    """Slurm did not answer, so nothing is known; the argument is what the command said instead."""
+    """Slurm did not answer, so nothing is known. The argument is the command's message."""
 
 
 class SlurmRefuses(SlurmSilent):
-    """Slurm, or sudo, said no."""
+    """Slurm or sudo has refused."""
 
 
 async def aside(function: Callable[[], T], seconds: float | None) -> T:
     """What `function` returns. It may hang, so it runs in a thread of its own.
 
-    Raises TimeoutError if it takes more than so many seconds; the thread goes on.
+    Raises TimeoutError after `seconds`; the thread goes on.
 
-    In a pool, threads that hang would hold up others and the end of the hub. A subprocess of
-    asyncio that is cancelled while it begins would never end.
+    In a thread pool, threads that hang would block others and the end of the hub. An asyncio
+    subprocess that is cancelled while it starts would never end.
     """
     loop, answer = asyncio.get_running_loop(), concurrent.futures.Future[T]()
 
@@ -86,24 +85,23 @@ def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: flo
     try:
         out, messages = process.communicate(input, timeout=seconds)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(PermissionError, ProcessLookupError):  # sudo is root's
+        with contextlib.suppress(PermissionError, ProcessLookupError):  # sudo runs as root
             process.kill()
         raise SlurmSilent(f"{command[0]} did not answer in {seconds:.0f} seconds") from None
     if process.returncode:
-        said = messages.strip() or f"{command[0]} ended with {process.returncode}"
-        # Ended by a signal, or Slurm is away.
+        message = messages.strip() or f"{command[0]} ended with {process.returncode}"
+        # A command that a signal ended, or a Slurm that is away, tells nothing about the job.
         unknown = not 0 < process.returncode < 128 or slurm.is_away(messages)
-        raise (SlurmSilent if unknown else SlurmRefuses)(said)
+        raise (SlurmSilent if unknown else SlurmRefuses)(message)
     return out
 
 
 async def run(
     *command: str, input: str = "", env: dict[str, str] | None = None, seconds: float = SECONDS
 ) -> str:
-    """Run `command`; return what it printed. Raises SlurmSilent or SlurmRefuses with its message.
+    """Run `command`; return its output. Raises SlurmSilent or SlurmRefuses with its message.
 
-    If the caller is cancelled, the command goes on: to kill sbatch does not take back what it has
-    begun.
+    The command goes on if the caller is cancelled: killing sbatch does not undo what it has begun.
     """
     try:
         return await aside(
@@ -118,12 +116,12 @@ async def run(
 class Job:
     number: str
     user: str
-    state: str  # Slurm's: PENDING, RUNNING, OUT_OF_MEMORY ...
-    reason: str  # why it waits, or why it ended
+    state: str  # a state of Slurm: PENDING, RUNNING, OUT_OF_MEMORY ...
+    reason: str  # why it waits, or why it has ended
     node: str
-    start: str  # when it starts, or started; N/A if Slurm cannot tell
-    status: str  # with what it exited
-    mark: str  # its comment
+    start: str  # the expected or actual time of its start; N/A if Slurm does not know it
+    status: str  # its exit status, as squeue prints it
+    mark: str  # the job's comment
 
     @property
     def over(self) -> bool:
@@ -131,8 +129,9 @@ class Job:
 
     @property
     def exit_code(self) -> int:
-        """With what its script ended; negative if by a signal. squeue prints what wait() says, from
-        23.02 on "28:0" of it.
+        """The exit status of the job's script; negative if a signal ended it.
+
+        squeue prints the number that wait() returns; from 23.02 on, a status of 28 is "28:0".
         """
         code, colon, signal = self.status.partition(":")
         if not colon:
@@ -164,8 +163,8 @@ SQUEUE = (
 def parse(lines: str) -> dict[str, Job]:
     """The jobs that squeue printed, by number.
 
-    A line counts only if each column has the width that was asked for. So a comment with line
-    breaks cannot make a line that counts.
+    A line counts only if each column has the requested width. So a comment with line breaks cannot
+    add a job.
     """
     *widths, _ = FIELDS.values()
     rows = (line.split("|", len(widths)) for line in lines.split("\n"))
@@ -177,12 +176,12 @@ def parse(lines: str) -> dict[str, Job]:
 
 
 class Queue:
-    """The jobs of all servers, also of those that ended minutes ago; one squeue serves all."""
+    """The jobs of all servers, including those that ended minutes ago. One squeue serves all."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.silent = ""  # what squeue said instead, the last time
-        self.began = -float("inf")  # when that squeue was started
+        self.silent = ""  # the error message of the last squeue
+        self.began = -float("inf")  # when the last squeue was started
         self.asking: asyncio.Task[None] | None = None
 
     async def listing(self, since: float) -> dict[str, Job]:
@@ -216,7 +215,7 @@ class Queue:
 class Starts:
     """The starts that were handed to Slurm and may not be over: {mark: {"user", "job", "since"}}.
 
-    A file keeps them.
+    They are kept in a file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -231,11 +230,11 @@ class Starts:
             )
 
     async def note(self, mark: str, user: str, job: str = "") -> bool:
-        """Write down a start, or the number of its job; return whether it is on the disk."""
+        """Write down a start, or the number of its job; return whether the file was written."""
         return await self.note_all([(mark, user, job)])
 
     async def note_all(self, starts: Iterable[tuple[str, str, str]]) -> bool:
-        """The same for many (mark, user, number) at once."""
+        """Write down many (mark, user, number) at once; return whether the file was written."""
         new = {
             mark: (self.entries.get(mark) or {"user": user, "since": time.time()}) | {"job": job}
             for mark, user, job in starts
@@ -244,7 +243,7 @@ class Starts:
         return await self._write() if new else True
 
     async def over(self, *marks: str) -> None:
-        """Slurm says that the jobs of these marks are over."""
+        """Remove these marks: Slurm says that their jobs have ended."""
         self.entries = {mark: entry for mark, entry in self.entries.items() if mark not in marks}
         if marks:
             await self._write()
@@ -276,7 +275,7 @@ class Starts:
 class Jobs:
     """All jobs of one hub.
 
-    `hub` tells its marks from those of other hubs; `path` is where its starts are kept.
+    `hub` distinguishes its marks from those of other hubs; `path` is the file of its starts.
     """
 
     def __init__(self, hub: str, path: Path) -> None:
@@ -288,12 +287,12 @@ class Jobs:
         self.told_that_jobs_are_private = False
 
     def new_mark(self) -> str:
-        return f"{self.hub}/{os.urandom(8).hex()}"  # see MARK
+        return f"{self.hub}/{os.urandom(8).hex()}"  # MARK matches it
 
     async def as_user(
         self, user: str, *command: str, input: str = "", env: dict[str, str] | None = None
     ) -> str:
-        """What the command prints that is run as the user. Raises SlurmSilent, SlurmRefuses."""
+        """The output of a command that runs as the user. Raises SlurmSilent or SlurmRefuses."""
         async with self.calls:
             return await run(
                 "sudo",
@@ -306,20 +305,20 @@ class Jobs:
             )
 
     async def submit(self, mark: str, user: str, script: str, env: dict[str, str]) -> str:
-        """Hand in a job that carries `mark`, which has been noted; return its number.
+        """Submit a job with `mark`, which is already written down; return its number.
 
         Raises SlurmRefuses.
 
-        It waits while Slurm does not answer. If sbatch tells no number, the job is looked for by
-        its mark. If there is none, the job is handed in again.
+        Waits while Slurm does not answer. If sbatch prints no number, it looks for the job by its
+        mark, and submits again if there is none.
         """
         while True:
             try:
                 printed = await self.as_user(user, "sbatch", "--parsable", input=script, env=env)
-                found = re.search(r"^(\d+)(;\S*)?$", printed, re.MULTILINE)
-                if not found:
+                match = re.search(r"^(\d+)(;\S*)?$", printed, re.MULTILINE)
+                if not match:
                     raise SlurmSilent(f"sbatch printed no number: {printed.strip()!r}")
-                number = found[1]
+                number = match[1]
             except SlurmRefuses:
                 await self.starts.over(mark)
                 raise
@@ -341,18 +340,19 @@ class Jobs:
                 continue
 
     async def find(self, user: str, since: float, number: str = "", mark: str = "") -> Job | None:
-        """The user's job of this number, or without one of this mark, as Slurm saw it at `since` or
-        later; None if there is none.
+        """The user's job with this number or, if none is given, with this mark; None if there is
+        none.
 
-        If the hub does not see the job, squeue is run as its owner: the job ended long ago, or
-        Slurm's PrivateData hides it. Raises SlurmSilent.
+        The answer is as Slurm saw it at `since` or later. If the hub does not see the job, squeue
+        runs as the job's owner: the job may have ended long ago, or Slurm's PrivateData may hide
+        it. Raises SlurmSilent.
         """
         if job := _choose((await self.queue.listing(since)).values(), user, number, mark):
             return job
         if job := _choose(
             (await self.queue.listing(time.monotonic())).values(), user, number, mark
         ):
-            return job  # it was younger than that
+            return job  # the job is newer than the first listing
         job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
         if job and not self.told_that_jobs_are_private:
             self.told_that_jobs_are_private = True
@@ -363,7 +363,7 @@ class Jobs:
         return job
 
     async def cancel(self, user: str, number: str) -> None:
-        """Ask Slurm to end a job; what it says against that goes to the log."""
+        """Ask Slurm to end a job; an error message goes to the log."""
         log.info("Cancelling job %s of %s", number, user)
         try:
             await self.as_user(user, "scancel", number)
@@ -371,8 +371,8 @@ class Jobs:
             log.error("scancel of job %s: %s", number, error)
 
     async def accounted(self, number: str) -> tuple[str | None, int]:
-        """The state of a job and the most memory it had, in bytes, from Slurm's accounts; (None, 0)
-        if they know nothing.
+        """The state of a job and its peak memory in bytes, from Slurm's accounting; (None, 0) if it
+        has no record.
         """
         command = (
             "sacct",
@@ -393,12 +393,13 @@ class Jobs:
             (int(float(rss)) for _, rss in rows if re.fullmatch(r"[\d.]+", rss)), default=0
         )
 
-    # What no server wants any more.
+    # Jobs that no server needs.
 
     def tend(self, wanted: Callable[[], set[str]]) -> None:
-        """From now on, end the jobs of which neither mark nor number is in what `wanted` returns.
+        """From now on, end each job whose mark and number are both missing in what `wanted`
+        returns.
 
-        Does nothing where no hub begins to run.
+        Does nothing without an event loop, where no hub runs.
         """
         with contextlib.suppress(RuntimeError):  # jupyterhub token, upgrade-db
             self.tending = asyncio.get_running_loop().create_task(self._tend(wanted))
@@ -410,7 +411,7 @@ class Jobs:
             self.wake.clear()
             try:
                 await self._round(wanted)
-            except Exception:  # whatever it is, the next round comes
+            except Exception:  # any error: the next round tries again
                 log.exception("Jobs that are to be ended could not be looked after")
 
     async def _round(self, wanted: Callable[[], set[str]]) -> None:
@@ -427,13 +428,13 @@ class Jobs:
             and entries.get(job.mark, {"user": job.user})["user"] == job.user
         ]
         strays = few_of_each((job.user, job) for job in own if job.mark not in entries)
-        # a twin: sbatch brought it though it said that it had not
+        # A twin is a second job of a start: sbatch had reported an error, but created it.
         twins = {
             job.number: job.user
             for job in own
             if job.mark in entries and entries[job.mark]["job"] not in ("", job.number)
         }
-        # Marks are public: of two jobs with one, the older is the hub's.
+        # Everybody can read a mark. Of two jobs with the same mark, the older belongs to the hub.
         strays.sort(key=lambda job: int(job.number), reverse=True)
         await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
         left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
@@ -452,7 +453,7 @@ class Jobs:
         await self.starts.over(*(key for key, is_over in zip(due, over, strict=True) if is_over))
 
     def _unwanted(self, wanted: Callable[[], set[str]]) -> dict[str, dict[str, Any]]:
-        """The starts that no server wants now.
+        """The starts that no server needs now.
 
         Call it after squeue: a start is wanted before its job is in the queue.
         """
@@ -464,7 +465,7 @@ class Jobs:
         }
 
     async def _end(self, mark: str, seen: dict[str, Job], wanted: Callable[[], set[str]]) -> bool:
-        """End the job of this start, if it is not over; return whether it is."""
+        """End the job of this start unless it has ended; return whether it has."""
         entry = self.starts.entries[mark]
         user, number = entry["user"], entry["job"]
         job = _choose(seen.values(), user, number, mark)
@@ -473,7 +474,7 @@ class Jobs:
                 try:
                     seen = parse(await self.as_user(user, *SQUEUE))
                     job = _choose(seen.values(), user, number, mark)
-                    if job is None or job.over:  # a twin, which the hub does not see
+                    if job is None or job.over:  # there may be a twin that the hub does not see
                         job = next(
                             (
                                 twin
@@ -486,7 +487,7 @@ class Jobs:
                     log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
                     self.next_try[mark] = time.monotonic() + 6 * AGAIN
                     return False
-                # It was noted just now, and its server came while squeue was asked.
+                # The start was written down just now, and its server appeared while squeue ran.
                 if mark not in self._unwanted(wanted):
                     return False
             if job.over if job else number or time.time() - entry["since"] > LATE:
@@ -498,7 +499,7 @@ class Jobs:
             return False
 
     async def _end_twin(self, number: str, user: str) -> bool:
-        """End a job beside that of a start; return False, for the start itself is not over."""
+        """End a second job of a start. Always returns False: the start itself goes on."""
         self.next_try[number] = time.monotonic() + AGAIN
         async with self.ending:
             await self.cancel(user, number)
@@ -506,8 +507,9 @@ class Jobs:
 
 
 def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
-    """The first EACH_USER of each user. So a user who hands in a thousand jobs with the mark of a
-    hub holds up nobody else.
+    """The first EACH_USER items of each user.
+
+    So a user who submits a thousand jobs with the hub's mark delays nobody else.
     """
     counts, few = Counter[str](), list[T]()
     for user, item in of_users:
@@ -518,9 +520,9 @@ def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
 
 
 def _choose(jobs: Iterable[Job], user: str, number: str, mark: str) -> Job | None:
-    """The user's job of this number, or without one of this mark.
+    """The user's job with this number or, if none is given, with this mark.
 
-    Slurm that has lost a job may give its number to another, with its own mark.
+    A Slurm that has lost a job may give its number to another job, which has another mark.
     """
     if number:
         return next(

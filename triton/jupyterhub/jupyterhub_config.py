@@ -1,6 +1,6 @@
 """JupyterHub for a Slurm cluster.
 
-What the cluster is called and which profiles it has stands in facts.toml, beside this file.
+The cluster's names and profiles stand in facts.toml, beside this file.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
-import log_lines  # noqa: E402  (from here on none is long)
+import log_lines  # noqa: E402  (all log records are short from here on)
 from addresses import TrueAddress, inside, own_names  # noqa: E402
 from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import NoCookies, faults  # noqa: E402
@@ -28,15 +28,15 @@ paths, hosts = facts.paths, facts.hosts
 central = f"{paths.jupyter_env}/bin"
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  JupyterHub gives it to this file
 
-# The hub listens for the proxy and for the servers on the nodes, in the cluster's network; readers
-# reach it through the proxy alone.
+# The hub listens in the cluster's network, for the proxy and for the servers on the nodes. Readers
+# reach it through the proxy only.
 c.JupyterHub.bind_url = f"https://{hosts.hub}"
 c.JupyterHub.public_url = f"https://{hosts.hub}/"
 c.JupyterHub.hub_bind_url = f"https://{inside(hosts.inside)}:8081"
 c.JupyterHub.hub_connect_url = f"https://{hosts.inside}:8081"
 
-# All three speak TLS with each other, with certificates of the hub's own authority: see
-# certificates.py. Whoever starts first makes them.
+# Hub, proxy and servers talk to each other over TLS, with certificates of the hub's own authority
+# (see certificates.py). The first service that starts makes them.
 names = list(dict.fromkeys([hosts.inside, hosts.hub, hosts.servers]))
 c.JupyterHub.internal_ssl = True
 c.JupyterHub.internal_certs_location = f"{STATE}/tls"
@@ -62,16 +62,16 @@ for certificate, wanted, days, remedy in (
 # PostgreSQL: "postgresql+psycopg2://jupyterhub@/jupyterhub"
 c.JupyterHub.db_url = f"sqlite:///{STATE}/jupyterhub.sqlite"
 if c.JupyterHub.db_url.startswith("sqlite"):
-    # Seconds: a backup may hold the file.
+    # The timeout is in seconds: a backup may lock the file.
     c.JupyterHub.db_kwargs = {"connect_args": {"timeout": 30}}
 c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
 
-# What the hub reads of anybody: a request is small, comes at once, and leaves no long text in the
-# database. In a larger one a user would name thousands of scopes, or a date of so many digits, and
-# each takes seconds in which the hub does nothing else.
+# Limits for requests: a request is small, arrives quickly, and leaves no long text in the database.
+# A larger one could name thousands of scopes, or a date of many digits. The hub would work on it
+# for seconds and do nothing else.
 HTTPServer.configure(
     None, max_body_size=4_000, body_timeout=30, idle_connection_timeout=97
-)  # bytes, seconds; no page asks just as often
+)  # bytes and seconds; 97, since no page sends requests at that interval
 event.listen(
     orm.APIToken.note,
     "set",
@@ -79,47 +79,46 @@ event.listen(
     retval=True,
 )
 
-# Servers on one node have one name, so a cookie of one would go to all others there.
+# Servers on one node share its name, so the cookie of one would be sent to the others.
 c.JupyterHubHTTPClient.session_options = {"cookie_jar": NoCookies()}
 
-# The proxy is a service of its own (start-proxy): hub and proxy restart one by one, and no server
-# ends.
+# The proxy is a separate service (start-proxy), so hub and proxy can restart one by one while
+# servers run on.
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8001"
 c.ConfigurableHTTPProxy.auth_token = (STATE / "proxy_token").read_text().strip()
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
-c.JupyterHub.last_activity_interval = (
-    5  # seconds: a proxy that was restarted learns its routes then
-)
+c.JupyterHub.last_activity_interval = 5  # seconds until a restarted proxy gets its routes again
 
-# Who may log in: who has an account here, and does not guess passwords. PAM holds each wrong one
-# for two seconds, in a thread.
+# Everybody with an account may log in. CountingAuthenticator limits wrong passwords. PAM delays
+# each wrong password by two seconds and blocks a thread meanwhile.
 c.JupyterHub.authenticator_class = CountingAuthenticator
 c.PAMAuthenticator.executor_threads = 64
 c.PAMAuthenticator.service = "jupyterhub"
 c.PAMAuthenticator.open_sessions = False
 c.Authenticator.allow_all = True
 
-# Through the login node come all who are outside, with one address: see proxy.pac. Add what else
-# many people share.
+# All readers from outside come through the login node and have its address (see proxy.pac). Add
+# other hosts that many people share.
 c.CountingAuthenticator.shared = [hosts.login]
 
-# Who may not log in any more can use neither a login nor a token of before: PAM is asked again
-# after so many seconds, and before each start.
+# PAM is asked again after this many seconds, and before each start. An account that may no longer
+# log in can then use neither its old logins nor its tokens.
 c.Authenticator.auth_refresh_age = 300
 c.Authenticator.refresh_pre_spawn = True
-c.JupyterHub.token_expires_in_max_seconds = 90 * 86400  # a token that nobody remembers ends too
+c.JupyterHub.token_expires_in_max_seconds = 90 * 86400  # forgotten tokens expire too
 
-# Each user's server has a name of its own, below the hub's, so that no page of a user can act for
-# another. Cookies with the prefix __Host- are for one name only, and for all its paths: right with
-# such names, and wrong without them. See README.md.
+# Each user's server has a name of its own, below the hub's, so that no page of one user can act for
+# another. Cookies with the prefix __Host- are for one name and all its paths. That is right with
+# such names and wrong without them (see README.md).
 if own_names(hosts):
     c.JupyterHub.subdomain_host = f"https://{hosts.hub}"
     c.JupyterHub.cookie_host_prefix_enabled = True
-elsewhere = f" https://{hosts.servers}" if own_names(hosts) else ""  # a login goes on to there
+# a login leads on to the user's server
+elsewhere = f" https://{hosts.servers}" if own_names(hosts) else ""
 
-# What the browser is told.
+# Cookies and headers for the browser.
 TrueAddress.proxies = frozenset([inside(hosts.inside)])
 c.JupyterHub.tornado_settings = {
     "transforms": [TrueAddress],
@@ -135,20 +134,20 @@ c.JupyterHub.tornado_settings = {
     },
 }
 
-# What the log is not told: these messages name the session, which is as good as a password.
+# These messages contain the session, which is as good as a password, so they are not logged.
 logging.getLogger("tornado.application").addFilter(
     lambda record: not str(record.msg).startswith(("Setting new xsrf cookie", "xsrf id mismatch"))
 )
 
-# Nor all that strangers bring about, whichever logger says it: a request is a line or two, and an
-# error, as one without a free descriptor, a traceback.
+# Strangers can cause many log lines: each request logs one or two, and each error (as a lack of
+# file descriptors) a traceback. So the number of lines is limited, for all loggers.
 c.JupyterHub.logging_config = {
     "filters": {"few": {"()": log_lines.Few}},
     "handlers": {"console": {"filters": ["few"]}},
-    "root": {"handlers": ["console"]},  # of what is not JupyterHub's or tornado's: asyncio
+    "root": {"handlers": ["console"]},  # for loggers outside of JupyterHub and tornado: asyncio
 }
 
-# The servers.
+# The users' servers.
 c.JupyterHub.spawner_class = ProfileSpawner
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = 3
@@ -170,18 +169,18 @@ c.ProfileSpawner.home_advice = (
     f"Make room: du -sh ~/* ~/.[!.]* | sort -h shows what is big. {paths.work} has more "
     f"space; the quota of a home is {clusterfacts.size(facts.quota.home_gb)}."
 )
-c.ProfileSpawner.start_timeout = 3600  # a job may wait for a place
-c.ProfileSpawner.http_timeout = 60  # one that runs must answer
-c.ProfileSpawner.startup_poll_interval = 0.1  # a look at what is known, no question to Slurm
-c.ProfileSpawner.poll_interval = (
-    5  # the route of a server that has gone goes then; one squeue answers for all
-)
+c.ProfileSpawner.start_timeout = 3600  # seconds; a job may wait in the queue
+c.ProfileSpawner.http_timeout = 60  # seconds in which a server whose job runs must answer
+# seconds; this reads what is known, and asks Slurm nothing
+c.ProfileSpawner.startup_poll_interval = 0.1
+# In seconds. It is also the time until a server that has ended loses its route. One squeue serves
+# all servers.
+c.ProfileSpawner.poll_interval = 5
 
-# Any number of servers may wait for a place. What is limited is how many sbatch run at once: CALLS
-# in jobs.py.
+# Any number of servers may wait in the queue. CALLS in jobs.py limits how many sbatch run at once.
 c.JupyterHub.concurrent_spawn_limit = 0
 
-# A job that no server wants is ended, whatever happened to the hub, to Slurm or to the start. Jobs
-# are marked with this hub's address.
+# A job that no server needs is ended, even if the hub, Slurm or the start has failed. The hub's
+# address marks its jobs.
 ProfileSpawner.jobs = Jobs(f"{hosts.inside}:8081", STATE / "jobs.json")
 ProfileSpawner.jobs.tend(wanted_jobs)

@@ -1,10 +1,11 @@
-"""A link that somebody else has written has a server of the hub do nothing without a question.
+"""Asks the user before a link from somebody else copies or runs anything in a server of the hub.
 
-A part of the configuration of each server.
+This file is a part of each server's configuration.
 
-Two kinds of address do something as soon as a page leads there. nbgitpuller's copy a repository
-into the home directory. And an address of a notebook starts a kernel in its folder, and a kernel
-runs files that lie there. So who writes such a link would run programs as whoever follows it.
+Two kinds of address act as soon as a page leads there. Those of nbgitpuller copy a repository into
+the home directory. That of a notebook starts a kernel in the notebook's folder, and a kernel runs
+files of that folder. Without a question, whoever writes such a link could run programs as the user
+who follows it.
 """
 
 import html
@@ -28,26 +29,26 @@ _prepare = JupyterHandler.prepare
 
 
 def is_own(root: str, place: str) -> bool:
-    """Whether nobody but this user and root can put files on the way to `place`, a path below
-    `root`.
-    """
+    """Whether only this user and root can put files on the way to `place`, a path below `root`."""
     parts = place.split("/")
-    if {"..", "tree"} & {*parts} or set(place) & set("%\\\0"):  # Jupyter may take it for another
+    # Jupyter may read such a path as another one.
+    if {"..", "tree"} & {*parts} or set(place) & set("%\\\0"):
         return False
     for part in parts:
         root = os.path.join(root, part)
         try:
             known = os.stat(root)
         except OSError:
-            return True  # nothing is there, and nobody else can make it
+            return True  # nothing is there, and nobody else can create it
         if known.st_uid not in (0, os.getuid()) or known.st_mode & 0o002:
             return False
     return True
 
 
 def is_the_guides(root: str, fields: dict[str, list[str]]) -> bool:
-    """Whether these are the fields of the guide's own button."""
-    fields = {name: values for name, values in fields.items() if name != "redirects"}  # the hub's
+    """Whether these are exactly the fields of the guide's own button."""
+    # the hub adds this field
+    fields = {name: values for name, values in fields.items() if name != "redirects"}
     target, opens = (fields.get(name, [""])[-1] for name in ("targetpath", "urlpath"))
     return (
         {name: len(values) for name, values in fields.items()}
@@ -59,14 +60,16 @@ def is_the_guides(root: str, fields: dict[str, list[str]]) -> bool:
 
 
 def copies(root: str, fields: dict[str, list[str]]) -> str:
-    """The question about a link that copies a repository. Raises 400 if nobody should say yes."""
+    """The question for a link that copies a repository. Raises 400 if the link is dangerous or
+    wrong.
+    """
     repository = fields.get("repo", [""])[-1]
     targets = fields.get("targetpath", []) + fields.get("targetPath", [])
     for target in targets or [repository.rstrip("/").rpartition("/")[2]]:
         parts = os.path.realpath(os.path.join(root, target)).split("/")
         if target.startswith("/") or any(part.startswith(".") for part in parts):
             raise HTTPError(400, "This link would write where hidden files are. It does nothing.")
-    # nbgitpuller writes them into its page as they are.
+    # nbgitpuller writes the fields into its page without escaping them.
     if any({*"<>\"'`"} & {*"".join(field)} for field in fields.values()) or (
         not REPOSITORY.match(repository)
     ):
@@ -76,7 +79,7 @@ def copies(root: str, fields: dict[str, list[str]]) -> str:
 
 
 async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
-    """Prepares an answer as Jupyter does, or asks the user."""
+    """Prepare an answer as Jupyter does, or ask the user first."""
     await _prepare(handler, *words, **options)
     if handler.current_user is None or handler._finished:
         return
@@ -86,7 +89,7 @@ async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
     question, address = "", request.uri
     if path.rstrip("/") in ("git-pull", "git-pull/api"):
         fields = {name: handler.get_arguments(name) for name in request.arguments}
-        token = handler.xsrf_token.decode()  # nobody who writes a link knows it
+        token = handler.xsrf_token.decode()  # whoever wrote the link does not know this token
         agreed = fields.pop("_xsrf", [""])[-1] == token
         question = copies(root, fields)
         if agreed or (path == "git-pull" and is_the_guides(root, fields)):

@@ -1,6 +1,6 @@
-"""Lines of a log: none is long, and none has a secret, whatever a stranger asks for.
+"""Log messages are short, contain no secret, and are limited in number, whatever strangers request.
 
-Used by hub and proxy, and by each server, whose configuration begins with it.
+The hub and the proxy use this module, and the configuration of each server begins with it.
 """
 
 import contextlib
@@ -10,12 +10,12 @@ import re
 import time
 from typing import Any
 
-LONGEST = 2000  # characters of a message: the address of a request can have 60,000
-RATE, AT_ONCE = 20_000, 500_000  # bytes that a log may get in a second, and at once
-OF_A_KIND = 500, 20_000  # bytes that each kind of message may add in any case, in the same way
-KINDS = 200  # so many kinds are counted apart; all others together
-TRACEBACK = 2000  # bytes of a traceback, about
-# A secret in an address, also in one that is part of another; and in a header, which the hub logs
+LONGEST = 2000  # characters of a message; the address of a request can have 60,000
+RATE, AT_ONCE = 20_000, 500_000  # bytes that a log may get per second, and at once
+OF_A_KIND = 500, 20_000  # the same for each kind of message, in any case
+KINDS = 200  # the number of kinds that are counted apart; all others count together
+TRACEBACK = 2000  # approximate bytes of a traceback
+# A secret in an address, which may be part of another address, or in a header, which the hub logs
 # with an error.
 SECRET = re.compile(
     r"((?:[?&]|3F|26)[a-z_]*(?:token|code|state|xsrf)(?:=|%(?:25)*3D)|-[xc]srftoken\": \")"
@@ -26,17 +26,17 @@ _make_record = logging.getLogRecordFactory()
 
 
 def short_record(*fields: Any, **more: Any) -> logging.LogRecord:
-    """A record of the log, whose message is cut where it gets too long."""
+    """A log record whose message has no secret and at most LONGEST characters."""
     record = _make_record(*fields, **more)
     try:
         message = record.getMessage()
-    except Exception:  # logging says itself what is wrong with its arguments
+    except Exception:  # logging itself reports wrong arguments
         return record
-    told = SECRET.sub(r"\1[secret]", message)
-    if len(told) > LONGEST:
-        told = f"{told[:LONGEST]}... ({len(message)} characters)"
-    if told != message:
-        record.msg, record.args = told, ()
+    text = SECRET.sub(r"\1[secret]", message)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}... ({len(message)} characters)"
+    if text != message:
+        record.msg, record.args = text, ()
     return record
 
 
@@ -44,9 +44,7 @@ logging.setLogRecordFactory(short_record)
 
 
 class Allowance:
-    """How many bytes may be written: `rate` a second, and `at_once` when nothing was written
-    before.
-    """
+    """How many bytes may be written: `rate` per second, and `at_once` after a pause."""
 
     def __init__(self, rate: float = RATE, at_once: float = AT_ONCE) -> None:
         self.rate, self.at_once = rate, at_once
@@ -65,17 +63,17 @@ class Allowance:
         return True
 
     def told(self) -> str:
-        """What to add to the next line, if lines before it were left out."""
+        """The text that tells how many lines were left out since the last call; "" if none."""
         number, self.left_out = self.left_out, 0
         return f" ({number} lines before this one were too many to keep)" if number else ""
 
 
 class Few(logging.Filter):
-    """For the handler of a log: lets through as many messages as the allowance takes, and some of
-    each kind in any case.
+    """A filter for a log handler: passes messages up to the allowance, and some of each kind in any
+    case.
 
-    So the log still has other messages when strangers cause the same one again and again. Messages
-    are of one kind if they come from the same line of a program, with the same level and error.
+    So other messages remain visible when strangers cause the same one again and again. Messages are
+    of one kind if they have the same level and error, and come from the same line of a program.
     """
 
     def __init__(self) -> None:
@@ -85,7 +83,7 @@ class Few(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             message = record.getMessage()
-        except Exception:  # logging says itself what is wrong with its arguments
+        except Exception:  # logging itself reports wrong arguments
             message = str(record.msg)
         kind: Any = (
             record.pathname,
@@ -105,9 +103,10 @@ class Few(logging.Filter):
 
 
 def copy(source: int, target: int) -> None:
-    """Copy lines from one file to another until there are no more.
+    """Copy lines from one file to another until the input ends.
 
-    Each line is cut, and their number is bounded. On a full disk it goes on, and loses lines.
+    Long lines are cut, and the rate of lines is limited. If the disk is full, lines are lost and
+    copying goes on.
     """
     allowance, begun = Allowance(), b""
 

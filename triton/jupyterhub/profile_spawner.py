@@ -1,17 +1,16 @@
-"""One server is one Slurm job: batchspawner's SlurmSpawner, with profiles, and with Slurm's own
-words for what happens.
+"""A spawner that runs each server as one Slurm job: batchspawner's SlurmSpawner with profiles,
+which shows the user what Slurm says.
 
-What it does that SlurmSpawner does not:
+What it adds to SlurmSpawner:
 
-* a user chooses one of the profiles and nothing else; any other option in a request is refused;
-* one squeue answers for all servers, however many there are; if the controller does not answer, no
-  server is ended;
-* no job is forgotten, even if the hub or Slurm ends in the middle of a start: see jobs.py;
-* the page says why a job waits, whether it ended before it answered, and why it ended, by Slurm's
-  state of the job;
-* the user is told of a home directory without room before the job is submitted; a home directory
-  that does not answer holds up nobody else;
-* a server may tell the hub its port, while it starts, and nothing else.
+* A user chooses one of the profiles and nothing else. Any other option in a request is refused.
+* One squeue serves all servers. No server is ended because the controller does not answer.
+* No job is forgotten, even if the hub or Slurm fails in the middle of a start (see jobs.py).
+* The page says why a job waits, and by Slurm's state of the job why it ended, even before the
+  server answered.
+* The user is told that the home directory is full before the job is submitted. A home directory
+  that does not answer delays nobody else.
+* A server may tell the hub its port while it starts, and nothing else.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
 
-import batchspawner.api  # registers the handler that is replaced at the end of this file
+import batchspawner.api  # this import registers the handler that the end of this file replaces
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
 from clusterfacts import Profile  # copied from triton/lib
@@ -43,10 +42,10 @@ from traitlets import Callable as Function
 from traitlets import Float, Integer, List, Unicode, default
 
 T = TypeVar("T")
-# Runs the Python script that follows in the command line, but without one import, which would take
-# a second: jsonschema's checker of international addresses. No schema of Jupyter has such an
-# address (jupyter_server's issue 1559).
-# First the current folder leaves the path of imports: it is a user's, and may have a types.py.
+# This code runs the Python script that follows on the command line, without one import that would
+# take a second: jsonschema's check of international addresses. No schema of Jupyter has such an
+# address (issue 1559 of jupyter_server). First it removes the current folder from the import path:
+# the folder belongs to a user, who may have a types.py there.
 QUICKLY = (
     "import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; "
     "sys.modules['rfc3987_syntax'] = None; "
@@ -56,7 +55,7 @@ QUICKLY = (
 
 # ---------------------------------------------------------------- what Slurm says
 
-WAITS = {  # Slurm's reason, up to its first comma: what it means for the one who waits
+WAITS = {  # {Slurm's reason, up to its first comma: its meaning for the user who waits}
     "None": "Slurm looks for a place.",
     "Resources": "the cluster is busy, it starts when there is room.",
     "Priority": "the cluster is busy, others are before it in the queue.",
@@ -66,12 +65,12 @@ WAITS = {  # Slurm's reason, up to its first comma: what it means for the one wh
     "PartitionDown": "its part of the cluster is closed for a while.",
     "Nodes required for job are DOWN": "the nodes are being serviced.",
 }
-STATES = {  # of a job that neither waits nor runs: what it means
+STATES = {  # {state of a job that neither waits nor runs: its meaning}
     "SUSPENDED": "Slurm has stopped it for a while, and goes on with it later.",
     "CONFIGURING": "its node is made ready.",
     "COMPLETING": "it is about to end.",
 }
-ENDS = {  # Slurm's state: what the user is told of it
+ENDS = {  # {Slurm's state: the message for the user}
     "OUT_OF_MEMORY": "it took more memory than its profile allows, "
     "{most}, so Slurm killed it. {advice}",
     "TIMEOUT": "the time of its profile, {time}, was up. Files that were saved are there; "
@@ -90,8 +89,8 @@ UNUSED = (
     "and that no page shows is stopped after that time, and its variables are gone.</p>"
 )
 GONE_WRONG = "it ended with an error; Slurm says {state}. The end of its log says more."
-NO_LOG = -53  # the signal that slurmd names when it cannot open the log
-EXITS = {  # with what job.sh ends when it cannot start a server: why
+NO_LOG = -53  # the signal that slurmd reports when it cannot open the log
+EXITS = {  # {exit status of job.sh when it cannot start a server: the message for the user}
     101: "its node {node} has no room for the few files that a start needs, neither in /tmp "
     "nor in /var/tmp. Tell the support, with the name of the node.",
     102: "it may not write into a folder of your home directory, which the end of its log "
@@ -107,7 +106,7 @@ PUT_BACK = {
     "REQUEUE_HOLD",
     "REQUEUE_FED",
     "SPECIAL_EXIT",
-}  # states of a job that ran, and would begin anew
+}  # states of a job that ran, and that Slurm would start again
 
 
 def most(profile: Profile) -> float:
@@ -116,7 +115,7 @@ def most(profile: Profile) -> float:
 
 
 class NotStarted(web.HTTPError):
-    """Why no server starts, in a sentence for the user."""
+    """A sentence for the user that says why no server starts."""
 
     def __init__(self, message: str, status: int = 500) -> None:
         super().__init__(status, message.replace("%", "%%"))
@@ -127,7 +126,7 @@ class NotStarted(web.HTTPError):
 
 
 class Looks:
-    """Looks at things that may hang, as a disk or a daemon: at most MOST of them at once."""
+    """Calls functions that may hang on a disk or a daemon; at most MOST of them at once."""
 
     MOST = 64
 
@@ -135,10 +134,10 @@ class Looks:
         self.tasks: dict[str, asyncio.Task[Any]] = {}
 
     async def look(self, name: str, seconds: float, function: Callable[[], T]) -> T:
-        """What `function` returns, which does the looking.
+        """The answer of `function`.
 
-        Others who ask for the same name meanwhile get the same answer. Raises TimeoutError if there
-        is no answer in so many seconds.
+        Callers who ask for the same name meanwhile get the same answer. Raises TimeoutError if
+        there is no answer within `seconds`.
         """
         if name not in self.tasks:
             if len(self.tasks) >= self.MOST:
@@ -150,7 +149,8 @@ class Looks:
         return await asyncio.wait_for(asyncio.shield(self.tasks[name]), seconds)
 
 
-ACCOUNTS, HOMES = Looks(), Looks()  # two, so that homes that hang hold up no look at an account
+# two, so that home directories that hang do not delay the checks of accounts
+ACCOUNTS, HOMES = Looks(), Looks()
 
 
 def wanted_jobs() -> set[str]:
@@ -202,16 +202,16 @@ class ProfileSpawner(KnownByName):
         help="Seconds in which a home directory has to answer; one that does not is not looked at.",
     ).tag(config=True)
 
-    jobs: Jobs  # of the hub; the configuration sets it
-    mark = ""  # of the start, and of its job
-    job: Job | None = None  # what Slurm said last of it
+    jobs: Jobs  # those of the hub; jupyterhub_config.py sets it
+    mark = ""  # that of the start and of its job
+    job: Job | None = None  # the job, as Slurm last described it
     pending_poll_interval = Float(
         0.5, help="Seconds between two looks at what is known of a job that waits."
     ).tag(config=True)
-    ended = ""  # why the last server ended, for the pages
+    ended = ""  # for the pages: why the last server ended
     stopping = False
-    starting = False  # a job is submitted and has no server yet
-    cut_off = False  # the hub itself ended while `starting` was true
+    starting = False  # a job is submitted, and its server does not answer yet
+    cut_off = False  # the hub was stopped while `starting` was true
 
     @default("home_room")
     def _home_room(self) -> Callable[[str], tuple[int, int]]:
@@ -221,11 +221,11 @@ class ProfileSpawner(KnownByName):
 
         return room
 
-    # What the user chooses.
+    # The user's choice.
 
     @property
     def profile(self) -> Profile:
-        """The chosen Profile; the first if none is chosen."""
+        """The chosen profile; the first one if none is chosen."""
         name = (self.user_options or {}).get("profile")
         return next(
             (profile for profile in self.profiles if profile.name == name), self.profiles[0]
@@ -253,13 +253,13 @@ class ProfileSpawner(KnownByName):
                 + "".join(f"<td>{text}</td>" for text in texts)
                 + "</tr>"
             )
-        told = (
+        notice = (
             f'<p class="alert alert-warning" id="ended">{html.escape(self.ended)}</p>'
             if self.ended
             else ""
         )
         return (
-            told + '<table class="table"><thead><tr><th>Profile</th><th>Runs '
+            notice + '<table class="table"><thead><tr><th>Profile</th><th>Runs '
             "for</th><th>Memory</th><th>Killed above</th><th>When unused</th></tr>"
             f"</thead><tbody>{''.join(rows)}</tbody></table>{UNUSED}<p>Choose the least "
             "memory that you think you need.</p>"
@@ -267,11 +267,11 @@ class ProfileSpawner(KnownByName):
 
     @default("options_from_form")
     def _from_form(self) -> Callable[[dict[str, list[str]]], dict[str, str]]:
-        # the form's own fields come with it: _xsrf and, from some pages, next
+        # The form also has fields of its own: _xsrf and, from some pages, next.
         return lambda data: {key: values[0] for key, values in data.items() if key == "profile"}
 
     def options_from_query(self, query: object) -> NoReturn:
-        """A link starts nothing: anybody can have made it."""
+        """Refuse: a link starts no server, since anybody can have written it."""
         raise NotStarted("Nothing was started. Choose a profile, and press Start.", 400)
 
     @default("apply_user_options")
@@ -279,8 +279,8 @@ class ProfileSpawner(KnownByName):
         return type(self)._check_options
 
     def _check_options(self, options: dict[str, Any]) -> None:
-        """Refuse all but the name of a profile. batchspawner would put any other option into the
-        batch script.
+        """Refuse everything but the name of a profile. batchspawner would write any other option
+        into the batch script.
         """
         if set(options) - {"profile"} or options.get("profile", self.profiles[0].name) not in [
             profile.name for profile in self.profiles
@@ -305,8 +305,8 @@ class ProfileSpawner(KnownByName):
         return self.log_pattern.replace("*", str(number))
 
     def get_env(self) -> dict[str, str]:
-        # sudo and Slurm look up HOME, USER and SHELL by themselves; of the hub's own environment
-        # nothing is for the job.
+        # sudo and Slurm set HOME, USER and SHELL themselves. The job needs nothing else of the
+        # hub's own environment.
         env = {
             key: value
             for key, value in super().get_env().items()
@@ -315,7 +315,7 @@ class ProfileSpawner(KnownByName):
         return env | {"JUPYTERHUB_REFUSED_SECONDS": str(self.refused_seconds)}
 
     async def _check_home(self) -> None:
-        """Look where the home is, and whether it is there and has room. Raises NotStarted."""
+        """Check that the home directory exists and has room. Raises NotStarted."""
         try:
             self.req_homedir = await ACCOUNTS.look(
                 self.user.name, 30, lambda: pwd.getpwnam(self.user.name).pw_dir
@@ -328,7 +328,7 @@ class ProfileSpawner(KnownByName):
             ) from None
         try:
             trouble = await HOMES.look(self.home, self.home_seconds, self._trouble_at_home)
-        except Exception as error:  # nothing is known then, and the job will find out
+        except Exception as error:  # the state of the home is unknown, and the job will check it
             self.log.warning(
                 "%s cannot be looked at before the start: %s",
                 self.home,
@@ -341,19 +341,19 @@ class ProfileSpawner(KnownByName):
     def _trouble_at_home(self) -> str | None:
         """Why no server could start in the home directory, in sentences; None if nothing is wrong.
 
-        May hang.
+        It may hang.
         """
         home = self.home
         try:
-            found = os.stat(home)
+            status = os.stat(home)
         except FileNotFoundError:
             return (
                 f"Your home directory {home} is not there. Log in to the cluster with ssh "
                 "once, which makes it; if it is missing then, tell the support."
             )
-        if not stat.S_ISDIR(found.st_mode):
+        if not stat.S_ISDIR(status.st_mode):
             return f"{home}, your home directory, is no folder. Tell the support."
-        if found.st_uid == pwd.getpwnam(self.user.name).pw_uid and found.st_mode & 0o700 != 0o700:
+        if status.st_uid == pwd.getpwnam(self.user.name).pw_uid and status.st_mode & 0o700 != 0o700:
             return (
                 f"You may not write into your own home directory {home}, so Jupyter cannot "
                 "start there: chmod u+rwx ~ on the login node mends it."
@@ -405,7 +405,7 @@ class ProfileSpawner(KnownByName):
         return script
 
     def _command(self) -> list[str]:
-        # Of the same environment.
+        # the Python of the same environment
         python = Path(self.batchspawner_singleuser_cmd).with_name("python")
         return [
             str(python),
@@ -421,9 +421,10 @@ class ProfileSpawner(KnownByName):
         args = [
             "--LabApp.extension_manager=readonly",
             f"--ServerApp.tornado_settings={cookies}",
-            "--KernelManager.transport=ipc",  # on TCP, everybody on the node reads along
+            # over TCP, everybody on the node could read the messages
+            "--KernelManager.transport=ipc",
             "--LanguageServerManager.autodetect=False",
-        ]  # each start would run node and R to look for some
+        ]  # the search would run node and R at each start
         if idle := self.profile.idle_seconds:
             args += [
                 f"--ServerApp.shutdown_no_activity_timeout={idle}",
@@ -436,14 +437,14 @@ class ProfileSpawner(KnownByName):
 
     async def start(self) -> str:
         self.ended, self.stopping, self.job_id, self.job = "", False, "", None
-        # The server's: on all networks of its node, at the port that it tells.
+        # The server listens on all networks of its node, and tells its port later.
         self.ip, self.port = (
             "0.0.0.0",
             0,
         )
         await self._check_home()
         await self._submit()
-        ran = 0.0  # seconds for which the job has run: what Slurm suspends cannot answer
+        ran = 0.0  # seconds for which the job has run; a suspended job cannot answer
         while not (await self._still_there() == JobStatus.RUNNING and await self._answers()):
             if ran > self.http_timeout:
                 raise NotStarted(
@@ -459,9 +460,9 @@ class ProfileSpawner(KnownByName):
         return f"https://{self.ip}:{self.port}"
 
     async def _submit(self) -> None:
-        """Hand the job in; raises NotStarted.
+        """Submit the job; raises NotStarted.
 
-        Its mark is written down first. So the job is known, even if something ends in the middle.
+        The mark is written down first. So the job is known even if the hub fails in the middle.
         """
         self.mark = self.jobs.new_mark()
         if not await self.jobs.starts.note(self.mark, self.user.name):
@@ -487,7 +488,7 @@ class ProfileSpawner(KnownByName):
         self._save()
 
     def _save(self) -> None:
-        """Write the state down at once, for a hub that comes after a crash."""
+        """Write the state to the database at once, for a hub that starts after a crash."""
         self.orm_spawner.state = self.get_state()
         self.db.commit()
 
@@ -510,14 +511,13 @@ class ProfileSpawner(KnownByName):
         return status
 
     async def _answers(self) -> bool:
-        """Whether the server has told its port and answers there, and no other process."""
+        """Whether the server has told its port and answers there, and not another process."""
         return bool(self.port and await self.own_answer(self.ip, self.port))
 
     async def stop(self, now: bool = False) -> None:
         """End the job.
 
-        jobs.py ends later what cannot be ended now: Slurm does not answer, or the number is not
-        known yet.
+        If Slurm does not answer or the number is still unknown, jobs.py ends the job later.
         """
         self.stopping = True
         self.jobs.wake.set()
@@ -528,11 +528,11 @@ class ProfileSpawner(KnownByName):
         while time.monotonic() < until and await self.query_job_status(0.5) != JobStatus.NOTFOUND:
             await asyncio.sleep(0.5)
 
-    # What became of it.
+    # The state and the end of the job.
 
     async def query_job_status(self, age: float | None = None) -> JobStatus:
-        """What Slurm says of the job: NOTFOUND only if it is over; UNKNOWN, which counts as alive,
-        if it says nothing.
+        """The state of the job: NOTFOUND only if it has ended; UNKNOWN, which counts as alive, if
+        Slurm does not answer.
         """
         if not self.job_id:
             return JobStatus.NOTFOUND
@@ -557,11 +557,11 @@ class ProfileSpawner(KnownByName):
 
     async def poll(self) -> int | None:
         number = self.job_id
-        if self.cut_off:  # nobody waits for this job, and it knows a hub that has gone
+        if self.cut_off:  # nobody waits for this job, and it knows a hub that is gone
             self._forget("the hub was restarted while it started. Start it again.")
             return 1
         status = await self.query_job_status()
-        if number != self.job_id:  # meanwhile another has started
+        if number != self.job_id:  # another start began meanwhile
             return None
         is_put_back = self.job is not None and self.job.state in PUT_BACK
         if status == JobStatus.PENDING and not self.starting and is_put_back:
@@ -575,7 +575,7 @@ class ProfileSpawner(KnownByName):
         return 1
 
     def _where(self) -> str:
-        """A sentence with the name of the node, if there was one."""
+        """A sentence with the name of the node if there was one; otherwise ""."""
         return (
             f" It ran on {self.job.node}."
             if self.job and self.job.node not in ("", "n/a", "(null)")
@@ -583,7 +583,7 @@ class ProfileSpawner(KnownByName):
         )
 
     def _forget(self, why: str) -> None:
-        """Note why the server has ended. Its job is no longer wanted."""
+        """Record why the server has ended. Its job is then no longer wanted."""
         why += self._where()
         self.ended = (
             f"Your last server (job {self.job_id}) ended: {why}"
@@ -595,16 +595,17 @@ class ProfileSpawner(KnownByName):
         self.jobs.wake.set()
 
     async def _why(self) -> str:
-        """Why the job ended, by Slurm's state of it, in a sentence that goes on after a colon."""
+        """Why the job ended, from Slurm's state of it. The text continues after a colon."""
         profile, state = self.profile, self.job.state if self.job else None
         if self.job and self.job.exit_code in EXITS:
             return EXITS[self.job.exit_code].format(
                 node=self.job.node, home=self.home, home_advice=self.home_advice
             )
         if state in (None, "FAILED"):
-            told, used = await self.jobs.accounted(self.job_id)
-            state = told if told in ENDS else state or told  # the accounts may not know its end yet
-            # If slurmd itself measures the memory, the state is FAILED.
+            recorded, used = await self.jobs.accounted(self.job_id)
+            # the accounting may not know the end yet
+            state = recorded if recorded in ENDS else state or recorded
+            # The state is FAILED if slurmd itself measures the memory.
             if state == "FAILED" and used >= 0.95 * most(profile):
                 state = "OUT_OF_MEMORY"
         if state is None:
@@ -646,8 +647,8 @@ class ProfileSpawner(KnownByName):
 
     @default("progress_ready_hook")
     def _ready_hook(self) -> Callable[[Spawner, dict[str, Any]], dict[str, Any]]:
-        # Until its job has gone, JupyterHub calls a cancelled start ready. The page would then go
-        # to a server that is not there.
+        # JupyterHub reports a cancelled start as ready until its job has ended. The page would then
+        # open a server that does not exist.
         return lambda spawner, event: (
             {"progress": 100, "failed": True, "message": "The start is cancelled."}
             if spawner.starting
@@ -655,7 +656,7 @@ class ProfileSpawner(KnownByName):
         )
 
     async def progress(self) -> AsyncIterator[dict[str, str | int]]:
-        said = ""
+        last = ""
         while True:
             job = self.job
             if job is None and (self.job_id or self.jobs.queue.silent):
@@ -679,9 +680,9 @@ class ProfileSpawner(KnownByName):
                     f"Slurm says {job.state} of the job: "
                     f"{STATES.get(job.state, 'it waits for that.')}"
                 )
-            if message != said:
+            if message != last:
                 yield {"message": message, "progress": 60 if message.startswith("Cluster") else 20}
-                said = message
+                last = message
             await asyncio.sleep(0.5)
 
 
@@ -689,7 +690,7 @@ class ProfileSpawner(KnownByName):
 
 
 class PortHandler(APIHandler):
-    """A server that starts tells its port here. batchspawner's own handler would set any attribute
+    """Receives the port of a server that starts. batchspawner's own handler would set any attribute
     of the spawner.
     """
 

@@ -1,6 +1,6 @@
-"""What the hub's job tells each server.
+"""The configuration that the hub's job gives each server.
 
-job.sh writes it where the server reads its configuration.
+job.sh writes it to the folder where the server reads its configuration.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
-# What the log is not told: these messages name the session, which is as good as a password.
+# These messages contain the session, which is as good as a password, so they are not logged.
 TELL = (
     "Setting new xsrf cookie",
     "xsrf id mismatch",
@@ -30,7 +30,7 @@ logging.getLogger("tornado.application").addFilter(
 def refused() -> bool:
     """Whether the hub answers that it does not know this server's token.
 
-    If the hub is away or starts, or if something else answers, that is no refusal.
+    It is no refusal if the hub is away or starts, or if another program answers.
     """
     request = urllib.request.Request(
         os.environ["JUPYTERHUB_API_URL"] + "/user",
@@ -53,8 +53,8 @@ def refused() -> bool:
 
 
 def end_when_refused(seconds: float) -> None:
-    """End this server once the hub has refused it for so long without a break: nobody can reach it
-    any more.
+    """End this server after the hub has refused it for `seconds` without a break: nobody can reach
+    it then.
     """
     since = None
     while since is None or time.monotonic() - since < seconds:
@@ -77,9 +77,11 @@ if "JUPYTERHUB_API_TOKEN" in os.environ:
 
 
 def keep_short(number: int) -> None:
-    """Keep the log that is open as `number` short: of more than LOG_BYTES the newer half stays.
+    """Keep the log that is open as file descriptor `number` short: when it has more than LOG_BYTES,
+    keep the newer half.
 
-    In place, since Slurm and all kernels write to it too. On a full disk it stays as it is.
+    The file is changed in place, since Slurm and all kernels write to it too. If the disk is full,
+    it stays as it is.
     """
     while stat.S_ISREG(os.fstat(number).st_mode):
         time.sleep(0.25)
@@ -99,8 +101,8 @@ threading.Thread(target=keep_short, args=(2,), daemon=True).start()
 
 # ---------------------------------------------------------------- what is used
 
-# Some profiles stop what is not used. These classes say what is used: what a page shows, and what
-# runs. When it was last seen so, its time begins anew.
+# Some profiles stop what is not used. These classes count what a page shows and what is running as
+# used, and then start the idle time anew.
 
 from typing import Any  # noqa: E402
 
@@ -112,10 +114,10 @@ from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E4
 
 
 class Kernels(AsyncMappingKernelManager):
-    """Counts a kernel as used while a cell of it runs.
+    """Counts a kernel as used while one of its cells runs.
 
-    Jupyter keeps the state that the last message has told. That message may come from another
-    thread of the kernel (a subshell), which says "idle" while the cell goes on.
+    Jupyter stores the state of the last message. But that message may come from another thread of
+    the kernel (a subshell), which reports "idle" while the cell goes on.
     """
 
     def start_watching_activity(self, kernel_id: str) -> None:
@@ -164,28 +166,28 @@ class Terminals(TerminalManager):
 
 
 def runs_a_program(shell: Any) -> bool:
-    """Whether a program is in the foreground of this terminal: its shell waits for it."""
+    """Whether a program runs in the foreground of this terminal, so that its shell waits."""
     try:
         return os.tcgetpgrp(shell.fd) != os.getpgid(shell.pid)
     except OSError:
         return False
 
 
-# The classic Notebook draws Vega plots, whatever is switched off. A plot of somebody else reads
-# files of the server, and would tell others by the address of a picture.
+# The classic Notebook draws Vega plots whatever the settings are. A plot from somebody else could
+# read files of the server, and send them out in the address of a picture.
 _of_jupyter = JupyterHandler.content_security_policy.fget
 
 
 def own_pictures(handler: Any) -> str:
-    """The Content-Security-Policy of what `handler` sends."""
+    """The Content-Security-Policy for the pages of `handler`."""
     pictures = "; img-src 'self' data: blob:" * type(handler).__module__.startswith("notebook.")
     return f"{_of_jupyter(handler)}{pictures}"
 
 
 JupyterHandler.content_security_policy = property(own_pictures)
 
-# A server begins in a folder of links. Tornado sends no file that is behind one, from 6.5.9 on, so
-# no download would work, and no picture in a text.
+# A server begins in a folder of links. From 6.5.9 on, Tornado sends no file behind a link, so
+# downloads and pictures in texts would fail.
 AuthenticatedFileHandler._resolve_symlink_target = staticmethod(lambda path, *_: path)
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  Jupyter gives it to this file

@@ -1,10 +1,10 @@
-// Warns in JupyterLab before the time of the server's job is up, and before a kernel is stopped that nobody uses. job.sh writes when that is
-// into the page's configuration.
-// A container of webpack's module federation, as JupyterLab loads them, written by hand: there is nothing to build.
+// Warns in JupyterLab before the server's job reaches its time limit, and before an unused kernel is stopped. job.sh writes both times into the
+// page's configuration.
+// JupyterLab loads containers of webpack's module federation. This one is written by hand, so there is nothing to build.
 const WARN = 10 * 60 * 1000; // milliseconds before the end
-const LOOK = 15 * 1000; // a laptop that slept looks again soon
+const LOOK = 15 * 1000; // milliseconds between two checks; a laptop that slept checks again soon
 
-// Where the profile stops what is not used. That this asks says that the page is open: one that nobody sees asks nothing else.
+// For profiles that stop unused kernels. These requests also show the server that the page is open: a hidden page sends no others.
 function watchKernels(notify, { baseUrl, idleSeconds }) {
   const idle = idleSeconds * 1000;
   const warned = new Set();
@@ -52,7 +52,7 @@ const plugin = {
           "Save your files. Variables will be gone.",
       );
     };
-    let timer; // from when the window is there: one that loads slowly is not told twice
+    let timer; // it starts when the window is ready, so that a slow page does not warn twice
     app.restored.then(() => {
       timer = setInterval(look, LOOK);
       look();
