@@ -1,7 +1,7 @@
-"""Sphinx extension: pages fit for a book where the tag `book` is set; elsewhere the pages offer the
-books that are there.
+"""Sphinx extension: the guide as a book, which `make books` makes.
 
-`make books` makes them.
+With the tag `book`, the pages are prepared for paper and e-readers. Without it, the pages of the
+site offer the books that exist.
 """
 
 import re
@@ -34,12 +34,12 @@ SITE_EXTENSIONS = [
 
 
 def name(project: str) -> str:
-    """What the files of a book are called, without their ending."""
+    """The name of a book's files, without their ending."""
     return re.sub(r"\W+", "-", project.lower())
 
 
 def settings(project: str, author: str, book: bool) -> dict[str, Any]:
-    """What conf.py says of the book; with `book`, also what it says otherwise than of the site."""
+    """The settings of conf.py for a book; with `book`, also those that replace the site's."""
     stem = name(project)
     epub = {
         "epub_basename": stem,
@@ -52,7 +52,7 @@ def settings(project: str, author: str, book: bool) -> dict[str, Any]:
         "epub_show_urls": "no",
         "epub_tocdepth": 2,
     }
-    instead = {
+    of_book = {
         "extensions": BOOK_EXTENSIONS,
         "html_theme": "epub",
         "html_theme_options": {},
@@ -62,11 +62,11 @@ def settings(project: str, author: str, book: bool) -> dict[str, Any]:
         "html_additional_pages": {},
         "version": time.strftime("%Y-%m-%d"),
     }
-    return epub | instead if book else epub
+    return epub | of_book if book else epub
 
 
 def _text_first(app: Sphinx, doctree: nodes.document) -> None:
-    """The pages below a page come after its own text, not in the middle of it."""
+    """Move the pages below a page behind its own text."""
     top = doctree.next_node(nodes.section)
     for menu in list(doctree.findall(nodes.Element)):
         if "toctree-wrapper" in menu["classes"] and menu.parent is not None and top is not None:
@@ -75,7 +75,7 @@ def _text_first(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _only_what_works_on_paper(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Marks that lead to a test are gone; a link to a file of the site leads there."""
+    """Remove the marks that lead to a test, and let links to files lead to the site."""
     for link in list(doctree.findall(nodes.reference)):
         address = urlparse(link.get("refuri", ""))
         if "tested" in link["classes"] and link.parent is not None:
@@ -85,7 +85,7 @@ def _only_what_works_on_paper(app: Sphinx, doctree: nodes.document, docname: str
 
 
 class Pictures(ImageConverter):
-    """Readers of EPUB need not know WebP."""
+    """Converts WebP to PNG, since not every e-reader shows WebP."""
 
     conversion_rules = [("image/webp", "image/png")]  # noqa: RUF012 - it is so in Sphinx's class
 
@@ -99,9 +99,7 @@ class Pictures(ImageConverter):
 
 
 class Epub(Epub3Builder):
-    """Sphinx's EPUB, whose list of contents says which chapters hold formulas, as the standard
-    wants.
-    """
+    """Sphinx's EPUB; its manifest also says which chapters hold formulas, as the standard asks."""
 
     def build_content(self) -> None:
         super().build_content()
@@ -121,10 +119,10 @@ class Epub(Epub3Builder):
 def _open(
     app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Show what stands behind a click or a tab, since nobody can click on paper.
+    """Show what the site shows after a click or in a tab, since nobody can click on paper.
 
-    The style of notebook cells, which comes too late for an EPUB, and that of formulas on the site
-    are left out.
+    Two style sheets are left out: that of notebook cells, which Sphinx copies too late for an EPUB,
+    and that of formulas, which is for the site.
     """
     context["css_files"] = [
         file
@@ -140,17 +138,17 @@ def _open(
     body = re.sub(r"<input\b[^>]*>", "", body)
     body = re.sub(
         r'<img\b[^>]*\bclass="[^"]*\bdark\b[^>]*>', "", body
-    )  # of two screenshots the one for white paper
+    )  # the dark screenshots: paper is white
     body = re.sub(
         r'<a class="[^"]*image-reference[^"]*"[^>]*>\s*(<img\b[^>]*>)\s*</a>', r"\1", body
-    )  # to the picture alone
+    )  # links to the picture itself
     context["body"] = re.sub(
         r"<label\b[^>]*>(.*?)</label>", r'<p class="tab">\1</p>', body, flags=re.DOTALL
     )
 
 
-def made(app: Sphinx) -> list[Path]:
-    """The books that are there."""
+def existing(app: Sphinx) -> list[Path]:
+    """The files of the books that `make books` has made."""
     folder, stem = Path(app.srcdir, "_build/books"), name(app.config.project)
     return [path for kind in KINDS if (path := folder / f"{stem}{kind}").exists()]
 
@@ -159,13 +157,13 @@ def _offer(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     context["books"] = [
-        (KINDS[path.suffix], context["pathto"](path.name, resource=True)) for path in made(app)
+        (KINDS[path.suffix], context["pathto"](path.name, resource=True)) for path in existing(app)
     ]
 
 
 def _copy(app: Sphinx, error: Exception | None) -> None:
     if not error and app.builder.name == "html":
-        for path in made(app):
+        for path in existing(app):
             shutil.copy2(path, app.outdir)
 
 

@@ -1,12 +1,11 @@
-"""Sphinx extension: the pages of a course show what their readers may see, and the site offers the
-course's editions.
+"""Sphinx extension: the pages of a course without what students may not see yet, and its editions.
 
-The directive `run-sheet` writes what an instructor needs of each notebook.
+The directive `run-sheet` writes what an instructor needs to know about each notebook.
 
-`course`: the notebooks and what is made of them, as `Course` describes it; conf.py names it.
-`course_solutions`: whose solutions are out: "all", "none", or a list of names of notebooks.
-`course_problems`: a function that yields what keeps the notebooks from being published; the first
-one ends the build.
+`course`: the module that loads the notebooks and makes the editions; see `Course`.
+`course_solutions`: the notebooks whose solutions are published: "all", "none", or a list of names.
+`course_problems`: a function that yields the reasons why the notebooks cannot be published. A
+reason ends the build.
 """
 
 import functools
@@ -75,13 +74,13 @@ class Course(Protocol):
 
     @property
     def CourseError(self) -> type[Exception]:
-        """What is wrong in a notebook, in one sentence."""
+        """An error whose text says in one sentence what is wrong in a notebook."""
 
     def load(self) -> Mapping[str, Notebook]:
         """{name: notebook} in the order of the course; raises CourseError."""
 
     def in_order(self, name: str) -> Any:
-        """What sorts notebooks in the order of the course."""
+        """The key by which notebooks are sorted in the order of the course."""
 
     def tags(self, cell: Cell) -> Sequence[str]:
         """The tags of a cell."""
@@ -121,9 +120,10 @@ def course_of(config: Config) -> Course:
     return course
 
 
-def _refuse_what_is_not_the_notebook(app: Sphinx) -> None:
-    """End the build where what would be published is not what the writers wrote: a notebook whose
-    two halves differ, or whose outputs are of other code. `make serve` only says so.
+def _check_notebooks(app: Sphinx) -> None:
+    """End the build if the halves of a notebook differ, or its outputs are not those of its code.
+
+    `make serve` prints the problems and goes on.
     """
     problems: Callable[[], Iterable[object]] | None = app.config.course_problems
     messages = (
@@ -132,14 +132,14 @@ def _refuse_what_is_not_the_notebook(app: Sphinx) -> None:
     if messages and app.tags.has("serve"):
         print("\n".join(messages), file=sys.stderr)
     elif messages:
-        sys.exit("\n".join(messages))  # Sphinx would report an exception in sixty lines
+        sys.exit("\n".join(messages))  # Sphinx would print a report of sixty lines
 
 
 # ---------------------------------------------------------------- pages
 
 
 def _show(app: Sphinx, name: str, text: list[str]) -> None:
-    """Leave in a notebook what its readers may see."""
+    """Remove from a notebook what its readers may not see."""
     path = Path(app.env.doc2path(name))
     if path.suffix == ".ipynb":
         course = course_of(app.config)
@@ -148,9 +148,7 @@ def _show(app: Sphinx, name: str, text: list[str]) -> None:
 
 
 def _say_minutes(app: Sphinx, doctree: nodes.document) -> None:
-    """Write below the heading of each exercise how long it takes, of which static/present.js makes
-    a timer.
-    """
+    """Write the minutes of each exercise below its heading; static/present.js adds a timer."""
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
@@ -167,8 +165,9 @@ def _say_minutes(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _sort_menu(app: Sphinx, doctree: nodes.document) -> None:
-    """Sort the notebooks of a menu by their numbers, 100 after 99; other pages stay behind them, in
-    the order in which they are written.
+    """Sort the notebooks of a menu by their numbers, 100 after 99.
+
+    Other pages follow in the order in which the menu names them.
     """
     in_order = course_of(app.config).in_order
     for menu in doctree.findall(addnodes.toctree):
@@ -185,7 +184,7 @@ def _sort_menu(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _sheet(course: Course, name: str, notebook: Notebook) -> Sheet | None:
-    """The sheet of a notebook; None, and an error of the build, where there is none."""
+    """The sheet of a notebook; None, and a logged error, if the notebook has none."""
     try:
         return course.sheet(name, notebook)
     except course.CourseError as error:
@@ -197,7 +196,7 @@ def _sheet(course: Course, name: str, notebook: Notebook) -> Sheet | None:
 def _download(
     app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Let a link to a file of an edition save it, where a browser would show its JSON."""
+    """Make links to files of an edition downloads: a browser would show a notebook as JSON."""
     context["body"] = re.sub(
         rf'<a (?=[^>]*href="[./]*{FOLDER}/[^"]+[.](?:ipynb|md|zip)")',
         "<a download ",
@@ -210,18 +209,16 @@ def _download(
 
 @dataclass
 class _Making:
-    """Editions that another process makes."""
+    """Editions that another process is making."""
 
     files: "Future[Mapping[str, str | bytes]]"
     pool: ProcessPoolExecutor
-    mark: Path  # says of what the editions were made
-    origin: str  # what it says once they are there
+    mark: Path  # the file that keeps the hash
+    origin: str  # the hash of all that the editions are made of
 
 
 class Editions:
-    """Make the editions beside the build, which waits for them at its end: they take as long as
-    some pages.
-    """
+    """Makes the editions in another process while Sphinx reads the pages."""
 
     def __init__(self) -> None:
         self.making: _Making | None = None
@@ -232,7 +229,7 @@ class Editions:
         try:
             notebooks = course.load()
         except course.CourseError as error:
-            raise SystemExit(str(error)) from None  # Sphinx would report it in sixty lines
+            raise SystemExit(str(error)) from None  # Sphinx would print a report of sixty lines
         if problem := course.wrong_setting(config.course_solutions, notebooks):
             logger.error("%s", problem, location=_place(app), type="course")
         if app.builder.name != "html":
@@ -252,7 +249,7 @@ class Editions:
         self.making = _Making(files, pool, mark, origin)
 
     def offer(self, app: Sphinx, error: Exception | None) -> None:
-        """Write the editions into the site, at the end of a build that did not fail."""
+        """Write the editions into the site, unless the build has failed."""
         if not self.making:
             return
         course = course_of(app.config)
@@ -283,7 +280,7 @@ def _origin(config: Config, course: Course, notebooks: Mapping[str, Notebook]) -
 
 
 def _place(app: Sphinx) -> str:
-    """Where the facts say which solutions are out: file and line."""
+    """file:line of the setting `solutions` in the file of the facts."""
     lines = Path(app.confdir, app.config.facts_file).read_text(encoding="utf-8").splitlines()
     table = lines.index("[course]") if "[course]" in lines else 0
     line = next(
@@ -323,8 +320,9 @@ def _cell(text: str) -> nodes.entry:
 
 
 class RunSheet(SphinxDirective):
-    """For each notebook a section: its goal, and of each part the minutes, what a machine takes for
-    it, and the instructor's note.
+    """A section for each notebook: its goal, and a table of its parts.
+
+    The table gives the minutes of each part, its run time, and the instructor's notes.
     """
 
     def run(self) -> list[nodes.Node]:
@@ -377,8 +375,8 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("course_problems", None, "")
     app.add_config_value("course_solutions", "all", "env", types=(str, list))
     app.add_directive("run-sheet", RunSheet)
-    # Before anything reads a notebook.
-    app.connect("builder-inited", _refuse_what_is_not_the_notebook, priority=100)
+    # This runs before any other function reads a notebook.
+    app.connect("builder-inited", _check_notebooks, priority=100)
     app.connect("builder-inited", editions.begin)
     app.connect("source-read", _show)
     app.connect("doctree-read", _say_minutes)

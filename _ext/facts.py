@@ -1,13 +1,12 @@
-"""Sphinx extension: facts that stand once and are read everywhere.
+"""Sphinx extension: facts that are written once and shown on many pages.
 
-``{{ table.key }}`` in a reST page, and in a file that the page publishes with ``rendered-file``,
-becomes the value of that key in the tables that conf.py gives as ``facts``. It works in prose,
-literals and code blocks alike, since it is replaced before reST is parsed, and it leaves line
-numbers as they are. ``facts_file`` names the file that they come from: a page that shows a fact is
-built anew when it changes.
+``{{ table.key }}`` becomes the value of that key in the tables that conf.py gives as ``facts``: in
+a reST page, and in a file that the page publishes with ``rendered-file``. It is replaced before
+reST is parsed, so it works in prose, literals and code blocks. Line numbers do not change.
+``facts_file`` names the file of the facts: when it changes, pages that show a fact are read again.
 
-What stands between ``{{ if table.key }}`` and ``{{ end }}`` goes where there is no such key. It may
-be a part of a line, lines of a list, or sections; ``facts_optional`` names the keys that may be
+The text between ``{{ if table.key }}`` and ``{{ end }}`` is removed if there is no such key. It may
+be a part of a line, lines of a list, or sections. ``facts_optional`` names the keys that may be
 missing.
 """
 
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 CONDITION = re.compile(r"\{\{ if ([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
 Facts = dict[str, Any]
-Unknown = tuple[int, str]  # the line of a placeholder, and its name, which is no fact
+Unknown = tuple[int, str]  # the line and the name of a placeholder that is no fact
 
 
 def lookup(facts: Facts, name: str) -> str | int | float:
@@ -46,7 +45,7 @@ def lookup(facts: Facts, name: str) -> str | int | float:
 
 
 def substitute(text: str, facts: Facts) -> tuple[str, list[Unknown]]:
-    """Replace each ``{{ name }}``; return the new text and what is no fact."""
+    """Replace each ``{{ name }}``; return the new text and the placeholders that are no facts."""
     unknown: list[Unknown] = []
 
     def kept(match: re.Match[str]) -> str:
@@ -67,8 +66,9 @@ def substitute(text: str, facts: Facts) -> tuple[str, list[Unknown]]:
 
 
 def _substitute_in(app: Sphinx, text: str, path: str | PathLike[str]) -> str:
-    """Replace each ``{{ name }}``, warn of what is no fact, and note that the page depends on the
-    facts; return the new text.
+    """The text with each ``{{ name }}`` replaced; warns of each name that is no fact.
+
+    Sphinx reads the page again when the facts change.
     """
     new, unknown = substitute(text, app.config.facts)
     for match in CONDITION.finditer(text):
@@ -134,8 +134,9 @@ class RenderedFile(SphinxDirective):
 
 
 class FactsTable(SphinxDirective):
-    """A table from an array of tables: one row for each, ``:columns:`` says ``key = Heading`` line
-    by line.
+    """A table of the facts in an array of tables, with a row for each of these.
+
+    Each line of ``:columns:`` is ``key = Heading``.
     """
 
     required_arguments = 1

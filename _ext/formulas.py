@@ -1,9 +1,9 @@
-"""Sphinx extension: formulas as MathML, made while the site is built, so that a page with formulas
-loads nothing for them.
+"""Sphinx extension: formulas as MathML, which is made when the site is built.
 
-LaTeX comes from the role ``:math:``, the directive ``math``, ``$...$`` in a notebook, and a
-notebook's output. Browsers show MathML themselves, screen readers read it, and books hold it. A
-formula that cannot be shown is a warning with its file and line.
+So a page with formulas loads no JavaScript for them. Browsers show MathML themselves, screen
+readers read it, and books can hold it. The LaTeX stands in the role ``:math:``, the directive
+``math``, ``$...$`` in a notebook, or a notebook's output. A formula that cannot be converted is a
+warning with file and line.
 """
 
 import functools
@@ -25,9 +25,9 @@ from sphinx.writers.html5 import HTML5Translator
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = re.compile(r"\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
-# JupyterLab numbers no formula, so none is numbered by its environment; and what others call by
-# another name.
-INSTEAD = {
+# Environments that are replaced: those that math_core knows by another name, and those that number
+# their formulas, which JupyterLab does not.
+REPLACED = {
     "split": "aligned",
     "eqnarray": "align*",
     "eqnarray*": "align*",
@@ -39,8 +39,6 @@ MACROS = {
     "pmb": r"\boldsymbol{#1}",
     "substack": r"\begin{gathered}#1\end{gathered}",
 }
-
-
 LABEL: dict[str, Any] = {"aria-label": "Formula"}
 
 
@@ -56,8 +54,10 @@ def _converter() -> LatexToMathML:
 
 
 def _laid_out(tex: str) -> str:
-    """A display formula with what Sphinx and MathJax allow beyond LaTeX: lines without an
-    environment, and empty lines between formulas.
+    """A display formula as plain LaTeX.
+
+    Sphinx and MathJax also allow line breaks without an environment, and empty lines between
+    formulas.
     """
     parts = [part for part in re.split(r"\n\s*\n", tex.strip()) if part.strip()]
     for number, part in enumerate(parts):
@@ -69,15 +69,13 @@ def _laid_out(tex: str) -> str:
 
 
 def mathml(tex: str, display: bool) -> str:
-    """The MathML of a formula in LaTeX, which it keeps as its `alttext`; FormulaError if it cannot
-    be shown.
-    """
+    """The MathML of a formula in LaTeX, with the LaTeX as its `alttext`. Raises FormulaError."""
     if not tex.strip():
         raise FormulaError("a formula is empty")
     known = re.sub(r"\\(?:label\{[^}]*\}|nonumber\b|notag\b)", "", tex)
     known = re.sub(
         r"\\(begin|end)\{(\w+\*?)\}",
-        lambda match: rf"\{match[1]}{{{INSTEAD.get(match[2], match[2])}}}",
+        lambda match: rf"\{match[1]}{{{REPLACED.get(match[2], match[2])}}}",
         known,
     )
     try:
@@ -93,12 +91,12 @@ def mathml(tex: str, display: bool) -> str:
 
 
 def _place(node: nodes.Element, folder: Path) -> str:
-    """file:line of a formula, of a notebook in the half that people edit."""
+    """file:line of a formula; for a notebook in its half NAME.md, which people edit."""
     source, line = get_source_line(node)
     path, first = Path(source or ""), next(iter(node.astext().strip().splitlines()), "")
     start = (line or 1) - 1
     texts = [(path, first)]
-    if path.suffix == ".ipynb":  # whose lines are those of no file
+    if path.suffix == ".ipynb":  # MyST-NB counts lines of cells, not of the file
         start, texts = (
             0,
             [(path.with_suffix(".md"), first), (path, json.dumps(first, ensure_ascii=False)[1:-1])],
@@ -155,7 +153,7 @@ def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def _depart(translator: HTML5Translator, node: nodes.Element) -> None:
-    """Nothing is left to write."""
+    """Write nothing."""
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -1,13 +1,12 @@
-"""Sphinx extension: pages that load little, and that everybody can use: on a phone, by keyboard,
-with a screen reader, in the dark.
+"""Sphinx extension: pages that load little and that everybody can use: on a phone, by keyboard,
+with a screen reader, in dark colours.
 
-Each page has one style sheet and one script, of what this page needs. The theme's own style sheet
-stands in a layer below ours, so that a rule of ours wins without a fight, and without its web
-fonts. What scrolls sideways can be reached by keyboard.
+Each page has one style sheet and one script, which hold only what this page needs. The theme's
+style sheet stands in a layer below ours, so that our rules win, and loads no web fonts. What
+scrolls sideways can be reached by keyboard.
 
-`frontend_repository`, `frontend_branch`: where the sources of pages are edited, on GitHub, Gitea or
-a GitLab of whatever name. `frontend_hosts`: what a console block says of the computer on which it
-is typed, by the host in its first prompt.
+`frontend_repository`, `frontend_branch`: the repository where people edit the pages, on GitHub,
+Gitea or GitLab. `frontend_hosts`: the label of a console block, by the host in its first prompt.
 """
 
 import functools
@@ -33,14 +32,14 @@ from sphinx.util.typing import ExtensionMetadata
 
 OURS = Path(__file__).parent
 WEB_FONT = re.compile(r"@font-face\s*{[^}]*}")
-# The theme draws signs with letters of its icon font, which are not loaded: a rule that draws one,
-# and what names the font.
+# The theme draws icons with letters of its icon font, which we do not load. ICON_RULE is a rule
+# that draws an icon, ICON what names the font or a letter of it.
 ICON_RULE = re.compile(r'[^{}]*{content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])"}')
 ICON = re.compile(
     r'content:"(?:\\[ef][0-9a-f]{3}|[\ue000-\uf8ff])";?|font(?:-family)?:[^;{}]*FontAwesome;?'
 )
 PROMPT = re.compile(r'<span class="gp">\w+@([\w-]+):')
-# What only some pages need, by a part of the file's name, and what in a page needs it.
+# Files that only some pages need: a part of the file's name, and the HTML that needs it.
 WHERE = {
     "mystnb": 'class="cell',
     "copybutton": 'class="highlight',
@@ -49,11 +48,11 @@ WHERE = {
     "present": 'class="notebook-facts',
     "formulas": "<math ",
 }
-Menus = dict[tuple[str, str], str]  # the list of all pages, by (the page above, the folder)
-Pieces = dict[str, str]  # what a page takes of a style sheet or script, by its path
-# In the list of all pages, the current one.
+Menus = dict[tuple[str, str], str]  # {(the page above, the folder): the list of all pages}
+Pieces = dict[str, str]  # {path of a style sheet or script: its text}
+# The current page in the list of all pages.
 CURRENT = r'<li class="(toctree-l\d) current"><a class="current reference internal" href="#">'
-# What no page needs: templates/ and static/guide.js do without.
+# Files that no page needs, since templates/ and static/guide.js do not use them.
 NEVER = (
     "jquery",
     "javascript_frameworks",
@@ -74,7 +73,7 @@ def wanted(path: str, body: str) -> bool:
 
 
 def source(app: Sphinx, path: str) -> Traversable:
-    """The file at `path` of the site, where it is already: myst-nb copies its own at the end."""
+    """The file for `path` of the site; that of myst-nb is in its package until the build ends."""
     there = Path(app.outdir) / path
     if there.exists() or "mystnb" not in there.name:
         return there
@@ -84,7 +83,7 @@ def source(app: Sphinx, path: str) -> Traversable:
 def piece(app: Sphinx, path: str) -> str:
     """The text of the style sheet or script at `path`.
 
-    A style sheet is without web fonts, and one that is not ours stands in a layer of its own.
+    A style sheet is without web fonts. One that is not ours stands in the layer of the theme.
     """
     text = source(app, path).read_text(encoding="utf-8")
     if not path.endswith(".css"):
@@ -95,9 +94,9 @@ def piece(app: Sphinx, path: str) -> str:
 
 
 def bundle(app: Sphinx, paths: Iterable[str], suffix: str, pieces: Pieces) -> str:
-    """Write the files `paths` as one, named by its content; return its path.
+    """Write the files `paths` as one file, named by a hash of its content; return its path.
 
-    `pieces` keeps what many pages share.
+    pieces: a cache of their texts.
     """
     texts = []
     for path in paths:
@@ -116,9 +115,7 @@ def bundle(app: Sphinx, paths: Iterable[str], suffix: str, pieces: Pieces) -> st
 
 
 def usable(body: str, hosts: dict[str, str]) -> str:
-    """The HTML of a page's text with what docutils leaves out: names and keyboard access for what
-    scrolls, and sizes that do not jump.
-    """
+    """The HTML of a page's text with names and keyboard access for what scrolls."""
     number = itertools.count(1)
     body = re.sub(
         r"<table\b.*?</table>",
@@ -131,8 +128,8 @@ def usable(body: str, hosts: dict[str, str]) -> str:
     )
     body = body.replace("<pre>", '<pre tabindex="0">').replace(
         ' role="heading"', ""
-    )  # it would need a level
-    # A summary is named by what it shows, and holds no paragraphs.
+    )  # a heading would need a level
+    # A summary needs no label beside its text, and may hold no paragraphs.
     body = re.sub(
         r"<summary[^>]*>.*?</summary>",
         lambda summary: (
@@ -144,7 +141,7 @@ def usable(body: str, hosts: dict[str, str]) -> str:
         flags=re.DOTALL,
     )
 
-    def on(match: re.Match[str]) -> str:
+    def labelled(match: re.Match[str]) -> str:
         prompt = PROMPT.search(match[0])
         return (
             match[0].replace("<div", f'<div data-on="{hosts[prompt[1]]}"', 1)
@@ -152,12 +149,13 @@ def usable(body: str, hosts: dict[str, str]) -> str:
             else match[0]
         )
 
-    return re.sub(r'<div class="highlight-console.*?</pre>', on, body, flags=re.DOTALL)
+    return re.sub(r'<div class="highlight-console.*?</pre>', labelled, body, flags=re.DOTALL)
 
 
 def sized(app: Sphinx, match: re.Match[str]) -> str:
-    """An image with its size, so that the text below does not jump when it comes, and without
-    haste; a WebP has a JPEG for browsers that do not know it.
+    """An <img> with its size, so that the text below does not jump, and with lazy loading.
+
+    A WebP picture also gets a JPEG, for browsers that do not know WebP.
     """
     tag, address = match[0], match[1]
     folder, _, name = address.rpartition("/")
@@ -180,10 +178,10 @@ def sized(app: Sphinx, match: re.Match[str]) -> str:
 
 
 def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **options: object) -> str:
-    """The list of all pages for the page `name`, as Sphinx makes it: `made(**options)`.
+    """The list of all pages for the page `name`, as Sphinx makes it with `made(**options)`.
 
-    Sphinx copies a thousand pages once for each of them. Here pages beside each other share one,
-    kept in `menus`: they differ only in which page is marked as the current one.
+    Sphinx makes one list for each page, which is slow for a thousand pages. Pages in one folder
+    below one page share a list in `menus`: only the mark of the current page differs.
     """
     assert isinstance(app.builder, StandaloneHTMLBuilder)
     parent = app.builder.relations.get(name, [None])[0]
@@ -206,7 +204,7 @@ def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **optio
 
 
 def edit_address(repository: str, branch: str, path: str) -> str:
-    """The address at which the file `path` of a repository is edited in the browser."""
+    """The address at which people edit the file `path` of a repository in the browser."""
     host = urlparse(repository).hostname or ""
     form = (
         "edit"
@@ -221,8 +219,9 @@ def edit_address(repository: str, branch: str, path: str) -> str:
 
 
 def edited(app: Sphinx, name: str) -> str:
-    """The address at which people edit the source of a page, of a notebook the half that is text;
-    "" for a page without a source of its own.
+    """The address at which people edit the source of a page; "" for a page without one.
+
+    The source of a notebook is its half NAME.md.
     """
     if name not in app.env.found_docs or not app.config.frontend_repository:
         return ""
@@ -245,7 +244,7 @@ def complete(
     menus: Menus,
     pieces: Pieces,
 ) -> None:
-    """Give the templates the page's one style sheet and script, and a quick list of all pages."""
+    """Give the templates the page's style sheet, its script, its source and the list of pages."""
     if app.builder.format != "html":
         return
     body = usable(context.get("body", ""), app.config.frontend_hosts)
@@ -262,14 +261,14 @@ def complete(
 
 
 def tidy(app: Sphinx, error: Exception | None) -> None:
-    """Take out of the site what no page loads."""
+    """Remove the fonts from the site: no page loads them."""
     if not error and app.builder.format == "html":
         for fonts in ("_static/fonts", "_static/css/fonts"):
             shutil.rmtree(Path(app.outdir) / fonts, ignore_errors=True)
 
 
 def _permalink(app: Sphinx) -> None:
-    # The theme has set a letter of its icon font, whatever conf.py says.
+    # The theme overrides conf.py here with a letter of its icon font.
     app.config.html_permalinks_icon = "#"
 
 

@@ -1,11 +1,11 @@
 """Sphinx extension: notebooks that run in the reader's browser.
 
-A build copies the program that runs them into the site, with the notebooks that can run there. The
-directive `in-browser` says for each notebook whether it runs, and what it lacks. Where the program
-is not there, pages have no button, and the directive says so.
+A build copies JupyterLite into the site, with the notebooks that can run there. The directive
+`in-browser` says for each notebook whether it runs, and what it lacks. Without JupyterLite, pages
+have no button, and the directive says so.
 
-`lite_app`: the folder with the program. `course_in_browser`: what knows which notebooks run, as
-`InBrowser` describes it; conf.py names it. `lite_packages` is not set: it is read from the folder.
+`lite_app`: the folder with JupyterLite. `course_in_browser`: the module that knows which notebooks
+run; see `InBrowser`. `lite_packages` is read from the folder; conf.py does not set it.
 """
 
 import shutil
@@ -22,10 +22,10 @@ from _ext.classroom import Notebook, course_of
 
 
 class Edition(Protocol):
-    """What the browser makes of a notebook."""
+    """The edition of a notebook for the browser."""
 
-    lacks: set[str]  # empty if the notebook runs
-    pictured: set[str]  # what cells lack of which their picture is shown
+    lacks: set[str]  # what the notebook needs and the browser lacks; empty if it runs
+    pictured: set[str]  # what single cells need and lack: a picture of their output is shown
 
     @property
     def title(self) -> str:
@@ -41,10 +41,10 @@ class InBrowser(Protocol):
         """The modules in the folder `lite_app`, beside Python's own; None if it is not there."""
 
     def edition(self, notebook: Notebook, site: str, have: set[str]) -> Edition:
-        """The edition of a notebook, where there are the modules `have`."""
+        """The edition of a notebook for a browser that has the modules `have`."""
 
     def files(self, site: str, have: set[str]) -> dict[str, str | bytes]:
-        """{path: text or bytes} of the notebooks that run there, and of their data."""
+        """{path: text or bytes} of the notebooks that run with the modules `have`, and of data."""
 
 
 def in_browser_of(config: Config) -> InBrowser:
@@ -53,7 +53,7 @@ def in_browser_of(config: Config) -> InBrowser:
 
 
 def address(config: Config, name: str, notebook: Notebook) -> str | None:
-    """Where, from the top of the site, the notebook runs in the browser; None if it does not."""
+    """The path in the site at which the notebook runs in the browser; None if it does not run."""
     have, offered = config.lite_packages, in_browser_of(config)
     if have is None or offered.edition(notebook, config.html_baseurl, set(have)).lacks:
         return None
@@ -73,7 +73,7 @@ def _publish(app: Sphinx, error: Exception | None) -> None:
 
 
 class InBrowserTable(SphinxDirective):
-    """For each notebook, whether it runs in the browser, and what it lacks there."""
+    """A table: whether each notebook runs in the browser, and what it lacks."""
 
     def run(self) -> list[nodes.Node]:
         if self.config.lite_packages is None:
@@ -118,16 +118,16 @@ def _cells(*paragraphs: nodes.paragraph) -> nodes.row:
     return nodes.row("", *(nodes.entry("", paragraph) for paragraph in paragraphs))
 
 
-def _look(app: Sphinx, config: Config) -> None:
+def _read_packages(app: Sphinx, config: Config) -> None:
     config.lite_packages = in_browser_of(config).packages(Path(app.confdir, config.lite_app))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("lite_app", ".lite/app", "env")
     app.add_config_value("course_in_browser", None, "")
-    # Pages are read again when it comes or goes.
+    # Sphinx reads all pages again when JupyterLite is added or removed.
     app.add_config_value("lite_packages", None, "env")
     app.add_directive("in-browser", InBrowserTable)
-    app.connect("config-inited", _look)
+    app.connect("config-inited", _read_packages)
     app.connect("build-finished", _publish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

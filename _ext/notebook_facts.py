@@ -1,8 +1,8 @@
-"""Sphinx extension: below the title of each notebook what it takes, and where to run it, open it or
-get a copy of those that classroom.py offers.
+"""Sphinx extension: a line below the title of each notebook: what it takes, and links to run or
+download it.
 
-The numbers come from the notebook's own metadata: ``course`` says what its author declares,
-``measured`` what its last validated run took.
+The numbers come from the notebook's metadata: its author declares those in ``course``, and its last
+validated run took those in ``measured``.
 """
 
 import json
@@ -39,7 +39,7 @@ def _add_lines(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _takes(notebook: Notebook) -> list[str]:
-    """What the notebook takes: a reader's minutes, its kernel, the machine's time and memory."""
+    """What the notebook takes: a reader's minutes, a kernel, run time and memory."""
     metadata = notebook["metadata"]
     declared, measured = metadata["course"], metadata.get("measured")
     limits = f"limits {declared['seconds']} s, {declared['memory_mb']} MB"
@@ -65,8 +65,9 @@ def _buttons(app: Sphinx, name: str, notebook: Notebook) -> list[tuple[str, str]
 
 
 def launch(course: Course, facts: dict[str, Any], name: str) -> str:
-    """The address at the hub that brings the student edition into a reader's home, or brings it up
-    to date, and opens the notebook `name`.
+    """The address at the hub that opens the notebook `name` of the student edition.
+
+    nbgitpuller clones the edition into the reader's home, or updates it there.
     """
     folder = f"home/{course.FOLDER}"
     return f"https://{facts['hosts']['hub']}/hub/user-redirect/git-pull?" + urlencode(

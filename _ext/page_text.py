@@ -1,8 +1,8 @@
-"""Sphinx extension: what a page says, for the search, for llms.txt and for its description, read
-where references have become words.
+"""Sphinx extension: the text of each page, for the search, for llms.txt and for its description.
 
-Before that, ``:ref:`faq-died``` is the name of a label. A page's text is kept while the page is
-written; of one that is not written in this process, it is read when it is asked for.
+It is read after references are resolved: before, ``:ref:`faq-died``` is only the name of a label.
+The text of a page is kept when Sphinx writes the page. If another process writes it, it is read
+when it is needed.
 """
 
 import html
@@ -16,11 +16,11 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
-DESCRIPTION = 200  # characters, of which search engines show about so many
+DESCRIPTION = 200  # characters; search engines show about so many
 
 
 class Section(NamedTuple):
-    """A section without those in it; the first has no anchor."""
+    """A section without its subsections; the first of a page has no anchor."""
 
     anchor: str
     title: str
@@ -42,7 +42,7 @@ class PageText:
 
     @property
     def description(self) -> str:
-        """As many whole sentences as are read in a list of results."""
+        """The first sentences, as many as fit into a list of results."""
         text = self.about
         for sentence in self.sentences[1:]:
             if len(text) + len(sentence) >= DESCRIPTION:
@@ -55,7 +55,7 @@ _texts: WeakKeyDictionary[Sphinx, dict[str, PageText]] = WeakKeyDictionary()
 
 
 def plain(node: nodes.Node) -> str:
-    """The text of a node, without the marks behind claims and what is `not-searched`."""
+    """The text of a node, without the marks behind claims and without nodes `not-searched`."""
     if isinstance(node, nodes.Element) and (
         {"tested", "not-searched"} & set(node["classes"])
         or isinstance(node, nodes.comment | nodes.system_message)
@@ -111,7 +111,7 @@ def sentences(doctree: nodes.document) -> list[str]:
 
 
 def text_of(app: Sphinx, page: str) -> PageText:
-    """What the page says."""
+    """The text of the page."""
     if page not in _texts[app]:
         app.env.get_and_resolve_doctree(page, app.builder)
     return _texts[app][page]
@@ -126,9 +126,7 @@ def _keep(app: Sphinx, doctree: nodes.document, page: str) -> None:
 def _describe(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the page its description, before the extension for previews makes one from pieces of
-    lists.
-    """
+    """Give the page a description before sphinxext.opengraph does, which takes pieces of lists."""
     if (
         doctree is None
         or app.builder.name != "html"

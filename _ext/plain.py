@@ -1,8 +1,7 @@
-"""Sphinx extension: each page as Markdown too, for programs and for whoever reads without a
-browser, and a list of them all, llms.txt.
+"""Sphinx extension: each page as Markdown too, and llms.txt, a list of all pages.
 
-PAGE.html.md lies beside PAGE.html, as https://llmstxt.org proposes. It is made from the page's
-HTML, so that it says the same.
+Programs read them, and people without a browser. PAGE.html.md stands beside PAGE.html, as
+https://llmstxt.org proposes. It is made from the page's HTML, so that it says the same.
 """
 
 import posixpath
@@ -19,7 +18,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 from _ext.page_text import text_of
 
-# What a page has for the eye and the mouse only.
+# What only serves the eye and the mouse.
 WITHOUT = re.compile(
     r'<a class="headerlink".*?</a>|<a '
     r'[^>]*class="tested[^"]*".*?</a>|<input\b[^>]*>|<span id="[^"]*"></span>',
@@ -38,9 +37,9 @@ LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
 
 
 def markdown(body: str, folder: str, pages: Set[str]) -> str:
-    """The HTML of the text of a page in `folder` as Markdown.
+    """The text of a page in `folder`, from HTML to Markdown.
 
-    A link to another of the `pages` leads to its Markdown.
+    A link to one of the `pages` leads to its Markdown.
     """
 
     def to_markdown(link: re.Match[str]) -> str:
@@ -67,7 +66,7 @@ def _code(code: re.Match[str]) -> str:
 def write(
     app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Write the Markdown of a page, and let the page say where it is."""
+    """Write the Markdown of a page, and give the template its name."""
     if app.builder.name != "html" or doctree is None:
         return
     target = Path(app.outdir, f"{name}.html.md")
@@ -79,7 +78,7 @@ def write(
 
 
 def write_list(app: Sphinx, error: Exception | None) -> None:
-    """Write llms.txt: what the site is, and its pages in the order of the menu."""
+    """Write llms.txt: a sentence about the site, and its pages in the order of the menu."""
     target = Path(app.outdir, "llms.txt")
     if error or app.builder.name != "html" or (app.tags.has("serve") and target.exists()):
         return

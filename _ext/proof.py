@@ -1,11 +1,13 @@
-"""Sphinx extension: what a run of the tests has proven, on the pages.
+"""Sphinx extension: pages show which of their sentences a run of the tests has proven.
 
-``:tested:`test_file.py::test_name``` beside a sentence is a small mark that leads to that test on
-the page with the directive ``proof``: what it does, and whether, when and on which versions it
-passed. The tests are found by reading the files in ``proof_tests``; a name that none of them has is
-a warning. What was proven stands in ``proof_file``, which the tests write; without it that page and
-each mark say so. Building runs nothing. ``proof_exceptions`` are the lists, by what they are of,
-from which the directive ``not-run`` says what is not tested.
+``:tested:`test_file.py::test_name``` behind a sentence is a small mark that leads to that test on
+the page with the directive ``proof``. There stands what the test does, and whether, when and on
+which versions it passed. A build runs no test: it reads the results from ``proof_file``, which a
+run of the tests writes, and the names of tests from the files in ``proof_tests``. A mark with an
+unknown name is a warning. Without ``proof_file``, each mark says that nothing is proven.
+
+The directive ``not-run`` shows what is not tested, from the files in ``proof_exceptions``, which is
+{title: file}.
 """
 
 import ast
@@ -33,7 +35,7 @@ Run = dict[str, Any]  # what the tests wrote of their last run
 
 
 class Tests(NamedTuple):
-    """The tests that there are: {file::name: (its name as a sentence, its docstring)}, and {file:
+    """All tests: {file::name: (the name as a sentence, the docstring)}, and all their files: {file:
     the first paragraph of its docstring}.
     """
 
@@ -65,8 +67,7 @@ def tests(folder: Path) -> Tests:
 class Mark(nodes.reference):
     """The link of a mark.
 
-    It has a name of its own, for a page has many, and a screen reader lists them without their
-    sentences.
+    A screen reader lists links without the sentences before them, so each mark has its own name.
     """
 
 
@@ -90,7 +91,7 @@ def _depart_mark(translator: HTML5Translator, node: Mark) -> None:
 
 
 def _claim(mark: Mark) -> str:
-    """The sentence before a mark, or before the marks of which it is one."""
+    """The sentence before a mark, or before a row of marks."""
     text = ""
     siblings = mark.parent.children if mark.parent is not None else []
     for node in reversed(siblings[: siblings.index(mark)]):
@@ -130,16 +131,14 @@ class Tested(SphinxRole):
 
 
 class Proof(SphinxDirective):
-    """What the last run has proven, with each test that a mark names."""
+    """The place of the report on the last run, which `_report` writes when all pages are read."""
 
     def run(self) -> list[nodes.Node]:
         return [nodes.container("", proof=True)]
 
 
 class NotRun(SphinxDirective):
-    """What the pages show and no test runs or looks up, each with its reason, as the tests' own
-    lists say it.
-    """
+    """What pages show and no test checks, each with the reason, from the lists of the tests."""
 
     def run(self) -> list[nodes.Node]:
         lists = nodes.definition_list()
@@ -157,8 +156,9 @@ class NotRun(SphinxDirective):
 
 
 def exceptions(path: Path, values: facts.Facts) -> list[tuple[str, str, str]]:
-    """(page, what, why) of each entry of a list of exceptions: a table of a page with ``what =
-    why``, or ``what = why``.
+    """(page, what, why) of each entry of a list of exceptions.
+
+    An entry is ``what = why``, in the table of a page or at the top, where the page is "".
     """
     if not path.exists():
         return []
@@ -174,7 +174,7 @@ def exceptions(path: Path, values: facts.Facts) -> list[tuple[str, str, str]]:
 
 
 def _outcome(proof: Run | None, test: str) -> str:
-    """What a mark says of its test."""
+    """The text of the mark of a test."""
     outcome = proof["tests"].get(test, "") if proof else ""
     return {"passed": "tested", "failed": "failed"}.get(outcome, "not proven in this build")
 
@@ -205,7 +205,7 @@ def _resolve(app: Sphinx, tree: nodes.document, docname: str) -> None:
 
 
 def _proof(app: Sphinx) -> Run | None:
-    """What the last run has proven, as the tests wrote it; None without a run."""
+    """The content of `proof_file`; None without a run."""
     try:
         proof: Run = json.loads(
             Path(app.confdir, app.config.proof_file).read_text(encoding="utf-8")
@@ -228,7 +228,7 @@ def _foot(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """Say at the foot of each page what was shown of this page, when, and on which versions."""
+    """Give the foot of each page the number of things that tests show of it, and the versions."""
     if docname not in app.env.found_docs:
         return
     proof = _proof(app)
@@ -268,7 +268,7 @@ def _report(app: Sphinx, docname: str, proof: Run | None) -> list[nodes.Node]:
 
 
 def _run(proof: Run, files: dict[str, str]) -> list[nodes.Node]:
-    """When the tests ran, and how many have passed."""
+    """When the tests ran, and how many of them passed."""
     changed = " with changes" if proof["changed"] else ""
     rows = [
         [files.get(name, name), *map(str, counts)]
@@ -285,7 +285,7 @@ def _run(proof: Run, files: dict[str, str]) -> list[nodes.Node]:
 
 
 def _pages(proof: Run, claims: dict[str, list[str]]) -> list[nodes.Node]:
-    """What was run and looked up of each page."""
+    """How many blocks, words and claims of each page were tested."""
     rows = [
         [
             page,
@@ -312,7 +312,7 @@ def _lists(proof: Run) -> list[nodes.Node]:
 
 
 def _tests(app: Sphinx, docname: str, proof: Run | None) -> nodes.definition_list:
-    """Each test that a mark names: what it shows, its outcome, and the pages with the mark."""
+    """Each test that a mark names: its outcome, its docstring, and the pages with the mark."""
     claims = _claims(app.env)
     entries = nodes.definition_list()
     for test in sorted({test for names in claims.values() for test in names}):
@@ -351,7 +351,7 @@ def _row(texts: Iterable[str]) -> nodes.row:
 
 
 def _paragraph(text: str) -> nodes.paragraph:
-    """`text`, with what stands between backticks as a literal."""
+    """A paragraph with `text`, in which text between backticks is a literal."""
     parts = re.split("`+([^`]+)`+", text)
     return nodes.paragraph(
         "",
@@ -373,8 +373,10 @@ def _read_tests(app: Sphinx) -> None:
 def _outdated(
     app: Sphinx, env: BuildEnvironment, added: Set[str], changed: Set[str], removed: Set[str]
 ) -> list[str]:
-    """The pages to read again: the one with the proof, which shows what stands on others, when they
-    are read; and each with a mark whose test has gone, to warn of it.
+    """The pages to read again.
+
+    These are the pages with a mark whose test is gone, so that Sphinx warns of it, and the page
+    with the proof, if another page or the proof has changed.
     """
     known = _known[app.config].tests
     gone = [name for name, names in _claims(env).items() if not set(names) <= set(known)]
@@ -400,7 +402,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("proof_file", "_build/proof.json", "", str)
     app.add_config_value("proof_page", "about/how-tested", "env", str)
     app.add_config_value("proof_exceptions", {}, "env", dict)
-    # The EPUB takes those of html, of all extensions, while no node has one named epub.
+    # The builder of EPUB uses the visitors named html, unless a node has visitors named epub.
     app.add_node(Mark, html=(_visit_mark, _depart_mark))
     app.add_role("tested", Tested())
     app.add_directive("not-run", NotRun)

@@ -1,12 +1,11 @@
-"""Sphinx extension: roles for words that mean something to a machine.
+"""Sphinx extension: roles for words that a test can check.
 
 ``:file:`~/.ssh/config``` says that the word is a file, ``:message:`Killed``` that a program prints
-it. On the page they look like code, but for ``amount``, and the role stands in the HTML as a class.
-The role tells what the word is compared with (tools/proof/roles.py), so no check has to guess it
-from the sentence.
+it. The word looks like code, except for ``amount``, and the role is its class in the HTML. The role
+decides which check a word gets (tools/proof/roles.py), so no check guesses it from the sentence.
 
-``:option:`--mem <sbatch --mem>``` shows ``--mem``. Behind ``.. program:: sbatch`` its short form
-will do, ``:option:`--mem```, as everywhere in Sphinx.
+``:option:`--mem <sbatch --mem>``` shows ``--mem``. Below ``.. program:: sbatch`` the short form
+``:option:`--mem``` is enough, as everywhere in Sphinx.
 """
 
 import re
@@ -45,7 +44,7 @@ _PROGRAM = re.compile(r"^\.\. program:: *(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Word:
-    """A word with a role. `of` is the program of an option, or the number that an amount is."""
+    """A word with a role. `of` is the program of an option, or the source of an amount."""
 
     role: str
     text: str
@@ -57,7 +56,7 @@ def _escaped(text: str) -> str:
 
 
 def _parts(role: str, text: str) -> tuple[str, str]:
-    """(what is shown, what stands between < and >)."""
+    """(the shown text, the text between < and >)."""
     target = TARGET.fullmatch(text) if role in WITH_TARGET else None
     return (target["text"], target["target"]) if target else (text, "")
 
@@ -65,21 +64,21 @@ def _parts(role: str, text: str) -> tuple[str, str]:
 def words(source: str) -> list[tuple[int, Word]]:
     """(offset, word) of the words with a role in the source of a reST page, in order."""
     programs = [(match.start(), match[1].strip()) for match in _PROGRAM.finditer(source)]
-    found = []
+    result = []
     for match in SOURCE.finditer(source):
         role = match["role"]
         text, of = _parts(role, " ".join(_escaped(match["text"]).split()))
         if role == "option":
             above = (name for at, name in reversed(programs) if at < match.start())
             of = of.rpartition(" ")[0] or next(above, "")
-        found.append((match.start(), Word(role, text, of)))
-    return found
+        result.append((match.start(), Word(role, text, of)))
+    return result
 
 
 def as_shown(source: str) -> str:
-    """The source of a page as it looks to a reader: a word with a role is a ``literal``, or plain.
+    """The source of a page in which each word with a role is a ``literal``, or plain text.
 
-    A line stays in its line.
+    Line numbers do not change.
     """
 
     def shown(match: re.Match[str]) -> str:
@@ -91,7 +90,7 @@ def as_shown(source: str) -> str:
 
 
 class WordRole(SphinxRole):
-    """One of ROLES; the name is the class of the word."""
+    """One of ROLES; its name becomes the class of the word."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         role = self.name.rpartition(":")[2]
@@ -103,7 +102,7 @@ class WordRole(SphinxRole):
 def setup(app: Sphinx) -> ExtensionMetadata:
     for name in ROLES:
         if name in ("envvar", "option"):
-            # Sphinx's own lead to a description of the option, and the guide describes none.
+            # Sphinx's own role links to a description of the option, and the guide has none.
             app.add_role_to_domain("std", name, WordRole(), override=True)
         else:
             app.add_role(name, WordRole(), override=True)

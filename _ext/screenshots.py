@@ -1,16 +1,17 @@
-"""Sphinx extension: screenshots, of which a page shows the light or the dark one as the page is
-itself, and films of them.
+"""Sphinx extension: screenshots and films, each in light and dark colours.
+
+A page shows the one that has the page's own colours.
 
     .. screenshot:: /images/NAME         NAME-light.webp, NAME-dark.webp
        :alt: what is to be seen
 
     .. film:: /images/NAME               NAME.gif, NAME-light.avif, NAME-dark.avif
-       :still: /images/NAME              a screenshot: the film in its place begins at a click
+       :still: /images/NAME              a screenshot that stands there until a reader clicks on it
        :alt: what happens
 
        Text below it.
 
-A film is loaded, and moves, when a reader opens it, and is closed the same way.
+A click on the still loads the film and starts it; the next click closes it.
 """
 
 from typing import ClassVar
@@ -26,18 +27,18 @@ SCHEMES = ("light", "dark")
 
 
 class film(nodes.General, nodes.Element):
-    """Its images are the stills, the films and the GIF, in this order; what comes after them is the
+    """A film: its first five children are two stills, two films and the GIF; then comes the
     caption.
     """
 
 
 def image(uri: str, scheme: str, alt: str = "") -> nodes.image:
-    """A picture, shown where the page is `scheme`."""
+    """A picture that a page shows when its colours are `scheme`, light or dark."""
     return nodes.image(uri=uri, alt=alt, classes=["screenshot", scheme])
 
 
 class Pictures(SphinxDirective):
-    """What both directives have: a name, and an alternative text."""
+    """The base of both directives: a name, and an alternative text."""
 
     required_arguments = 1
     option_spec: ClassVar = {"alt": directives.unchanged_required}
@@ -91,7 +92,7 @@ def visit_film(writer: HTML5Translator, node: film) -> None:
     def address(picture: nodes.Element) -> str:
         return f"{writer.builder.imgpath}/{writer.builder.images[picture['uri']]}"
 
-    if writer.builder.name != "html":  # in a book nothing moves
+    if writer.builder.name != "html":  # a book shows the still
         for part in (stills[0], *node.children[5:]):
             part.walkabout(writer)
         raise nodes.SkipNode

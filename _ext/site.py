@@ -1,4 +1,4 @@
-"""Sphinx extension: loads all extensions of the guide, or for a book those that it needs."""
+"""Sphinx extension: loads all extensions of the guide, or those that a book needs."""
 
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
@@ -14,7 +14,7 @@ IN_A_BOOK = (
     "screenshots",
     "books",
 )
-# For the eye on a screen, or for programs.
+# These are for a screen, or for programs.
 ON_A_SITE = ("frontend", "page_text", "site_search", "plain")
 
 

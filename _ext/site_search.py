@@ -1,12 +1,12 @@
-"""Sphinx extension: a search over sections, by Pagefind, instead of Sphinx's own over pages.
+"""Sphinx extension: a search for sections with Pagefind, in the place of Sphinx's search for pages.
 
-Each section is indexed as a page of its own, so that a question leads to its answer and not to the
-top of a long page. The index is loaded when somebody searches. static/guide.js asks it, and
-corrects misspelt words with the list of all words, words.json.
+Pagefind gets each section as a page, so a question leads to its answer and not to the top of a long
+page. A browser loads the index when somebody searches. static/guide.js searches in it, and corrects
+misspelt words with the list of all words, words.json.
 
-`search` in conf.py has three tables. `words`: words of the guide, and those that readers use
-instead of each, separated by commas. `sections`: what readers call a section, by page and by the
-end of its address. `weights`: how much more the text of some sections counts, by ``page#section``.
+`search` in conf.py has three tables. `words`: {a word of the guide: words that readers use instead,
+separated by commas}. `sections`: {page: {anchor: what readers call that section}}. `weights`:
+{pattern of page#anchor: how much more the text of these sections counts}.
 """
 
 import html
@@ -27,9 +27,7 @@ from sphinx.util.typing import ExtensionMetadata
 from _ext.page_text import Section, text_of
 
 WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
-
-
-# The parts of Pagefind that static/guide.js does without.
+# The parts of Pagefind that static/guide.js does not use.
 UNUSED = ("ui", "component-ui", "modular-ui", "highlight", "worker")
 # A section as a page for Pagefind.
 PAGE = """<html lang="en"><body data-pagefind-meta="address:{address}">
@@ -39,18 +37,18 @@ PAGE = """<html lang="en"><body data-pagefind-meta="address:{address}">
 
 
 def index(app: Sphinx, target: Path) -> None:
-    """Write the index of all sections, each a page for Pagefind, into the folder `target`."""
+    """Write the index of all sections into the folder `target`."""
     words: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for page in sorted(app.env.found_docs):
-            said = text_of(app, page)
-            for number, section in enumerate(said.sections):
+            text = text_of(app, page)
+            for number, section in enumerate(text.sections):
                 called = app.config.search["sections"].get(page, {}).get(section.anchor, "")
                 Path(folder, f"{page.replace('/', '-')}-{number:03}.html").write_text(
-                    _section_page(app.config, page, said.title, section, called), encoding="utf-8"
+                    _section_page(app.config, page, text.title, section, called), encoding="utf-8"
                 )
                 words.update(WORD.findall(f"{section.title} {section.text} {called}".lower()))
-        # The package's Python interface waits a tenth of a second for each section.
+        # The Python interface of pagefind would wait a tenth of a second for each section.
         pagefind = [sys.executable, "-m", "pagefind", "--silent", "--force-language", "en"]
         subprocess.run([*pagefind, "--site", folder, "--output-path", target], check=True)
     for part in UNUSED:
@@ -96,7 +94,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 def begin(app: Sphinx) -> None:
     if isinstance(app.builder, StandaloneHTMLBuilder):
-        app.builder.search = False  # Sphinx's own index, of 300 kB, is not made
+        app.builder.search = False  # do not make Sphinx's own index of 300 kB
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -1,4 +1,4 @@
-// What a page does besides being read. Without scripts all of it can still be read and followed.
+// Menu, colours, report and search. Without JavaScript all pages can still be read and found.
 "use strict";
 
 // The menu, on a small screen.
@@ -7,7 +7,7 @@ open.addEventListener("click", () =>
   open.setAttribute("aria-expanded", open.getAttribute("aria-expanded") === "false"),
 );
 
-// Light and dark: as the system says, until the reader says otherwise.
+// Light and dark: as in the system's settings, until the reader presses the button.
 document.getElementById("colours").addEventListener("click", () => {
   const root = document.documentElement;
   const dark =
@@ -17,11 +17,11 @@ document.getElementById("colours").addEventListener("click", () => {
   try {
     localStorage.theme = root.dataset.theme;
   } catch {
-    /* a private window forgets it */
+    /* a private window may store nothing */
   }
 });
 
-// "Was this page right?" says at which section the reader has been the longest. Nobody else hears of it.
+// A report by "Was this page right?" names the section at which the reader stayed longest. Nothing is sent without a report.
 const looked = new Map();
 setInterval(() => {
   const here = [...document.querySelectorAll("main section[id]")].findLast(
@@ -45,7 +45,7 @@ document.getElementById("report")?.addEventListener(
   { once: true },
 );
 
-// The search. Index and words are loaded when the reader goes to the box.
+// The search. The index and the words are loaded when the reader clicks into the box.
 const root = new URL(document.documentElement.dataset.content_root, location);
 const box = document.getElementById("q"),
   list = document.getElementById("suggestions");
@@ -54,7 +54,7 @@ let loaded;
 function load() {
   loaded ??= Promise.all([
     import(new URL("pagefind/pagefind.js", root)).then(async pagefind => {
-      // Without its worker, which would load the same program a second time for searches of a few milliseconds.
+      // Its worker would load the same program a second time, for searches of a few milliseconds.
       await pagefind.options({ noWorker: true, ranking: { termFrequency: 0.4, pageLength: 0.6 } });
       await pagefind.init();
       return pagefind;
@@ -75,7 +75,7 @@ function load() {
   return loaded;
 }
 
-// How many letters are wrong, left out, too many or swapped; more than `most` counts as infinitely many.
+// The number of letters that are wrong, missing, too many or swapped; Infinity if it is more than `most`.
 function distance(one, other, most) {
   if (Math.abs(one.length - other.length) > most) return Infinity;
   if (
@@ -83,7 +83,7 @@ function distance(one, other, most) {
     one !== other &&
     [...one].sort().join() === [...other].sort().join()
   )
-    return 1; // in another order
+    return 1; // the same letters in another order
   let before = [],
     row = [...Array(other.length + 1).keys()];
   for (let i = 1; i <= one.length; i++) {
@@ -101,15 +101,15 @@ function distance(one, other, most) {
 
 const stem = word => word.replace(/(?<=..)(ing|ers?|ed|es|s|ly|ions?|e|d)$/, "");
 
-// The words to look for, and how much each counts: what the guide says instead; else the word itself and its parts, or its beginning, or
-// another form of it; and where it stands nowhere as it is, the two words that it is made of, or what it may be a misspelling of.
+// [word to search for, its weight] for a typed word: the guide's words for it, or the word itself and its parts. If the guide does not
+// have the word, also the two words that it consists of, and the most similar word.
 function known(typed, { words, synonyms, stems }) {
   const word = typed.toLowerCase(),
     root = stem(word);
   const parts = (stems.has(word) ? word : typed.replace(/([a-z])(?=[A-Z])/g, "$1_").toLowerCase())
     .split(/[._]/)
     .filter(part => part.length > 2 && part !== word && !SMALL.has(part));
-  const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])]; // r is R, and not all words with r
+  const own = [[word.length < 3 ? `"${word}"` : word, 1], ...parts.map(part => [part, 0.5])]; // only the word r, not all words with an r
   const instead = synonyms.get(word) ?? synonyms.get(root);
   if (instead) return [...(stems.has(word) ? own : []), ...instead.map(other => [other, 1])];
   if (word.length < 4 || [...stems.values()].includes(root)) return own;
@@ -141,22 +141,22 @@ const SMALL = new Set(
   ).split(" "),
 );
 
-// Sections, the best first: each word that was typed counts once for a section, a rare word more than a common one, a number less.
+// The results, best first. Each typed word counts once for a section: a rare word counts more than a common one, a number less.
 async function search(question) {
   const [pagefind, language] = await load();
   const cased = (
     question.replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? []
   ).flatMap(word => (language.stems.has(word.toLowerCase()) ? word : word.split(/(?<=\w)-(?=\w)/)));
   const typed = cased.map(word => word.toLowerCase());
-  const told = cased.filter(word => !SMALL.has(word.toLowerCase()));
-  const asked = (told.length ? told : cased).map(word =>
+  const meaningful = cased.filter(word => !SMALL.has(word.toLowerCase()));
+  const asked = (meaningful.length ? meaningful : cased).map(word =>
     known(word.replace(/^[.~!]+(?=\w)|[.!]+$/g, ""), language),
   );
   const phrase = typed.slice(
     typed.findIndex(word => !SMALL.has(word)),
     typed.findLastIndex(word => !SMALL.has(word)) + 1,
   );
-  if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]); // what stands there word for word is likely what was meant
+  if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]); // a section with the whole phrase is likely the answer
   typed.forEach((word, place) => {
     if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1]))
       asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]);
@@ -181,7 +181,7 @@ async function search(question) {
   return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
 }
 
-// A piece of a section's own text, which stands between two broken bars: without its title, and without what readers call it.
+// An excerpt of a section's own text, which stands between two broken bars: before it is the title, behind it what readers call it.
 function excerpt(content, locations) {
   const words = content.split(/\s+/),
     first = words.indexOf("\u00a6") + 1,
@@ -225,7 +225,7 @@ function choose(number) {
 }
 
 function show(items) {
-  const kept = list.children[chosen]?.firstChild.href; // chosen while these results were on their way
+  const kept = list.children[chosen]?.firstChild.href; // the reader may have chosen one before these results came
   items.forEach((item, place) => {
     item.id = `suggestion-${place}`;
     item.setAttribute("role", "option");
@@ -238,7 +238,7 @@ function show(items) {
 }
 
 function dismiss() {
-  asking++; // what is on its way comes too late
+  asking++; // ignore the results of searches that still run
   show([]);
 }
 
@@ -247,8 +247,8 @@ box.addEventListener("input", async () => {
   choose(-1);
   const mine = ++asking,
     question = box.value.trim();
-  const found = question.length > 1 ? await search(question) : [];
-  const items = await Promise.all(found.slice(0, 8).map(entry));
+  const sections = question.length > 1 ? await search(question) : [];
+  const items = await Promise.all(sections.slice(0, 8).map(entry));
   if (mine === asking) show(items);
 });
 box.addEventListener("keydown", event => {
@@ -257,7 +257,7 @@ box.addEventListener("keydown", event => {
     event.preventDefault();
   } else if (event.key === "Escape" && !list.hidden) {
     dismiss();
-    event.preventDefault(); // the question stays
+    event.preventDefault(); // keep the question in the box
   } else if (event.key === "Enter" && chosen >= 0) {
     list.children[chosen].firstChild.click();
     event.preventDefault();
@@ -273,22 +273,22 @@ document.addEventListener("keydown", event => {
   }
 });
 
-// The page of the search.
+// The search page.
 const results = document.getElementById("results");
 if (results) {
   const question = new URLSearchParams(location.search).get("q") ?? "";
   box.value = question;
   if (question)
     search(question)
-      .then(found => {
-        document.getElementById("found").textContent = found.length
-          ? `${found.length} ${found.length === 1 ? "section" : "sections"} for “${question}”`
+      .then(sections => {
+        document.getElementById("found").textContent = sections.length
+          ? `${sections.length} ${sections.length === 1 ? "section" : "sections"} for “${question}”`
           : `Nothing found for “${question}”`;
         const more = document.getElementById("more");
         async function add() {
-          const items = await Promise.all(found.splice(0, 8).map(entry));
+          const items = await Promise.all(sections.splice(0, 8).map(entry));
           results.append(...items);
-          more.hidden = !found.length;
+          more.hidden = !sections.length;
           return items[0];
         }
         more.addEventListener("click", async () => (await add()).firstChild.focus());

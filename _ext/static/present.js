@@ -1,4 +1,4 @@
-// For who shows a notebook to a room: P makes the text large and takes the rest away, and each exercise has a timer.
+// For people who show a notebook to a class: P makes the text large and hides the rest, and each exercise has a timer.
 "use strict";
 
 const page = document.documentElement;
@@ -9,7 +9,7 @@ function present(on) {
   try {
     sessionStorage.presented = on ? "yes" : "";
   } catch {
-    /* a private window forgets it */
+    /* a private window may store nothing */
   }
 }
 
@@ -36,19 +36,19 @@ try {
 
 const shown = seconds => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 
-// A press starts the timer, another holds it, and once it is up, sets it back.
+// A press on the timer starts it or holds it. When the time is up, a press sets it back.
 for (const line of document.querySelectorAll("p.minutes")) {
   const minutes = parseInt(line.textContent, 10),
     timer = document.createElement("button"),
-    said = document.createElement("span");
+    status = document.createElement("span");
   let left = minutes * 60,
     ends = 0,
     ticking;
 
-  function tell(text) {
+  function show(text) {
     timer.textContent = left > 0 ? shown(left) : "Time is up";
     timer.classList.toggle("up", left === 0);
-    if (text !== undefined) said.textContent = text;
+    if (text !== undefined) status.textContent = text;
   }
 
   function hold() {
@@ -59,27 +59,27 @@ for (const line of document.querySelectorAll("p.minutes")) {
   timer.type = "button";
   timer.className = "timer";
   timer.setAttribute("aria-label", `Timer of ${minutes} minutes: start or hold`);
-  said.className = "heard";
-  said.setAttribute("role", "status");
+  status.className = "heard";
+  status.setAttribute("role", "status");
   timer.addEventListener("click", () => {
     if (ticking) {
       hold();
-      tell("held");
+      show("held");
       return;
     }
     if (left === 0) {
       left = minutes * 60;
-      tell("");
+      show("");
       return;
     }
-    ends = Date.now() + left * 1000; // a tab in the background ticks late
+    ends = Date.now() + left * 1000; // in a background tab, setInterval runs late
     ticking = setInterval(() => {
       left = Math.max(0, Math.round((ends - Date.now()) / 1000));
       if (left === 0) hold();
-      tell(left === 0 ? "Time is up" : undefined);
+      show(left === 0 ? "Time is up" : undefined);
     }, 250);
-    tell("runs");
+    show("runs");
   });
-  line.append(" ", timer, said);
-  tell();
+  line.append(" ", timer, status);
+  show();
 }
