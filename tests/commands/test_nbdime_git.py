@@ -1168,7 +1168,8 @@ def test_what_a_filter_made_of_a_notebook_is_never_merged(shelved, movable, miss
         shelved.git("config", "filter.shelf.clean", "cat")
     before = shelved.notebook.read_bytes()
     done = shelved.git("merge", "other", ok=False)
-    [told] = [line for line in re.findall("^nbdime-git.*", done.stderr, re.M) if HINT not in line]
+    said = [line for line in messages(done) if line.startswith("nbdime-git")]
+    [told] = [line for line in said if HINT not in line]
     assert done.returncode == 1
     assert told.endswith("Take one side: git checkout --ours or --theirs nb.ipynb")
     assert shelved.notebook.read_bytes() == before
