@@ -1084,6 +1084,13 @@ def kernels(server):
     return lambda: {kernel["id"] for kernel in server.talk("ask", "/api/kernels")}
 
 
+def test_the_git_tab_takes_no_bare_repository_of_others(alice, triton):
+    """The settings of one may name programs that git runs."""
+    triton.run("login", "git init --quiet --bare copied/from-others", alice.user)
+    ask = "/git/home/copied/from-others/show_prefix"
+    assert "cannot use bare repository" in alice.ask("POST", ask, {}).text
+
+
 @pytest.mark.claims("so the server asks before it does either.")
 def test_a_link_copies_no_repository_without_a_question(alice, triton):
     """Nor does a request that another page sends in secret: it needs the token of the question."""

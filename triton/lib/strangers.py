@@ -8,6 +8,7 @@ no descriptor is left for the owner.
 """
 
 import ipaddress
+import os
 import re
 from collections import Counter
 from collections.abc import Awaitable
@@ -166,3 +167,13 @@ class CarefulServer(HTTPServer):
 
 
 HTTPServer.configure(CarefulServer, idle_connection_timeout=IDLE_SECONDS)
+
+# JupyterLab's Git tab asks git about the folder that is open. In what people copy from others, a
+# folder may look like a bare repository, whose settings name programs that git runs. Here git takes
+# such a folder for a repository only if a command names it so.
+if "safe.bareRepository" not in os.environ.values():
+    _number = os.environ.get("GIT_CONFIG_COUNT", "")
+    _number = _number if _number.isdecimal() else "0"
+    os.environ[f"GIT_CONFIG_KEY_{_number}"] = "safe.bareRepository"
+    os.environ[f"GIT_CONFIG_VALUE_{_number}"] = "explicit"
+    os.environ["GIT_CONFIG_COUNT"] = str(int(_number) + 1)
