@@ -404,6 +404,13 @@ def test_a_file_in_a_tab_runs_no_script_and_tells_no_path(triton, server, tmp_pa
             assert download.value.failure() is None
 
 
+def test_files_behind_a_link_are_sent(server):
+    """Out of the folder in which the server began, as those of ~/work are."""
+    me, file = server.person, "$WRKDIR/behind/sent.txt"
+    me.run(f"mkdir -p $WRKDIR/behind; echo words > {file}; ln -sfn $WRKDIR/behind ~/behind")
+    assert server.get("../files/behind/sent.txt") == "words\n"
+
+
 def descriptors_and_memory(started):
     """The most open files and the most kB of memory of one of the processes of the server."""
     find = f"$(find /proc -maxdepth 2 -name environ -user {started.person.name})"
