@@ -246,7 +246,11 @@ BOTH = {
         ("one = 1", "one = 2"),
         ["11", "one = 2"],
     ),
-    "code becomes text": (("```{code-cell}\none = 1\n```", "+++\n\none = 1"), None, ["one = 1"]),
+    "code becomes text": (
+        ("```{code-cell}\none = 1\n```", "+++\n\none = 1\n\n+++"),
+        None,
+        ["one = 1"],
+    ),
     "kernel": (("Python 3 (ipykernel)", "Python 3.14"), None, ["Python 3.14"]),
     "a cell that is moved": (
         (
