@@ -1,6 +1,4 @@
-"""What all tests share: the checkout, one clean build of the site, and the line with which a run
-ends.
-"""
+"""The fixtures and hooks that all tests share."""
 
 import fcntl
 import functools
@@ -20,7 +18,7 @@ from tools.proof import faq
 from tools.site import build_site
 
 pytest_plugins = ["tools.proof.recorder"]
-git.forget_the_hook()  # the tests have repositories of their own
+git.forget_the_hook()  # the tests use repositories of their own
 LONGEST = [
     "test_hub.py",
     "test_hub_ends.py",
@@ -40,8 +38,8 @@ ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/data/allowed-skips.toml").read_text
 
 
 def pytest_collection_modifyitems(items, config):
-    """Among several workers, what takes long begins first, so that none is left alone with it at
-    the end; what goes well together comes last.
+    """Order the tests for parallel workers: files that take long run first, so that no worker waits
+    for one at the end; the files in LAST run last.
     """
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate([*LONGEST, ..., *LAST])}
@@ -50,7 +48,7 @@ def pytest_collection_modifyitems(items, config):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory, request):
-    """The folder with the HTML of a clean build, made by the first worker that wants it."""
+    """The HTML folder of a clean build. The first worker that needs it makes it."""
     shared = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         shared = shared.parent
@@ -69,7 +67,7 @@ def site(tmp_path_factory, request):
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory, request):
-    """A running small Triton (triton.Triton); tests that use it are skipped where it cannot run."""
+    """A running small Triton (triton.Triton). Its tests are skipped where it cannot run."""
     if why := cluster.obstacle():
         pytest.skip(why)
     running, end = bring_up(tmp_path_factory.mktemp("cluster") / "state")
@@ -80,7 +78,7 @@ def triton(tmp_path_factory, request):
 
 @pytest.fixture(scope="module")
 def address(site):
-    """The address at which the built site is served, on the loopback interface."""
+    """The address that serves the built site, on the loopback interface."""
     handler = functools.partial(Quiet, directory=site)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -100,8 +98,10 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """A function that opens a page of the site at a width, and then has its requests, its errors
-    and requests to other hosts.
+    """A function that opens a page of the site at a given width.
+
+    The page has a list of its requests, `asked`, and of its faults: errors of scripts and requests
+    to other hosts.
     """
     contexts = []
 
@@ -134,8 +134,8 @@ def page(browser, address):
 
 @pytest.fixture
 def entry(request):
-    """The entry of the FAQ that the test proves; at the end the messages that the test is for must
-    have been seen.
+    """The FAQ entry that the test proves. Afterwards, check that the test has seen the entry's
+    messages.
     """
     marker = request.node.get_closest_marker("proves")
     found = faq.Entry(marker.args[0])
@@ -150,7 +150,7 @@ def entry(request):
         )
 
 
-# The end of a run: one plain line, and with CI=true no skip that nobody has allowed.
+# The end of a run: one summary line. With CI=true, a skip that is not allowed is a failure.
 
 
 def _skips(reporter):
@@ -165,7 +165,7 @@ def _skips(reporter):
 
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not reporter:  # a worker: who started it tells the end
+    if not reporter:  # a worker: its controller prints the summary
         return
     forbidden = [(name, why) for name, why in _skips(reporter) if name not in ALLOWED_SKIPS]
     if os.environ.get("CI") == "true" and forbidden:

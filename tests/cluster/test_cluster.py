@@ -15,7 +15,9 @@ CLUSTER = Path(cluster.__file__)
 
 
 def traces(state):
-    """What the cluster in `state` could leave on this machine, where other tests have theirs."""
+    """The traces that the cluster in `state` could leave on this machine, where other tests have
+    clusters too.
+    """
     mine = (str(state.parent), cluster.cgroup_name(state))
     listed = [
         *Path("/proc/mounts").read_text().splitlines(),
@@ -54,7 +56,7 @@ def own(tmp_path):
     "Nodes are called like ``node``, with other numbers.",
 )
 def test_every_host_has_the_name_that_the_facts_give_it(triton):
-    """Each host has a name of its own, and the names are those of the facts."""
+    """Each host has one name, and it is that of the facts."""
     names = cluster.facts().hosts
     expected = {
         "login": names.login,
@@ -112,7 +114,7 @@ def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
             f"curl --silent --max-time 3 telnet://{names[role]}:{port.get(role, 22)}",
             check=False,
         )
-        connected = done.returncode == 28  # it listens, and waits for more
+        connected = done.returncode == 28  # a program listens there, and waits for more input
         assert connected == (role in reached), (
             f"{host} to {names[role]}: curl ended with {done.returncode}"
         )
@@ -199,7 +201,7 @@ def test_a_job_that_takes_more_memory_than_asked_for_is_killed(own, mode):
     "``QOSMaxJobsPerUserLimit`` and the like - you have as many jobs as you may; the rest follows"
 )
 def test_who_has_as_many_jobs_as_allowed_waits(own):
-    """The next job waits, and starts when one of the others has ended."""
+    """The next job waits, and starts when another one has ended."""
     from tools.cluster.small_triton import Triton
 
     cluster.up(nodes=1, state=own, tied=True, say=print)
@@ -258,7 +260,7 @@ def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
 
 
 def test_only_root_changes_what_the_cluster_has_for_everyone(triton):
-    """Root of this machine, not of the cluster: what is there for everyone is read-only there."""
+    """This is root of this machine. For root of the cluster, the shared files are read-only."""
     apps = cluster.facts().paths.apps
     assert (
         triton.run(
@@ -281,7 +283,7 @@ def test_going_down_leaves_nothing(own):
         before[1],
         before[2],
         before[5],
-    ), "hosts, users and network of this machine"
+    ), "hosts, users or network of this machine have changed"
     family = cluster._family(cluster.machine_room(own))
     cluster.down(own)
     assert not own.exists()
@@ -302,7 +304,7 @@ def test_after_a_crash_it_goes_down_and_comes_up_again(own):
 
 
 def test_a_cluster_of_a_test_ends_with_the_test(own):
-    """However the test ends."""
+    """The cluster ends however the test ends."""
     script = (
         f"import sys, time; sys.path.insert(0, {str(cluster.ROOT)!r}); import pathlib; from "
         f"tools.cluster import cluster; cluster.up(1, state=pathlib.Path({str(own)!r}), "
@@ -354,7 +356,7 @@ def test_cgroups_of_a_killed_cluster_are_removed_by_the_next(own):
 )
 @pytest.mark.claims("What it needs of PyPI and of this repository lies on it.")
 def test_on_runs_a_command_as_the_user_or_root(triton):
-    """Stand-ins for programs say what they are."""
+    """A stand-in for a program says that it is one."""
     modules = cluster.facts().modules
     said = {}
     for who, command in (

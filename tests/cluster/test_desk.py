@@ -1,4 +1,4 @@
-"""The commands of the page about a small cluster on your desk do what it says."""
+"""The commands on the page about a small cluster on your desk do what the page says."""
 
 import contextlib
 import os
@@ -22,7 +22,9 @@ COMMANDS = re.findall(r"^   (sudo .*)$", pages.read(PAGE), re.MULTILINE)
 
 @contextlib.contextmanager
 def left_open(command, environment, folder):
-    """`command`, an ssh, in a terminal of its own: yes to the host key, and the password."""
+    """Keep `command`, an ssh, running in a terminal of its own; accept the host key and type the
+    password.
+    """
     answer = folder / "answer"
     answer.write_text(
         f"#!/bin/sh\ncase $1 in *yes/no*) echo yes ;; *) echo {cluster.password('alice')} ;; esac\n"
@@ -46,7 +48,7 @@ def left_open(command, environment, folder):
 
 
 def opens(proxy, address, seconds=60):
-    """Whether `address` shows the login of the hub through the `proxy`."""
+    """Whether `address` shows the login page of the hub through `proxy`."""
     until = time.monotonic() + seconds
     look = [
         "curl",
@@ -79,7 +81,7 @@ def test_the_commands_work_in_page_order(tmp_path):
     printed = {}
     try:
         for command in COMMANDS:
-            # Packages are there, and so is root, or this would not run.
+            # This test runs as root and has the packages.
             typed = command.replace("sudo make system cluster", "make cluster").replace("sudo ", "")
             if typed.startswith("ssh "):
                 with left_open(typed, environment, tmp_path):
@@ -88,7 +90,9 @@ def test_the_commands_work_in_page_order(tmp_path):
                         ["curl", "--silent", "--max-time", "10", "--socks5-hostname", *BROWSER],
                         capture_output=True,
                     )
-                    assert refused.returncode == 60, "no browser knows who signed the certificate"
+                    assert refused.returncode == 60, (
+                        "the browser shows no warning about the certificate"
+                    )
                 continue
             done = subprocess.run(
                 typed,

@@ -1,4 +1,4 @@
-"""What the guide says about the cluster is so: the small cluster shows that each promise holds."""
+"""What the guide says about the cluster is true on the small cluster."""
 
 import inspect
 import itertools
@@ -40,8 +40,8 @@ CONNECTING, KERNELS = "triton/apps/jupyter/connecting.rst", "triton/apps/jupyter
 
 @pytest.fixture(autouse=True)
 def claim(request):
-    """What the guide says where it names the test, each time a paragraph; a failure names these
-    places, and the files that the test itself names.
+    """The paragraphs of the guide that name the test. A failure report lists their places, and the
+    files that the test names.
     """
     found = pages.claims(f"test_claims.py::{request.function.__name__}")
     files = re.findall(r"\b(?:triton|scicomp)/[\w/.-]+\w", inspect.getsource(request.function))
@@ -61,7 +61,7 @@ def user(triton):
 
 @pytest.fixture(scope="module", autouse=True)
 def out_of_time(triton, user):
-    """A job that will be out of time after a minute: it runs while the other tests do."""
+    """The number of a job that reaches its time limit after a minute, while the other tests run."""
     script = (
         "#!/bin/bash\n#SBATCH --time=1 --mem=50M --job-name=out-of-time "
         "--output=out-of-time\nsleep 600\n"
@@ -73,7 +73,7 @@ def out_of_time(triton, user):
 
 @pytest.fixture(scope="module")
 def server(triton, user):
-    """A Jupyter server in the queue, handed in from an ssh session on a laptop that has ended
+    """A Jupyter server in the queue, submitted from an ssh session on a laptop that has ended
     since.
     """
     terminal = Terminal(triton, "laptop", user, PROMPTS)
@@ -92,7 +92,7 @@ def server(triton, user):
 
 
 def submit(triton, user, script, options="", name="job.sh"):
-    """Hand in `script`, a bash script below its first line; return the number of the job."""
+    """Submit `script`, a bash script without its first line; return the number of the job."""
     triton.write("login", f"~/{name}", f"#!/bin/bash\n{script}\n", user)
     return (
         triton.run("login", f"sbatch --parsable {options} {name}", user)
@@ -102,7 +102,7 @@ def submit(triton, user, script, options="", name="job.sh"):
 
 
 def state(triton, user, job, wanted=None, seconds=PATIENCE):
-    """(State, ExitCode) of `job` in Slurm's accounts, once the state is `wanted` or the job has
+    """(State, ExitCode) of `job` in Slurm's accounting, once the state is `wanted` or the job has
     ended.
     """
     for _ in range(seconds * 5):
@@ -137,7 +137,7 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
     "On the login node. It is for editing,",
 )
 def test_from_outside_ssh_needs_the_gateway(triton, user):
-    """It reaches the login node over the gateway only."""
+    """From outside, ssh reaches the login node only through the gateway."""
     there = f"{user}@{HOSTS.login}"
     ssh = "ssh -o BatchMode=yes -o ConnectTimeout=5"
     direct = triton.run("outside", f"{ssh} {there} hostname", user, check=False)
@@ -172,7 +172,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
         before = triton.run(
             host, f"ssh -o BatchMode=yes -o ConnectTimeout=5 {name} hostname", user, check=False
         )
-        assert before.returncode == 255, "without the file that name should be none"
+        assert before.returncode == 255, "the name works without the settings file"
         triton.run(host, "cat >> .ssh/config", user, input=settings)
         try:
             assert (
@@ -192,8 +192,11 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
                 host == "outside"
             )
             other = triton.run(
-                host, f"ssh -F /dev/stdin -G {name}", input=settings
-            ).stdout.splitlines()  # root, who would be root there too
+                host,
+                f"ssh -F /dev/stdin -G {name}",
+                input=settings,
+                # as root, who would also be root on the other host without the setting
+            ).stdout.splitlines()
             assert f"user {user}" in other and (
                 host == "laptop" or f"proxyjump {user}@{HOSTS.gateway}" in other
             )
@@ -206,7 +209,7 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
     "``ssh`` notice."
 )
 def test_with_alive_messages_ssh_notices_a_silent_end(triton, user):
-    """As after the sleep of a laptop; the settings' minute is a second here."""
+    """The connection stops as a sleeping laptop's does. The settings' minute is a second here."""
     settings = (
         pages.read("triton/apps/jupyter/ssh_config")
         .replace("username", user)
@@ -277,9 +280,7 @@ def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
 
 
 def prompted(triton, user, host, answer, command):
-    """What ssh asks while `command` runs, each time answered by `answer`: what it printed, and the
-    questions.
-    """
+    """Run `command` and answer each question of ssh with `answer`: (the output, the questions)."""
     triton.write(host, "~/say", f'#!/bin/sh\necho "$1" >> asked\necho {answer}\n', user, "700")
     done = triton.run(
         host,
@@ -297,7 +298,7 @@ def prompted(triton, user, host, answer, command):
     "Compare it with the published one, then answer ``yes``. It does not ask again.",
 )
 def test_ssh_asks_once_whether_one_trusts_the_host(triton, user):
-    """It shows the host's fingerprint."""
+    """The question shows the fingerprint of the host."""
     ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS.login} hostname"
     printed, asked = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
     fingerprint = triton.run(
@@ -331,7 +332,7 @@ def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
 )
 @pytest.mark.claims("On Windows, press Enter when it asks for a file:")
 def test_a_new_key_is_asked_for_instead_of_the_password(triton):
-    """What is shown for Windows gives its public half."""
+    """The command that is shown for Windows transfers the public half of the key."""
     user, page = triton.account(), pages.read("triton/tut/connecting.rst")
     make, give = (
         re.search(pattern, page, re.MULTILINE)[1]
@@ -341,7 +342,8 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
     triton.run("laptop", "mkdir -m 700 .ssh; cat > .ssh/known_hosts", user, input=known)
     ssh, key = f"ssh {user}@{HOSTS.login} hostname", ".ssh/id_ed25519"
     assert "'s password" in prompted(triton, user, "laptop", triton.password(user), ssh)[1]
-    prompted(triton, user, "laptop", "secret", f"echo | {make}")  # Enter when it asks for a file
+    # an empty line is Enter, when it asks for a file
+    prompted(triton, user, "laptop", "secret", f"echo | {make}")
     kept = triton.run("laptop", f"head -1 {key}; cat {key}.pub", user).stdout.splitlines()
     assert "PRIVATE KEY" in kept[0] and kept[1].startswith("ssh-ed25519 ")
     again = triton.run("laptop", f"echo n | ssh-keygen -t ed25519 -f {key}", user, check=False)
@@ -366,7 +368,7 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
 
 
 def ask(triton, user, url, how):
-    """What `curl` on the laptop makes of `url`: its exit status, and what it says."""
+    """The exit status and the output of `curl` for `url` on the laptop."""
     done = triton.run(
         "laptop", f"curl --silent --show-error --max-time 10 {how} {url}", user, check=False
     )
@@ -408,9 +410,9 @@ def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, c
                 server.address,
                 f"--location --cookie-jar /dev/null {does} localhost:{PORT}",
             )[1]
-        ), "a page"
+        ), "curl prints no page"
         assert ask(triton, user, f"http://{NODE}:1", f"{does} localhost:{PORT}")[0] == 97, (
-            "no program listens there"
+            "a closed port looks different"
         )
 
 
@@ -422,7 +424,7 @@ def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, c
     "Your notebooks have gone on running.",
 )
 def test_after_a_dropped_connection_the_proxy_is_started_again(triton, user, server):
-    """Until then it fails, and notebooks run on."""
+    """Without the proxy the address fails, and notebooks keep running."""
     url, how = f"{server.url}/api", f"--socks5-hostname localhost:{PORT}"
     server.first.execute("dropped = True")
     with proxy(triton, user):
@@ -439,7 +441,7 @@ def test_after_a_dropped_connection_the_proxy_is_started_again(triton, user, ser
     "hosts.gateway }} -W %h:%p'``"
 )
 def test_from_outside_both_forms_of_the_proxy_work(triton, user, server):
-    """Over the gateway."""
+    """Both forms lead through the gateway."""
     gate = f"{user}@{HOSTS.gateway}"
     for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
         with proxy(triton, user, "outside", way):
@@ -468,7 +470,7 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
     with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS.login}"):
         proxy_answers(triton)
         for _ in range(PATIENCE * 2):
-            if (found := shells()) == 1:  # one that starts runs others
+            if (found := shells()) == 1:  # a shell that starts runs further shells
                 break
             time.sleep(0.1)
         assert found == 1
@@ -494,7 +496,7 @@ def test_one_forwarded_port_serves_one_server(triton, user, server):
             == 1
         )
         assert ask(triton, user, f"http://localhost:{here}/api/kernels", "--fail")[0] == 22, (
-            "the token is the password"
+            "the server answers without its token"
         )
         assert ask(triton, user, server.url, "")[0] == 6
 
@@ -538,7 +540,7 @@ DIRECT = [
 )
 @needs_chromium
 def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path):
-    """The browser asks for all others without the proxy."""
+    """The browser requests all other addresses without the proxy."""
     from playwright.sync_api import sync_playwright
 
     went = {}
@@ -554,7 +556,7 @@ def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path
             before, error = len(ssh.said()), ""
             try:
                 page.goto(url, timeout=PATIENCE * 1000, wait_until="commit")
-            # each ends in an error of its own: what matters is whether the proxy was asked
+            # Each page fails with an error of its own; only the use of the proxy matters.
             except Exception as failed:
                 error = str(failed).splitlines()[0]
             for _ in range(PATIENCE if url in THROUGH else 1):
@@ -565,7 +567,7 @@ def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path
                     urlparse(url).hostname in {host.lower() for host, _ in asked},
                     error,
                     asked,
-                )  # it tries an earlier address again, too
+                )  # the browser may also try an earlier address again
                 if went[url][0]:
                     break
                 time.sleep(0.5)
@@ -593,21 +595,21 @@ def test_the_server_does_not_run_where_it_was_handed_in(triton, user, server):
 )
 @pytest.mark.claims("Slurm kills what exceeds the limit, without a message in the notebook.")
 def test_what_is_over_the_memory_limit_is_killed_and_logged(triton, user):
-    """Without notice."""
+    """Slurm gives no notice in the notebook."""
     with Server(triton, user, "--mem=400M --time=5") as greedy:
         kernel = greedy.kernel()
         modest = greedy.kernel("bash")
         assert modest.prints("echo here") == "here"
         said = kernel.execute("held = bytearray(900_000_000)")
         assert not (said["stdout"] + said["stderr"] + said["error"] + said["result"]), (
-            "without a notice in the notebook"
+            "there is a notice in the notebook"
         )
         if triton.memory == "cgroup":
             assert said["status"] == "restarting"
             assert kernel.execute("held")["error"].startswith("NameError"), (
-                "the kernel began afresh"
+                "the kernel was not started anew"
             )
-            assert modest.prints("echo here") == "here", "the server and the other kernels live"
+            assert modest.prints("echo here") == "here", "another kernel or the server has ended"
             assert "killed" not in greedy.said().lower()
         else:
             ended(triton, user, greedy.job, seconds=30)
@@ -625,7 +627,7 @@ def test_what_is_over_the_memory_limit_is_killed_and_logged(triton, user):
 
 
 def make_kernel(triton, user, name, env=None, **changes):
-    """A kernel of `user`, as the page's kernel.json with another `env` and other keys."""
+    """Give `user` a kernel: the page's kernel.json with another `env` and other keys."""
     spec = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json")) | changes
     if env is not None:
         spec["env"] = env
@@ -655,19 +657,21 @@ def test_the_kernels_for_everyone_are_there_and_answer(triton, user, server):
     listed = triton.run(
         "login", f"module load {MODULES.jupyter}; jupyter kernelspec list --json", user
     ).stdout
-    assert json.loads(listed)["kernelspecs"].keys() == there.keys(), "you see what it sees"
+    assert json.loads(listed)["kernelspecs"].keys() == there.keys(), (
+        "the module has other kernels than the server"
+    )
     assert not [name for name in there if re.search("python2|julia", name)]
     hello = {"python": "print('hello')", "r": "cat('hello')", "bash": "echo hello"}
     listed = [row[0].lower() for row in rows(KERNELS, "Software and kernels")]
     assert set(hello) | {"matlab"} == set(listed), (
-        "the page's table and this test name the same kernels"
+        "the page's table and this test name different kernels"
     )
     for language, code in hello.items():
         assert server.kernel(languages[language]).prints(code) == "hello"
     assert (
         server.kernel("bash").prints("readlink /proc/$$/exe")
         == triton.run("login", "readlink -f /bin/bash").stdout.strip()
-    ), "the node's own"
+    ), "Bash is not that of the node"
 
 
 @pytest.mark.claims(
@@ -696,7 +700,7 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
         != triton.run(
             "login", f"module load {MODULES.demo}; echo $DEMO_GREETING", user
         ).stdout.strip()
-    ), "whatever the module says"
+    ), "the module's value replaced the one of kernel.json"
     assert found["PATH"] == f"{PATHS.home}/{user}/bin:{path}"
     before, after = " ".join(shown["argv"]).split("{connection_file}")
     look = "print(open('/proc/self/cmdline').read().strip('\\0').replace('\\0', ' '))"
@@ -753,7 +757,7 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
 )
 @pytest.mark.claims("**Often:** the new folder alone. It is found, and `ls` is not any more.")
 def test_env_values_are_strings_and_path_alone_replaces(triton, user, server):
-    """In the env block of a kernel; a PATH that is written alone replaces what was there."""
+    """The values are in the env block of a kernel. A PATH without its old value replaces it."""
     make_kernel(triton, user, "replaced", {"PATH": "${HOME}/bin"})
     replaced = server.kernel("replaced")
     assert (
@@ -772,7 +776,7 @@ def test_env_values_are_strings_and_path_alone_replaces(triton, user, server):
 )
 @pytest.mark.claims("That is the Python that runs Jupyter, whatever `PATH` says.")
 def test_the_word_python_means_the_python_that_runs_jupyter(triton, user, server):
-    """As the first word of a kernel's command."""
+    """The word is the first one of a kernel's command."""
     argv = json.loads(pages.read("triton/apps/jupyter/demo-kernel.json"))["argv"]
     make_kernel(
         triton,
@@ -821,7 +825,7 @@ def test_libraries_are_looked_up_when_a_program_starts(triton, user, server):
     "Remove one:",
 )
 def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
-    """The kernel stands in your folder; the environment stays when the kernel is removed."""
+    """The kernel is in the user's folder. The environment remains when the kernel is removed."""
     python = "$WRKDIR/envs/own/bin/python"
     triton.run("login", f"module load {MODULES.python}; python3 -m venv $WRKDIR/envs/own", user)
     without = triton.run(
@@ -842,12 +846,12 @@ def test_an_environment_becomes_a_kernel_and_outlives_it(triton, user, server):
     kernel = server.kernel("own-env")
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS.work}/{user}/envs/own"
     assert server.first.prints("import sys; print(sys.prefix)") == PATHS.jupyter_env, (
-        "Jupyter and the kernel are two environments"
+        "Jupyter and the kernel share an environment"
     )
     triton.run("login", "$WRKDIR/envs/own/bin/pip install --quiet idna", user)
     server.talk("ask", f"/api/kernels/{kernel.number}/restart", {})
     assert kernel.prints("import idna; print(idna.__name__)") == "idna", (
-        "what is installed later is there after a restart"
+        "the package is missing after a restart"
     )
     triton.run(
         "login", f"module load {MODULES.jupyter}; jupyter kernelspec remove -f own-env", user
@@ -891,18 +895,20 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
     ).stdout.strip()
     assert set_by_module and "DEMO_GREETING" not in environment(server.first)
     spec = triton.run("login", f"cat {PATHS.user_kernels}/with-module/kernel.json", user).stdout
-    assert MODULES.demo in spec and set_by_module not in spec, "it loads the modules when it starts"
+    assert MODULES.demo in spec and set_by_module not in spec, (
+        "the kernel does not load the module at its start"
+    )
     kernel = server.kernel("with-module")
     assert "jupyter-lab" in kernel.prints(
         "import os; print(open(f'/proc/{os.getppid()}/cmdline').read())"
-    ), "envkernel has become the kernel"
+    ), "envkernel still runs beside the kernel"
     found = environment(kernel)
     assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(MODULES.demo)
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS.apps}/{MODULES.python}"
     triton.run("login", make.replace(MODULES.python, ""), user)
     assert (
         server.kernel("with-module").prints("import sys; print(sys.prefix)") == PATHS.jupyter_env
-    ), "no module brings a python"
+    ), "without a module of Python, the Python is not Jupyter's"
 
 
 @pytest.mark.claims(
@@ -910,9 +916,9 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
 )
 @pytest.mark.claims("or the ``Software Modules`` tab and then a new kernel.")
 def test_the_modules_tab_is_for_kernels_that_start_afterwards(server):
-    """What it loads, they have."""
+    """A kernel that starts after the click has the modules of the tab."""
     loaded = {"modules": [MODULES.demo]}
-    server.talk("ask", "/module", loaded, "POST")  # what the tab asks for at a click
+    server.talk("ask", "/module", loaded, "POST")  # the tab sends this request at a click
     try:
         assert "DEMO_GREETING" in environment(
             server.kernel()
@@ -933,8 +939,8 @@ print("ports:" + str(len(listening)))
 
 
 def ports(triton, user, command):
-    """At how many TCP ports the kernel listens that runs listens.ipynb or listens.py with
-    `command`, in a batch job.
+    """The number of TCP ports on which a kernel listens while `command` runs listens.ipynb or
+    listens.py in a batch job.
     """
     triton.write("login", "listens.py", LISTENS, user)
     triton.write("login", "listens.ipynb", notebook(LISTENS), user)
@@ -956,9 +962,9 @@ def ports(triton, user, command):
     ["jupyter run listens.py", "jupyter nbconvert --to notebook --execute --stdout listens.ipynb"],
 )
 def test_kernels_without_a_server_cannot_be_read_by_others(triton, user, command):
-    """They have sockets in a folder of their owner.
+    """The kernels use sockets in a folder of their owner.
 
-    The port that is left takes the output of forked children, and gives nothing.
+    One port remains: it receives the output of forked children and sends nothing.
     """
     assert ports(triton, user, command) == 1
 
@@ -971,7 +977,7 @@ def test_jupyter_execute_uses_tcp(triton, user):
     )
 
 
-# Listens at these ports of this host for what a kernel prints.
+# This program connects to the ports of a kernel on this host, and waits for what the kernel prints.
 READS = """import sys, time, zmq
 poller = zmq.Poller()
 for port in sys.argv[1:]:
@@ -990,7 +996,7 @@ while time.monotonic() < until:
 
 @pytest.mark.claims("They use TCP, where everybody on the node can read what the kernel prints.")
 def test_others_read_what_a_kernel_with_tcp_prints(triton, user):
-    """Others on the same node."""
+    """Other users on the same node can read it."""
     triton.write(
         "login",
         "prints.ipynb",
@@ -1065,7 +1071,8 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
         f"echo 'Sys.setenv(FROM_RPROFILE = 1)' > {read}; rm -f bashrc-was-read",
         user,
     )
-    triton.run("login", "rm bashrc-was-read", user, check=False)  # that shell read it
+    # the shell of that command has read .bashrc
+    triton.run("login", "rm bashrc-was-read", user, check=False)
     try:
         kernel = server.kernel("ir")
         assert (
@@ -1087,7 +1094,7 @@ def test_the_r_kernel_reads_your_rprofile_and_not_your_bashrc(triton, user, serv
     "questions, and a notebook cannot answer them."
 )
 def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, server):
-    """In a notebook it cannot ask."""
+    """In a notebook, R cannot ask."""
     install = "install.packages('nothing', repos = 'file:///nowhere')"
     answered = (
         f'module load {MODULES.r}; printf "{install}\\nno\\n" | R --quiet --interactive '
@@ -1108,7 +1115,7 @@ def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, serve
     "same version,"
 )
 def test_user_installs_are_for_every_python_of_the_version(triton, user):
-    """What is installed with --user."""
+    """pip install --user is for every Python of the same version."""
     pythons = [f"pythons/{name}/bin/python" for name in ("one", "two")]
     make = "python3 -m venv --system-site-packages"
     triton.run("login", f"{make} pythons/one; {make} --without-pip pythons/two", user)
@@ -1130,7 +1137,7 @@ def test_user_installs_are_for_every_python_of_the_version(triton, user):
     "the node's; no other node sees them",
 )
 def test_all_filesystems_but_tmp_are_shared(triton, user, server):
-    """They are the same on login and compute nodes."""
+    """The filesystems are the same on login and compute nodes."""
     triton.run(
         "login",
         f"mkdir -p $WRKDIR; echo here | tee ~/mark {PATHS.scratch}/work/{user}/mark "
@@ -1159,9 +1166,9 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
         [*(f"{node}.{HOSTS.domain}" for node in triton.nodes), *["4"] * len(triton.nodes)]
     )
     assert server.first.prints(f"!ls {places} /tmp/mark-{user} 2>/dev/null | wc -l") == "4", (
-        "in Jupyter"
+        "Jupyter misses a file"
     )
-    # and the other way: what a job writes is there, its /tmp is not
+    # In the other direction, a job's files are on the login node, but not those in its /tmp.
     triton.run(
         "login", f"srun bash -c 'hostname | tee ~/mark $WRKDIR/mark /tmp/from-job-{user}'", user
     )
@@ -1224,7 +1231,7 @@ def test_the_table_of_storage_names_folders_that_are_there(triton, user):
 
 @pytest.mark.claims("``~/.local/share/Trash`` - files that you deleted in JupyterLab; remove it")
 def test_what_is_deleted_in_jupyterlab_fills_the_trash(triton, user, server):
-    """It takes as much room there."""
+    """The deleted file takes as much room in the trash."""
     triton.run("login", "head -c 2M /dev/zero > unwanted", user)
     server.talk("ask", "/api/contents/unwanted", None, "DELETE")
     [trash] = [
@@ -1299,9 +1306,9 @@ def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
     "A long list stops at each page: the space bar goes on, ``q`` ends it.",
 )
 def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
-    """`avail` lists what can be loaded, `spider` finds the rest.
+    """`avail` lists the modules that can be loaded now, `spider` finds the others.
 
-    A module that can be loaded behind another one only; and a list that is longer than the screen.
+    One module can only be loaded after another. A list is longer than the screen.
     """
     triton.run(
         "login",
@@ -1348,7 +1355,7 @@ def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
 
 @pytest.mark.claims("There they change every shell, the one that starts your Jupyter too,")
 def test_a_module_in_bashrc_changes_shells_and_servers(triton, user):
-    """Every shell, and the server that starts from it."""
+    """The module is loaded in every shell, and in the server that starts from it."""
     triton.run(
         "login",
         f"cp .bashrc bashrc-kept; {{ echo 'module load {MODULES.demo}'; cat "
@@ -1374,7 +1381,7 @@ def test_a_module_in_bashrc_changes_shells_and_servers(triton, user):
     "they run."
 )
 def test_slurm_copies_the_script_but_not_its_programs(triton, user):
-    """Programs that the script calls are read when it calls them."""
+    """The job reads the script's programs when it runs them."""
     triton.write("login", "~/program", "#!/bin/bash\necho old program\n", user, "755")
     job = submit(
         triton,
@@ -1399,7 +1406,7 @@ def test_slurm_copies_the_script_but_not_its_programs(triton, user):
     "read such a line, and says nothing."
 )
 def test_the_command_line_wins_over_the_script(triton, user):
-    """Options below the first command are not read."""
+    """Slurm does not read options below the first command."""
     script = (
         "#SBATCH --time=7 --mem=50M\n#SBATCH --comment=above\n# a remark is no command\n"
         "#SBATCH --job-name=above\ntrue\n#SBATCH --job-name=below --mem=60M\n"
@@ -1407,7 +1414,7 @@ def test_the_command_line_wins_over_the_script(triton, user):
     for line in (
         " #SBATCH --job-name=no",
         "true\n#SBATCH --job-name=no",
-    ):  # a space before it, a line of code above it
+    ):  # the line has a space before it, or is below a line of code
         triton.write(
             "login", "~/spaced.sh", f"#!/bin/bash\n#SBATCH --mem=50M --hold\n{line}\n", user
         )
@@ -1492,9 +1499,7 @@ def test_a_job_waits_runs_and_is_gone(triton, user):
 
 
 def options_of_the_shown_script():
-    """The options for Slurm in the script of the page, whose parts stand in the order of the
-    text.
-    """
+    """The Slurm options of the page's script, whose parts have the order of the text."""
     lines = pages.read("triton/tut/analysis.sh").splitlines()
     kinds = [
         next(
@@ -1535,7 +1540,7 @@ def options_of_the_shown_script():
 )
 @pytest.mark.claims("Then come the modules, then the work.", "It is a shell script.")
 def test_srun_runs_a_command_on_a_compute_node(triton, user):
-    """With what was asked for."""
+    """The job has the resources that srun requests."""
     ask = f"srun -p {PARTITIONS.interactive} --time=00:05:00 --mem=100M"
     assert re.fullmatch(
         rf"\w+\.{re.escape(HOSTS.domain)}\n", triton.run("login", f"{ask} hostname", user).stdout
@@ -1637,8 +1642,8 @@ def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
 
 
 def asks_for_little(triton, user, name, job):
-    """Assert that the job of a shown script has what the script asks for, and that it asks: the
-    partition is the one that all get without, too.
+    """Assert that the script requests each resource and that its job has it, though the partition
+    is the default one.
     """
     told, lines = (
         triton.run("login", f"scontrol show job {job}", user).stdout,
@@ -1658,7 +1663,7 @@ def asks_for_little(triton, user, name, job):
 
 
 def test_the_shown_script_has_its_own_module_alone(triton, user):
-    """Whatever was loaded where it was handed in."""
+    """Modules that were loaded at submission are not in the job."""
     triton.write(
         "login",
         "~/modules.sh",
@@ -1686,7 +1691,7 @@ def test_the_script_runs_by_hand_too(triton, user):
             check=False,
         ).stdout
         == "499500\n"
-    ), "on the screen, not in a file"
+    ), "the output is in a file, not on the screen"
     assert (
         triton.run(
             "login", "echo hostname >> analysis.sh; bash analysis.sh; rm analysis.sh", user
@@ -1706,7 +1711,7 @@ def test_the_script_runs_by_hand_too(triton, user):
 def test_the_shown_memory_script_holds_what_it_says(triton, user):
     triton.write("login", "~/memory.sh", pages.read("triton/tut/memory.sh"), user)
     job = triton.run("login", "job=$(sbatch --parsable memory.sh); echo $job", user).stdout.strip()
-    assert job.isdigit(), "--parsable prints the bare number"
+    assert job.isdigit(), "--parsable does not print the bare number"
     asks_for_little(triton, user, "triton/tut/memory.sh", job)
     assert "/memory.out\n" in triton.run("login", f"scontrol show job {job}", user).stdout, (
         "triton/tut/memory.sh"
@@ -1742,7 +1747,7 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
 
 
 def assert_so_many_run_at_a_time(triton, user):
-    """As many as the page says of the option that it shows."""
+    """Assert that as many tasks run at once as the page says of its example."""
     few, number = re.search(
         r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")
     ).groups()
@@ -1753,7 +1758,7 @@ def assert_so_many_run_at_a_time(triton, user):
         user,
     ).stdout
     assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), (
-        "triton/tut/array.rst: so many at a time"
+        "triton/tut/array.rst: another number of tasks at once"
     )
 
 
@@ -1768,7 +1773,7 @@ def assert_so_many_run_at_a_time(triton, user):
 )
 @pytest.mark.claims("and which numbers it has: `--array=1-9` would be one to nine.")
 def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
-    """One by one, or together."""
+    """They can be cancelled one by one or together."""
     job = submit(
         triton,
         user,
@@ -1783,7 +1788,7 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
             break
         time.sleep(0.1)
     assert sorted(filter(None, listed)) == [f"{job}_2 R", f"{job}_5 PD", f"{job}_7 PD"], (
-        "one at a time"
+        "more than one task runs at a time"
     )
     triton.run("login", f"scancel {job}_5", user)
     nine = triton.run(
@@ -1840,7 +1845,7 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
     ), "triton/tut/interactive.rst"
 
 
-# Reasons and states: the rows of the tables in monitoring.rst.
+# The tables in monitoring.rst list reasons to wait and states of jobs.
 
 NOT_HERE = {
     "QOSMaxJobsPerUserLimit": "only the cluster of a test in test_cluster.py "
@@ -1849,8 +1854,8 @@ NOT_HERE = {
 
 
 def reasons(triton, user, wanted, seconds=PATIENCE):
-    """The reasons that the user's jobs have to wait, within so many seconds, until all that are
-    `wanted` are among them.
+    """The reasons why the user's jobs wait, collected until all of `wanted` are among them, or for
+    `seconds`.
     """
     seen = set()
     for _ in range(seconds * 2):
@@ -1869,18 +1874,20 @@ def reasons(triton, user, wanted, seconds=PATIENCE):
 
 
 def reason(triton, user, job):
-    """Why this job waits, as squeue has it."""
+    """The reason why this job waits, as squeue prints it."""
     return triton.run(
         "login", f"squeue --noheader --jobs={job} --states=PENDING --Format=Reason:60", user
     ).stdout.strip()
 
 
 def submit_jobs_that_wait(triton, user, last):
-    """The numbers of a job that waits for a maintenance of the node `last`, of one that is short
-    enough to run before, and of jobs that wait for the partition's time, other tasks, another job.
+    """Submit jobs that wait; return their numbers.
+
+    They wait for a maintenance of the node `last` (with a second job, short enough to run before
+    it), for the partition's time limit, for other tasks of an array, and for another job.
     """
     sleep = "sleep 60"
-    # Not before a maintenance, but with less time it runs.
+    # The job would run into the maintenance; a job with less time runs before it.
     kept = submit(
         triton,
         user,
@@ -1905,7 +1912,7 @@ def submit_jobs_that_wait(triton, user, last):
 
 
 def assert_no_start_is_expected(triton, user, never):
-    """Slurm guesses no start of the job `never`."""
+    """Assert that Slurm expects no start of the job `never`."""
     columns, *lines = [
         line.split()
         for line in triton.run("login", "squeue --me --start", user).stdout.splitlines()
@@ -1966,7 +1973,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
         )
         less = submit(
             triton, user, "true", "--mem=50M --time=1 --output=/dev/null", "less.sh"
-        )  # one node is enough for it
+        )  # it needs only one node
         ended(triton, user, less)
         assert state(triton, user, less)[0] == "COMPLETED" and reason(triton, user, large[1])
         assert state(triton, user, short, "COMPLETED")[0] == "COMPLETED" and kept
@@ -2034,7 +2041,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     finally:
         triton.run(
             "login", f"scontrol update nodename={last} state=resume", check=False
-        )  # it may have come back already
+        )  # the node may have come back by itself
     by_cgroup = triton.memory == "cgroup"
     by_root = submit(triton, user, "sleep 60", "--mem=50M --output=/dev/null", "by-root.sh")
     triton.run("login", f"scancel {by_root}")
@@ -2077,7 +2084,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
 )
 @pytest.mark.claims("After a job, Slurm tells the same: `MaxRSS`, the most memory that was in use")
 def test_steps_have_the_peak_of_memory(triton, user):
-    """The job itself has what was asked for."""
+    """The line of the job itself has the requested memory."""
     job = submit(
         triton,
         user,
@@ -2092,7 +2099,8 @@ def test_steps_have_the_peak_of_memory(triton, user):
     )
     for _ in range(
         100
-    ):  # what is known of the job and of its steps comes to the accounts one after the other
+        # The accounting receives the job and its steps one after the other.
+    ):
         lines = [line.split("|") for line in triton.run("login", ask, user).stdout.splitlines()]
         if any(line[0] == f"{job}.batch" and line[2] for line in lines) and lines[0][1] == "150M":
             break
@@ -2111,9 +2119,9 @@ def test_steps_have_the_peak_of_memory(triton, user):
     "of a job that took only seconds it says too little.",
 )
 def test_sacct_lists_todays_jobs_and_misses_short_peaks(triton, user):
-    """Of a short job it shows too little memory.
+    """sacct shows too little memory for a short job.
 
-    No job here is older than the cluster: the dates of this one are set back by two days.
+    No job is older than the cluster, so the test sets the dates of this one back by two days.
     """
     job = submit(
         triton,
@@ -2153,7 +2161,7 @@ def test_sacct_lists_todays_jobs_and_misses_short_peaks(triton, user):
 
 @pytest.mark.claims("If your connection breaks, the shell ends, and so does what runs in it.")
 def test_an_interactive_shell_ends_with_the_connection(triton, user):
-    """So does what runs in it."""
+    """The programs of the shell end too."""
     with Ssh(
         triton,
         "laptop",
@@ -2186,7 +2194,7 @@ def test_scancel_me_stops_all_of_yours(triton):
     "the other way round."
 )
 def test_ours_and_theirs_change_places_in_a_rebase(triton, user, claim):
-    """In a merge they are what the page says."""
+    """In a merge, they are as the page says."""
     [(ours, theirs, *_)] = map(literals, claim)
     branches = (
         "git init -q -b main; git config user.name x; git config user.email x@example.org; "
@@ -2215,7 +2223,7 @@ def test_ours_and_theirs_change_places_in_a_rebase(triton, user, claim):
     "and made or fetched again by a program data/raw/ results/"
 )
 def test_the_gitignore_hides_what_is_made_and_private(triton, user):
-    """What programs make, and what is one person's."""
+    """It hides files that programs make, and files of one person."""
     leave = (
         "import importlib.util, jupyter_server.services.contents.filecheckpoints as kept; "
         "print(kept.FileCheckpoints().checkpoint_dir, "
@@ -2249,7 +2257,7 @@ def test_the_gitignore_hides_what_is_made_and_private(triton, user):
     "makes this one new."
 )
 def test_pipx_gives_nbdime_an_environment_of_its_own(triton):
-    """A new terminal finds it."""
+    """A new terminal finds nbdime."""
     user = triton.account()
     bare = "env -i HOME=$HOME TERM=dumb PATH=/usr/bin:/bin bash -ic 'command -v git-nbdiffdriver'"
     before = triton.run(
@@ -2257,7 +2265,7 @@ def test_pipx_gives_nbdime_an_environment_of_its_own(triton):
         f"pipx install nbdime > /dev/null; {bare}; python3 -c 'import nbdime'; pipx "
         "ensurepath > /dev/null",
         user,
-    )  # in one terminal
+    )  # both commands run in one terminal
     assert before.stdout == "" and "No module named 'nbdime'" in before.stderr
     assert (
         triton.run("laptop", bare, user).stdout.strip()
@@ -2269,7 +2277,7 @@ def test_pipx_gives_nbdime_an_environment_of_its_own(triton):
         "diff.jupyternotebook.command",
         user,
     ).stdout
-    assert settings.startswith("git-nbdiffdriver "), "by name"
+    assert settings.startswith("git-nbdiffdriver "), "git does not find nbdime by name"
 
 
 @pytest.mark.claims("JupyterLab with jupytext then saves both.")
@@ -2327,7 +2335,7 @@ def notebook(source):
 )
 @pytest.mark.parametrize("where", ["repository", "repository/deep/down", "worktree"])
 def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
-    """Of the repository."""
+    """The directory is in the repository or in a second worktree."""
     triton.run(
         "login",
         """set -e; rm -rf git-test; mkdir git-test; cd git-test
@@ -2347,7 +2355,7 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
     triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
     terminal = Terminal(triton, "login", user, PROMPTS)
     try:
-        # whatever modules are loaded, and from any directory
+        # It works with any modules, and from any directory.
         for module, folder in (
             (f"module load {MODULES.python}", "deep"),
             ("module purge", "deep/.."),
@@ -2364,7 +2372,7 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
             ), text
     finally:
         terminal.close()
-    # in a pipe it is a normal patch
+    # In a pipe, git prints a normal patch.
     patch = triton.run(
         "login",
         f"cd {tree}; git diff | tee ../p.patch; git checkout --quiet .; git apply "

@@ -1,6 +1,4 @@
-"""Every command that the guide prints is typed on the small cluster, and prints what the guide
-says.
-"""
+"""Every command of the guide is typed on the small cluster, and prints what the guide shows."""
 
 import re
 
@@ -13,16 +11,16 @@ from tools.proof.typed import simple_commands
 
 LOGIN, NODE = (
     f"username@{getattr(cluster.facts().hosts, name)}" for name in ("short", "node")
-)  # as prompts say it
+)  # as in prompts
 PARTITION = re.compile(r"(?:-p|--partition)[ =](\S+?)(?:`|\s|$)")
-MOST_NOT_RUN = 0.03  # of the console blocks
+MOST_NOT_RUN = 0.03  # the largest share of console blocks that are not run
 BLOCKS = [block for page in pages.sources() for block in pages.blocks(page)]
 RUN = [block for page in pages.sources() for block in typed(page)]
 
 
 @pytest.fixture(scope="module")
 def readers(triton, request):
-    """A reader for each page that this run asks about, all at work at once."""
+    """A reader for each page that this run tests. All readers work at the same time."""
     wanted = [
         item.callspec.params["block"]
         for item in request.session.items
@@ -46,7 +44,7 @@ def readers(triton, request):
 
 
 def test_a_command_asks_for_the_partition_that_its_page_explains():
-    """Another one would do as well, and teach something else."""
+    """Another partition would work too, but teach something else."""
     wrong = []
     for block in BLOCKS:
         explained = PARTITION.findall(" ".join(re.findall("``[^`]+``", pages.read(block.page))))
@@ -75,7 +73,7 @@ def test_who_goes_over_the_gateway_is_outside():
 
 
 def test_who_goes_to_the_login_node_is_not_there_yet():
-    """From there it works as well, and teaches something else."""
+    """From the login node the command would work too, but teach something else."""
     hosts = cluster.facts().hosts
     assert [
         f"{block.page}:{command.line}: it is typed on {command.host}"
@@ -88,7 +86,7 @@ def test_who_goes_to_the_login_node_is_not_there_yet():
 LOAD, SHOWS = (
     re.compile("module load"),
     re.compile(r"module (?!load)|env\b|echo \$|printenv"),
-)  # what shows the variables is compared
+)  # a block that shows the variables is already compared with its output
 LOADS = [
     block
     for block in RUN
@@ -99,8 +97,8 @@ LOADS = [
 
 @pytest.mark.parametrize("block", LOADS, ids=lambda block: block.name)
 def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
-    """A program that the block runs next: another module would do as well, and teach something
-    else.
+    """The next program of the block must come from the module. Without it, another module would
+    work too, but teach something else.
     """
     place = next(
         number for number, command in enumerate(block.commands) if LOAD.match(command.text)

@@ -1,5 +1,5 @@
-"""A fact of the cluster stands in triton/facts.toml and nowhere else, and a page that asks for
-another does not build.
+"""A fact of the cluster stands only in triton/facts.toml, and a page with an unknown fact does not
+build.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ SOURCES = [ROOT / name for name in pages.sources() + pages.shown_files()]
 
 
 def values():
-    """(name, value) of each fact that a page can show."""
+    """The (name, value) pairs of the facts that a page can show."""
     for table, facts_of_it in pages.facts().items():
         if isinstance(facts_of_it, dict):
             for key, value in facts_of_it.items():
@@ -28,13 +28,13 @@ def values():
 
 
 def raw(path):
-    """The text of a source without its placeholders and comments, as (line number, line)."""
+    """The (line number, line) pairs of a source, without its placeholders and comments."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         yield number, facts.PLACEHOLDER.sub("", line)
 
 
-# What looks like a fact of the cluster whatever its value: a host of the university, a port, a path
-# that only the cluster has.
+# These patterns match what looks like a fact, whatever its value: a host of the university, a port,
+# a path that only the cluster has.
 LOOKS_LIKE_A_FACT = {
     "host name": re.compile(
         rf"\b[\w.-]+\.{re.escape('.'.join(FACTS.hosts.login.split('.')[-2:]))}\b"
@@ -96,8 +96,8 @@ def test_every_fact_is_used():
 
 @pytest.mark.parametrize("page", pages.sources())
 def test_the_address_that_the_prose_opens_is_the_hubs(page):
-    """No other host of the cluster has pages; links to the internet have a text."""
-    prose = re.sub(r"``[^`\n]*``", "", pages.read(page))  # a message may name another
+    """No other host of the cluster has web pages. Links to the internet have a text."""
+    prose = re.sub(r"``[^`\n]*``", "", pages.read(page))  # a message may name another address
     opened = [
         (number, address)
         for number, line in enumerate(prose.split("\n"), 1)
@@ -124,8 +124,8 @@ def test_a_link_leads_to_an_address(page):
 
 
 FILE = ROOT / "triton/facts.toml"
-# What is put in the line of a fact, and what the sentence about it says. Nothing could use the
-# value. A fact that the file does not have is put below the head of its table.
+# {a wrong line for a fact: the error message}. No program could use the value. A fact that is not
+# in the file is added below the head of its table.
 WRONG = {
     "logs.keep_days": ('keep_days = "three moons"', "write a number of days, as 7"),
     "logs.pattern": ('pattern = "/var/log/*.log"', "write ~/ and a file name with one *"),
@@ -165,7 +165,7 @@ WRONG = {
 )
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
-    """One sentence: where, which fact, what to write."""
+    """One sentence says where the error is, which fact is wrong, and what to write."""
     new, says = WRONG[name]
     text = FILE.read_text(encoding="utf-8")
     lines = text.splitlines()
@@ -221,7 +221,7 @@ def test_a_file_that_holds_no_facts_is_told(tmp_path, data, says):
     ],
 )
 def test_a_profile_has_numbers_and_words(profile, numbers, words):
-    """Numbers for Slurm and the hub, words for people."""
+    """Slurm and the hub use numbers, and people read words."""
     has = (profile.seconds, profile.kill_bytes, profile.slurm_memory, profile.idle_seconds)
     assert has == numbers
     assert list(profile.in_words().values()) == words
@@ -236,7 +236,7 @@ def test_a_page_shows_a_number_of_days_in_words(days, words):
 
 
 def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
-    """The build of the site, the small Triton, sjupyter, class-check and the hub say the same
+    """The build of the site, the small Triton, sjupyter, class-check and the hub print the same
     sentence, without a traceback.
     """
     says = "logs.keep_days is 'three moons': write a number of days"
@@ -352,7 +352,7 @@ def test_a_fact_is_filled_in_everywhere(guide):
     ],
 )
 def test_a_fact_that_does_not_exist_stops_the_build(guide, line):
-    """With file and line."""
+    """The message names the file and the line."""
     built, _ = guide(f"Title\n=====\n\nFirst.\n{line}\n")
     assert built.returncode == 1
     assert "index.rst:5:" in built.stderr and "there is no fact" in built.stderr
@@ -368,7 +368,7 @@ def test_a_fact_that_does_not_exist_stops_the_build(guide, line):
     ],
 )
 def test_a_directive_for_what_is_not_there_stops_the_build(guide, directive, says):
-    """With file and line."""
+    """The message names the file and the line."""
     built, _ = guide(f"Title\n=====\n\n{directive}\n")
     assert built.returncode == 1
     assert "index.rst:4:" in built.stderr and says in built.stderr

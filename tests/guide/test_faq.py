@@ -1,5 +1,5 @@
-"""Each answer of the FAQ: the fault is brought about, shows the message that the page prints, and
-is cured by what the page says.
+"""Each answer of the FAQ is true: the fault shows the page's message, and the page's remedy ends
+it.
 """
 
 import functools
@@ -39,7 +39,7 @@ pytestmark = needs_chromium
 
 
 def section(page, label):
-    """The commands of the console blocks of `page` below `label`, up to the next label."""
+    """The commands in the console blocks of `page` from `label` to the next label."""
     lines = pages.read(page).splitlines()
     first = lines.index(f".. _{label}:") + 1
     last = next(
@@ -71,7 +71,7 @@ def user(triton):
 
 @pytest.fixture(scope="module", autouse=True)
 def short(triton, user):
-    """A server whose time is up after a minute: it runs while the other tests do."""
+    """A server that reaches its time limit after a minute, while the other tests run."""
     server = Server(triton, user, "--mem=500M --time=1")
     yield server
     server.end()
@@ -106,7 +106,7 @@ def reader(triton, user, chromium):
 
 @pytest.fixture(scope="module")
 def tunnel(triton, user):
-    """The proxy, for the tests that need it and do not end it."""
+    """The proxy, for tests that use it and do not end it."""
     with proxy(triton, user):
         yield
 
@@ -156,7 +156,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
 ):
     table = rows(CONNECTING, "proxy-in-use")
     said = [literals(messages) for messages, _ in table]
-    dead = server.url.rpartition(":")[0] + ":34"  # nothing listens there
+    dead = server.url.rpartition(":")[0] + ":34"  # no program listens there
 
     def curl(url):
         done = reader.triton.run(
@@ -168,7 +168,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
         )
         return done.stdout + done.stderr
 
-    # No proxy runs: start it.
+    # Without a proxy, the page says to start one.
     refused_in_chrome, _, refused_by_curl = said[1]
     error = reader.fails(server.url)
     assert refused_in_chrome in error
@@ -176,17 +176,17 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
     assert refused_by_curl in curl(server.url)
     with forwards(reader, "-tt") as first:
         proxy_answers(reader.triton)
-        # The proxy works, and nothing listens at that address.
+        # The proxy works, and no program listens at that address.
         channel, *_, in_chrome = said[2]
         curl(dead)
         entry.shows(first.waits_for(re.escape(channel)))
         assert in_chrome in reader.fails(dead)
-        # There is no node of that name.
+        # No node has that name.
         curl(f"http://no-such-node.{HOSTS.domain}:8888")
         first.waits_for(re.escape(said[3][0]))
-        # All is well.
+        # The server answers.
         assert reader.fails(server.url) == "" and "version" in curl(server.url)
-        # A second ssh: logged in all the same, without a proxy.
+        # A second ssh logs in, but has no proxy.
         with forwards(reader, "-tt") as second:
             bind, could_not = said[0]
             second.waits_for(re.escape(could_not))
@@ -196,7 +196,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
             found = reader.triton.run(
                 "laptop", f"{find} -t -sTCP:LISTEN", reader.user
             ).stdout.split()
-            assert "version" in curl(server.url), "the earlier one works: use it"
+            assert "version" in curl(server.url), "the earlier proxy does not work"
         reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
         first.process.wait(timeout=30)
     with forwards(reader, "-N"):
@@ -232,7 +232,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
 )
 @pytest.mark.proves("faq-hub-unreachable")
 def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tmp_path):
-    """By the way that fits there."""
+    """The way depends on the network of the reader."""
     port = FACTS.proxy.example
     url = f"http://{HOSTS.hub}:{port}/"
     answers = reader.triton.start(
@@ -241,7 +241,7 @@ def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tm
     )
     try:
         listens(reader.triton, "hub", port)
-        # another network: aalto open, say
+        # From another network, the address does not open.
         with jupyter_server.browser(playwright, reader.triton, tmp_path, "outside") as outside:
             assert Reader(reader.triton, reader.user, outside).fails(url)
         with proxy(reader.triton, reader.user, "outside", f"-J {reader.user}@{HOSTS.gateway}"):
@@ -250,13 +250,13 @@ def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tm
                 f"curl --silent --fail --socks5-hostname localhost:{PORT} {url}",
                 reader.user,
             )
-        # a proxy that does not run
+        # A proxy is set and does not run.
         assert "PROXY" in reader.fails(url)
-        # start it
+        # The first remedy starts the proxy.
         with forwards(reader, "-N"):
             proxy_answers(reader.triton)
             assert reader.fails(url) == ""
-        # or switch it off
+        # The second remedy switches it off in the browser.
         with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
             assert Reader(reader.triton, reader.user, without).fails(url) == ""
     finally:
@@ -298,13 +298,13 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
                 "login", f"ssh -o BatchMode=yes {NODE} hostname", stranger, check=False
             ).returncode
             == 255
-        ), "no job, no way in"
+        ), "ssh to a node works without a job"
         reader.write("here.ipynb", ["import socket; print(socket.gethostname())"])
         with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
             editor = Reader(reader.triton, reader.user, without)
             lab = editor.lab(server, "here.ipynb", base=f"http://localhost:{here}")
             lab.run_cell()
-            assert lab.output().strip() == node, "what it computes with is the node"
+            assert lab.output().strip() == node, "the code does not run on the node"
             editor.close()
 
 
@@ -322,7 +322,8 @@ def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tun
         said = lab.dialog()
         if (
             reader.triton.memory == "cgroup"
-        ):  # the kernel died; where Slurm measures memory by itself, the whole server has
+            # The kernel has died. If Slurm itself measures the memory, the whole server has.
+        ):
             entry.shows(said, 0)
             lab.press("Ok")
             small.end()
@@ -349,7 +350,7 @@ def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tun
 )
 @pytest.mark.proves("faq-close")
 def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
-    """Its variables are there afterwards."""
+    """The variables are there afterwards."""
     reader.write(
         "long.ipynb",
         [
@@ -371,9 +372,7 @@ def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell(1)
     assert lab.output(1).strip() == "42"
-    assert not lab.cell(0).locator(".jp-OutputArea-output").count(), (
-        "the cell is without its output"
-    )
+    assert not lab.cell(0).locator(".jp-OutputArea-output").count(), "the cell has its output"
 
 
 @pytest.mark.claims(
@@ -383,9 +382,9 @@ def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
 )
 @pytest.mark.proves("faq-nested")
 def test_a_job_is_submitted_from_a_job(triton, user, entry):
-    """It fails, and is cured by what the page says.
+    """It fails without the page's remedy and works with it.
 
-    In the guide's own servers there is nothing to cure: other tests look.
+    Other tests show that the guide's own servers need no remedy.
     """
     inner = (
         "sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='echo $HANDED_ON; srun "
@@ -412,7 +411,7 @@ def test_a_job_is_submitted_from_a_job(triton, user, entry):
     said = outer("")
     entry.shows(said)
     assert said.startswith("handed on 200\n"), (
-        "the environment of the job, and what Slurm has set there"
+        "the job has not the outer job's environment and Slurm's variables"
     )
     assert outer(cure).split()[2:] in [[node] for node in triton.nodes]
     triton.run("login", "rm inner.txt; srun --mem=200M bash", user, input=f"{cure}\n{inner}\n")
@@ -432,7 +431,7 @@ def test_there_is_no_gpu_in_a_server(entry, server):
 
 @functools.cache
 def named(page, label):
-    """The name that the commands below `label` give to their kernel."""
+    """The name of the kernel that the commands below `label` make."""
     return next(
         re.search(r"--name[ =](\S+)", command.text)[1]
         for command in section(page, label)
@@ -441,7 +440,7 @@ def named(page, label):
 
 
 def environment_of_ones_own(reader, register):
-    """Type the page's commands that make an environment, and if asked for, those that make it a
+    """Type the page's commands that make an environment; with `register`, those that make it a
     kernel.
     """
     commands = [reader.own(command.text) for command in section(KERNELS, "own-kernel")]
@@ -481,7 +480,7 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
     assert (
         choose["x"] > notebook["x"] + notebook["width"] / 2
         and choose["y"] < notebook["y"] + notebook["height"] / 4
-    ), "at the top right"
+    ), "the kernel's name is not at the top right"
     environment_of_ones_own(reader, register=True)
     assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
     shown = server.kernelspecs()[name]["spec"]["display_name"]
@@ -502,7 +501,7 @@ def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunn
 )
 @pytest.mark.proves("faq-import")
 def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server):
-    """The kernel of the environment into which the terminal has installed it."""
+    """The kernel of the environment has the package that the terminal installed into it."""
     package = re.search("'(.+)'", entry.messages[0])[1]
     environment_of_ones_own(reader, register=False)
     python = environment_of_ones_own(reader, register=True)
@@ -527,14 +526,14 @@ def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server
 )
 @pytest.mark.proves("faq-module")
 def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
-    """A line in a cell loads none."""
+    """A line in a cell loads no module."""
     [line] = literals(entry.title)
     line = f"{line} {MODULES.demo}"
     greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
     kernel = server.kernel()
     said = kernel.execute(line)
     assert (said["status"], said["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", (
-        "no message, and the module is not there"
+        "a message appears, or the module is there"
     )
     with Server(
         reader.triton,
@@ -560,7 +559,7 @@ def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
 )
 @pytest.mark.proves("faq-bashrc")
 def test_a_variable_of_bashrc_comes_with_env_or_the_first_cell(reader, entry):
-    """The env block of a kernel, or the first cell of the notebook."""
+    """It comes from the env block of a kernel, or from the first cell of the notebook."""
     name = re.search("'(.+)'", entry.messages[0])[1]
     in_terminal = next(text for text in entry.messages if text.startswith("echo"))
     set_in_cell = next(text for text in literals(entry.do) if text.startswith("%env"))
@@ -609,9 +608,9 @@ def test_a_variable_of_bashrc_comes_with_env_or_the_first_cell(reader, entry):
 )
 @pytest.mark.proves("faq-r")
 def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, server):
-    """It lives once they are moved aside."""
-    # A library with a package that was built for another R: what its machine code is, this R cannot
-    # load.
+    """The kernel works once the packages are moved aside."""
+    # This library has a package that was built for another R, so this R cannot load its machine
+    # code.
     reader.run(
         "mkdir -p R/other; cp -r /usr/lib/R/site-library/jsonlite R/other; echo 'built "
         "for another R' > R/other/jsonlite/libs/jsonlite.so; "
@@ -622,7 +621,8 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
         reader.write("r.ipynb", ["cat('hello')"], "ir", "R")
         for _ in range(
             5
-        ):  # a slow browser connects when the kernel is gone already, and has seen nothing die
+            # A slow browser may connect after the kernel has ended, and then shows no message.
+        ):
             said = reader.lab(server, "r.ipynb").states("disconnected", 30)
             if entry.messages[0] in said:
                 break
@@ -646,7 +646,7 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
 @pytest.mark.claims("Where no kernel has that name, Jupyter asks you to choose another.")
 @pytest.mark.proves("faq-select-kernel")
 def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, server):
-    """It remembers the answer."""
+    """The notebook stores the choice."""
     question = re.search('"(.+?)"', entry.title)[1]
     reader.write("elsewhere.ipynb", ["print('hello')"], "a-kernel-of-another-computer")
     lab = reader.lab(server, "elsewhere.ipynb")
@@ -701,7 +701,7 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
 )
 @pytest.mark.proves("faq-readonly")
 def test_a_read_only_folder_takes_notebooks_behind_its_links(reader, entry, tunnel):
-    """In the folder itself no notebook can be made."""
+    """JupyterLab can make no notebook in the folder itself."""
     reader.run(
         "mkdir convenience; ln -s ~ convenience/home; ln -s /scratch "
         "convenience/scratch; chmod 555 convenience"
@@ -732,7 +732,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
         "login", f"stat --file-system --format='%b %S' {PATHS.home}/{full.user}"
     ).stdout.split()
     assert int(space[0]) * int(space[1]) < 2 * cluster.FULL_HOME_MB * 2**20, (
-        "that home is a small disk of its own"
+        "that home is not a small disk of its own"
     )
     full.write("results.ipynb", ["print('x' * 1_500_000)"])
     try:
@@ -746,7 +746,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
                 entry.shows(said, index)
             assert int(full.run("stat --format=%s results.ipynb")) < 10_000
             lab.page.keyboard.press("Escape")
-            # The page stays open. What is big?
+            # While the page stays open, the page's command shows what is big.
             look = [
                 command.text
                 for command in section("triton/tut/storage.rst", "storage-full")
@@ -777,12 +777,12 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
 @pytest.mark.claims("Before you answer that question, cancel,")
 @pytest.mark.proves("faq-twice")
 def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, server):
-    """Which version: the one of the page, or the one of the file."""
+    """The choice is between the version of the page and that of the file."""
     title = re.search('"(.+?)"', entry.title)[1]
     reader.write("twice.ipynb", ["mine = 1"])
     lab = reader.lab(server, "twice.ipynb")
     lab.run_cell()
-    reader.run("sleep 1.5")  # a date of its own
+    reader.run("sleep 1.5")  # the file gets another modification time
     reader.write("twice.ipynb", ["theirs = 2"])
     lab.save()
     said = lab.dialog()
@@ -792,7 +792,7 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     assert (
         "theirs" in reader.run("cat twice.ipynb")
         and lab.cell(0).locator(".cm-content").inner_text() == "mine = 1"
-    ), "both are there"
+    ), "one of the two versions is missing"
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
@@ -800,8 +800,8 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
         f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; "
         "done; exit 1"
     )
-    assert "theirs" not in reader.run("cat twice.ipynb"), "the other is lost"
-    # a second window
+    assert "theirs" not in reader.run("cat twice.ipynb"), "the other version is still there"
+    # A second window changes the notebook.
     other = reader.lab(server, "twice.ipynb")
     other.write("; second = 3")
     other.save()
@@ -830,7 +830,7 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
 )
 @pytest.mark.proves("faq-time", [1])
 def test_when_the_time_is_up_saved_files_stay(reader, entry, short, server):
-    """The log says that the time was up."""
+    """The log says that the time limit was reached."""
     ended(reader.triton, reader.user, short.job, seconds=150)
     for index in entry.wanted:
         entry.shows(short.said(), index)
@@ -891,17 +891,17 @@ def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
     lab.cell(0).locator(".cm-content").click()
     lab.page.keyboard.press("Shift+Enter")
     runs(0, 5)
-    assert lab.output(0) == "'Utsjoki'", "without its cell"
+    assert lab.output(0) == "'Utsjoki'", "the name has gone with its cell"
     lab.menu("Kernel", "Restart Kernel and Run All Cells…")
     lab.press("Restart")
     runs(0, 1)
-    assert "NameError" in lab.output(0), "after a restart"
+    assert "NameError" in lab.output(0), "the name is still there after a restart"
     lab.cell(0).locator(".jp-InputPrompt").click()
-    lab.page.keyboard.press("b")  # a new cell
+    lab.page.keyboard.press("b")  # this key adds a cell
     lab.cell(there - 1).wait_for()
     lab.menu("Edit", "Undo Cell Operation")
     lab.cell(there - 1).wait_for(state="detached")
-    assert "NameError" in lab.output(0), "the new cell is undone first"
+    assert "NameError" in lab.output(0), "the new cell is not undone first"
     lab.menu("Edit", "Undo Cell Operation")
     lab.page.locator(
         ".jp-Notebook .jp-CodeCell .cm-content", has_text="town = 'Utsjoki'"
@@ -914,7 +914,9 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
     files = lab.page.locator(".jp-DirListing-content")
     files.wait_for()
     box = files.bounding_box()
-    assert box["x"] + box["width"] < lab.page.viewport_size["width"] / 2, "on the left"
+    assert box["x"] + box["width"] < lab.page.viewport_size["width"] / 2, (
+        "the list of files is not on the left"
+    )
     files.evaluate("""list => {
         const drop = new Event("drop", {bubbles: true, cancelable: true});
         drop.dataTransfer = {files: [new File(["dragged"], "dragged.txt")]};
@@ -926,7 +928,7 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
 
 @pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
 def test_the_menu_of_ones_own_server_is_that_of_the_page(reader, tunnel, server, place, bar, entry):
-    """As the page of sjupyter shows it."""
+    """The page about sjupyter shows its menus."""
     reader.write("menus.ipynb", ["1"])
     assert reader.lab(server, "menus.ipynb").offers(bar, entry), (
         f"{place}: the menu {bar} has no {entry!r}"
@@ -954,9 +956,9 @@ def test_every_entry_has_a_test_or_a_reason(record_property):
     declared = faq.declared()
     assert len(LABELS) > 15 and len(set(LABELS)) == len(LABELS)
     titles = pages.read(FAQ).count("\n~~~~")
-    assert titles == len(LABELS), "every entry has a label of its own"
+    assert titles == len(LABELS), "not every entry has a label of its own"
     assert set(declared) | set(NOT_YET) == set(LABELS)
-    assert not set(declared) & set(NOT_YET), "an entry that has a test needs no reason"
+    assert not set(declared) & set(NOT_YET), "an entry has both a test and a reason"
     for label, tests in declared.items():
         all_here = visible(label, Entry(label).messages)
         assert {

@@ -1,4 +1,4 @@
-"""A claim with a mark has a test, and a page says no more than the last run has shown."""
+"""Each marked claim has a test, and a page says no more than the last run has shown."""
 
 import ast
 import difflib
@@ -37,7 +37,7 @@ def test_every_mark_names_a_test_that_is_there():
 
 
 def claimed():
-    """(file::test, words) of each marker `claims` of a test."""
+    """The (file::test, words) of each `claims` marker."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for test in ast.parse(path.read_text(encoding="utf-8")).body:
             for marker in getattr(test, "decorator_list", []):
@@ -53,10 +53,10 @@ def claimed():
 
 @pytest.fixture(scope="module")
 def prose():
-    """(page, line, text) of each paragraph, list item and row of a table, and of the comments of
-    the shown files.
+    """The (page, line, text) of each paragraph, list item and table row, and of the comments in
+    shown files.
 
-    Marks and the signs of comments are left out, spaces are single; " - " is between cells.
+    Marks and comment signs are removed, spaces are single, and " - " separates cells.
     """
     found, folders = [], [ROOT / folder for folder in ("about", "triton", "scicomp", "notebooks")]
     texts = [
@@ -87,7 +87,9 @@ def prose():
 
 @pytest.mark.parametrize(("test", "words"), list(claimed()))
 def test_the_guide_says_what_a_test_shows(prose, test, words):
-    """Once: words that stand in two places would hold neither."""
+    """The words of a claim stand in one place only. With two places, one of them could change
+    unnoticed.
+    """
     places = [f"{page}:{line}" for page, line, text in prose for _ in range(text.count(words))]
     if len(places) > 1:
         pytest.fail(
@@ -129,7 +131,7 @@ def test_a_mark_without_a_test_stops_the_build(source, tmp_path):
 
 
 def marks(page):
-    """(what is seen of a mark, what a screen reader says) for each mark of a built page."""
+    """For each mark of a built page: (its visible text, its text for a screen reader)."""
     return [
         (mark.text, mark["aria-label"])
         for mark in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select(
@@ -139,8 +141,8 @@ def marks(page):
 
 
 def test_a_mark_is_named_by_its_claim(site):
-    """In a list of links nine marks are nine claims; a claim with two tests has two marks of one
-    name.
+    """In a list of links, nine marks are nine claims. A claim with two tests has two marks with the
+    same name.
     """
     names = [marks(path) for path in html_pages(site)]
     whole = [mark for page in names for mark in page]
@@ -162,8 +164,8 @@ def test_a_mark_is_named_by_its_claim(site):
     "the few that were not run stand :ref:`below, not run <not-run>`, with the reason."
 )
 def test_what_is_not_run_is_told_with_its_reasons(site):
-    """The page lists what the tests leave out, from their own files: code, names, and programs with
-    a stand-in.
+    """The page lists what the tests leave out, from the tests' own files: code, names, and programs
+    that have a stand-in.
     """
     text = " ".join(
         BeautifulSoup((site / "about/how-tested.html").read_text(encoding="utf-8"), "html.parser")
@@ -190,7 +192,7 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
     "The mark leads to it, below.", "The numbers come from the run before this page was built."
 )
 def test_a_page_built_without_a_run_says_so(source, tmp_path):
-    """With a run, it shows what was shown then."""
+    """With a run, the page shows the results of that run."""
     assert build_site(source, tmp_path / "one").returncode == 0
     page = (tmp_path / "one/html/about/how-tested.html").read_text(encoding="utf-8")
     assert "Not proven in this build" in page
@@ -234,7 +236,7 @@ def test_a_page_built_without_a_run_says_so(source, tmp_path):
     assert {text for text, _ in marks(tmp_path / "two/html/triton/tut/storage.html")} == {"tested"}
     assert {text for text, _ in marks(tmp_path / "two/html/triton/apps/jupyter/hub.html")} == {
         "not proven in this build"
-    }, "that run has not shown them"
+    }, "the page credits a run that has not shown the claim"
     address = marked.split('class="tested reference internal" href="../../')[1].split('"')[0]
     assert (
         address.startswith("about/how-tested.html#") and f'id="{address.partition("#")[2]}"' in page
@@ -242,7 +244,7 @@ def test_a_page_built_without_a_run_says_so(source, tmp_path):
 
 
 def run(folder, *arguments, ci="true"):
-    """Run pytest with the plugin over `folder`, a guide of the test's own; return the process."""
+    """Run pytest with the plugin in `folder`, a guide of the test's own; return the process."""
     return subprocess.run(
         [
             sys.executable,
@@ -288,7 +290,7 @@ def test_a_whole_run_writes_what_it_has_shown(guide):
 
 
 def test_a_page_is_credited_with_what_tests_say_they_show(guide):
-    """Whatever their files are called; what fails shows nothing."""
+    """The names of the test files do not matter. A failed test shows nothing."""
     (guide / "tests/test_it.py").write_text(
         "import pytest\n"
         '@pytest.mark.parametrize("page", ["a.rst", "a.rst", "b.rst"])\n'

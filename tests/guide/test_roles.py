@@ -15,7 +15,7 @@ from tools.proof.reality import Reality
 from tools.proof.roles import CHECKS, ELSEWHERE
 
 PAGES = [name for name in pages.sources() if pages.roles(name)]
-MOST_ELSEWHERE = 0.02  # of the words
+MOST_ELSEWHERE = 0.02  # the largest share of words that nothing checks
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,12 @@ def test_few_words_are_compared_with_nothing():
 
 
 def test_no_word_is_overlooked(site):
-    """Sphinx finds the same ones."""
+    """Sphinx finds the same words."""
     for name in PAGES:
         with open(site.parent / "doctrees" / Path(name).with_suffix(".doctree"), "rb") as file:
             tree = pickle.load(file)
         for contents in list(tree.findall(nodes.topic)):
-            contents.parent.remove(contents)  # repeats the titles
+            contents.parent.remove(contents)  # a table of contents repeats the titles
         shown = [
             (node["classes"][0], " ".join(node.astext().split()))
             for node in tree.findall(lambda node: isinstance(node, nodes.literal | nodes.inline))
@@ -70,10 +70,10 @@ def test_no_word_is_overlooked(site):
 
 @pytest.mark.parametrize("page", pages.sources() + pages.notebooks())
 def test_an_entry_of_a_menu_is_named_so_that_it_is_opened(page):
-    """The name has the menu in it, which a test opens.
+    """The name includes the menu, and a test opens that menu.
 
-    In a page by the role menuselection, in a notebook as **File, Download**; what stands in the
-    place of a picture is for the ear.
+    On a page the name has the role menuselection, in a notebook it is written **File, Download**.
+    The text for screen readers that replaces a picture counts too.
     """
     text = re.sub(
         r"(?<=:alt: ).*(?:\n {9,}.*)*", lambda alt: re.sub(r"\S", "x", alt[0]), pages.read(page)

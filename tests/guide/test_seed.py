@@ -1,8 +1,8 @@
-"""Nothing of the page that this guide grew from is lost.
+"""The guide loses nothing of the page that it grew from.
 
-tests/data/seed.toml is the witness: for each of its sections, the page and the anchor that carry it
-now, and the words and links that must stand there. It repeats the facts on purpose, so that a wrong
-one in triton/facts.toml is noticed.
+For each section of that page, tests/data/seed.toml names the page and anchor that have its content
+now, and the words and links that must stand there. It repeats facts on purpose, so that a wrong one
+in triton/facts.toml is noticed.
 """
 
 import difflib
@@ -40,7 +40,7 @@ TITLES = [
 
 
 class Sections(HTMLParser):
-    """Text and links of each section of a page, by every id that stands in it or just before it."""
+    """The text and links of each section of a page, by every id in it or just before it."""
 
     def __init__(self, path):
         super().__init__()
@@ -80,8 +80,8 @@ def sections(site):
 
 
 def nearest(page, words):
-    """FILE:LINE, where the page, a file that it shows, or a profile in triton/facts.toml is likest
-    to `words` without saying them.
+    """The most similar places, as FILE:LINE: lines of the page, of a file that it shows, or of a
+    profile in triton/facts.toml that resemble `words` without having them.
     """
     profiles = [profile.in_words() for profile in FACTS.profiles]
     units = {"time": "", "memory": "_gb", "kill": "_gb"}
@@ -117,7 +117,7 @@ def nearest(page, words):
 
 
 def _likeness(words, line):
-    """The part of both that is the same, from 0 to 1; of the page's line what follows a prompt."""
+    """The share of equal text, from 0 to 1. For a line with a prompt, only the command counts."""
     line = line.partition("$ ")[2] if pages.PROMPT.match(line.strip()) else line.strip()
     blocks = difflib.SequenceMatcher(None, words, line, autojunk=False).get_matching_blocks()
     return (
@@ -134,7 +134,7 @@ def _likeness(words, line):
     ids=lambda entry: f"{entry['title']} -> {entry['page']}#{entry['anchor']}",
 )
 def test_a_section_of_the_seed_stands_where_the_table_says(entry, sections):
-    """With its facts and its links."""
+    """The section has its facts and its links."""
     assert entry["anchor"] in sections(entry["page"]), (
         f"{entry['page']} has no anchor {entry['anchor']}"
     )

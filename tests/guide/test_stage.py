@@ -1,4 +1,4 @@
-"""`make stage` gives a terminal where the reader of a page stands, and leaves nothing behind."""
+"""`make stage` gives a terminal on the stage of a page, and leaves nothing behind."""
 
 import os
 import re
@@ -22,9 +22,9 @@ FIRST, SECOND = [block.line for block in pages.blocks(PAGE)][:2]
 
 @pytest.fixture
 def stand(tmp_path):
-    """stand(*words): the stage of PAGE at a terminal of its own: (screen, process).
+    """stand(*words) starts the stage of PAGE in a terminal of its own: (screen, process).
 
-    At the end nothing of it runs.
+    Afterwards none of its processes runs.
     """
     if why := cluster.obstacle():
         pytest.skip(why)
@@ -65,7 +65,7 @@ def stand(tmp_path):
 
 
 def family(process, user):
-    """The processes of the stage and of its cluster, which is among them."""
+    """The processes of the stage, and of its cluster."""
     found = psutil.Process(process.pid).children(recursive=True)
     assert [one for one in found if one.name() == "slurmctld"], (
         f"a cluster runs, with {user}'s shell"
@@ -95,7 +95,7 @@ def test_the_state_that_the_page_needs_is_there(stand, tmp_path):
     "types all blocks before the one at line 83, and gives you the reader's terminal."
 )
 def test_a_stage_types_the_blocks_before_and_ends_cleanly(stand, tmp_path):
-    """All blocks before the chosen one; a closed window ends the cluster."""
+    """The stage types all blocks before the chosen one. Closing the window ends the cluster."""
     screen, process = stand("--block", str(SECOND + 2))
     screen.expect(re.escape(f"{PAGE}:{SECOND}, and username is ") + r"(student\d+):")
     user = screen.match[1]

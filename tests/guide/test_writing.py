@@ -1,5 +1,5 @@
-"""Who writes here gets what the page How to write here promises: a template that passes, a server
-that shows a change, a check of one page.
+"""Authors get what the page How to write here promises: a template that passes, a server that shows
+changes, and a check of one page.
 """
 
 import http.client
@@ -29,8 +29,8 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A clone of the guide, as the page's first command makes it, with the template added as the
-    page says.
+    """A clone of the guide, made with the page's first command, with the template added as the page
+    says.
     """
     folder = tmp_path_factory.mktemp("writer") / "guide"
     subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
@@ -40,7 +40,7 @@ def clone(tmp_path_factory):
         capture_output=True,
         text=True,
     ).stdout
-    for name in filter(None, names.split("\0")):  # what is not committed yet counts too
+    for name in filter(None, names.split("\0")):  # files that are not committed yet count too.
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -90,14 +90,15 @@ def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
                 except (
                     OSError,
                     http.client.HTTPException,
-                ):  # it is not there yet, or is being written
+                    # The page does not exist yet, or is being written.
+                ):
                     pass
                 time.sleep(0.1)
             return False
 
         assert shows("My page", 120)
         page = clone / "triton/tut/my-page.rst"
-        for _ in range(20):  # the watch may begin after the first answer
+        for _ in range(20):  # the server may begin to watch after its first answer
             page.write_text(
                 TEMPLATE.replace("Write the command first.", "Begin with the command."),
                 encoding="utf-8",

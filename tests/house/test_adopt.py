@@ -1,5 +1,5 @@
-"""Another centre makes the guide its own by editing triton/facts.toml: its site shows nothing of
-the first cluster but its history.
+"""Another centre adopts the guide by editing triton/facts.toml. Its site then shows the first
+cluster only in the guide's history.
 """
 
 import json
@@ -15,8 +15,8 @@ from tools.site import build_site
 
 FACTS = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
 
-# A trace is the first cluster's name, its university's or its gateway's, or a fact of it that
-# cannot be a plain word.
+# A trace is the name of the first cluster, its university or its gateway, or a fact of it that is
+# not an ordinary word.
 NAMES = [
     FACTS["cluster"]["name"],
     FACTS["cluster"]["university"].split()[0],
@@ -40,18 +40,18 @@ TRACE = re.compile(
     ),
     re.IGNORECASE,
 )
-# No trace is an address of this guide, which keeps its folder triton/ and its anchors so that what
-# changes here can be merged there, and what the page on the history says.
+# The addresses of this guide are no traces: it keeps its folder triton/ and its anchors, so that
+# another centre can merge changes. The page on the history may have traces.
 ADDRESS = re.compile(
     r"(?<![\w.-])triton/(?:(?:apps|tut|facts|bin|jupyterhub)\b[\w./-]*)?|triton-on-your-desk|\b(?:a|jupyter-on|connecting-to)-triton\b[\w-]*"
 )
 HISTORY = re.compile(r"(?:about/)?history\.html")
-# Pictures show the cluster on which they were taken: make pictures.
+# Pictures show the cluster where they were taken, until `make pictures`.
 PICTURES = {".png", ".svg", ".webp", ".avif", ".gif"}
 
 
 def build(folder):
-    """The folder of the HTML of the guide in `folder`, of which all tests have passed."""
+    """The HTML folder of the guide in `folder`, built as after a run in which all tests passed."""
     names = {
         path.name: [1, 0, 0] for path in sorted((folder / "tests").rglob("test_*.py"))
     }  # the report of a run names all test files
@@ -80,7 +80,7 @@ def site(tmp_path_factory):
 
 
 def texts(site):
-    """(name, text) of each file of the site that somebody can read, those in archives too."""
+    """The (name, text) of each readable file of the site, including those in archives."""
     for path in sorted(site.rglob("*")):
         if (
             not path.is_file()
@@ -107,7 +107,7 @@ def texts(site):
     "it, but on the page :doc:`history`."
 )
 def test_no_trace_of_the_first_cluster_is_left(site):
-    """But in the history."""
+    """Only the history may name it."""
     found = []
     for name, text in texts(site):
         lines = [] if HISTORY.match(name) else ADDRESS.sub("", text).splitlines()
@@ -153,8 +153,8 @@ def test_a_name_that_the_facts_do_not_have_is_an_error():
     "``modules.julia``. The sentences about it go too."
 )
 def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
-    """No VPN, no network for guests, no gateway, no MATLAB, no Julia; a repository in a subgroup of
-    GitLab; a login host with a hyphen.
+    """It has no VPN, no network for guests, no gateway, no MATLAB and no Julia. Its repository is
+    in a subgroup of GitLab, and its login host has a hyphen.
     """
     guide = copy_source(tmp_path / "guide")
     path = guide / "triton/facts.toml"
@@ -181,6 +181,6 @@ def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
     for name, page in pages.items():
         main = re.sub(
             "<[^>]+>", "", page.partition("<main")[2].partition("</main>")[0]
-        )  # a redirect has none
+        )  # a redirect has no such part
         assert not re.search(r"VPN|gateway|guests|MATLAB|Julia\b|outside:~|\{\{", main), name
     assert "username@login-1:" in pages["sjupyter.html"]

@@ -1,6 +1,4 @@
-"""Who may know whom, as the page How it is built says: read off the imports, those inside functions
-too.
-"""
+"""Imports follow the rules of the page How it is built, including imports inside functions."""
 
 import ast
 import graphlib
@@ -13,7 +11,8 @@ from tools.files import ROOT
 
 FOLDERS = ("_ext", "tests", "tools", "triton")
 EXTENSIONS = sorted((ROOT / "_ext").glob("*.py"))
-# What a folder may not import; triton/ is installed by copying it, so it knows nothing of the rest.
+# {folder: what it may not import}. Admins install triton/ by copying it, so it imports nothing from
+# the other folders.
 FORBIDDEN = {
     "triton": {"tools", "tests", "_ext", "sphinx"},
     "tools": {"tests"},
@@ -21,17 +20,17 @@ FORBIDDEN = {
     "tests": {"tests"},
 }
 
-NAME_CHARACTERS = 60  # of a test
+NAME_CHARACTERS = 60  # the longest name of a test
 FUNCTION_LINES = 60
 
-# Imports that break a rule, and why they are still there. The list may only shrink.
+# Imports that break a rule, with the reason why they remain. The list may only shrink.
 NOT_YET: dict[tuple[str, str], str] = {}
-# Imports that close a circle, and why.
+# Imports that close a circle, with the reason.
 CIRCLES: dict[tuple[str, str], str] = {}
 
 
 def programs():
-    """{module: its syntax tree} of what git tracks, the programs without an ending too."""
+    """{module: its syntax tree} for each program in git, including those without a suffix."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *FOLDERS],
         cwd=ROOT,
@@ -42,7 +41,7 @@ def programs():
     found = {}
     for path in (ROOT / name for name in names.stdout.split("\0") if name):
         if path.name == "__init__.py":
-            assert not path.read_bytes().strip(), f"{path}: a package is a folder, and nothing more"
+            assert not path.read_bytes().strip(), f"{path}: __init__.py must be empty"
         elif path.suffix == ".py" or (
             not path.suffix and path.is_file() and re.match(rb"#!.*python", path.read_bytes()[:40])
         ):
@@ -52,8 +51,8 @@ def programs():
 
 
 def imported(tree):
-    """The names that a program imports, wherever in it: module, and module.name for `from module
-    import name`.
+    """The names that a program imports, including imports inside functions: module, and module.name
+    for `from module import name`.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -68,7 +67,7 @@ def imported(tree):
 
 
 PROGRAMS = programs()
-# {module: the modules of this repository, and Sphinx, that it imports}
+# {module: the modules of this repository and of Sphinx that it imports}
 IMPORTS = {
     module: {
         name
@@ -80,7 +79,7 @@ IMPORTS = {
 
 
 def broken(imports):
-    """The imports, as (module, what it imports), that a rule of FORBIDDEN does not allow."""
+    """The (module, imported name) pairs that a rule of FORBIDDEN does not allow."""
     return {
         (module, name)
         for module, names in imports.items()
@@ -90,7 +89,7 @@ def broken(imports):
 
 
 def circle(imports, without=()):
-    """The modules of one circle of imports, in order, or an empty list; `without` are imports that
+    """The modules of one circle of imports, in order, or an empty list. The imports in `without`
     are not followed.
     """
     graph = {
@@ -117,7 +116,7 @@ def test_each_folder_imports_only_what_it_may():
     assert sorted(now - set(NOT_YET)) == [], (
         "the page How it is built says that these are not imported"
     )
-    assert sorted(set(NOT_YET) - now) == [], "these are gone: take them out of NOT_YET"
+    assert sorted(set(NOT_YET) - now) == [], "these imports are gone: remove them from NOT_YET"
 
 
 @pytest.mark.claims(
@@ -125,7 +124,7 @@ def test_each_folder_imports_only_what_it_may():
 )
 def test_no_module_of_the_tools_imports_in_a_circle():
     tools = {module: names for module, names in IMPORTS.items() if module.startswith("tools")}
-    assert circle(tools, CIRCLES) == [], "each imports the next"
+    assert circle(tools, CIRCLES) == [], "each of these imports the next"
     for one in CIRCLES:
         assert circle(tools, set(CIRCLES) - {one}), (
             f"{one} closes no circle any more: take it out of CIRCLES"
@@ -147,7 +146,7 @@ def test_no_module_of_the_tools_imports_in_a_circle():
     ],
 )
 def test_an_import_that_breaks_a_rule_is_seen(module, text, wrong):
-    """Also one inside a function."""
+    """An import inside a function counts too."""
     assert (module, wrong) in broken({module: set(imported(ast.parse(text)))})
 
 
@@ -161,14 +160,14 @@ def test_a_circle_is_seen():
 
 
 def functions(tree):
-    """All functions of a program, those inside others and in classes too."""
+    """All functions of a program, including those in classes and in other functions."""
     return [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
 
 def long_names(tree):
-    """The names of tests that are longer than NAME_CHARACTERS."""
+    """The names of tests that have more than NAME_CHARACTERS characters."""
     return [
         function.name
         for function in functions(tree)
@@ -186,7 +185,7 @@ def long_functions(tree):
 
 
 def test_a_function_fits_on_a_screen():
-    """ruff bounds how many statements it has, and not how many lines."""
+    """ruff limits the number of statements, but not of lines."""
     found = {module: names for module, tree in PROGRAMS.items() if (names := long_functions(tree))}
     assert found == {}
     for lines, expected in ((FUNCTION_LINES, []), (FUNCTION_LINES + 1, ["f"])):
@@ -194,7 +193,7 @@ def test_a_function_fits_on_a_screen():
 
 
 def test_the_story_of_a_test_stands_in_its_docstring():
-    """Its name is short, so that a list of tests can be read."""
+    """Its name is short, so that a list of tests is readable."""
     tests = {module: tree for module, tree in PROGRAMS.items() if module.startswith("tests.")}
     assert sum(len(functions(tree)) for tree in tests.values()) > 1000
     assert {module: names for module, tree in tests.items() if (names := long_names(tree))} == {}

@@ -1,5 +1,5 @@
-"""The files that a hosting service reads are valid by that service's own schema, and run what a
-reader runs.
+"""The files for hosting services follow the schemas of those services, and run the same commands as
+readers.
 """
 
 import json
@@ -49,9 +49,11 @@ def test_ci_runs_the_command_of_the_readme_and_is_executable():
     ] and os.access(ROOT / ".ci/run", os.X_OK)
     assert "bash .ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
     assert "make lite html" in (ROOT / ".readthedocs.yaml").read_text(), (
-        "a published site has the button Run in the browser"
+        "a published site needs the button Run in the browser"
     )
-    assert "(MAKE) --no-print-directory lite" in (ROOT / "Makefile").read_text(), "and it is tested"
+    assert "(MAKE) --no-print-directory lite" in (ROOT / "Makefile").read_text(), (
+        "CI does not test the button"
+    )
 
 
 @pytest.mark.claims(
@@ -59,7 +61,7 @@ def test_ci_runs_the_command_of_the_readme_and_is_executable():
     "while it is another one."
 )
 def test_who_needs_help_is_led_to_the_tracker_of_the_facts():
-    """A centre that edits its facts is told here what else names its tracker."""
+    """A centre that edits its facts learns here what else names its tracker."""
     tracker = tomllib.loads((ROOT / "triton/facts.toml").read_text())["site"]["issues"]
     assert re.findall(
         r"https?://\S+", (ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text()
@@ -67,7 +69,7 @@ def test_who_needs_help_is_led_to_the_tracker_of_the_facts():
 
 
 def test_the_container_to_work_in_is_that_of_ci():
-    """Nobody starts it here; what it is made of is what CI has."""
+    """No test starts it, but it uses the same image and packages as CI."""
     ci, container = (
         (ROOT / ".github/workflows/ci.yml").read_text(),
         (ROOT / ".devcontainer/Dockerfile").read_text(),
@@ -100,7 +102,7 @@ def test_every_make_command_that_a_text_names_exists():
 
 
 def test_the_requirements_are_pinned_and_follow_their_sources():
-    """Each with the hashes of its files."""
+    """Each requirement has the hashes of its files."""
     for name in (
         "requirements",
         "tools/requirements-nbdime",

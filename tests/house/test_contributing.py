@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md tells a maintainer to open, to run and to look at is there."""
+"""The files, tests and variables that CONTRIBUTING.md names exist."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import subprocess
 from tools.files import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-# What it has the reader write.
+# The guide asks the reader to write these.
 WRITTEN = {"triton/tut/my-page.rst", "notebooks/10-dates.md", "test_a_partition_that_is_not_there"}
 
 

@@ -1,4 +1,4 @@
-"""A file that a program writes is there whole, or as it was."""
+"""A program writes a file completely or leaves it as it was."""
 
 import os
 
@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, step):
 
 
 def test_a_reader_of_the_old_file_keeps_it(tmp_path):
-    """The new one takes its place at once; nothing is written into the file that is open."""
+    """The new file replaces the old one at once, and nothing is written into the open file."""
     (tmp_path / "file").write_text("old and long")
     with open(tmp_path / "file") as reader:
         write_whole(tmp_path / "file", "new")

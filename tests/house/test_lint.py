@@ -1,4 +1,4 @@
-"""`make lint` finds a fault of each kind: each of its checks runs, whatever another has found."""
+"""`make lint` finds a fault of each kind: all its checks run, even after one has failed."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ GOOD = {
     "picture.bin": "no text",
     "triton/good.rst": "Write :file:`~/.bashrc`, and ``{}``.\n\n.. code-block:: rst\n\n   ``-x``\n",
 }
-# {file: (its fault, what is said of it)}
+# {file: (a fault, what the message says)}
 FAULTS = {
     "tools/form.py": ("x = {1:2}\n", "tools/form.py:1:8: unformatted"),
     "tools/unused.py": ("import os\n", "tools/unused.py:1:8: F401"),
@@ -48,7 +48,7 @@ FAULTS = {
 
 @pytest.fixture
 def folder(tmp_path):
-    """A repository in whose code there is nothing to mend."""
+    """A repository whose code has no fault."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "tools/lint").mkdir(parents=True)
     shutil.copy(ROOT / "tools/lint/biome.jsonc", tmp_path / "tools/lint")

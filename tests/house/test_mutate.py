@@ -1,5 +1,5 @@
-"""The mutations of the guide are mistakes that a reader would meet, and whoever survives the tests
-is reported.
+"""The mutations of the guide are mistakes that a reader would meet, and a mutation that no test
+notices is reported.
 """
 
 import random
@@ -21,7 +21,7 @@ PAGE = "triton/tut/array.sh"
 
 
 def test_the_same_seed_draws_the_same_mutations():
-    """A larger number begins with those of a smaller one."""
+    """The first mutations of a larger number are those of a smaller one."""
     assert MUTATOR.draw(200, seed=5) == MUTATIONS
     assert MUTATOR.draw(40, seed=5) == MUTATIONS[:40]
     assert MUTATOR.draw(40, seed=6) != MUTATIONS[:40]
@@ -95,7 +95,7 @@ def test_a_changed_fact_is_looked_for_where_it_is_shown():
     assert shown >= {"triton/apps/jupyter/connecting.rst", "triton/apps/jupyter/proxy.pac"}
 
 
-# The whole, with one test of its own in place of the guide's.
+# These tests run the whole program, with one test of their own in place of the guide's.
 
 TEST = """
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Setting up fails with one clear sentence, leaves nothing half-made, and mends itself the next
+"""A set-up that fails prints one clear sentence, leaves nothing incomplete, and works the next
 time.
 """
 
@@ -23,7 +23,7 @@ def make(folder, *arguments):
 
 @pytest.fixture
 def folder(tmp_path):
-    """What `make` needs, in a folder with a space in its name."""
+    """A folder with what `make` needs, and a space in its name."""
     folder = tmp_path / "the guide"
     (folder / "tools/lint").mkdir(parents=True)
     for name in (
@@ -59,7 +59,7 @@ def test_a_python_too_old_or_missing_is_named_with_the_remedy(folder):
 
 
 def test_packages_that_cannot_be_had_leave_no_environment(folder, monkeypatch):
-    """A sentence says so."""
+    """One sentence says so."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     failed = make(folder, "html")
@@ -114,15 +114,15 @@ def test_help_names_every_task():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
-# What `make test` does first: tools/install-packages, with stand-ins for the programs that would
+# `make test` first runs tools/install-packages. Here stand-ins replace the programs that would
 # change this machine.
 
 PACKAGES = ["chromium", "slurm-wlm", "acl"]
 
 
 def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit 0"):
-    """Run a copy of tools/install-packages for three packages; return the finished process and what
-    apt-get was asked.
+    """Run a copy of tools/install-packages for three packages; return the finished process and the
+    arguments of apt-get.
     """
     (tmp_path / "tools").mkdir(exist_ok=True)
     shutil.copy2(ROOT / "tools/install-packages", tmp_path / "tools")
@@ -152,7 +152,9 @@ def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit
         },
     )
     asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
-    assert not (tmp_path / "policy").exists(), "what keeps apt from starting services is gone again"
+    assert not (tmp_path / "policy").exists(), (
+        "the file that keeps apt from starting services is still there"
+    )
     return done, asked
 
 
@@ -176,7 +178,7 @@ def test_where_nothing_can_or_need_be_installed_nothing_is_said(how, tmp_path):
 
 @pytest.mark.parametrize("options, status", [(["--if-possible"], 0), ([], 1)])
 def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
-    """The rest is tested all the same; `make system`, which is asked for nothing else, fails."""
+    """The other tests run all the same. `make system` does nothing else, so it fails."""
     done, _ = install(tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100")
     assert done.returncode == status
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""The hub, running, and windows of its users."""
+"""Fixtures for the running hub and the browser windows of its users."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tools.cluster import hub, jupyter_server
 
 @pytest.fixture(scope="module")
 def services(triton):
-    """The hub and its proxy, running."""
+    """The hub and its proxy, while they run."""
     hub.running(triton)
 
 
@@ -24,7 +24,7 @@ def chromium(triton, services, tmp_path_factory):
 
 @pytest.fixture
 def visit(triton, chromium):
-    """visit(user) is a new window of that user, or of one who was never here."""
+    """visit(user) opens a new window of that user, or of a new user."""
     windows = []
 
     def new(user=None):
@@ -38,7 +38,7 @@ def visit(triton, chromium):
 
 @pytest.fixture(scope="module")
 def staying(triton, chromium):
-    """A window of a user whose server runs from the first test that wants it to the last."""
+    """A window of a user whose server runs from the first test that uses it to the last."""
     window = hub.Visit(triton, triton.account(), chromium)
     window.start(hub.TINY)
     yield window

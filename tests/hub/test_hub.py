@@ -1,5 +1,5 @@
-"""JupyterHub does what the guide says of it, as the folder triton/jupyterhub configures it: driven
-from a reader's browser. How servers end: test_hub_ends.py.
+"""JupyterHub, as triton/jupyterhub configures it, does what the guide says. The tests use a
+reader's browser. test_hub_ends.py tests how servers end.
 """
 
 import base64
@@ -26,17 +26,18 @@ DATA = ROOT / "tests/data/hub"
 FACTS = cluster.facts()
 BIG = next(
     profile.name for profile in FACTS.profiles if profile.kill_gb == 80
-)  # more than is free beside 55 GB jobs
+)  # more memory than is free beside jobs with 55 GB
 SJUPYTER = (
-    "triton/apps/jupyter/sjupyter.rst"  # speaks of a JupyterLab without the hub: see test_faq.py
+    # this entry is about JupyterLab without the hub: see test_faq.py
+    "triton/apps/jupyter/sjupyter.rst"
 )
 pytestmark = [needs_chromium, pytest.mark.usefixtures("services")]
 
 
 @pytest.fixture(scope="module")
 def alice(triton, chromium):
-    """A window of a user whose server runs and logs all it can; old logs were there before, and two
-    old files that are none.
+    """A window of a user whose server runs and logs as much as it can. The home directory had old
+    logs before, and two old files that are no logs.
     """
     window = Visit(triton, triton.account(), chromium)
     triton.run(
@@ -87,10 +88,11 @@ def as_hub(triton, command, **options):
     "When unused"
 )
 def test_the_start_page_has_the_profiles_of_the_guide(visit):
-    """Those of its table, in the same order."""
+    """The profiles are those of the guide's table, in the same order."""
     window = visit()
     window.log_in()
-    window.page.get_by_role("button", name="Start", exact=True).wait_for()  # below the table
+    # the notice is below the table
+    window.page.get_by_role("button", name="Start", exact=True).wait_for()
     rows = window.page.locator("table tbody tr").all()
     shown = [[cell.inner_text().strip() for cell in row.locator("th, td").all()] for row in rows][
         : len(PROFILES)
@@ -106,7 +108,7 @@ def test_the_start_page_has_the_profiles_of_the_guide(visit):
         for profile in FACTS.profiles
     ]
     assert "that no page shows is stopped after that time" in window.said(), (
-        "a warning where people choose"
+        "the start page has no notice about unused servers"
     )
 
 
@@ -128,8 +130,8 @@ def test_a_wrong_password_or_an_expired_account_is_refused(visit, triton):
 
 
 def take_much_memory(triton):
-    """Have all nodes taken by jobs with much memory, beside which a BIG server has no place; return
-    their number.
+    """Fill all nodes with jobs that take much memory, so that a BIG server has no room; return the
+    number of jobs.
     """
     jobs = triton.run(
         "login",
@@ -165,7 +167,7 @@ def take_much_memory(triton):
 )
 @pytest.mark.proves("faq-pending")
 def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entry):
-    """A cell runs there."""
+    """Afterwards a cell runs in JupyterLab."""
     window = visit()
     window.log_in()
     window.choose(BIG)
@@ -194,7 +196,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
         triton.run("login", f"scancel {others}")
         window.page.get_by_role("button", name=re.compile("aunch Server")).click()
         assert not [address for address in went if "/user/" in address], (
-            "there is no server to go to"
+            "the page leads to a server that does not exist"
         )
         window.choose(TINY)
         window.press_start()
@@ -203,7 +205,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
         triton.run("login", f"scancel {others}")
     entry.shows(said, 1)
     assert not re.search(hub.PENDING.pattern, said.partition(entry.messages[1])[2]), (
-        "first the one, then the other"
+        "the messages come in the wrong order"
     )
     triton.write(
         "login",
@@ -226,7 +228,7 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
     "``interactive`` is where ``sjupyter``, ``class-check`` and the hub start their jobs.",
 )
 def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
-    """The one at which Slurm ends the server; the first is known to the administrators alone."""
+    """Slurm ends the server at the second number. Only the administrators know the first."""
     first = FACTS.profiles[0]
     shown = triton.run(
         "login",
@@ -245,7 +247,7 @@ def test_squeue_and_sacct_show_the_second_number_of_a_profile(alice, triton):
     "at the next start."
 )
 def test_logs_older_than_a_week_are_removed(alice, triton):
-    """Younger ones stay."""
+    """Younger logs stay."""
     left = triton.run("login", f"ls {LOGS}", alice.user).stdout
     assert [
         number
@@ -259,7 +261,7 @@ def test_logs_older_than_a_week_are_removed(alice, triton):
 
 
 def test_the_log_is_readable_by_its_owner_only(alice, kernel, triton):
-    """The owner's own files are made as from a shell."""
+    """The user's own files have the permissions that a shell gives them."""
     name = LOGS.replace("*", alice.job())
     assert triton.run("login", f"stat --format='%a %U' {name}", alice.user).stdout.split() == [
         "600",
@@ -307,7 +309,7 @@ def test_it_begins_in_a_read_only_folder_with_links(server, alice, triton):
     "are not), and all its software."
 )
 def test_a_notebook_has_the_user_and_modules_of_the_login_node(alice, kernel, triton):
-    """The same files, too."""
+    """The files are the same, too."""
     look = (
         "id --user --name; stat --format='%n %i' ~ $WRKDIR {scratch} {apps}/modulefiles; "
         "module -t avail 2>&1".format(**vars(FACTS.paths))
@@ -329,7 +331,7 @@ def test_a_notebook_has_the_user_and_modules_of_the_login_node(alice, kernel, tr
 def test_the_classic_look_is_at_tree(alice):
     alice.open(f"/user/{alice.user}/")
     alice.page.locator(".jp-LauncherCard").first.wait_for()
-    assert alice.page.url.count("/lab") == 1, "it begins there"
+    assert alice.page.url.count("/lab") == 1, "the server does not open JupyterLab first"
     alice.page.goto(alice.page.url.replace("/lab", "/tree").partition("?")[0])
     alice.page.get_by_text("Running").first.wait_for()
     alice.page.get_by_text("scratch").first.wait_for()
@@ -363,7 +365,7 @@ def test_a_kernel_of_ones_own_runs(server, alice, triton):
 def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
     modules = FACTS.modules
     assert kernel.prints("import shutil; print(shutil.which('jupyter'))") == f"{CENTRAL}/jupyter", (
-        "the server has loaded its own"
+        "the server has not its own modules"
     )
     make = (
         f"module load {modules.jupyter}; envkernel lmod --user --name=with-module "
@@ -383,8 +385,8 @@ def git(triton, user, command):
 
 @pytest.fixture(scope="module")
 def project(alice, triton):
-    """A repository in the home: two branches contradict each other in a notebook, which has changed
-    once more since the last commit.
+    """A repository in the home directory. Its two branches conflict in a notebook, which also has a
+    change that is not committed.
     """
     set_up = (
         "git config --global user.name x; git config --global user.email x@example.org; git "
@@ -408,13 +410,13 @@ def project(alice, triton):
     "notebook, shows what has changed since the last commit;"
 )
 def test_a_button_shows_what_has_changed_since_the_commit(alice, project):
-    """The last commit of the notebook that is open."""
+    """The button compares the open notebook with its last commit."""
     alice.open(f"/user/{alice.user}/lab/tree/home/project/a.ipynb?reset")
     button = project.page.get_by_title("Display nbdiff from git HEAD to currently saved version")
     assert button.evaluate(
         "button => Boolean(button.closest('.jp-NotebookPanel-toolbar') && "
         "button.querySelector('.fa-git'))"
-    ), "above the notebook, with that sign"
+    ), "the button is not above the notebook, or has another sign"
     button.click()
     shown = project.page.locator(".nbdime-Widget")
     for text in ("print('three')", "print('four')"):
@@ -431,7 +433,7 @@ def in_git_tab(alice, lab):
 def commits(page, message):
     page.get_by_placeholder("Commit message").fill(message)
     page.get_by_role("button", name="Commit", exact=True).click()
-    page.get_by_text(message).nth(0).wait_for()  # in the history
+    page.get_by_text(message).nth(0).wait_for()  # the commit is in the history
 
 
 @pytest.mark.claims("the ``Git`` tab. It commits,")
@@ -502,7 +504,7 @@ def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
     "them, plots stand in between,",
 )
 def test_the_button_and_both_keys_run_a_cell(alice, triton):
-    """Shift+Enter goes on to the next cell."""
+    """Shift+Enter also selects the next cell."""
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 4]);"
     triton.write("login", "~/keys.ipynb", notebook(["print('one')", plot]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
@@ -575,12 +577,12 @@ def test_shut_down_kernel_ends_that_kernel_alone(alice, server, triton):
     lab.menu("Kernel", "Shut Down Kernel")
     triton.run(node, f"for i in $(seq {PATIENCE * 5}); do {ask} || exit 0; sleep 0.2; done; exit 1")
     assert kernel not in {left["id"] for left in server.talk("ask", "/api/kernels")}
-    assert other.prints("print(1)") == "1", "the server and the other kernels run on"
+    assert other.prints("print(1)") == "1", "the server or another kernel has ended"
 
 
 @pytest.mark.claims("notebooks save themselves,")
 def test_a_notebook_saves_itself(alice, triton):
-    """Every two minutes, says the setting; for the test every second."""
+    """The setting is two minutes; the test waits one second."""
     settings = "~/.jupyter/lab/user-settings/@jupyterlab/docmanager-extension"
     triton.run(
         "login",
@@ -609,7 +611,7 @@ def test_a_notebook_saves_itself(alice, triton):
     "start afterwards;"
 )
 def test_the_modules_tab_loads_a_module_at_a_click(alice, server):
-    """For kernels that start afterwards."""
+    """Kernels that start afterwards have the module."""
     module, look = (
         FACTS.modules.demo,
         "import os; print(os.environ.get('DEMO_GREETING', 'none'))",
@@ -658,7 +660,9 @@ def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     lab.run_cell(1)
     lab.cell(1).get_by_text("what to do stands below each").wait_for()
     said = lab.output(1)
-    assert "its time is up then" not in alice.said(), "that is in days"
+    assert "its time is up then" not in alice.said(), (
+        "a warning about the end appears days before it"
+    )
     assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search(
         "WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said
     ), said
@@ -682,7 +686,7 @@ def test_nobody_installs_extensions(server, alice, triton):
 
 
 def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, triton):
-    """The API is that of the hub."""
+    """The API is the hub's."""
     other = visit()
     other.log_in()
     other.page.locator("#spawn_form").wait_for()
@@ -718,10 +722,12 @@ def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, trito
         return triton.run("login", look, other.user, check=False).stdout
 
     assert asked(token, f"{hub.own(alice.user)}{theirs}") in ("403", "404")
-    assert asked(server.token, f"{hub.own(alice.user)}{theirs}") == "200", "that is the way"
+    assert asked(server.token, f"{hub.own(alice.user)}{theirs}") == "200", (
+        "the owner has no access either"
+    )
     for scheme in ("http", "https"):
         assert asked(server.token, f"{scheme}://{node}:{port}{theirs}") == "000", (
-            "it speaks with the proxy and the hub alone"
+            "the server answers without the certificate of the proxy"
         )
     listed = triton.run(node.split(".")[0], "ls /tmp", other.user).stdout
     begins = next(name for name in listed.split() if name.startswith(f"jupyter-{alice.job()}-"))
@@ -729,12 +735,12 @@ def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, trito
 
 
 def test_a_page_of_another_site_cannot_use_a_login(alice):
-    """A reader's login at the hub."""
+    """The login is a reader's at the hub."""
     alice.open()
     for path in (f"/user/{alice.user}/api/kernels", f"/hub/api/users/{alice.user}/tokens"):
         assert alice.page.evaluate(hub.FETCH, ["POST", path, "", "{}"])["status"] == 403, (
             path
-        )  # it does not know the token that each form has
+        )  # The request has no token of the hub's forms.
 
 
 ATTEMPTS = (DATA / "attempts.js").read_text(encoding="utf-8")
@@ -750,8 +756,8 @@ ATTEMPTS = (DATA / "attempts.js").read_text(encoding="utf-8")
     "one user does nothing for another."
 )
 def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
-    """In the browser of a reader with all logins, at the name of another user: a page there reads
-    nothing, changes nothing, shows nothing.
+    """The browser of a reader with all logins opens a page at the name of another user. That page
+    can read nothing, change nothing and show nothing.
     """
     other = visit().user
     theirs, user = hub.own(other), alice.user
@@ -778,28 +784,30 @@ def test_a_page_of_one_user_does_nothing_for_another(alice, server, visit):
     before = state()
     own = alice.page_of(hub.own(user))
     listens = {"read": [], "send": [], "listen": attempts["listen"], "show": []}
-    assert own.evaluate(ATTEMPTS, listens) == ["open"], "that is the way"
+    assert own.evaluate(ATTEMPTS, listens) == ["open"], "the user's own page has no access either"
     own.close()
     assert page.evaluate(ATTEMPTS, attempts) == [""] * 5
     assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/"] * 2
     assert state()[1:] == before[1:] and len(state()[0]) == len(before[0])
     sent = {cookie["name"] for cookie in alice.context.cookies(f"{theirs}/user/{other}/lab")}
-    assert sent <= {"jupyterhub-session-id"}, "and that is no login"
+    assert sent <= {"jupyterhub-session-id"}, "the server got a cookie that is a login"
     page.evaluate(f"location.href = '{HUB}/hub/logout'")
     page.wait_for_url(f"{HUB}/hub/home")
     assert (
         page.get_by_role("link", name="Logout")
         .or_(page.get_by_role("button", name="Logout"))
         .count()
-    ), "who logs out is the reader"
+    ), "the logout is not the reader's"
     page.goto(f"{theirs}/hub/login")
-    assert not page.url.startswith(theirs), "nobody logs in at the name of another user's server"
+    assert not page.url.startswith(theirs), "the login page appears at the name of a user's server"
     page.close()
 
 
 @pytest.mark.claims("and its log believes nobody who says to be somewhere else.")
 def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
-    """And not the one that somebody says in a header, through the proxy or from a compute node."""
+    """The address is not the one in a header of the request, whether it comes through the proxy or
+    from a compute node.
+    """
     lies = (
         "--header 'X-Real-Ip: 192.0.2.1' --header 'X-Forwarded-For: 192.0.2.2' --silent "
         "--output /dev/null"
@@ -833,7 +841,9 @@ def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
     ],
 )
 def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
-    """In the hub's log, at its start: those between hub, proxy and servers are for five years."""
+    """The hub reports them in its log when it starts. The certificates between hub, proxy and
+    servers are valid for five years.
+    """
     certificate = "/var/lib/jupyterhub/tls/hub-internal/hub-internal.crt"
     look = (
         "import pathlib, certificates; "
@@ -845,7 +855,7 @@ def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
     assert says in told and bool(told) == bool(says), told
 
 
-# for which names the certificate is that browsers see: what the hub says of it at its start
+# {names of the browsers' certificate: the message of the hub at its start}
 CERTIFICATES = {
     f"DNS:{HUB[8:]}": f"is not for *.{HUB[8:]}. Put one there that is "
     "good for all; if you get none "
@@ -859,9 +869,9 @@ CERTIFICATES = {
 @pytest.mark.claims("The hub itself tells it at its start.")
 @pytest.mark.parametrize("names", CERTIFICATES)
 def test_a_certificate_without_a_name_for_users_is_told(triton, names):
-    """At the start of the hub.
+    """The hub reports it when it starts.
 
-    Where users have names of their own, and when the file is none.
+    It does so where users have names of their own, and if the file is not a certificate.
     """
     file, load = (
         "/etc/jupyterhub/tls/cert.pem",
@@ -885,7 +895,7 @@ def test_a_certificate_without_a_name_for_users_is_told(triton, names):
 
 @pytest.mark.claims("The hub's own port answers in the cluster's network alone,")
 def test_readers_reach_the_hub_through_the_proxy_alone(triton):
-    """The hub's own port answers in the cluster's network, and nowhere else."""
+    """The hub's own port answers only in the cluster's network."""
     look = "curl --silent --insecure --max-time 5 --output /dev/null https://{}:8081/hub/api/"
     address = next(host.addresses["campus"] for host in cluster.plan(1) if host.role == "hub")
     for host, name in (("laptop", FACTS.hosts.hub), ("login", address), ("hub", "127.0.0.1")):
@@ -893,7 +903,7 @@ def test_readers_reach_the_hub_through_the_proxy_alone(triton):
     assert triton.run(triton.nodes[0], look.format(FACTS.hosts.inside), check=False).returncode in (
         55,
         56,
-    ), "it answers, and wants a certificate"
+    ), "the port answers without a certificate"
 
 
 # ---------------------------------------------------------------- what it refuses
@@ -957,7 +967,7 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     )
     assert as_hub(
         triton, f"sudo --non-interactive --user={alice.user} {shlex.join(listing.split())}"
-    ).stdout, "and this is how the hub calls it"
+    ).stdout, "the hub calls the command with other arguments"
     refused = [
         "id",
         "sbatch --parsable --uid=0",
@@ -982,8 +992,8 @@ def test_the_hub_is_no_root_and_sudo_lists_what_it_may_do(triton, alice):
     "Notebooks and terminals of JupyterHub and of ``sjupyter`` have none of those variables:"
 )
 def test_a_job_is_submitted_from_a_notebook(server, triton):
-    """What Slurm has set for the server's own job stays there, so that srun does not take it for
-    options in the next.
+    """The variables of the server's own job are not passed on, so that srun in the new job does not
+    read them as options.
     """
     inner = (
         "cd; sbatch --wait --mem-per-cpu=100M --output=inner.txt --wrap='srun printenv "
@@ -1009,9 +1019,10 @@ def test_a_job_is_submitted_from_a_notebook(server, triton):
     "</triton/apps/jupyter/kernels>`."
 )
 def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
-    """Over TCP they could read all that it prints. It has sockets in a folder of its owner instead.
+    """Over TCP, others could read everything that it prints. So it has sockets in a folder of its
+    owner.
 
-    One port of an ipykernel is left: it takes the output of forked children, and gives nothing.
+    An ipykernel keeps one port, which receives the output of forked children and sends nothing.
     """
     node = triton.run("login", "squeue --me --noheader --format=%N", alice.user).stdout.strip()
     folder = f"{FACTS.paths.user_kernels}/mine"
@@ -1044,7 +1055,7 @@ def test_nobody_else_on_the_node_reaches_a_kernel(alice, server, triton):
 
 @pytest.mark.claims("JupyterLab's debugger is off:")
 def test_jupyterlab_has_no_debugger(alice, triton):
-    """Once it is on, its port on the node asks nobody for a password."""
+    """A debugger would open a port on the node without a password."""
     triton.write("login", "~/debugged.ipynb", notebook(["1"]), alice.user)
     alice.open(f"/user/{alice.user}/lab/tree/home/debugged.ipynb?reset")
     Lab(alice.page).run_cell()
@@ -1187,7 +1198,7 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
     answers = []
     alice.page.on(
         "response", lambda answer: answers.append(answer)
-    )  # playwright takes no method of a list
+    )  # playwright does not accept a method of a list
     alice.context.clear_cookies()
     alice.log_in()
     alice.page.locator("#jp-main-statusbar").wait_for()
@@ -1198,13 +1209,13 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
         if header["name"].lower() == "set-cookie"
     ]
     assert len(lines) >= 4
-    for line in lines:  # the browser would take Lax where nothing is said
+    for line in lines:  # Without the attribute the browser would use Lax.
         assert re.search("; SameSite=Lax", line, re.IGNORECASE) or '=""' in line, line
     headers = alice.ask("GET", "/home", base="/hub").headers
     policy = headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy, policy
     assert f"form-action 'self' {hub.SERVERS};" in policy, (
-        "the form of the login leads on to the user's server"
+        "the form of the login may not lead on to the user's server"
     )
     assert not re.search(r"\*|https?:|unsafe-eval", policy.replace(hub.SERVERS, "")), policy
     assert (
@@ -1214,7 +1225,7 @@ def test_cookies_are_secure_and_pages_have_a_policy(alice):
 
 
 def test_no_token_stands_in_a_log(alice, server, kernel, triton):
-    """Though hub and server log all that they can."""
+    """The hub and the server log as much as they can."""
     key = "import os; print(open(os.environ['JUPYTERHUB_SSL_KEYFILE']).read().splitlines()[1])"
     secrets = [
         server.token,
@@ -1291,7 +1302,7 @@ def test_a_server_is_not_named_like_a_command(alice, name):
     assert answer.status == 400 and "Invalid server_name" in answer.text
 
 
-# The configuration of a server that tells the hub its port, more than that, and what is no port.
+# The configuration of a server that sends the hub its port, other fields, and wrong ports.
 TELL = (DATA / "tell.py").read_text(encoding="utf-8")
 TELLS = f"""{TELL}
 import pathlib
@@ -1304,7 +1315,7 @@ pathlib.Path('~/told').expanduser().write_text(json.dumps(told))
 
 
 def test_a_server_that_starts_tells_the_hub_its_port_only(visit, triton, kernel):
-    """All else that it tells is refused."""
+    """The hub refuses everything else that a server sends."""
     window = visit()
     triton.run("login", "mkdir .jupyter", window.user)
     triton.write("login", "~/.jupyter/jupyter_server_config.py", TELLS, window.user)
@@ -1313,7 +1324,7 @@ def test_a_server_that_starts_tells_the_hub_its_port_only(visit, triton, kernel)
     window.press_start()
     window.page.wait_for_url("**/spawn-pending/**")
     assert window.ask("POST", "/batchspawner", {"port": 8888}, base="/hub/api").status == 403, (
-        "who is no server"
+        "a user who is no server can send a port"
     )
     window.arrive()
     assert json.loads(triton.run("login", "cat told", window.user).stdout) == [
@@ -1329,8 +1340,12 @@ def test_a_server_that_starts_tells_the_hub_its_port_only(visit, triton, kernel)
         for line in hub.log(triton).splitlines()
         if f"Refused from the server of {window.user}: fields ['note', 'port']" in line
     ]
-    assert [line[:3] for line in refused] == ["[W "], "a log that is not of all has it too"
-    assert kernel.prints(TELL + "print(tell({'port': 8888}))") == "400", "a server that runs"
+    assert [line[:3] for line in refused] == ["[W "], (
+        "the log of a server at the usual level misses the message"
+    )
+    assert kernel.prints(TELL + "print(tell({'port': 8888}))") == "400", (
+        "a running server can send a port"
+    )
     triton.run("login", "scancel --me", window.user)
 
 
@@ -1368,7 +1383,7 @@ def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
         for command in block.commands
         if command.text.endswith("tail")
     ]
-    # a line may come between the two
+    # another line may come between the two
     look = (
         f"for i in $(seq 20); do tail {newest} | cmp --silent - <({shown.text}) && echo same "
         "&& break; sleep 0.2; done"
@@ -1383,16 +1398,16 @@ def test_the_newest_log_is_the_first_that_the_page_lists(alice, triton, entry):
 
 RAW = re.compile(
     r"\{[\w-]+\}`|^:::|```|\{\{|\]\(|\+\+\+|\*\*", re.MULTILINE
-)  # MyST, a placeholder, or Markdown as it is written
+)  # MyST syntax, a placeholder, or Markdown that was not rendered
 
 
 def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
-    """In JupyterLab, with nothing raw or broken to see."""
+    """JupyterLab shows nothing raw or broken."""
     course = editions.load()
     packed = base64.b64encode(
         editions.zipped(editions.student_files(course, FACTS.site.url, FACTS.in_words()))
     ).decode()
-    # all cells of a notebook are drawn, not only those in sight
+    # JupyterLab draws all cells of a notebook, not only the visible ones.
     whole = "~/.jupyter/lab/user-settings/@jupyterlab/notebook-extension"
     triton.run(
         "login",
@@ -1410,7 +1425,7 @@ def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
         alice.page.locator(".jp-DirListing-item", has_text=name).dblclick()
         alice.page.locator(
             "#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current", has_text=name
-        ).wait_for()  # the one before says the same below
+        ).wait_for()  # the notebook before has the same text below
         panel = alice.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         panel.locator("em", has_text="Afterwards you can").wait_for()
         student = editions.student(content, FACTS.site.url)["cells"]
@@ -1429,7 +1444,7 @@ def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
         "heading", name="the course"
     ).wait_for()
     assert not triton.run("login", f"find ~/{editions.FOLDER} -name '*.md'", alice.user).stdout, (
-        "JupyterLab would open it raw"
+        "JupyterLab would open it as raw text"
     )
 
 
@@ -1440,15 +1455,14 @@ def test_each_notebook_of_the_student_zip_opens_cleanly(alice, triton):
     "Who opens it again gets what is new, and keeps what they wrote.",
 )
 def test_open_on_the_cluster_keeps_what_was_written(visit, triton, site, tmp_path):
-    """It brings the student edition.
-
-    What is new in the edition comes too.
-    """
+    """It copies the student edition, with the changes since the last copy."""
     name, tells, repository = "02-hidden-state", "Read me first.", tmp_path / "student.git"
     files = editions.student_files(editions.load(), FACTS.site.url, FACTS.in_words())
 
     def push(files):
-        """What `make class` says: the branch is in the repository of the guide then."""
+        """Run `make class` and return its output; afterwards the branch is in the guide's
+        repository.
+        """
         new = repository.with_suffix(".new")
         editions.repository(new, files, [(repository, editions.BRANCH)])
         shutil.rmtree(repository, ignore_errors=True)

@@ -1,5 +1,5 @@
-"""How a server of JupyterHub ends, what the user is told then, and what ends none: driven from a
-reader's browser.
+"""JupyterHub tells the user how and why a server ended, and nothing else ends a server. The tests
+use a reader's browser.
 """
 
 import re
@@ -19,7 +19,7 @@ pytestmark = [needs_chromium, pytest.mark.usefixtures("services")]
 
 
 def type_into_terminal(window, command):
-    """Open a terminal in JupyterLab, and type the command; return the terminal's name."""
+    """Open a terminal in JupyterLab and type the command; return the terminal's name."""
     window.lab.menu("File", "New", "Terminal")
     window.page.locator(".jp-Terminal .xterm-screen").click()
     window.page.keyboard.type(command + "\n")
@@ -28,7 +28,7 @@ def type_into_terminal(window, command):
 
 
 def open_notebook_and_terminal(window, command, code=None):
-    """Make a notebook, run a cell with `code` if there is any, and type into a terminal; return
+    """Make a notebook, run a cell if there is `code`, and type a command into a terminal; return
     the ids of the kernels and the name of the terminal.
     """
     window.arrive()
@@ -43,18 +43,19 @@ def open_notebook_and_terminal(window, command, code=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def begun(triton, chromium):
-    """Windows in which things take their minutes while the other tests run: a server that does not
-    answer, one whose time is short, one that is not used and never stopped, and four of a profile
-    that stops what is not used: nobody uses one; of one a page shows a notebook and a terminal, and
-    a second notebook is shown by none; of one a page is open that nobody sees; one computes while
-    its owner is away.
+    """Windows whose servers need minutes while the other tests run.
+
+    One server does not answer, one has a short time limit, and one has a profile that never stops
+    unused kernels. Four have a profile that does: nobody uses the first; a page shows one notebook
+    and a terminal of the second, but not its other notebook; the page of the third is in a hidden
+    tab; the fourth computes while its owner is away.
     """
     hanging, short, kept, unused, used, unseen, away = windows = [
         Visit(triton, triton.account(), chromium) for _ in range(7)
     ]
     unseen.context.add_init_script(
         "Object.defineProperty(document, 'hidden', {get: () => true})"
-    )  # a tab behind others
+    )  # it is hidden behind other tabs
     triton.run(
         "login", f"mkdir .jupyter; echo '{HANGS}' > .jupyter/jupyter_server_config.py", hanging.user
     )
@@ -141,7 +142,7 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
         "ctl",
         "accounts=$(cat /run/slurmdbd.pid); kill $accounts; while kill -0 $accounts 2> "
         "/dev/null; do sleep 0.1; done",
-    )  # so the accounts cannot say how it ended
+    )  # without accounting, so nothing says how it ended
     try:
         window.log_in()
         window.choose(TINY)
@@ -179,7 +180,8 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     job, kernel = window.job(), window.ask("POST", "/api/kernels", {"name": "python3"}).json()["id"]
     Lab(window.page).menu("File", "Log Out")
     until = time.monotonic() + PATIENCE
-    while not any("/hub/login" in page.url for page in window.context.pages):  # it may be a new tab
+    # the page may open in a new tab
+    while not any("/hub/login" in page.url for page in window.context.pages):
         assert time.monotonic() < until, [page.url for page in window.context.pages]
         window.page.wait_for_timeout(100)
     assert job in triton.run("login", look, window.user).stdout
@@ -192,7 +194,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     ended(triton, window.user, job)
     assert job not in triton.run("login", look, window.user).stdout
     window.open()
-    assert "ended" not in window.said(), "no page complains of what the user wanted"
+    assert "ended" not in window.said(), "a page complains though the user stopped the server"
 
 
 @pytest.mark.claims(
@@ -238,7 +240,7 @@ def test_over_the_memory_limit_page_and_log_say_why(visit, triton, entry):
 @pytest.mark.claims("On the hub, click the folder symbol at the top, then the link ``scratch``.")
 @pytest.mark.proves("faq-spawn", [0])
 def test_a_server_that_does_not_answer_is_told_and_helped(begun, triton, entry):
-    """It is told after a minute; without the user's settings it starts."""
+    """The page says so after a minute. Without the user's settings the server starts."""
     window = begun["hanging"]
     entry.shows(window.waits_for("Spawn failed", 90))
     ran = triton.run(
@@ -272,7 +274,7 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
     window.page.get_by_text("its time is up then. Save your files.").wait_for()
     minutes = re.findall(r"in (\d+) min: its time is up then", long.said())
     assert [6 <= int(number) <= 10 for number in minutes] == [True], (
-        f"{minutes}: once, ten minutes before, all of which this one had"
+        f"{minutes}: the warning did not appear once, ten minutes before the end"
     )
     entry.shows(Lab(window.page).dialog(180, about="unavailable"))
     began = time.monotonic()
@@ -310,10 +312,8 @@ def kernels_and_terminals(window):
 )
 @pytest.mark.claims("stop a kernel that computes nothing and that no page shows.")
 def test_what_is_not_used_is_stopped(begun, triton, record_property):
-    """What is open in a browser is not.
-
-    Both are looked at each minute: a kernel and a terminal that a page shows, or that compute,
-    live; those that no page shows are stopped.
+    """A kernel and a terminal that a page shows, or that compute, go on; those that no page shows
+    are stopped. The server checks them each minute.
     """
     window = begun["unused"]
     ended(triton, window.user, window.job_then, seconds=150)
@@ -322,7 +322,7 @@ def test_what_is_not_used_is_stopped(begun, triton, record_property):
         f"Removing route /{urlsplit(hub.own(window.user)).netloc}/user/{window.user}\n"
         not in hub.log(triton, "proxy")
     ):
-        assert time.monotonic() < gone + 15, "the route of a server goes with its job"
+        assert time.monotonic() < gone + 15, "the route of a server remains after its job"
         time.sleep(0.5)
     record_property(
         "measured",
@@ -342,7 +342,7 @@ def test_what_is_not_used_is_stopped(begun, triton, record_property):
         for text in triton.run("login", ask, window.user).stdout.split()
     )
     assert start + 10 < window.left and end > window.left + 58, (
-        "the time counts from when the page was closed"
+        "the idle time does not begin when the page is closed"
     )
     used, until = begun["used"], time.monotonic() + 70
     while left := kernels_and_terminals(used) - used.shown:
@@ -351,22 +351,26 @@ def test_what_is_not_used_is_stopped(begun, triton, record_property):
     away = begun["away"]
     time.sleep(max(0, away.since + 130 - time.monotonic()))
     assert kernels_and_terminals(used) == used.shown
-    assert begun["unseen"].job(), "its page is open"
-    assert away.job() == away.job_then and kernels_and_terminals(away) == away.left, "they compute"
-    assert begun["kept"].job() == begun["kept"].job_then, "what its profile never stops"
+    assert begun["unseen"].job(), "a kernel was stopped though its page is open"
+    assert away.job() == away.job_then and kernels_and_terminals(away) == away.left, (
+        "a kernel or a terminal was stopped while it computed"
+    )
+    assert begun["kept"].job() == begun["kept"].job_then, (
+        "something was stopped though the profile never stops it"
+    )
 
 
 @pytest.mark.claims("JupyterLab warns of a kernel that no page shows before it is stopped.")
 def test_a_kernel_that_no_page_shows_is_warned_of(begun):
-    """In JupyterLab, before it is stopped; one that is shown is not."""
+    """JupyterLab warns before the kernel is stopped, and not if a page shows the kernel."""
     said = begun["used"].waits_for("its variables are gone", 60)
     assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", said) == [
         "closed.ipynb"
     ], said
 
 
-# Runs in a kernel of another user: takes a port, and writes down what it is sent by those who
-# accept its certificate.
+# This program runs in a kernel of another user. It takes the port, and writes down what it receives
+# from those who accept its certificate.
 TAKES = """
 import os, socket, ssl, threading
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -393,8 +397,8 @@ threading.Thread(target=take, daemon=True).start()
     "certificate of their own, gets nothing."
 )
 def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, triton):
-    """A server has gone, another user's process with a certificate of its own listens at its port,
-    and the proxy still has the route.
+    """A server has ended, but the proxy still has its route. A process of another user listens at
+    the port, with a certificate of its own.
     """
     node = kernel.prints("import os; print(os.environ['SLURMD_NODENAME'])")
     others = ",".join(other for other in triton.nodes if other != node)
@@ -409,7 +413,7 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
     )[-1]
     assert host.split(".")[0] == node
     page = window.page_of(hub.own(window.user))
-    triton.run("hub", "hub-services stop hub")  # so the route stays
+    triton.run("hub", "hub-services stop hub")  # without a hub, the route stays
     try:
         job = window.job()
         triton.run("login", f"scancel --full --signal=KILL {job}; scancel {job}", window.user)
@@ -426,10 +430,10 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
         page.evaluate(
             "address => new Promise(done => {new WebSocket(address).onclose = done})", events
         )
-        assert int(kernel.prints("print(len(came))")) >= 2, "the proxy was there, twice"
+        assert int(kernel.prints("print(len(came))")) >= 2, "the proxy did not connect twice"
         triton.run("login", f"curl --silent --insecure https://{host}:{port}/anybody", check=False)
         assert kernel.prints("print(got)") == "[b'/anybody']", (
-            "who looks at no certificate is taken in"
+            "a client that checks no certificate is not deceived"
         )
     finally:
         triton.run("hub", "HUB_OPTIONS=--debug hub-services start hub")
@@ -463,13 +467,13 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(
     )
     hub.answers(triton)
     assert triton.run("hub", f"{number}; kill -0 $({number})").stdout != before, (
-        "it is a new one, and it runs"
+        "the hub is the old one, or does not run"
     )
     until = time.monotonic() + 20
     while (
         '"started"' not in staying.ask("GET", "/api/status").text
-    ):  # the hub's own page for a server it has no route to is a 200 too
-        assert time.monotonic() < until, "the server is not found again"
+    ):  # The hub's page for a server without a route has the status 200 too.
+        assert time.monotonic() < until, "the hub does not find the server again"
         time.sleep(0.2)
     record_property(
         "measured",
@@ -479,7 +483,7 @@ def test_a_restart_leaves_servers_and_the_variables_of_kernels(
     assert kernel.prints("print(kept)") == value
     assert staying.job() == job
     assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
-        "nobody has to log in again"
+        "the user has to log in again"
     )
     staying.open(f"/user/{staying.user}/lab?reset")
     staying.page.locator(".jp-LauncherCard").first.wait_for()

@@ -1,5 +1,5 @@
-"""What goes wrong around JupyterHub ends no server, leaves no job behind, and is told to the user;
-nor do many people at once.
+"""Faults around JupyterHub end no server, leave no job behind, and are reported to the user. Many
+users at once cause no fault.
 """
 
 import concurrent.futures
@@ -23,7 +23,7 @@ PATIENT = "--ProfileSpawner.http_timeout=240"
 
 
 def jobs(triton, users):
-    """(user, number) of the jobs that Slurm has of these users."""
+    """The (user, number) pairs of these users' jobs in Slurm."""
     lines = triton.run(
         "login", f"squeue --noheader --format='%u %i' --user={','.join(users)}"
     ).stdout.splitlines()
@@ -31,9 +31,9 @@ def jobs(triton, users):
 
 
 def queries(triton):
-    """How many times the hub has asked Slurm for its queue: each squeue is two messages.
+    """How many times the hub has asked Slurm for its queue. Each squeue is two messages.
 
-    The controller knows no name for the hub's number.
+    The controller has no name for the hub's number.
     """
     number = triton.run("hub", "id -u jupyterhub").stdout.strip()
     said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
@@ -43,15 +43,15 @@ def queries(triton):
 
 @pytest.fixture(scope="module", autouse=True)
 def services(triton):
-    """The hub, patient: the nodes are one machine, on which JupyterLab may take more than a minute
-    to start.
+    """A hub that waits longer for servers: all nodes are one machine, where JupyterLab may need
+    more than a minute to start.
     """
     hub.running(triton, PATIENT)
 
 
 @pytest.fixture
 def stand_ins(triton):
-    """A small server in the place of JupyterLab: sixty of those on one machine would measure the
+    """A small server in place of JupyterLab. Sixty JupyterLabs on one machine would only test the
     machine.
     """
     hub.put_stand_in(triton)
@@ -62,7 +62,7 @@ def stand_ins(triton):
 
 @pytest.mark.claims("Sixty people who log in within ten seconds all get their servers.")
 def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_property):
-    """Slurm gets few questions meanwhile."""
+    """Slurm gets few queries meanwhile."""
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
     try:
@@ -70,7 +70,9 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
         asked, took = queries(triton) - before, time.monotonic() - began
         assert [answer for answer in got.values() if not answer.get("own")] == []
         found = jobs(triton, users)
-        assert [user for user, _ in found] == sorted(users), "one job for each, and of its owner"
+        assert [user for user, _ in found] == sorted(users), (
+            "there is not one job for each user, with the right owner"
+        )
         memory = triton.run("hub", "ps -o rss= -p $(cat /run/jupyterhub-hub.pid)").stdout
         time.sleep(5)
         quiet = queries(triton)
@@ -79,7 +81,7 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
     finally:
         triton.run("login", f"scancel {' '.join(number for _, number in jobs(triton, users))}")
     assert 0 < asked <= took + 5, f"{asked} questions in {took:.0f} s"
-    assert 0 < quiet <= 3 + 1, "with all servers up, one for all in five seconds is enough"
+    assert 0 < quiet <= 3 + 1, "with all servers up, the hub asks more than once in five seconds"
     slowest = max(answer["seconds"] for answer in got.values())
     record_property(
         "measured",
@@ -92,7 +94,7 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
 
 @pytest.fixture
 def closed(triton):
-    """The partition starts no job; calling it opens it again."""
+    """Closes the partition, so that no job starts. A call opens it again."""
 
     def state(word):
         triton.run("ctl", f"scontrol update partitionname={PARTITION} state={word}")
@@ -125,7 +127,7 @@ def lives(window):
 def test_half_a_minute_without_the_controller_ends_nothing(
     staying, visit, closed, triton, record_property
 ):
-    """No server that runs, and no start."""
+    """Neither running servers nor starts end."""
     window = visit()
     waits_in_queue(window)
     controller(triton, "stop")
@@ -165,7 +167,7 @@ def node_of(triton, window):
 
 
 def test_a_server_lives_though_its_node_is_drained(staying, visit, triton, record_property):
-    """The next one goes to another node."""
+    """The next server starts on another node."""
     node = node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=drain reason=test")
     try:
@@ -186,7 +188,7 @@ def test_a_server_lives_though_slurmd_is_killed(staying, triton, record_property
     triton.run(node, "kill -9 $(cat /run/slurmd.pid)")
     try:
         assert lives(staying)
-        time.sleep(16)  # longer than the hub goes without a look
+        time.sleep(16)  # this is longer than the hub's interval between two checks
         assert lives(staying) and staying.job()
     finally:
         triton.run(node, "slurmd")
@@ -213,7 +215,7 @@ def test_a_locked_database_delays_a_start_and_breaks_nothing(
         f'setpriv --reuid jupyterhub --regid jupyterhub --init-groups /usr/bin/python3 -c "{lock}"',
         stdout=subprocess.PIPE,
     )
-    assert locked.stdout.readline(), "it is locked"
+    assert locked.stdout.readline(), "the database is not locked"
     window.press_start()
     window.arrive()
     assert locked.wait(timeout=PATIENCE) == 0
@@ -267,17 +269,17 @@ def test_the_failure_of_a_node_is_told(staying, triton):
     try:
         ended(triton, staying.user, job)
         assert f"(job {job}) ended: its node failed. Start it again." in staying.says_of_the_end()
-        assert not staying.job(), "Slurm does not start it anew for nobody"
+        assert not staying.job(), "Slurm has started the job again"
         triton.run("hub", "hub-services kill hub; HUB_OPTIONS=--debug hub-services start hub")
         hub.answers(triton)
         staying.open()
         assert f"(job {job}) ended: its node failed." in staying.said(), (
-            "a hub that comes after knows it too"
+            "a hub that starts later does not know the reason"
         )
     finally:
         triton.run(
             "ctl", f"scontrol update nodename={node} state=resume", check=False
-        )  # it may be back by itself
+        )  # the node may come back by itself
 
 
 # ---------------------------------------------------------------- another hub: without its check of
@@ -289,14 +291,14 @@ def test_the_failure_of_a_node_is_told(staying, triton):
     "that it needs to start."
 )
 def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
-    """Without the check before the start, the job finds room for what it writes, or the page says
-    that the home is full.
+    """Without the check before the start, the job has enough room for its files, or the page says
+    that the home directory is full.
     """
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
     window = visit(hub.cluster.FULL_USER)
     triton.run(
         "login", "head -c 2M /dev/zero > rest", window.user, check=False
-    )  # its disk has 1 MB left
+    )  # the disk has 1 MB left
     window.log_in()
     window.choose(TINY)
     window.press_start()
@@ -314,9 +316,8 @@ def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
 
 
 def test_a_home_without_room_for_files_is_told_first(visit, triton):
-    """Before a job is submitted.
-
-    However small they are: the disk has bytes left, and no inodes.
+    """The user is told before a job is submitted, even though small files would fit: the disk has
+    free bytes but no inodes.
     """
     hub.running(triton, f"{PATIENT} --ProfileSpawner.needed_mb=0")
     window = visit(hub.cluster.FULL_USER)
@@ -330,7 +331,7 @@ def test_a_home_without_room_for_files_is_told_first(visit, triton):
     try:
         assert triton.run(
             "login", "df --output=iavail ~ | tail -1", window.user
-        ).stdout.split() == ["0"], "the small disk has no inode left"
+        ).stdout.split() == ["0"], "the small disk still has inodes"
         window.log_in()
         window.choose(TINY)
         window.press_start()
@@ -347,8 +348,8 @@ def test_a_home_without_room_for_files_is_told_first(visit, triton):
 
 @pytest.mark.claims("So it does where users have no names of their own.")
 def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
-    """Where there is no wildcard name, all servers share one origin: the cookie of the login goes
-    to the hub's paths, to no server's.
+    """Without a wildcard name, all servers have one origin. The cookie of the login then has the
+    hub's path, so servers do not receive it.
     """
     facts = "/etc/jupyterhub/facts.toml"
     triton.run(
@@ -364,7 +365,7 @@ def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
         assert cookies["jupyterhub-hub-login"] == "/hub/", cookies
         sent = window.context.cookies(f"{hub.HUB}/user/another/lab")
         assert [cookie["name"] for cookie in sent] == ["jupyterhub-session-id"], (
-            "and that is no login"
+            "a server received a cookie that is a login"
         )
     finally:
         triton.run("hub", f"mv {facts}.names {facts}")
@@ -379,7 +380,7 @@ POSTGRES = (ROOT / "tests/data/hub/postgres.sh").read_text(encoding="utf-8")
     reason="no PostgreSQL here: make system installs it",
 )
 def test_postgresql_takes_the_place_of_sqlite(visit, triton):
-    """By the line that the configuration shows."""
+    """The test uses the line that the configuration shows."""
     triton.run("hub", POSTGRES)
     window = visit()
     try:

@@ -1,5 +1,5 @@
-"""The hub forgets no job, ends none that lives, and says why none came: people who ask it by its
-interface, with a small server in JupyterLab's place.
+"""The hub forgets no job, ends none that is needed, and says why a start failed. Users call its
+API, and a small server takes JupyterLab's place.
 """
 
 import json
@@ -28,7 +28,7 @@ def people(triton, services):
 
 
 def begin(people, user):
-    """Log in and click on Start; return what the hub refuses it with, if it does."""
+    """Log in and press Start; return the error of the hub, if there is one."""
     people.ask(user, "log_in")
     try:
         people.ask(user, "start", TINY)
@@ -37,7 +37,7 @@ def begin(people, user):
 
 
 def why_none(people, user):
-    """Log in and click on Start; return why no server comes, however long that takes."""
+    """Log in and press Start; wait until the start fails, and return the reason."""
     return begin(people, user) or people.ask(user, "failure")
 
 
@@ -47,7 +47,7 @@ def is_ready(people, user):
 
 @pytest.fixture
 def started(triton, people):
-    """started() is a user whose server is ready."""
+    """started() returns a user whose server is ready."""
     users = []
 
     def one():
@@ -63,7 +63,9 @@ def started(triton, people):
 
 @pytest.mark.claims("The hub brings no cookie of one server to another.")
 def test_the_hub_keeps_no_cookie_of_a_server(people, started):
-    """Servers on one node have one name there, so of three on two nodes one would get another's."""
+    """Servers on one node share one host name, so with three servers on two nodes, one server would
+    receive another's cookie.
+    """
     users = [started() for _ in range(3)]
     assert [people.ask(user, "whose")["cookies"] for user in users] == [[], [], []]
 
@@ -75,8 +77,8 @@ def test_the_hub_keeps_no_cookie_of_a_server(people, started):
     "Whatever breaks in the middle of a start, no job is left of which the service does not know."
 )
 def test_faults_in_the_middle_of_starts_leave_no_orphan(triton, people, record_property):
-    """Twelve faults, each in the middle of a start, at a moment that a seed chooses; `make bench
-    ONLY=hub-faults` takes 200.
+    """The test makes twelve faults during starts, at moments that a seed chooses. `make bench
+    ONLY=hub-faults` makes 200.
     """
     outcomes = hub_faults.trials(triton, people, 12, seed=18)
     assert [f"{name}: {outcome}" for name, outcome in outcomes.items() if outcome.lost] == []
@@ -91,7 +93,7 @@ def test_faults_in_the_middle_of_starts_leave_no_orphan(triton, people, record_p
 
 
 def database(triton, statement):
-    """What the hub's database answers."""
+    """Run a query in the hub's database."""
     look = (
         "import sqlite3; base = sqlite3.connect('/var/lib/jupyterhub/jupyterhub.sqlite', "
         f"timeout=30); print(base.execute('''{statement}''').fetchall()); base.commit()"
@@ -114,10 +116,10 @@ def database(triton, statement):
 
 @pytest.mark.claims("after its database is lost,")
 def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
-    """The list of starts and the number in the database are lost, as from a backup: the hub that
-    comes after ends the job, and no other's.
+    """The list of starts and the number in the database are lost, as after a restore. The next hub
+    ends the job, and no job of others.
 
-    Somebody else's job has the same comment, which everybody can read.
+    Another user's job has the same comment, since everybody can read it.
     """
     user, staying = started(), started()
     [job] = alive(triton, user)
@@ -139,11 +141,11 @@ def test_a_job_that_only_its_comment_tells_is_ended(triton, people, started):
     triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
     hub.answers(triton)
     assert within(40, lambda: job not in alive(triton, user)), hub.log(triton)[-3000:]
-    assert other in alive(triton, user), "of another hub"
+    assert other in alive(triton, user), "the job of another hub was ended"
     assert within(40, lambda: not alive(triton, somebody))
     end = "squeue --noheader --states=all --format=%e --job"
     first, then = (triton.run("login", f"{end} {each}").stdout for each in (job, younger))
-    assert first < then, "the older job is the hub's"
+    assert first < then, "the older job is not the hub's"
     assert within(30, lambda: people.ask(staying, "whose")["user"] == staying)
 
 
@@ -154,9 +156,9 @@ def test_stop_while_the_controller_is_away_ends_the_job_later(triton, people, st
     try:
         people.ask(user, "stop")
         assert within(40, lambda: not people.ask(user, "known")["servers"]), (
-            "the page does not wait for Slurm"
+            "the page waits for Slurm"
         )
-        triton.run("hub", "hub-services kill hub")  # and not even this hub has to live
+        triton.run("hub", "hub-services kill hub")  # even a new hub does it
     finally:
         mend()
         triton.run("hub", f"HUB_OPTIONS='--debug {OPTIONS}' hub-services start hub")
@@ -164,12 +166,12 @@ def test_stop_while_the_controller_is_away_ends_the_job_later(triton, people, st
     assert within(60, lambda: not alive(triton, user)), hub.log(triton)[-3000:]
     assert within(
         30, lambda: json.loads(triton.run("hub", "cat /var/lib/jupyterhub/jobs.json").stdout) == {}
-    ), "what Slurm confirmed is struck out"
+    ), "the start is still in the list, though Slurm has confirmed its end"
 
 
 @pytest.fixture
 def private(triton):
-    """Slurm shows a user's jobs to their owner only."""
+    """A Slurm that shows jobs to their owners only."""
     triton.run(
         "ctl",
         "cp /etc/slurm/slurm.conf /tmp/slurm.conf; echo PrivateData=jobs >> "
@@ -181,14 +183,14 @@ def private(triton):
 
 @pytest.mark.claims("and where Slurm shows jobs to their owners only.")
 def test_private_jobs_are_known_and_none_is_lost(triton, people, started, private):
-    """The hub's own squeue shows it nothing: it asks as the owner before it believes that a job is
-    over.
+    """The hub's own squeue lists nothing. Before the hub believes that a job has ended, it asks as
+    the job's owner.
     """
     user = started()
     assert not triton.run(
         "hub", "setpriv --reuid jupyterhub --regid jupyterhub --clear-groups squeue --noheader"
     ).stdout
-    time.sleep(12)  # longer than the hub goes without a look
+    time.sleep(12)  # this is longer than the hub's interval between two checks
     assert is_ready(people, user) and people.ask(user, "whose")["user"] == user
     assert "squeue hides from the hub what it shows to users" in hub.log(triton)
     people.ask(user, "stop")
@@ -201,7 +203,7 @@ def test_private_jobs_are_known_and_none_is_lost(triton, people, started, privat
     hub.answers(triton)
     ready = within(20, lambda: is_ready(people, user))
     assert within(60, lambda: len(alive(triton, user)) == ready), (
-        "it was ready, or its job is ended"
+        "the server was not ready, and its job was not ended"
     )
 
 
@@ -214,7 +216,7 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     assert alive(triton, user) == [job] and is_ready(people, user)
     hub.running(triton, f"{OPTIONS} --ProfileSpawner.http_timeout=3")
     time.sleep(8)
-    assert alive(triton, user) == [job], "a hub that comes meanwhile waits until it can answer"
+    assert alive(triton, user) == [job], "a hub that starts meanwhile does not wait for the server"
     triton.run("ctl", f"scontrol resume {job}")
     assert within(20, lambda: is_ready(people, user))
     hub.running(triton, OPTIONS)
@@ -226,8 +228,8 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     "A server that the service has forgotten ends itself; while the service is away, none does."
 )
 def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, started):
-    """While the hub is away nothing ends; once it is there, and does not know the server's token,
-    the server ends itself.
+    """No server ends while the hub is away. When the hub is back and refuses a server's token, that
+    server ends itself.
     """
     hub.running(triton, f"{OPTIONS} --ProfileSpawner.refused_seconds=4")
     user, staying = started(), started()
@@ -250,7 +252,7 @@ def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, starte
 
 @pytest.fixture
 def small_tmp(triton):
-    """small_tmp(option) puts a disk that is full, or has no inodes, over /tmp and /var/tmp of all
+    """small_tmp(option) mounts a disk that is full, or has no inodes, on /tmp and /var/tmp of all
     nodes.
     """
     folders = ("/tmp", "/var/tmp")
@@ -279,7 +281,7 @@ def small_tmp(triton):
 @pytest.mark.claims("A node without room for a start is named, and no secret goes into a log.")
 @pytest.mark.parametrize("option", ["size=4k", "size=4m,nr_inodes=3"])
 def test_a_node_without_room_is_named_and_logs_no_secret(triton, people, small_tmp, option):
-    """A start that cannot write the filter of its log ends before there is anything to log."""
+    """If a start cannot write the filter of its log, it ends before it logs anything."""
     small_tmp(option)
     user = triton.account()
     said = why_none(people, user)
@@ -294,7 +296,7 @@ def test_a_node_without_room_is_named_and_logs_no_secret(triton, people, small_t
     assert not alive(triton, user)
 
 
-HOMES = {  # what is done to a home (by root, on the login node): what the page says
+HOMES = {  # {a change of the home, made by root on the login node: the message of the page}
     "mv {home} {home}.away": "Your home directory {home} is not there. Log in "
     "to the cluster with ssh once",
     "chmod 500 {home}": "You may not write into your own home directory {home}",
@@ -320,8 +322,8 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
 
 
 def nothing_is_lost(measured, record_property):
-    """No server and no job, and others get their page; `make bench ONLY=hub-numbers` measures the
-    same, and one user who starts and stops.
+    """Assert that no server and no job is lost, and that other users get their pages. `make bench
+    ONLY=hub-numbers` measures the same.
     """
     lost, looks, said = measured
     assert not lost
@@ -331,7 +333,7 @@ def nothing_is_lost(measured, record_property):
 
 @pytest.mark.claims("A hundred starts that wait for a place keep nobody out,")
 def test_a_hundred_starts_that_wait_keep_nobody_out(triton, people, record_property):
-    """JupyterHub would refuse the next with 429 for as long as they wait."""
+    """JupyterHub by itself would refuse further starts with 429 meanwhile."""
     nothing_is_lost(hub_faults.hundred_waiting(triton, people), record_property)
 
 
@@ -347,14 +349,12 @@ def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people,
     nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
 
-SLOW_HOMES = 66  # more than are looked at at once
+SLOW_HOMES = 66  # these are more than the hub handles at once
 
 
 @pytest.fixture
 def slow_homes(triton):
-    """slow_homes(users): who looks at the homes of these users gets no answer, as of a file server
-    that is away.
-    """
+    """slow_homes(users) makes checks of these homes hang, like a file server that is away."""
     config = "/etc/jupyterhub/jupyterhub_config.py"
 
     def put(users):
@@ -385,7 +385,7 @@ def test_homes_that_do_not_answer_hold_up_nobody_else(
         looks.append(people.ask(user, "look", "/hub/home"))
     for click in clicks:
         looks.append(people.ask(user, "look", "/hub/home"))
-        people.answer(click)  # no answer means start
+        people.answer(click)  # without an answer, the server is started
     assert statistics.median(looks) < 2, looks
     assert within(90, lambda: all(is_ready(people, person) for person in (*users[:3], users[-1])))
     record_property(

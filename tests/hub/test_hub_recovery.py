@@ -1,5 +1,5 @@
-"""The hub's logs stay short, no stranger takes its time or memory or a server's, and it recovers
-from a broken database and a full disk while servers run on.
+"""The hub's logs stay short, strangers cannot use up the time or memory of the hub or of a server,
+and the hub recovers from a broken database and a full disk while servers run on.
 """
 
 import json
@@ -35,8 +35,8 @@ def size(triton, host, path, user=None):
 
 @pytest.mark.claims("No stranger fills a log, with long addresses")
 def test_no_stranger_fills_a_log(staying, triton):
-    """Long addresses, asked for without a login, at the server, at the hub and at a server that is
-    none; and some that the proxy cannot read.
+    """Without a login, the test requests long addresses: from the server, from the hub, and from a
+    server that does not exist. Some of them the proxy cannot parse.
     """
     log = LOGS.replace("*", staying.job())
     places = {f"/var/log/jupyterhub-{name}.log": ("hub", None) for name in ("hub", "proxy")} | {
@@ -64,13 +64,15 @@ def test_no_stranger_fills_a_log(staying, triton):
     for path, (host, user) in places.items():
         assert size(triton, host, path, user) - before[path] < 40 * 4 * 2500, path
     assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, (
-        "a message is cut there"
+        "the message is not cut"
     )
 
 
 @pytest.mark.claims("and no log grows without end.")
 def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
-    """What the server and its kernels print is kept up to 4 MB, in place; the rest goes."""
+    """The log has up to 4 MB of the output of the server and its kernels. Older output is removed
+    in place.
+    """
     log = LOGS.replace("*", staying.job())
     kernel.prints(
         "import os; log = open(f'/proc/{os.getppid()}/fd/2', 'ab'); log.write(b'printed "
@@ -88,7 +90,7 @@ def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
 
 
 def test_the_logs_of_both_services_are_rotated(triton):
-    """By the file that install has put in place; the services write on into new ones."""
+    """The rotation uses the file of install, and the services continue in new files."""
     logs = [f"/var/log/jupyterhub-{name}.log" for name in ("hub", "proxy")]
     triton.run(
         "hub",
@@ -107,8 +109,8 @@ def test_the_logs_of_both_services_are_rotated(triton):
 @pytest.mark.claims("The proxy and what reads its output end together.")
 @pytest.mark.parametrize("killed", ["start-proxy", "configurable-http-proxy"])
 def test_the_proxy_and_what_reads_its_output_end_together(triton, killed):
-    """A proxy without a log would take all the time of the host to say so; a service manager starts
-    one that has ended.
+    """Without a reader of its log, the proxy would use all CPU time to report that. A service
+    manager restarts both.
     """
     look = "pgrep --uid jupyterhub --full '[/]{}'"
     triton.run("hub", f"kill -KILL $({look.format(killed)})")
@@ -134,7 +136,7 @@ STRANGER = (ROOT / "tests/data/hub/stranger.py").read_text(encoding="utf-8")
 
 
 def stranger(triton, address, many, says, sends, seconds=3):
-    """The longest wait of another for the page of the login, in seconds."""
+    """The longest time, in seconds, that another user waited for the login page."""
     triton.write("laptop", "/tmp/stranger.py", STRANGER)
     return float(
         triton.run(
@@ -152,7 +154,7 @@ def stranger(triton, address, many, says, sends, seconds=3):
 
 
 def memory(triton, host, pid):
-    """The most bytes of memory that the process has had since the last call."""
+    """The peak memory of the process since the last call, in bytes."""
     said = triton.run(
         host, f"grep VmHWM /proc/{pid}/status; echo 5 > /proc/{pid}/clear_refs"
     ).stdout
@@ -161,8 +163,8 @@ def memory(triton, host, pid):
 
 @pytest.mark.parametrize(("many", "size", "sent"), [(1, 65, 65), (4, 90, 89)])
 def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
-    """Neither the hub's time nor its memory goes to what somebody sends without a login: all of it,
-    or half.
+    """The request has no login, and arrives completely or only half. The hub spends neither time
+    nor memory on it.
     """
     pid = triton.run("hub", "cat /run/jupyterhub-hub.pid").stdout.strip()
     before = memory(triton, "hub", pid)
@@ -172,8 +174,8 @@ def test_a_stranger_who_sends_much_holds_up_nobody(triton, many, size, sent):
 
 
 def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
-    """Through the proxy, with half of a request each, and from a node to the hub itself, with
-    nothing: systemd would allow 1024 open files.
+    """Half a request comes through each connection to the proxy, and nothing through each
+    connection from a node to the hub. systemd's limit would be 1024 open files.
     """
     before = len(hub.log(triton))
     node = triton.start(
@@ -197,8 +199,8 @@ def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
         node.stdout.close()
 
 
-# The hub with its configuration, of which loggers say the same again and again, with and without a
-# traceback, and one last of all something else.
+# This program loads the hub's configuration. Its loggers repeat one message many times, with and
+# without a traceback, and then log another message.
 AGAIN = """
 import logging
 from jupyterhub.app import JupyterHub
@@ -217,8 +219,8 @@ logging.getLogger("JupyterHub").warning("said once")
 
 
 def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
-    """What any logger of the hub says again and again hides nothing else; and what the proxy prints
-    is bounded.
+    """A repeated message of any logger of the hub hides no other message, and the output of the
+    proxy is limited.
     """
     said = triton.run(
         "hub", ["env", "-C", "/", "/opt/jupyterhub/bin/python", "-B", "-c", AGAIN]
@@ -245,8 +247,8 @@ def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
 
 
 def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
-    """A server is a job with so much memory, which is its owner's: of a request without a login it
-    reads a little, and of few at a time.
+    """A server is a job with limited memory. Of requests without a login it reads little, and few
+    at a time.
     """
     job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
     node = triton.run("login", f"squeue --noheader --jobs={job} --format=%N").stdout.strip()
@@ -266,8 +268,8 @@ UPLOAD = (ROOT / "tests/data/hub/upload.py").read_text(encoding="utf-8")
 
 
 def test_the_owner_uploads_a_big_file(visit, triton):
-    """A hundred megabytes in one request: from a browser, whose login is a cookie, and with a
-    token. A page of another user has the cookie alone.
+    """The owner uploads a hundred megabytes in one request: from a browser with the login cookie,
+    and with a token. A page of another user would have only the cookie.
     """
     window = visit()
     window.start(PROFILES[0])
@@ -326,8 +328,8 @@ def test_a_long_note_of_a_token_is_cut(visit, triton):
 
 @pytest.mark.parametrize("number, status", [(3, 0), (2000, 400)])
 def test_an_address_with_many_scopes_is_forgotten(staying, number, status):
-    """The hub would compare them, one by one with its database, and do nothing else meanwhile. With
-    few it goes on to the user's server, which has another origin.
+    """Otherwise the hub would look up each scope in its database, and do nothing else. With few
+    scopes the login goes on to the user's server, which has another origin.
     """
     scopes = " ".join(f"users!group={each:x}" for each in range(number))
     own = f"{hub.own(staying.user)}/user/{staying.user}/oauth_callback"
@@ -338,9 +340,9 @@ def test_an_address_with_many_scopes_is_forgotten(staying, number, status):
 
 
 def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
-    """They lock nobody out.
+    """They do not lock anybody out.
 
-    A dozen of the longest, for all names below that of the hub.
+    The test sets a dozen of the longest cookies for all names below the hub's.
     """
     cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
     for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
@@ -362,7 +364,9 @@ def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
 
 
 def test_a_secret_in_a_nested_address_is_in_no_log(triton):
-    """An address may be part of another. The last request is an error, whose headers are logged."""
+    """An address may be part of another address. The last request is an error, so the hub logs its
+    headers.
+    """
     for address in (
         "%2Fuser%2Fnobody%2Flab%3Ftoken%3DSE-CRET",
         "%2Foauth_callback%3Fcode%3DSE-CRET%26state%3DSE-CRET",
@@ -408,7 +412,7 @@ def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
 
 
 def commands(heading):
-    """The commands of the first block below this heading of the README."""
+    """The commands of the first code block below this heading of the README."""
     return re.search(rf"### {heading}\n.*?```console\n(.*?)```", README, re.DOTALL)[1]
 
 
@@ -416,8 +420,8 @@ def commands(heading):
 def test_a_broken_database_is_recovered_and_no_server_is_lost(
     staying, kernel, triton, record_property
 ):
-    """By the README's commands, from the backup that it tells to make: servers of that time run on,
-    and nobody logs in again.
+    """The README's commands restore the backup. Servers of that time run on, and nobody has to log
+    in again.
     """
     kernel.prints("kept = 'since before'")
     job = staying.job()
@@ -456,27 +460,27 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
     )
     assert staying.job() == job and kernel.prints("print(kept)") == "since before"
     assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
-        "nobody has to log in again"
+        "the user has to log in again"
     )
 
 
 def fill(triton):
-    """Fill the hub's state, which must be the small disk; at most 4 MB are written."""
+    """Fill the disk of the hub's state, which must be the small one; write at most 4 MB."""
     kind, blocks = triton.run(
         "hub", f"mountpoint --quiet {STATE}; stat --file-system --format='%T %b' {STATE}"
     ).stdout.split()
     assert kind == "tmpfs" and int(blocks) * 4096 <= 4 * 2**20
     assert triton.run(
         "hub", f"head -c {4 * 2**20} /dev/zero > {STATE}/rest", check=False
-    ).returncode, "it is full"
+    ).returncode, "the disk is not full"
 
 
 @pytest.mark.claims("without the loss of a server.")
 @pytest.mark.claims("and a full disk emptied,")
 def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
-    """Its state is on a small disk here.
+    """The hub's state is on a small disk here.
 
-    While that is full a login may fail; afterwards all goes on, without a restart.
+    While the disk is full, a login may fail. Afterwards everything works without a restart.
     """
     triton.run(
         "hub",
@@ -494,7 +498,7 @@ def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
         assert window.ask("GET", "/api/status").status == 200
         late.log_in()
         late.page.wait_for_timeout(3000)
-        assert not late.job(), "its login, or its start, was told to fail"
+        assert not late.job(), "the login or the start did not report a failure"
         triton.run("hub", f"rm {STATE}/rest")
         assert window.ask("GET", "/api/status").status == 200 and window.job() == job
         late.start(TINY)

@@ -1,6 +1,6 @@
-"""triton/jupyterhub/install: what it makes, what it leaves alone, and what it refuses.
+"""What triton/jupyterhub/install makes, what it does not change, and what it refuses.
 
-Each test has /etc and /var/lib of the hub's host for itself.
+Each test has its own /etc and /var/lib of the hub's host.
 """
 
 import shlex
@@ -22,8 +22,8 @@ LOGIN = (ROOT / "tests/data/hub/pam_login.py").read_text(encoding="utf-8")
 
 @pytest.fixture
 def stage(triton):
-    """stage(script, ...) runs the lines as root on the hub's host before its first install; all
-    that they write in /etc and /var/lib goes afterwards.
+    """stage(script, ...) runs the lines as root on the hub's host before the first install.
+    Afterwards, all that they wrote in /etc and /var/lib is removed.
     """
 
     def run(*script):
@@ -35,7 +35,7 @@ def stage(triton):
 
 
 def refused(done, *words):
-    """It ended with one sentence that has these words."""
+    """Assert that the run ended with one sentence that has these words."""
     assert done.returncode == 1, done
     [said] = done.stderr.splitlines()
     assert said.startswith("install: ") and not [word for word in words if word not in said], said
@@ -63,8 +63,8 @@ def test_a_second_run_changes_nothing(stage):
     ["ln -s /etc/new {}", "ln -s /etc/motd {}", "ln old {}", "mkfifo {}", "mkdir {}", "touch {}"],
 )
 def test_what_the_hubs_user_planted_is_refused(stage, plant):
-    """A link, to what is there or not, another name of a file, what is no file, an empty one: root
-    writes through none of them.
+    """The planted file is a link (to an existing file or not), a second name of a file, no regular
+    file, or empty. Root writes through none of them.
     """
     planted = plant.format("proxy_token")
     done = stage(
@@ -85,7 +85,7 @@ def test_a_state_folder_that_is_not_its_own_is_refused(stage, made):
         made.format(STATE), f"{INSTALL} || status=$?", f"stat -L --format=%U {STATE}; exit $status"
     )
     refused(done, STATE, "no folder of the user jupyterhub")
-    assert done.stdout.splitlines()[-1] == "root", "it has not become the hub's"
+    assert done.stdout.splitlines()[-1] == "root", "the folder now belongs to the hub"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,9 @@ def test_a_number_of_somebody_else_is_refused(stage):
 
 
 def test_the_same_user_elsewhere_is_an_operator_of_slurm(stage, triton):
-    """PrivateData=jobs, as the README says: the hub sees the jobs of others; nobody else does."""
+    """With PrivateData=jobs, as the README says, the hub sees the jobs of others, and nobody else
+    does.
+    """
     text = triton.run("hub", f"cat {INSTALL}").stdout
     triton.write("ctl", "/root/install", text, mode="755")
     triton.run(
@@ -208,10 +210,10 @@ def test_the_same_user_elsewhere_is_an_operator_of_slurm(stage, triton):
 def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
     stage, name, rule, setting, is_member
 ):
-    """It was a member before.
+    """The hub was a member of the group before.
 
-    PAM's common rules have Debian's name, RHEL's, or that of others; who is a member lets people in
-    by them.
+    The common rules of PAM have the name of Debian, RHEL or another system. A member of the group
+    can log in users with them.
     """
     rename = (
         [f"mv /etc/pam.d/common-{kind} /etc/pam.d/{name}-{kind}" for kind in ("auth", "account")]
@@ -242,15 +244,15 @@ def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
 
 
 def test_without_a_group_shadow_it_says_who_can_log_in(stage):
-    """RHEL has none: root alone reads its /etc/shadow."""
+    """RHEL has no such group, and only root reads its /etc/shadow."""
     done = stage("sed -i /^shadow:/d /etc/group", INSTALL)
     assert done.returncode == 0 and "Let PAM ask a directory (SSSD)." in done.stderr, done
 
 
 @pytest.mark.parametrize("version", ["1.9.5p2", "1.9.10"])
 def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
-    """/opt/slurm/bin, as OpenHPC has it, and RHEL's sudo, which knows no pattern: the hub may do
-    the same there.
+    """Slurm is in /opt/slurm/bin, as with OpenHPC, and sudo is that of RHEL, which knows no
+    patterns. The hub has the same rights there.
     """
     said = (
         f"mkdir -p /mnt/bin; printf '#!/bin/sh\\necho Sudo version {version}\\n' > "
@@ -275,7 +277,7 @@ def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
             for attempt in attempts
         ),
     )
-    # --list prints the command that may be run, and nothing for one that may not
+    # --list prints the command if the hub may run it, and nothing otherwise
     allowed = [line for line in done.stdout.splitlines() if line.startswith("/")]
     assert allowed == [f"/mnt/slurm/bin/{attempt}" for attempt in attempts[:2]], done
 

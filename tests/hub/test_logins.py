@@ -1,6 +1,6 @@
-"""Who guesses passwords at the hub has to wait, and holds up nobody else.
+"""Whoever guesses passwords at the hub has to wait, and delays nobody else.
 
-Driven by the requests that a browser sends.
+The tests send the requests of a browser.
 """
 
 import json
@@ -18,8 +18,8 @@ LOGINS = (ROOT / "tests/data/hub/logins.py").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def logins(triton):
-    """logins(host, (name, password, headers), ...) tries all at once: [(status, seconds, what the
-    page says, seconds to wait)].
+    """logins(host, (name, password, headers), ...) tries all at once and returns [(status, seconds,
+    text of the page, seconds to wait)].
     """
     hub.running(triton)
 
@@ -44,9 +44,9 @@ def right(triton, user):
 @pytest.mark.claims("nobody else is held up,")
 @pytest.mark.parametrize(("names", "host"), [(1, "laptop"), (40, "gateway")])
 def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, host, record_property):
-    """A right one of another person is let in meanwhile, from the same address.
+    """Meanwhile another person with a right password can log in from the same address.
 
-    For one name ten reach PAM; the page says when to try again.
+    Ten passwords for one name reach PAM. The page says when to try again.
     """
     guessed, other = triton.account(), triton.account()
     guesses = [
@@ -71,7 +71,7 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     "After ten wrong passwords in five minutes you have to wait; the page says how long."
 )
 def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
-    """Not even the right password is heard from that address for a while; from another it is."""
+    """For a while, that address cannot log in even with the right password; another address can."""
     user = triton.account()
     logins("laptop", *[(user, "wrong")] * 10)
     [(status, _, text, seconds)] = logins("laptop", right(triton, user))
@@ -80,7 +80,7 @@ def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
 
 
 def test_an_address_that_guesses_for_many_names_waits(triton, logins):
-    """Who has logged in from there does not: an address may be that of many people."""
+    """People who have logged in from there need not wait: many people may share an address."""
     known, new = triton.account(), triton.account()
     assert logins("c3", right(triton, known))[0][0] == 302
     statuses = [
@@ -97,7 +97,7 @@ def test_an_address_that_guesses_for_many_names_waits(triton, logins):
 
 @pytest.mark.claims("Who guesses passwords has to wait, in whatever way;")
 def browser_of(triton, host, user):
-    """What a browser there keeps when `user` has logged in: the Cookie header of a later form."""
+    """The Cookie header that a browser sends after `user` has logged in there."""
     log_in = (
         "rm -f jar; curl='curl --silent --output /dev/null --cookie-jar jar --cookie "
         f"jar'; $curl {HUB}/hub/login; token=$(awk '/_xsrf/ {{print $7}}' jar); "
@@ -109,10 +109,10 @@ def browser_of(triton, host, user):
 
 
 def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
-    """Nobody who has logged in from there before.
+    """People who have logged in from there before need not wait.
 
-    All who are outside come through it, with one address: who waits there is let in soon, and a
-    browser with a login before at once.
+    All readers from outside come through the login node, with one address. Whoever waits there may
+    try again soon, and a browser with an earlier login at once.
     """
     user, new = triton.account(), triton.account()
     known = browser_of(triton, "login", user)
@@ -136,12 +136,12 @@ def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
     assert held[0] == other[0] == 429 and int(held[3]) <= 30, (held, other)
     assert [status for status, *_ in logins("login", *[(user, "wrong", known)] * 11)].count(
         429
-    ) >= 1, "and a browser has a limit too"
+    ) >= 1, "a known browser has no limit"
 
 
 @pytest.mark.parametrize("way", ["{}", "{} with a header"])
 def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
-    """Another spelling of the name and an invented address count as the same."""
+    """Another spelling of the name and an invented address do not start a new count."""
     user = triton.account()
     names = [
         way.removesuffix(" with a header").format(name)
@@ -159,7 +159,7 @@ def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
 
 @pytest.mark.claims("Root, the system's accounts and those without a password cannot log in.")
 def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
-    """Though PAM would let them in; and at once, so PAM was not asked."""
+    """PAM would let them in. The answer comes at once, so the hub did not ask PAM."""
     empty = triton.account()
     triton.run(
         "hub",
@@ -190,18 +190,18 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
         )
     finally:
         triton.run("hub", "mv /root/shadow /etc/shadow")
-    assert asked.returncode == 0, "that PAM does let them in"
+    assert asked.returncode == 0, "PAM does not let them in, so the test shows nothing"
     assert {status for status, *_ in answers} == {403}
     assert max(seconds for _, seconds, *_ in answers[:2]) < 2, (
-        "PAM, which was not asked, holds each for so long"
+        "the answers take so long that PAM must have been asked"
     )
 
 
 def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
-    """What can be no name or no password is refused at once.
+    """The hub refuses an impossible name or password at once.
 
-    A library of C ends a text at its first zero, and a directory may skip a space: one account
-    would have names without end.
+    A C library ends a text at its first zero byte, and a directory may ignore a space. One account
+    would have endless names.
     """
     user = triton.account()
     right = triton.password(user)
@@ -225,7 +225,7 @@ def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
         assert triton.run("hub", "ls /tmp/asked", check=False).returncode
         assert (
             logins("c2", (user, right))[0][0] == 302 and triton.run("hub", "ls /tmp/asked").stdout
-        ), "that is how it would be seen"
+        ), "a name that reaches PAM leaves no trace"
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/; rm -f /tmp/asked")
 
@@ -242,7 +242,7 @@ def test_a_form_without_its_fields_gets_one_sentence(triton, logins):
 
 
 def test_an_account_that_differs_in_case_only_is_nobody_elses(triton, logins):
-    """The hub writes names in small letters: it would give the one the servers of the other."""
+    """The hub writes names in lower case, so one account would get the servers of the other."""
     user = triton.account()
     twin = user.title()
     triton.run(
@@ -263,7 +263,7 @@ def test_an_account_that_differs_in_case_only_is_nobody_elses(triton, logins):
 
 
 def test_a_page_that_is_not_the_hubs_logs_nobody_in(triton, logins):
-    """With the password of its owner, in whose files the reader would write then."""
+    """It may send the password of its owner: the reader would then write into the owner's files."""
     user = triton.account()
     theirs = {"Origin": SERVERS.replace("*", user)}
     others = [
@@ -280,9 +280,7 @@ def test_a_page_that_is_not_the_hubs_logs_nobody_in(triton, logins):
 
 
 def api(triton, token, path, *options):
-    """The status with which the hub answers a program that has this token, what it says, and after
-    how many seconds.
-    """
+    """The answer of the hub to a program with this token: (status, text, seconds)."""
     said = triton.run(
         "laptop",
         [
@@ -306,8 +304,8 @@ CAREFUL = f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refuse
 
 @pytest.fixture
 def with_a_server(triton):
-    """(user, token, people): the server of this user runs, and the hub asks after each second
-    whether the account is still open.
+    """(user, token, people): the server of this user runs, and the hub checks the account each
+    second.
     """
     hub.put_stand_in(triton)
     hub.running(triton, CAREFUL)
@@ -320,7 +318,9 @@ def with_a_server(triton):
         )
         asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
         status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
-        assert status == 403, "a page of anybody could guess passwords so, in a browser inside"
+        assert status == 403, (
+            "a page of anybody could guess passwords in a browser inside the network"
+        )
         told = people.ask(user, "token")
         assert told["expires_at"], told
         yield user, told["token"], people
@@ -331,11 +331,10 @@ def with_a_server(triton):
 
 
 def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
-    """Not even one from before.
+    """Old logins and tokens do not work either.
 
-    Its server runs on, since it is a job like others: whoever closes an account ends those.
-
-    Open again, all is as before.
+    The account's server runs on, like its other jobs; the administrator who closes the account ends
+    those. When the account is open again, everything works as before.
     """
     user, token, people = with_a_server
     [job] = alive(triton, user)
@@ -346,7 +345,7 @@ def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
     }
     status, made, _ = api(triton, token, f"/users/{user}/tokens", "--data", json.dumps(asks))
     assert status == 201 and api(triton, made["token"], "/user")[0] == 200, (
-        "a token that may do what that of a server may"
+        "the token cannot do what the server's token can"
     )
     triton.run("hub", f"usermod --expiredate 1 {user}")
     time.sleep(1.1)
@@ -364,15 +363,15 @@ def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
     hub.running(triton, CAREFUL)
     time.sleep(10)
     assert alive(triton, user) == [job], (
-        "the hub has not refused the server's own token, nor has the one that came after it"
+        "the hub has refused the server's own token or its successor"
     )
     triton.run("hub", f"usermod --expiredate '' {user}; chage --lastday 0 {user}")
-    assert api(triton, token, "/user")[0] == 200, "a password that is too old is no end"
+    assert api(triton, token, "/user")[0] == 200, "an expired password closes the account"
     assert people.ask(user, "known")["servers"][""]["ready"]
 
 
 def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
-    """It holds up nobody."""
+    """It delays nobody else."""
     _, token, _ = with_a_server
     triton.run(
         "hub",
@@ -391,7 +390,7 @@ def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
             for _ in range(5)
         ]
         time.sleep(1)
-        assert api(triton, "none", "/")[2] < 2, "others are answered"
+        assert api(triton, "none", "/")[2] < 2, "other users get no answer"
         said = [ask.communicate(timeout=60)[0].split() for ask in asks]
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/")
@@ -404,7 +403,9 @@ COUNTS = (ROOT / "tests/data/hub/counts.py").read_text(encoding="utf-8")
 
 
 def test_a_wait_ends_and_the_counts_take_little_memory(triton):
-    """However many names are tried; and who has many addresses of IPv6 has one."""
+    """The memory is limited however many names are tried. All IPv6 addresses of one person count as
+    one.
+    """
     said = triton.run(
         "hub", ["env", "-C", "/etc/jupyterhub", "/opt/jupyterhub/bin/python", "-B", "-c", COUNTS]
     ).stdout

@@ -1,5 +1,5 @@
-"""The guide as EPUB and as PDF is whole: it opens, its links lead on, and its code, tabs, solutions
-and plots are there without a click.
+"""The guide is complete as EPUB and as PDF: its links lead somewhere, and its code, tabs, solutions
+and plots are visible without a click.
 """
 
 import posixpath
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chapters(made):
-    """{path in the EPUB: its parsed XHTML}, and the names of all files in it."""
+    """{path in the EPUB: its parsed XHTML}, and the set of all its file names."""
     with zipfile.ZipFile(made[".epub"]) as book:
         return {
             name: ElementTree.fromstring(book.read(name))
@@ -40,13 +40,13 @@ def chapters(made):
 
 @pytest.fixture(scope="module")
 def text(made):
-    """The PDF, and what it says."""
+    """The PDF and its text."""
     pdf = PdfReader(made[".pdf"])
     return pdf, re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pdf.pages))
 
 
 def test_every_link_and_picture_of_the_epub_leads_somewhere(chapters):
-    """What it leads to is in the EPUB, or on the web."""
+    """A link leads to a part of the EPUB or to the web."""
     pages, names = chapters
     ids = {name: {element.get("id") for element in page.iter()} for name, page in pages.items()}
     broken = []
@@ -67,9 +67,7 @@ def test_every_link_and_picture_of_the_epub_leads_somewhere(chapters):
 
 
 def test_the_epub_has_what_every_reader_of_epub_knows(made, chapters):
-    """What EPUBCheck 4.2 found wrong once: pictures in WebP, selectors of CSS 4, two names for one
-    book.
-    """
+    """EPUBCheck 4.2 once reported WebP pictures, CSS 4 selectors, and two names for one book."""
     _, names = chapters
     assert {posixpath.splitext(name)[1] for name in names} <= {
         "",
@@ -124,7 +122,7 @@ def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
         f"ssh -D {FACTS.proxy.port} -J",
         "System Settings, Network",
         "%USERPROFILE%",
-    ):  # of three tabs
+    ):  # the page has three tabs
         assert said in text[1], said
 
 

@@ -1,4 +1,4 @@
-"""A reader copies a command in a browser and gets what belongs into the terminal."""
+"""A reader who copies a command in a browser gets the text that belongs into the terminal."""
 
 import re
 
@@ -8,7 +8,7 @@ pytestmark = needs_chromium
 
 
 def test_a_copy_button_copies_the_commands_alone(page):
-    """It leaves prompts and outputs."""
+    """The button leaves out prompts and outputs."""
     opened = page("triton/apps/jupyter/connecting.html")
     blocks = opened.locator("div.highlight-console")
     copied = 0

@@ -1,5 +1,5 @@
-"""Mathematics is shown wherever somebody writes it, without a script, a font or another host; what
-cannot be shown is named with its line.
+"""Every formula is shown without a script, a font or another host. A formula that cannot be shown
+is reported with its line.
 """
 
 import os
@@ -63,7 +63,7 @@ NAME = "01-first-notebook"
 
 
 def course_with(markdown, latex):
-    """The first notebook with a text and an output of its own, both on a slide."""
+    """The first notebook with one more text cell and output, both on a slide."""
     notebook = editions.load()[NAME]
     cells = [
         nbformat.v4.new_markdown_cell(markdown, metadata={"tags": ["slide"]}),
@@ -92,7 +92,7 @@ def course_with(markdown, latex):
 
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory):
-    """A copy of the guide with a page and a notebook that hold formulas."""
+    """A copy of the guide with a page and a notebook that have formulas."""
     source = copy_source(tmp_path_factory.mktemp("formulas") / "guide")
     (source / "scicomp/mathematics.rst").write_text(PAGE, encoding="utf-8")
     index = source / "index.rst"
@@ -110,7 +110,7 @@ def guide(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(guide, tmp_path_factory):
-    """The site of that guide."""
+    """The built site of that guide."""
     target = tmp_path_factory.mktemp("made")
     built = build_site(guide, target)
     assert built.returncode == 0, built.stderr
@@ -169,8 +169,8 @@ def test_a_page_without_formulas_loads_nothing_for_them(made, site):
 
 @needs_chromium
 def test_formulas_are_drawn_on_pages_and_slides(made, browser):
-    """A fraction is higher than its numerator, a matrix has two rows; nothing comes from another
-    host; a long formula widens no page.
+    """A fraction is taller than its numerator, and a matrix has two rows. No request goes to
+    another host, and a long formula widens no page.
     """
     opened, asked = browser.new_page(viewport={"width": 390, "height": 844}), []
     opened.on("request", lambda request: asked.append(request.url))
@@ -211,8 +211,8 @@ myst_enable_extensions = ["amsmath", "dollarmath"]
 
 @pytest.fixture
 def small(tmp_path):
-    """A function that builds a page and a notebook, which is a pair, with nothing but the
-    extensions that formulas need.
+    """A function that builds a page and a paired notebook, with only the extensions that formulas
+    need.
     """
 
     def build(page, cells, *options):
@@ -301,7 +301,7 @@ def test_each_wrong_formula_is_named_with_its_line(small):
 
 
 def test_a_wrong_formula_on_a_slide_ends_make_class():
-    """With a sentence."""
+    """It ends with one sentence."""
     with pytest.raises(editions.CourseError, match=rf"^{NAME}: the formula .* cannot be shown"):
         slides.pages({NAME: course_with(MARKDOWN, r"\left( 1")}, "")
 

@@ -1,5 +1,5 @@
-"""A notebook runs in the reader's browser: without an account, without another host, and only if it
-can; which ones is read off their code.
+"""A notebook runs in the reader's browser, without an account and without another host. Its code
+decides whether it can.
 """
 
 import _imp
@@ -26,15 +26,15 @@ HAVE = in_browser.packages(APP)
 FACTS = clusterfacts.load(ROOT / "triton/facts.toml")
 SITE = FACTS.site.url
 COURSE = editions.load()
-MEGABYTES, SECONDS = 40, 120  # to the first output; this machine may have others at work
+MEGABYTES, SECONDS = 40, 120  # seconds to the first output; other programs may use this machine too
 
 
 # ---------------------------------------------------------------- which ones
 
 
 def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
-    """A notebook with a title and cells of these codes; those with a number in `drawn` drew a
-    picture, and have `tags`.
+    """A notebook with a title and cells with these codes. The cells whose numbers are in `drawn`
+    have a picture as output, and `tags`.
     """
     cells = [
         {
@@ -77,7 +77,7 @@ def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
 
 
 def test_needs_and_another_language_keep_a_notebook_out():
-    """What it declares to need, or a language that is not Python."""
+    """A notebook can declare what it needs, or be in a language other than Python."""
     assert in_browser.edition(notebook("1", needs=["slurm"]), SITE, set()).lacks == {"slurm"}
     assert in_browser.edition(notebook("echo 1", language="bash"), SITE, set()).lacks == {
         "the kernel Bash"
@@ -94,7 +94,7 @@ def test_needs_and_another_language_keep_a_notebook_out():
     ],
 )
 def test_a_cell_becomes_the_picture_that_it_drew(later, tags, lacks):
-    """If nothing later needs the cell."""
+    """It does so only if no later cell needs it."""
     found = in_browser.edition(
         notebook("import numpy\nx = numpy.pi", later, drawn=[0], tags=tags), SITE, set()
     )
@@ -135,7 +135,7 @@ for code, fails in CELLS:
 )
 @pytest.mark.parametrize("name", EDITIONS)
 def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
-    """In a Python without packages, and without what a browser lacks of the library."""
+    """It runs in a Python without packages, and without the modules that browsers lack."""
     solved = editions.student(EDITIONS[name].notebook, SITE, editions.exercises(COURSE[name]))
     cells = [
         (editions.source(cell), "raises-exception" in editions.tags(cell))
@@ -162,7 +162,7 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
 
 @made
 def test_what_python_imports_at_its_start_is_compiled():
-    """From the source that lies beside it."""
+    """It is compiled from the source beside it."""
     compiled = 0
     for archive in (APP / "static/pyodide").iterdir():
         for name in (
@@ -185,9 +185,9 @@ def test_what_python_imports_at_its_start_is_compiled():
 
 
 def run_cell(opened, number):
-    """Run the code cell of this number; return it as soon as it runs."""
+    """Start the code cell with this number, and return as soon as it runs."""
     cell = opened.locator(".jp-CodeCell").nth(number)
-    for _ in range(SECONDS // 2):  # a kernel that is not ready yet takes no cell
+    for _ in range(SECONDS // 2):  # a kernel that is not ready yet ignores the command
         cell.locator(".cm-content").click(timeout=SECONDS * 1000)
         opened.keyboard.press("Shift+Enter" if number == 0 else "Control+Enter")
         opened.wait_for_timeout(2000 if number == 0 else 200)
@@ -197,14 +197,14 @@ def run_cell(opened, number):
 
 
 def assert_what_is_written_stays_in_this_browser(browser, context, opened):
-    """Write into the first cell, save, and look for it here and in another browser."""
+    """Write into the first cell, save, and read it again here and in another browser."""
     first = opened.locator(".jp-CodeCell .cm-content").first
     first.click()
     opened.keyboard.press("Control+End")
     opened.keyboard.type("  # what I wrote")
     opened.keyboard.press("Control+s")
     opened.wait_for_timeout(2000)
-    anew = browser.new_context()  # as a browser whose data were cleared
+    anew = browser.new_context()  # like a browser whose data were deleted
     for where, kept in ((context, True), (anew, False)):
         again = where.new_page()
         again.goto(opened.url)
@@ -231,9 +231,9 @@ def assert_what_is_written_stays_in_this_browser(browser, context, opened):
 @made
 @needs_chromium
 def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, record_property):
-    """Without another host.
+    """No request goes to another host.
 
-    The first one: the newcomer's. What a cell prints is what the page of the guide shows.
+    The first notebook is a beginner's. Its cells print what the page of the guide shows.
     """
     name = next(iter(EDITIONS))
     context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -249,7 +249,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
     opened = context.new_page()
     opened.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
     assert not [request.url for request in finished if f"/{in_browser.FOLDER}/" in request.url], (
-        "nothing of it is loaded before the click"
+        "something of it is loaded before the click"
     )
     opened.get_by_role("link", name="Run in the browser").click()
     printed, clicked = [], time.monotonic()
@@ -267,7 +267,7 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
                 )
             cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for(
                 timeout=SECONDS * 1000
-            )  # it has ended, and printed all
+            )  # the cell has ended and printed everything
             printed.append(
                 (code[number], "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()))
             )
@@ -292,9 +292,9 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
 @pytest.mark.claims("those two are not to be had where this guide gets its packages.")
 @made
 def test_the_page_says_which_run_and_what_the_others_lack(site):
-    """All of them are there."""
+    """Every notebook is in one of its lists."""
     text = (site / "notebooks/in-the-browser.html").read_text(encoding="utf-8")
-    assert not {"numpy", "matplotlib"} & set(HAVE), "the page says so"
+    assert not {"numpy", "matplotlib"} & set(HAVE), "the page says that these two are missing"
     rows = re.findall(r"<tr.*?</tr>", text, re.DOTALL)[1:]
     assert len(rows) == len(COURSE) and {*EDITIONS} >= {"01-first-notebook", "02-hidden-state"}
     for (name, one), row in zip(COURSE.items(), rows, strict=True):
@@ -312,7 +312,7 @@ def test_the_page_says_which_run_and_what_the_others_lack(site):
 
 @made
 def test_what_runs_in_the_browser_is_the_student_edition(site):
-    """Though the solutions are out."""
+    """The student edition runs there even when the solutions are published."""
     for name in EDITIONS:
         cells = json.loads((site / f"lite/files/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
         assert not {"solution", "instructor", "hidden-test"} & {

@@ -1,5 +1,5 @@
-"""Pages are light, readable and usable: on a phone, by keyboard, with a screen reader, in the dark;
-each type of page, in a browser.
+"""Pages load fast and are readable and usable: on a phone, by keyboard, with a screen reader, and
+in the dark. The tests open each type of page in a browser.
 """
 
 import gzip
@@ -42,12 +42,12 @@ def test_the_first_view_is_light_and_asks_no_other_host(name, page, site):
         [path.name for path in own],
     )
     assert not [path for path in own if path.suffix in (".woff", ".woff2", ".ttf", ".pagefind")], (
-        "no web font, and no index before somebody searches"
+        "a web font or the index of the search is loaded before a search"
     )
 
 
 def violations(opened):
-    """(rule, element, what to mend) of each fault that axe finds on an open page."""
+    """(rule, element, remedy) for each violation that axe finds on an open page."""
     from axe_playwright_python.sync_playwright import Axe
 
     faults = Axe().run(opened, options={"resultTypes": ["violations"]}).response["violations"]
@@ -82,7 +82,7 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, pag
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (320, "light")])
 def test_axe_finds_nothing_on_any_other_page_either(width, scheme, page, site):
-    """And nothing but code and tables scrolls sideways."""
+    """Only code and tables scroll sideways."""
     opened, found = page("index.html", width, color_scheme=scheme), []
     top = opened.url.removesuffix("/index.html")
     for name in sorted(path.relative_to(site).as_posix() for path in html_pages(site)):
@@ -102,8 +102,8 @@ def test_a_plot_has_white_paper_on_light_and_on_dark_pages(scheme, page):
 
 
 def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
-    """Icon fonts use the private use areas: no page, style sheet or script of ours has a letter
-    from there, in whatever state it would show.
+    """Icon fonts use the private use areas of Unicode. No page, style sheet or script of this site
+    has a character from there.
     """
     private = re.compile(
         r"[\ue000-\uf8ff\U000f0000-\U0010ffff]|\\[ef][0-9a-f]{3}\b|&#x[ef][0-9a-f]{3};"
@@ -129,8 +129,8 @@ def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
 
 @pytest.mark.parametrize("name", TYPES[1:5])
 def test_each_sign_before_or_behind_an_element_can_be_read(name, page):
-    """What a browser draws with ::before and ::after, and the permalink that a heading shows under
-    the mouse.
+    """The signs are those that a browser draws with ::before and ::after, and the permalink that a
+    heading shows under the mouse.
     """
     opened = page(name)
     drawn = opened.evaluate("""() => [...document.querySelectorAll("*")].flatMap(element =>
@@ -168,7 +168,7 @@ def colour(opened, what="background-color"):
 
 
 def test_the_switch_of_light_and_dark_is_remembered_early(page):
-    """Before anything is painted."""
+    """The browser applies it before it paints anything."""
     opened = page("index.html", color_scheme="light")
     light = colour(opened)
     opened.get_by_role("button", name="Light or dark colours").click()
@@ -179,12 +179,12 @@ def test_the_switch_of_light_and_dark_is_remembered_early(page):
     assert colour(opened) == dark
     head = opened.content().partition("</head>")[0]
     assert head.index("localStorage.theme") < head.index('rel="stylesheet"'), (
-        "the page is never painted in the other colours"
+        "the page is painted in the other colours first"
     )
     opened.get_by_role("button", name="Light or dark colours").click()
     assert colour(opened) == light
     assert colour(page("index.html", color_scheme="dark")) == dark, (
-        "without a choice it is as the system says"
+        "without a choice, the page has not the colours of the system"
     )
 
 
@@ -197,7 +197,7 @@ def test_the_keyboard_leads_to_the_text_the_menu_and_the_search(page):
     menu = opened.get_by_role("button", name="Menu")
     menu.focus()
     assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", (
-        "the focus is visible"
+        "the focus is not visible"
     )
     assert not opened.locator("#menu").is_visible()
     opened.keyboard.press("Enter")
@@ -246,7 +246,7 @@ def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
     opened.wait_for_function(
         "looked.size && [...looked].sort((one, other) => other[1] - one[1])[0][0] === "
         "'my-server-or-kernel-died'"
-    )  # it looks twice a second
+    )  # the page checks twice a second
     opened.evaluate(
         "document.getElementById('report').addEventListener('click', event => "
         "event.preventDefault())"

@@ -1,4 +1,4 @@
-"""The guide's pictures: the steps that they show still work, and look as in the picture."""
+"""The guide's pictures are current: their steps still work, and today's pages look like them."""
 
 import itertools
 import re
@@ -18,21 +18,21 @@ from tools.site import build_site
 IMAGES = ROOT / "images"
 STILLS = [(name, scheme) for name in tour.STILLS for scheme in tour.SCHEMES]
 
-# How much a picture may differ from today's page. It is compared in squares of 8 x 8 pixels of the
-# window, by their mean colour, which may be off by so many levels of 255: so much does the GIF lose
-# with its 256 colours. Of the 10625 squares so many may be off by more: less than a word, more than
-# a cursor.
+# The most by which a picture may differ from today's page. They are compared in squares of 8 x 8
+# pixels of the window, by mean colour. The colour may differ by this many levels of 255, which
+# allows for the 256 colours of a GIF. Of 10625 squares, this many may differ more: fewer than those
+# of a word, more than those of a cursor.
 SQUARE, LEVELS, MOST = 8, 20, 3
 
-VARIES = [  # in each run, and nothing that a reader goes by
-    (r"\b([Jj])ob \d+\b|^\d+(?= +c\d)", "JOB"),  # Job 7 is ended.
-    (r"\bc\d+\b", "NODE"),  # runs on c1
-    (r":\d{5}\b", ":PORT"),  # c1.int...:39343, not localhost:8888
+VARIES = [  # These texts differ in each run, and no reader needs them.
+    (r"\b([Jj])ob \d+\b|^\d+(?= +c\d)", "JOB"),  # as in: Job 7 is ended.
+    (r"\bc\d+\b", "NODE"),  # as in: runs on c1
+    (r":\d{5}\b", ":PORT"),  # an address with a port, as c1.int...:39343, but not localhost:8888
     (r"\((Resources|Priority|None)\)", "(REASON)"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "DATE"),
-    (r"\b1:5\d:\d\d\b", "LEFT"),  # of 2 hours
-    (r"(\d+|-)M(?= of )", "USED"),  # 156M of 1G, and not the 1G
-    (r"(?<=\S)  +", "  "),  # columns are as wide as what is in them
+    (r"\b1:5\d:\d\d\b", "LEFT"),  # the time that is left of 2 hours
+    (r"(\d+|-)M(?= of )", "USED"),  # as in: 156M of 1G, where 1G stays
+    (r"(?<=\S)  +", "  "),  # columns are as wide as their texts
 ]
 
 
@@ -47,9 +47,9 @@ def shown(name):
 
 
 def comparable(rows):
-    """The (line, text) pairs without what varies.
+    """The (line, text) pairs without the texts that vary.
 
-    A job may tell several times why it waits: the last counts.
+    A job may print several reasons to wait; only the last one counts.
     """
     user = re.match(r"\w+", rows[0][1])[0]
     found = []
@@ -98,7 +98,7 @@ def test_a_picture_shows_what_its_steps_show_today(name, triton):
     "A real run, from start to stop, with a broken connection in between.",
 )
 def test_the_words_for_the_recording_are_those_of_its_rows():
-    """Those that stand in its place for the ear."""
+    """These words replace the recording for screen readers."""
     [name] = PICTURES
     rows = iter(text for _, text in shown(name))
     steps = [
@@ -149,7 +149,7 @@ def browser(playwright):
 @needs_chromium
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_recording_plays_once_or_stands_still(name, browser):
-    """It stands still for those who want no motion."""
+    """It stands still for readers who prefer no motion."""
     seen = (
         "[...document.querySelectorAll('tspan')].map(piece => getComputedStyle(piece).visibility)"
     )
@@ -170,14 +170,14 @@ def test_a_recording_plays_once_or_stands_still(name, browser):
 
 @pytest.fixture(scope="module")
 def views(triton, playwright):
-    """What a visit of the hub shows today. It fails with the step that no longer works."""
+    """The views of a visit of the hub today. It fails with the step that no longer works."""
     with tour.chromium(triton, playwright) as chromium:
         return tour.go(triton, triton.account(), chromium)
 
 
 def off(picture, view, scheme):
-    """The squares of the picture, of any size, that are not as in today's view, as their (left,
-    top) in pixels of the window; what varies is left out.
+    """The squares of the picture that differ from today's view, as their (left, top) in pixels of
+    the window. Texts that vary are left out.
     """
     size = tour.WIDTH, tour.HEIGHT
     pair = [
@@ -236,18 +236,18 @@ def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
 )
 @needs_chromium
 def test_the_page_names_what_is_clicked_in_order(views):
-    """In the order of the visit."""
+    """The order is that of the visit."""
     clicked = [view.name for view in views if view.clicks]
     page = "triton/apps/jupyter/hub.rst"
     table = (
         pages.read(page).partition("   * - You do this")[0].count("\n")
-    )  # of the ways to stop, below the visit
+    )  # the page lists several ways to stop below the visit
     assert [
         name for line, _, names in pages.controls(page) if line <= table for name in names
     ] == clicked, page
     for page in pages.sources():
         for line, role, names in pages.controls(page):
-            ours = page == "notebooks/teaching.rst"  # the guide's own buttons: test_class.py
+            ours = page == "notebooks/teaching.rst"  # test_class.py checks the guide's own buttons
             assert ours or role == "menuselection" or names[0] in clicked, (
                 f"{page}:{line}: the visit has no button {names[0]!r}"
             )
@@ -276,7 +276,7 @@ def test_the_page_names_what_is_clicked_in_order(views):
 )
 @needs_chromium
 def test_the_words_for_a_picture_are_those_of_the_visit(views):
-    """Who does not see the pictures and the film reads what is in them."""
+    """Readers who do not see the pictures and the film read their content there."""
     seen = {view.name: view.says for view in views}
     assert [view.name for view in views] == [
         "Sign in",
@@ -341,13 +341,11 @@ def test_a_picture_without_words_for_the_blind_fails_the_build(tmp_path):
 
 @needs_chromium
 def test_a_page_shows_the_pictures_in_its_own_colours(page):
-    """It loads no others."""
+    """It loads no picture in other colours."""
     opened = page("triton/apps/jupyter/hub.html", color_scheme="dark")
 
     def shown():
-        """The ends of the addresses of each picture to be seen: what this browser takes, and what
-        an old one would.
-        """
+        """For each visible picture, the end of its address, for this browser and for an old one."""
         visible = [
             picture for picture in opened.locator("img.screenshot").all() if picture.is_visible()
         ]
@@ -374,7 +372,7 @@ def test_a_page_shows_the_pictures_in_its_own_colours(page):
 @needs_chromium
 @pytest.mark.claims("Click it to see it again, or to copy from it.")
 def test_a_click_on_the_recording_opens_it_alone(page):
-    """Its text can be selected there."""
+    """The reader can select its text there."""
     opened = page("triton/apps/jupyter/sjupyter.html")
     opened.locator(".recording img").click()
     opened.wait_for_url("**/*.svg")
@@ -386,7 +384,7 @@ def test_a_click_on_the_recording_opens_it_alone(page):
 
 @needs_chromium
 def test_the_film_is_loaded_when_a_reader_plays_it(page):
-    """It can be closed."""
+    """The reader can close it."""
     opened = page("triton/apps/jupyter.html", color_scheme="dark")
     opened.wait_for_load_state("networkidle")
     assert not [url for url in opened.asked if url.endswith((".avif", ".gif"))]

@@ -1,5 +1,5 @@
-"""Each page is there as Markdown, with the same headings, code and links, and llms.txt lists them
-all.
+"""Each page exists as Markdown, with the same headings, code and links, and llms.txt lists all of
+them.
 """
 
 import gzip
@@ -51,7 +51,7 @@ def test_llms_txt_lists_every_page_once_below_what_the_site_is(site, pages):
 
 
 def test_the_markdown_holds_headings_and_code_and_no_html(site, pages):
-    """Those of the page."""
+    """The headings and code are those of the page."""
     for name, text in pages.items():
         html = (site / f"{name}.html").read_text(encoding="utf-8")
         blocks = re.split(r"^\s*```.*$", text, flags=re.MULTILINE)
@@ -80,8 +80,8 @@ def test_every_link_of_the_markdown_leads_to_a_file_of_the_site(site, pages):
 
 @pytest.fixture(scope="module")
 def told(site, pages):
-    """{where: text} of all that is told of pages elsewhere: descriptions, llms.txt, the texts of
-    the search, the Markdown.
+    """{place: text} of everything that describes pages elsewhere: descriptions, llms.txt, the texts
+    of the search, the Markdown.
     """
     found = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {
         f"{name}.html.md": text for name, text in pages.items()
@@ -104,8 +104,8 @@ def told(site, pages):
 
 
 def test_what_is_told_of_pages_holds_words_and_no_targets(told):
-    """No ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the parser, no
-    mark, no half sentence.
+    """They have no ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the
+    parser, no mark, and no half sentence.
     """
     sources = {
         path: path.read_text(encoding="utf-8")

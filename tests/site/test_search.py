@@ -1,5 +1,5 @@
-"""The search finds the section that answers, as people type it, in tests/data/questions.toml; it is
-quick to use and loads nothing before.
+"""The search finds the section that answers a question, typed as in tests/data/questions.toml. It
+is fast, and loads nothing before it is used.
 """
 
 import functools
@@ -26,8 +26,8 @@ def sections(site):
 
 @pytest.mark.claims("and ``tests/data/questions.toml`` what they ask.")
 def test_the_search_answers_as_many_questions_as_before(browser, address, sections):
-    """The share of the questions whose answer is among the first results is not lower than
-    `least`, which stands with the questions. If it sinks, those without an answer are printed.
+    """The share of questions with an answer among the first results is at least `least`, which
+    stands with the questions. If the share sinks, the test prints the questions without an answer.
     """
     asked = questions.load()
     opened = browser.new_page()
@@ -87,12 +87,12 @@ def test_results_come_while_typing_and_the_keyboard_opens_one(page):
 
 
 def test_late_results_leave_the_choice_of_the_reader(page):
-    """The choice that the reader has made meanwhile."""
+    """The reader's choice among the earlier results stays."""
     opened = page("triton/apps/jupyter/hub.html")
     opened.get_by_role("combobox").press_sequentially("server died")
     opened.get_by_role("option").first.filter(
         has_text=re.compile("^My server or kernel died")
-    ).wait_for()  # not the list of half the question
+    ).wait_for()  # wait for the answers to the whole question
     opened.keyboard.press("ArrowDown")
     opened.evaluate(
         "async () => show(await Promise.all((await search('server died')).slice(0, 8).map(entry)))"
@@ -126,12 +126,12 @@ def test_late_results_do_not_open_a_closed_list(page):
         opened.evaluate(f"box.dispatchEvent(new Event('input')); {closes}")
         opened.evaluate(
             "async () => Promise.all((await search('proxy')).slice(0, 8).map(entry))"
-        )  # asked later, so it comes later
+        )  # this request comes later, so its answer does too
         assert not opened.get_by_role("listbox").is_visible(), closes
 
 
 def test_a_section_is_shown_by_its_own_text(page):
-    """Not by what readers call it."""
+    """It is not shown by the words that readers use for it."""
     opened = page("search.html?q=keeps+restarting")
     first = opened.locator("#results li").first
     first.get_by_role("link", name="My server or kernel died").wait_for()

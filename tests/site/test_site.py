@@ -1,5 +1,5 @@
-"""The built site holds together: links lead somewhere, old addresses live, and a build does no more
-than it must.
+"""The built site is consistent: links lead somewhere, old addresses still work, and a build does
+only what it must.
 """
 
 import json
@@ -28,7 +28,7 @@ CONF = runpy.run_path(str(ROOT / "conf.py"))
 
 
 class Page(HTMLParser):
-    """Ids, links and images of an HTML page."""
+    """The ids, links and images of an HTML page."""
 
     def __init__(self, path):
         super().__init__()
@@ -54,7 +54,7 @@ def pages(site):
 
 
 def test_every_link_of_every_page_leads_to_what_exists(site, pages):
-    """To a page, a file and an anchor."""
+    """A link leads to a page, a file and an anchor that exist."""
     base, broken = urlparse(FACTS.site.url).path, []
     for name, page in pages.items():
         for link in page.links:
@@ -85,7 +85,7 @@ def test_every_link_of_every_page_leads_to_what_exists(site, pages):
     "Then ``make anchors``: from then on no test lets the address of a section die."
 )
 def test_no_address_of_a_section_is_lost_or_missing(site):
-    """None is missing in the list of addresses."""
+    """The list of addresses has every section."""
     published, now = set(anchors.LIST.read_text(encoding="utf-8").split()), anchors.anchors(site)
     assert len(published) > 150
     new = [f"{label_of(address)}: {address}" for address in sorted(now - published)]
@@ -99,7 +99,7 @@ def test_no_address_of_a_section_is_lost_or_missing(site):
 
 
 def _after_the_move(address):
-    """Where a redirect leads who opens this address of a section: to the section of that name on
+    """Where a redirect leads from this address of a section: to the section with the same name on
     the new page.
     """
     page, _, anchor = address.partition("#")
@@ -107,8 +107,8 @@ def _after_the_move(address):
 
 
 def label_of(address):
-    """page.rst:LINE of the label that makes an address `page.html#label`; without the line if it is
-    the title that does.
+    """page.rst:LINE of the label that makes the address `page.html#label`; without the line if the
+    title makes it.
     """
     page, _, anchor = address.partition("#")
     source = ROOT / Path(page).with_suffix(".rst")
@@ -127,7 +127,7 @@ SMALL = {"the", "it", "of", "to", "you", "your", "in", "is"}
 
 
 def _words(text):
-    """The stems of the words of `text`, without small ones."""
+    """The stems of the words of `text`, without short words."""
     return {
         re.sub(r"(ing|ers?|ed|es|s|e)$", "", word)
         for word in re.findall(r"[a-z]{2,}", text.lower())
@@ -136,7 +136,7 @@ def _words(text):
 
 @pytest.fixture(scope="module")
 def labels():
-    """{label: the words of its name, of the title below, and of the first two of the text}."""
+    """{label: the words of its name, of the title below it, and of the text's first two words}."""
     found = {}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ def test_a_reference_speaks_of_what_it_leads_to(path, labels):
 
 
 def test_an_address_in_our_repository_leads_to_a_file():
-    """A file that the repository has."""
+    """The repository has that file."""
     repository, branch = FACTS.site.repository, FACTS.site.branch
     address = re.compile(
         rf"https?://[^\s>`]*?/(?:tree|blob)/[^\s>`]+|{re.escape(repository)}/[^\s>`]+"
@@ -187,7 +187,7 @@ def test_the_menu_marks_the_page_and_those_above_it(site):
         assert [
             link["href"] for link in page.select("nav#menu a.current, nav#menu a[href='#']")
         ] == [item.a["href"] for item in items[-1:]], path
-        if items:  # the front page and the search are in no menu
+        if items:  # no menu has the front page and the search
             assert [item.find_parent("li") for item in items] == [None, *items[:-1]], (
                 f"{path}: one in the other"
             )
@@ -233,7 +233,7 @@ def test_every_image_has_an_alternative_text(pages):
 
 
 def test_no_placeholder_is_left_in_a_page(pages):
-    # but on the page that shows how one is written
+    # the exception is the page that explains them
     assert not [
         name
         for name, page in pages.items()
@@ -254,7 +254,7 @@ def test_addresses_of_the_ancestor_lead_to_their_new_page(site, pages):
 
 
 def test_every_guide_page_can_be_edited_and_leads_on(site, pages):
-    """It shows its last change."""
+    """It shows the date of its last change."""
     for name in (
         "index.html",
         "triton/apps/jupyter.html",
@@ -283,8 +283,8 @@ def test_every_guide_page_can_be_edited_and_leads_on(site, pages):
 
 @pytest.mark.claims("Press *Edit* at the top of its page, correct it, and propose the change.")
 def test_edit_leads_to_the_editor_of_the_source_that_people_edit(pages):
-    """Of a notebook the half that is text; a page without a source, like the search, has no such
-    link.
+    """For a notebook, this is the half in Markdown. A page without a source, as the search, has no
+    such link.
     """
     begin = f"{FACTS.site.repository}/edit/{FACTS.site.branch}/"
     for name, page in (
@@ -325,7 +325,7 @@ def test_edit_has_the_form_that_each_host_of_repositories_wants(repository, begi
 
 
 def test_the_site_has_a_sitemap_and_a_page_for_lost_addresses(site, pages):
-    """Lost are addresses that do not exist."""
+    """That page appears for addresses that do not exist."""
     assert "404.html" in pages
     sitemap = (site / "sitemap.xml").read_text()
     for name in ("triton/apps/jupyter.html", "notebooks/01-first-notebook.html"):
@@ -342,7 +342,7 @@ def test_a_notebook_page_shows_its_times_and_offers_both_halves(site, pages):
 
 
 def test_a_page_shows_stored_outputs_of_one_half_only(site):
-    """The half that has them, the notebook's, is the one that becomes a page."""
+    """Only the notebook's half has outputs, and it becomes the page."""
     assert (site / "notebooks/01-first-notebook.html").exists()
     assert not list((site / "notebooks").glob("README*"))
 
@@ -356,7 +356,7 @@ def copy(tmp_path_factory):
 
 
 def _read(source, *options):
-    """Build the copy with a program that prints what it reads; return the documents."""
+    """Build the copy and report what Sphinx reads; return those documents."""
     program = (
         "import sys\n"
         "from sphinx.application import Sphinx\n"
@@ -384,7 +384,7 @@ def _read(source, *options):
 
 
 def test_without_make_lite_there_is_no_button(copy):
-    """The page about it says so."""
+    """The page about the button says so."""
     source, _ = copy
     assert not (source / ".lite").exists() and not (source / "_build/html/lite").exists()
     assert (
@@ -410,7 +410,7 @@ def test_a_change_of_one_page_reads_that_page_again(copy):
     assert _read(source) == {
         "triton/tut/storage",
         "about/how-tested",
-    }  # which lists the claims of all pages
+    }  # this page lists the claims of all pages
 
 
 def test_a_change_of_the_facts_reads_the_pages_that_use_them(copy):

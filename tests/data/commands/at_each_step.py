@@ -1,8 +1,8 @@
-"""Interrupt sjupyter at each of its steps until the second query of a job that waits, and end by a
-second Ctrl-C what asks for one.
+"""Interrupt sjupyter at each of its steps until the second query of a waiting job, and send a
+second Ctrl-C where sjupyter asks for one.
 
-Argument: the number of the signal. Prints for each step [what it is, exit status, messages, jobs
-that are left].
+Argument: the number of the signal. Prints for each step [its description, exit status, messages,
+remaining jobs].
 """
 
 import json

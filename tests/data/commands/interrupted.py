@@ -1,5 +1,7 @@
-"""Run sjupyter, and send this process a signal before one of its steps that others see: a file or
-folder that it makes, changes or names, a program that it starts. Says which step that is.
+"""Run sjupyter, and send this process a signal before one of its visible steps.
+
+A visible step makes, changes or names a file or folder, or starts a program. The output says which
+step it is.
 
 Arguments: the number of the step, the number of the signal, the path of sjupyter, its arguments.
 """

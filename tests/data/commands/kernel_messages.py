@@ -1,6 +1,6 @@
-"""Start a kernel, and print what it says first, with what every computer has.
+"""Start a kernel with programs that every computer has, and print its first messages.
 
-Arguments: the address that opens JupyterLab on the reader's computer, and the port there.
+Arguments: the address that opens JupyterLab on the reader's computer, and its port.
 """
 
 import json

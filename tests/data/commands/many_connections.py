@@ -1,7 +1,8 @@
-"""Open many connections, and hold them until the input ends.
+"""Open many connections and hold them until the input ends.
 
-Arguments: host, port, the path of the server's pages, how many of each kind. On one kind nothing is
-said, on the other the rest of a request is missing. Each comes from another loopback address.
+Arguments: host, port, the path of the server's pages, the number of connections of each kind. One
+kind sends nothing; the other sends half of a request. Each connection comes from another loopback
+address.
 """
 
 import resource
@@ -24,7 +25,7 @@ for text in (b"", half_sent):
         )
         try:
             lines[-1].sendall(text)
-        except OSError:  # it hangs up
+        except OSError:  # the server has closed the connection
             continue
 print("open", flush=True)
 sys.stdin.read()

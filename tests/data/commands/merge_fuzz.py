@@ -1,7 +1,7 @@
-"""Merge random notebooks with nbdime-git's driver, in the folder where this is called.
+"""Merge random notebooks with nbdime-git's driver in the current folder.
 
-Arguments: the path of nbdime-git, and how many merges. Prints as JSON how many were clean, had a
-conflict or were left to git, and what was wrong.
+Arguments: the path of nbdime-git, and the number of merges. Prints as JSON how many merges were
+clean, had a conflict or were left to git, and what was wrong.
 """
 
 import copy
@@ -46,7 +46,7 @@ def new_cell(chance):
 
 
 def edit(notebook, chance, who):
-    """A copy of the notebook with a few edits of `who`."""
+    """A copy of the notebook with some edits of `who`."""
     notebook = copy.deepcopy(notebook)
     cells = notebook["cells"]
     for _ in range(chance.randrange(1, 4)):
@@ -77,7 +77,7 @@ def lines(notebook):
 
 
 def sides_of(chance, seed):
-    """The base and both sides of a merge; of every second seed in formats that have no ids."""
+    """The base and both sides of a merge. Every second seed uses formats without ids."""
     base = {
         "cells": [new_cell(chance) for _ in range(chance.randrange(1, 5))],
         "metadata": {},

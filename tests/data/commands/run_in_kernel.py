@@ -1,4 +1,4 @@
-"""Run code in a new kernel of a server, until it is done or the kernel or the server has ended.
+"""Run code in a new kernel of a server, until the code, the kernel or the server ends.
 
 Arguments: the address of the server, its token, the code. It needs websocket-client.
 """

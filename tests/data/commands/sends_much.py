@@ -1,4 +1,4 @@
-"""Who is unknown sends much to a server of sjupyter; each who can is printed.
+"""Send much data to a server of sjupyter without a login, and print each sender that succeeds.
 
 Arguments: the origin of the server, and the path of its pages.
 """
@@ -26,7 +26,7 @@ def takes(page, kind):
         try:
             for _ in range(100):
                 line.sendall(b"f4240\r\n" + megabyte + b"\r\n" if "chunked" in kind else megabyte)
-        except OSError:  # it hangs up
+        except OSError:  # the server has closed the connection
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""Attempts of logins, as the hub counts them; runs in the folder of its configuration."""
+"""Print how the hub counts login attempts. It runs in the folder of the hub's configuration."""
 
 import time
 

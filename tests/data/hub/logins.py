@@ -1,8 +1,8 @@
-"""Post many forms of the login at once, from a reader's computer.
+"""Post many login forms at once, from a reader's computer.
 
-Argument: the hub's address. Standard input: [[name, password, headers], ...] as JSON; a name that
-begins with "token of " asks for a token in the place of a login. Prints for each [status, seconds,
-what the page says, seconds to wait].
+Argument: the hub's address. Standard input: [[name, password, headers], ...] as JSON. A name that
+begins with "token of " requests a token instead of a login. Prints for each [status, seconds, text
+of the page, seconds to wait].
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ forms = json.load(sys.stdin)
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect."""
+    """A handler that follows no redirect."""
 
     def redirect_request(self, *ignored):
         return None

@@ -1,4 +1,4 @@
-"""Whether PAM lets alice in at the hub. Argument: her password."""
+"""Print whether PAM lets alice log in at the hub. Argument: her password."""
 
 import sys
 

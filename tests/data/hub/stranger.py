@@ -1,8 +1,8 @@
-"""Connections of a stranger who sends much, and how long others wait meanwhile.
+"""Open connections that send much data, and measure how long another user waits meanwhile.
 
-Arguments: the hub's address, the address to send to, how many connections, how many bytes each says
-that it sends, how many of them it sends, as JSON, and for how many seconds all stay open. Prints
-the longest wait of another for the page of the login, in seconds.
+Arguments: the hub's address, the address to send to, the number of connections, the announced bytes
+of each, the bytes that it sends, as JSON, and the seconds for which all stay open. Prints the
+longest time, in seconds, that another user waited for the login page.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ headers = [
 ]
 context = ssl.create_default_context()
 waits = []
-lines = []  # the connections, which stay open while they are in here
+lines = []  # the open connections; the list keeps them open
 done = threading.Event()
 sent = threading.Semaphore(0)
 

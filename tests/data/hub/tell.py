@@ -1,4 +1,4 @@
-"""What a server of the hub runs to tell the hub something of itself."""
+"""Send the hub data about the server that runs this program."""
 
 import json
 import os
@@ -13,7 +13,7 @@ port = int(re.search(r":(\d+)", os.environ["JUPYTERHUB_SERVICE_URL"])[1])
 
 
 def tell(data):
-    """The status with which the hub answers."""
+    """The status of the hub's answer."""
     request = urllib.request.Request(
         os.environ["JUPYTERHUB_API_URL"] + "/batchspawner",
         json.dumps(data).encode(),

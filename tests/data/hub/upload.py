@@ -1,4 +1,4 @@
-"""Upload a hundred megabytes to the server at an address, once for each of several files.
+"""Upload a hundred megabytes to the server at an address, once for each set of headers.
 
 Argument: the address. Standard input: {name: headers} as JSON. Prints the status of each, or
 "closed".
