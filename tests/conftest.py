@@ -138,14 +138,14 @@ def entry(request):
     messages.
     """
     marker = request.node.get_closest_marker("proves")
-    found = faq.Entry(marker.args[0])
+    faq_entry = faq.Entry(marker.args[0])
     if len(marker.args) > 1:
-        found.wanted = marker.args[1]
-    request.node.add_report_section("setup", "entry", f"{faq.FAQ}:{found.line}")
-    yield found
-    for index, message in enumerate(found.messages):
-        wanted = index in found.wanted
-        assert wanted == (index in found.seen), f"{found.label}: ``{message}`` " + (
+        faq_entry.wanted = marker.args[1]
+    request.node.add_report_section("setup", "entry", f"{faq.FAQ}:{faq_entry.line}")
+    yield faq_entry
+    for index, message in enumerate(faq_entry.messages):
+        wanted = index in faq_entry.wanted
+        assert wanted == (index in faq_entry.seen), f"{faq_entry.label}: ``{message}`` " + (
             "was not seen" if wanted else "was seen: say so where the test is declared"
         )
 

@@ -109,14 +109,14 @@ def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
     names = vars(facts) | {"node": f"{facts.node}.{facts.domain}"}
     port = {"node": 6818}
     for role in reached + not_reached:
-        done = triton.run(
+        completed = triton.run(
             host,
             f"curl --silent --max-time 3 telnet://{names[role]}:{port.get(role, 22)}",
             check=False,
         )
-        connected = done.returncode == 28  # a program listens there, and waits for more input
+        connected = completed.returncode == 28  # a program listens there, and waits for more input
         assert connected == (role in reached), (
-            f"{host} to {names[role]}: curl ended with {done.returncode}"
+            f"{host} to {names[role]}: curl ended with {completed.returncode}"
         )
 
 
@@ -168,16 +168,16 @@ def test_a_job_that_takes_more_memory_than_asked_for_is_killed(own, mode):
     began = time.monotonic()
     assert triton.run("login", "sbatch --wait greedy.sh", "alice", check=False).returncode
     assert time.monotonic() - began < 40
-    told = triton.run(
+    output = triton.run(
         "login",
         "scontrol show config; grep -h Plugin /etc/slurm/cgroup.conf; sleep 1; sacct "
         "--noheader --allocations --format=State",
         "alice",
     ).stdout
-    assert ("CgroupPlugin=cgroup/v1" in told.replace(" ", "")) and (
-        "JobAcctGatherFrequency=task=1\n" in told.replace(" ", "")
+    assert ("CgroupPlugin=cgroup/v1" in output.replace(" ", "")) and (
+        "JobAcctGatherFrequency=task=1\n" in output.replace(" ", "")
     ) == (mode == "polling")
-    assert mode == "cgroup" or told.split()[-1] == "FAILED", told
+    assert mode == "cgroup" or output.split()[-1] == "FAILED", output
     text = triton.run("login", "cat out", "alice").stdout
     assert (
         ("oom-kill" in text) if mode == "cgroup" else ("exceeded memory limit" in text.lower())
@@ -238,24 +238,24 @@ def test_who_has_as_many_jobs_as_allowed_waits(own):
         "| grep -x 'QOSMaxJobsPerUserLimit *' && exit; sleep 0.1; done; exit 1"
     )
     triton.run("login", reason, "alice")
-    done = (
+    both_completed = (
         "for i in $(seq 300); do sacct --noheader --parsable2 --allocations "
         f"--jobs={','.join(jobs)} --format=State | sort | uniq -c | grep '2 COMPLETED' && "
         "exit; sleep 0.2; done; exit 1"
     )
-    triton.run("login", done, "alice")
+    triton.run("login", both_completed, "alice")
 
 
 @pytest.mark.claims("and programs say ``No space left on device``")
 @pytest.mark.claims("A full home says that no space is left,")
 def test_the_nearly_full_home_is_full_for_its_owner_only(triton):
-    done = triton.run(
+    completed = triton.run(
         "login",
         "head -c 3M /dev/zero > more; status=$?; rm -f more; exit $status",
         cluster.FULL_USER,
         check=False,
     )
-    assert done.returncode and "No space left on device" in done.stderr
+    assert completed.returncode and "No space left on device" in completed.stderr
     triton.run("login", "head -c 3M /dev/zero > more; status=$?; rm more; exit $status", "alice")
 
 
@@ -358,7 +358,7 @@ def test_cgroups_of_a_killed_cluster_are_removed_by_the_next(own):
 def test_on_runs_a_command_as_the_user_or_root(triton):
     """A stand-in for a program says that it is one."""
     modules = cluster.facts().modules
-    said = {}
+    outputs = {}
     for who, command in (
         ("login:alice", "whoami; hostname"),
         ("login", "whoami"),
@@ -367,16 +367,16 @@ def test_on_runs_a_command_as_the_user_or_root(triton):
             for name in ("matlab", "julia")
         ),
     ):
-        done = subprocess.run(
+        completed = subprocess.run(
             [CLUSTER.parent / "on", who, command],
             env=os.environ | {"SMALL_TRITON": str(triton.state)},
             capture_output=True,
             text=True,
             check=True,
         )
-        said[command] = done.stdout
-    assert list(said.values())[:2] == [f"alice\n{cluster.facts().hosts.login}\n", "root\n"]
-    assert all("only this stand-in" in text for text in list(said.values())[2:]), said
+        outputs[command] = completed.stdout
+    assert list(outputs.values())[:2] == [f"alice\n{cluster.facts().hosts.login}\n", "root\n"]
+    assert all("only this stand-in" in text for text in list(outputs.values())[2:]), outputs
     assert set(triton.run("login", "sinfo --noheader --format=%G").stdout.split()) == {"(null)"}
     triton.run(
         "login",
@@ -397,20 +397,23 @@ def test_on_runs_a_command_as_the_user_or_root(triton):
     ],
 )
 def test_on_says_which_hosts_there_are(triton, words, message):
-    done = subprocess.run(
+    completed = subprocess.run(
         [CLUSTER.parent / "on", *words],
         env=os.environ | {"SMALL_TRITON": str(triton.state)},
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (1, message + "\n")
+    assert (completed.returncode, completed.stderr) == (1, message + "\n")
 
 
 def test_on_without_a_cluster_says_how_to_start_one(tmp_path):
-    done = subprocess.run(
+    completed = subprocess.run(
         [CLUSTER.parent / "on", "login", "true"],
         env=os.environ | {"SMALL_TRITON": str(tmp_path)},
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (1, "No cluster is running: make cluster starts one\n")
+    assert (completed.returncode, completed.stderr) == (
+        1,
+        "No cluster is running: make cluster starts one\n",
+    )

@@ -64,10 +64,10 @@ def opens(proxy, address, seconds=60):
         address,
     ]
     while (
-        found := "Username" in subprocess.run(look, capture_output=True, text=True).stdout
+        is_open := "Username" in subprocess.run(look, capture_output=True, text=True).stdout
     ) is False and time.monotonic() < until:
         time.sleep(0.5)
-    return found
+    return is_open
 
 
 @pytest.mark.claims("The certificate is the cluster's own, so accept the warning:")
@@ -94,7 +94,7 @@ def test_the_commands_work_in_page_order(tmp_path):
                         "the browser shows no warning about the certificate"
                     )
                 continue
-            done = subprocess.run(
+            completed = subprocess.run(
                 typed,
                 shell=True,
                 cwd=ROOT,
@@ -104,8 +104,8 @@ def test_the_commands_work_in_page_order(tmp_path):
                 stdin=subprocess.DEVNULL,
                 timeout=300,
             )
-            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-            printed[command] = done.stdout
+            assert completed.returncode == 0, f"{command}\n{completed.stdout}{completed.stderr}"
+            printed[command] = completed.stdout
     finally:
         cluster.down(state)
     texts = list(printed.values())

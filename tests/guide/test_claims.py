@@ -43,12 +43,12 @@ def claim(request):
     """The paragraphs of the guide that name the test. A failure report lists their places, and the
     files that the test names.
     """
-    found = pages.claims(f"test_claims.py::{request.function.__name__}")
+    places = pages.claims(f"test_claims.py::{request.function.__name__}")
     files = re.findall(r"\b(?:triton|scicomp)/[\w/.-]+\w", inspect.getsource(request.function))
     request.node.add_report_section(
-        "setup", "claim", "\n".join([*(f"{page}:{line}" for page, line, _ in found), *files])
+        "setup", "claim", "\n".join([*(f"{page}:{line}" for page, line, _ in places), *files])
     )
-    return [text for *_, text in found]
+    return [text for *_, text in places]
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +80,15 @@ def server(triton, user):
     try:
         terminal.type(f"ssh {user}@{HOSTS.login}")
         assert terminal.host == "login"
-        found = Server(triton, user, submit=lambda command: terminal.type(command)[0][0])
-        found.first = found.kernel()
-        assert found.first.execute("answer = 42")["status"] == "ok"
+        running = Server(triton, user, submit=lambda command: terminal.type(command)[0][0])
+        running.first = running.kernel()
+        assert running.first.execute("answer = 42")["status"] == "ok"
         terminal.type("exit")
         assert terminal.host == "laptop"
     finally:
         terminal.close()
-    yield found
-    found.end()
+    yield running
+    running.end()
 
 
 def submit(triton, user, script, options="", name="job.sh"):
@@ -111,13 +111,13 @@ def state(triton, user, job, wanted=None, seconds=PATIENCE):
             f"sacct --noheader --parsable2 --allocations --jobs={job} --format=State,ExitCode",
             user,
         ).stdout
-        found = listed.splitlines()[-1].split("|") if listed.strip() else ["", ""]
-        if found[0] and (
-            found[0].startswith(wanted) if wanted else found[0] not in ("PENDING", "RUNNING")
+        fields = listed.splitlines()[-1].split("|") if listed.strip() else ["", ""]
+        if fields[0] and (
+            fields[0].startswith(wanted) if wanted else fields[0] not in ("PENDING", "RUNNING")
         ):
             break
         time.sleep(0.2)
-    return found
+    return fields
 
 
 # ---------------------------------------------------------------- connecting
@@ -187,8 +187,8 @@ def test_the_shown_ssh_settings_connect_from_inside_and_outside(triton, user):
                 ).stdout
                 == "copied\n"
             )
-            told = triton.run(host, f"ssh -G {name}", user).stdout.splitlines()
-            assert "serveraliveinterval 60" in told and ("proxyjump" in "".join(told)) == (
+            options = triton.run(host, f"ssh -G {name}", user).stdout.splitlines()
+            assert "serveraliveinterval 60" in options and ("proxyjump" in "".join(options)) == (
                 host == "outside"
             )
             other = triton.run(
@@ -242,14 +242,14 @@ def test_a_host_whose_key_has_changed_is_refused_with_a_warning(triton, user):
         f"{HOSTS.login} $(cat other.pub) > known_hosts",
         user,
     )
-    done = triton.run(
+    completed = triton.run(
         "laptop",
         f"ssh -o BatchMode=yes {user}@{HOSTS.login} hostname; s=$?; cd .ssh; mv kept "
         "known_hosts; rm other*; exit $s",
         user,
         check=False,
     )
-    assert done.returncode == 255 and warning in done.stderr
+    assert completed.returncode == 255 and warning in completed.stderr
 
 
 @pytest.mark.claims(
@@ -267,14 +267,14 @@ def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
     )
     try:
         assert triton.run("laptop", prepare + "$ssh hostname", user, check=False).returncode == 255
-        done = triton.run(
+        completed = triton.run(
             "laptop",
             prepare.replace("ssh-keygen", "true")
             + agent
             + "$ssh hostname && $ssh hostname; kill $SSH_AGENT_PID",
             user,
         )
-        assert done.stdout.split() == [HOSTS.login] * 2
+        assert completed.stdout.split() == [HOSTS.login] * 2
     finally:
         triton.run("laptop", "rm -f locked say agent", user)
 
@@ -282,13 +282,13 @@ def test_a_key_with_a_passphrase_is_unlocked_once_for_all(triton, user):
 def prompted(triton, user, host, answer, command):
     """Run `command` and answer each question of ssh with `answer`: (the output, the questions)."""
     triton.write(host, "~/say", f'#!/bin/sh\necho "$1" >> asked\necho {answer}\n', user, "700")
-    done = triton.run(
+    completed = triton.run(
         host,
         "rm -f asked; export DISPLAY=: SSH_ASKPASS=./say SSH_ASKPASS_REQUIRE=force; "
         f"{command}; echo; cat asked; rm -f say asked",
         user,
     )
-    printed, _, asked = done.stdout.partition("\n\n")
+    printed, _, asked = completed.stdout.partition("\n\n")
     return printed, asked
 
 
@@ -369,10 +369,10 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
 
 def ask(triton, user, url, how):
     """The exit status and the output of `curl` for `url` on the laptop."""
-    done = triton.run(
+    completed = triton.run(
         "laptop", f"curl --silent --show-error --max-time 10 {how} {url}", user, check=False
     )
-    return done.returncode, done.stdout + done.stderr
+    return completed.returncode, completed.stdout + completed.stderr
 
 
 def test_a_server_has_its_address_once_it_answers(triton, user):
@@ -398,8 +398,8 @@ def test_a_server_has_its_address_once_it_answers(triton, user):
 def test_names_are_looked_up_at_the_far_end_of_the_proxy(triton, user, server, claim):
     url, [(does, does_not)] = f"{server.url}/api", map(literals, claim)
     with proxy(triton, user):
-        status, said = ask(triton, user, url, f"{does} localhost:{PORT}")
-        assert status == 0 and "version" in json.loads(said)
+        status, output = ask(triton, user, url, f"{does} localhost:{PORT}")
+        assert status == 0 and "version" in json.loads(output)
         assert ask(triton, user, url, f"{does_not} localhost:{PORT}")[0] == 97
         assert ask(triton, user, url, "")[0] == 6
         assert (
@@ -445,12 +445,12 @@ def test_from_outside_both_forms_of_the_proxy_work(triton, user, server):
     gate = f"{user}@{HOSTS.gateway}"
     for way in (f"-J {gate}", f"-o ProxyCommand='ssh {gate} -W %h:%p'"):
         with proxy(triton, user, "outside", way):
-            done = triton.run(
+            completed = triton.run(
                 "outside",
                 f"curl --silent --socks5-hostname localhost:{PORT} {server.url}/api",
                 user,
             )
-            assert "version" in json.loads(done.stdout)
+            assert "version" in json.loads(completed.stdout)
 
 
 @pytest.mark.claims(
@@ -470,10 +470,10 @@ def test_the_proxy_with_N_has_no_shell(triton, user):
     with Ssh(triton, "laptop", user, f"-tt -D {PORT} {user}@{HOSTS.login}"):
         proxy_answers(triton)
         for _ in range(PATIENCE * 2):
-            if (found := shells()) == 1:  # a shell that starts runs further shells
+            if (number := shells()) == 1:  # a shell that starts runs further shells
                 break
             time.sleep(0.1)
-        assert found == 1
+        assert number == 1
 
 
 @pytest.mark.claims(
@@ -600,12 +600,12 @@ def test_what_is_over_the_memory_limit_is_killed_and_logged(triton, user):
         kernel = greedy.kernel()
         modest = greedy.kernel("bash")
         assert modest.prints("echo here") == "here"
-        said = kernel.execute("held = bytearray(900_000_000)")
-        assert not (said["stdout"] + said["stderr"] + said["error"] + said["result"]), (
+        reply = kernel.execute("held = bytearray(900_000_000)")
+        assert not (reply["stdout"] + reply["stderr"] + reply["error"] + reply["result"]), (
             "there is a notice in the notebook"
         )
         if triton.memory == "cgroup":
-            assert said["status"] == "restarting"
+            assert reply["status"] == "restarting"
             assert kernel.execute("held")["error"].startswith("NameError"), (
                 "the kernel was not started anew"
             )
@@ -690,18 +690,19 @@ def test_the_shown_kernel_starts_and_has_its_variables(triton, user, server):
     assert (spec["display_name"], spec["language"]) == ("Demo, by hand", "python"), (
         "triton/apps/jupyter/demo-kernel.json"
     )
-    found = environment(server.kernel("shown"))
+    variables = environment(server.kernel("shown"))
     path = environment(server.first)["PATH"]
     assert (
-        found["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"] and found["OMP_NUM_THREADS"] == "1"
+        variables["DEMO_GREETING"] == shown["env"]["DEMO_GREETING"]
+        and variables["OMP_NUM_THREADS"] == "1"
     )
     assert (
-        found["DEMO_GREETING"]
+        variables["DEMO_GREETING"]
         != triton.run(
             "login", f"module load {MODULES.demo}; echo $DEMO_GREETING", user
         ).stdout.strip()
     ), "the module's value replaced the one of kernel.json"
-    assert found["PATH"] == f"{PATHS.home}/{user}/bin:{path}"
+    assert variables["PATH"] == f"{PATHS.home}/{user}/bin:{path}"
     before, after = " ".join(shown["argv"]).split("{connection_file}")
     look = "print(open('/proc/self/cmdline').read().strip('\\0').replace('\\0', ' '))"
     assert re.fullmatch(
@@ -727,7 +728,7 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
     servers_path = environment(server.first)["PATH"]
     env, expected = {}, {}
     for number, (written, gets) in enumerate(table):
-        said = literals(gets)
+        promised = literals(gets)
         for index, value in enumerate(literals(written)):
             name, _, text = value.rpartition(": ")
             name, text = json.loads(name) if name else f"ROW_{number}_{index}", json.loads(text)
@@ -737,7 +738,7 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
             elif gets.startswith("your home directory"):
                 expected[name] = text.replace("${HOME}", home)
                 env[name + "_AS_WELL"], expected[name + "_AS_WELL"] = (
-                    text.replace("${HOME}", said[0]),
+                    text.replace("${HOME}", promised[0]),
                     expected[name],
                 )
             elif gets.startswith("your folder, then"):
@@ -745,11 +746,11 @@ def test_what_the_env_block_does_is_what_the_table_says(triton, user, server):
                 expected[name] = f"{home}/bin:{servers_path}"
                 env["PATH"], expected["PATH"] = text, expected[name]
             else:
-                expected[name] = said[index]
+                expected[name] = promised[index]
     assert len(env) == len(table) + 3 and any("$" in value for value in expected.values())
     make_kernel(triton, user, "table", env)
-    found = environment(server.kernel("table"))
-    assert {name: found.get(name) for name in expected} == expected
+    variables = environment(server.kernel("table"))
+    assert {name: variables.get(name) for name in expected} == expected
 
 
 @pytest.mark.claims(
@@ -902,8 +903,10 @@ def test_a_kernel_that_loads_a_module_has_the_modules_variables(triton, user, se
     assert "jupyter-lab" in kernel.prints(
         "import os; print(open(f'/proc/{os.getppid()}/cmdline').read())"
     ), "envkernel still runs beside the kernel"
-    found = environment(kernel)
-    assert found["DEMO_GREETING"] == set_by_module and found["LOADEDMODULES"].endswith(MODULES.demo)
+    variables = environment(kernel)
+    assert variables["DEMO_GREETING"] == set_by_module and variables["LOADEDMODULES"].endswith(
+        MODULES.demo
+    )
     assert kernel.prints("import sys; print(sys.prefix)") == f"{PATHS.apps}/{MODULES.python}"
     triton.run("login", make.replace(MODULES.python, ""), user)
     assert (
@@ -1102,11 +1105,11 @@ def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, serve
     )
     asked = triton.run("login", answered, user).stdout
     assert "Would you like to use a personal library instead?" in asked, asked
-    said = server.kernel("ir").execute(install)
+    reply = server.kernel("ir").execute(install)
     assert (
-        said["status"] == "error"
-        and "unable to install packages" in said["error"]
-        and "Would you like" not in str(said)
+        reply["status"] == "error"
+        and "unable to install packages" in reply["error"]
+        and "Would you like" not in str(reply)
     )
 
 
@@ -1123,8 +1126,10 @@ def test_user_installs_are_for_every_python_of_the_version(triton, user):
         (False, "true"),
         (True, f"{pythons[0]} -m pip install --quiet --user --no-deps fqdn"),
     ):
-        done = triton.run("login", f"{first}; {pythons[1]} -c 'import fqdn'", user, check=False)
-        assert there == (not done.returncode), done.stderr
+        completed = triton.run(
+            "login", f"{first}; {pythons[1]} -c 'import fqdn'", user, check=False
+        )
+        assert there == (not completed.returncode), completed.stderr
     triton.run("login", f"{pythons[0]} -m pip uninstall --quiet --yes fqdn; rm -r pythons", user)
 
 
@@ -1148,9 +1153,12 @@ def test_all_filesystems_but_tmp_are_shared(triton, user, server):
         f"srun cat {PATHS.home}/{user}/mark $WRKDIR/mark "
         f"{PATHS.apps}/modulefiles/{MODULES.demo}.lua /tmp/mark-{user}"
     )
-    done = triton.run("login", look, user, check=False)
+    completed = triton.run("login", look, user, check=False)
     demo = triton.run("login", f"cat {PATHS.apps}/modulefiles/{MODULES.demo}.lua", user).stdout
-    assert done.stdout == "here\nhere\n" + demo and f"/tmp/mark-{user}: No such file" in done.stderr
+    assert (
+        completed.stdout == "here\nhere\n" + demo
+        and f"/tmp/mark-{user}: No such file" in completed.stderr
+    )
     places = (
         f"~/mark $WRKDIR/mark {PATHS.scratch}/work/{user}/mark "
         f"{PATHS.apps}/modulefiles/{MODULES.demo}.lua"
@@ -1205,8 +1213,8 @@ def test_wrkdir_is_your_own_folder_everywhere(triton, user):
 )
 def test_the_software_for_everyone_is_read_only(triton, user):
     for command in (f"touch {PATHS.apps}/x", f"srun touch {PATHS.apps}/x"):
-        done = triton.run("login", command, user, check=False)
-        assert done.returncode and "Read-only file system" in done.stderr
+        completed = triton.run("login", command, user, check=False)
+        assert completed.returncode and "Read-only file system" in completed.stderr
 
 
 @pytest.mark.claims(
@@ -1287,8 +1295,8 @@ def test_a_module_lasts_in_one_shell_until_purge_or_exit(triton, user):
         f"module load {MODULES.demo} {MODULES.python}; (echo 1$DEMO_GREETING; which "
         "python3); module purge; echo 2$DEMO_GREETING; which python3; module list 2>&1"
     )
-    done = triton.run("login", f"which python3; {loaded}", user).stdout.split("\n")
-    hidden, greeting, python, no_greeting, hidden_again, *no_module = done
+    lines = triton.run("login", f"which python3; {loaded}", user).stdout.split("\n")
+    hidden, greeting, python, no_greeting, hidden_again, *no_module = lines
     assert (
         len(greeting) > 1
         and no_greeting == "2"
@@ -1317,21 +1325,21 @@ def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
         "> modules/core/compiler/1.lua; touch modules/behind/solver/1.lua",
         user,
     )
-    said = {
+    outputs = {
         command: triton.run(
             "login", f"module use ~/modules/core; module {command} 2>&1", user
         ).stdout
         for command in ("avail", "spider solver", "spider solver/1", f"show {MODULES.demo}")
     }
     assert (
-        MODULES.demo in said["avail"]
-        and "compiler/1" in said["avail"]
-        and "solver" not in said["avail"]
+        MODULES.demo in outputs["avail"]
+        and "compiler/1" in outputs["avail"]
+        and "solver" not in outputs["avail"]
     )
-    assert "solver/1" in said["spider solver"] and re.search(
-        r"need to load [^$]*\n\s+compiler/1\n", said["spider solver/1"]
-    ), said["spider solver/1"]
-    assert "DEMO_GREETING" in said[f"show {MODULES.demo}"]
+    assert "solver/1" in outputs["spider solver"] and re.search(
+        r"need to load [^$]*\n\s+compiler/1\n", outputs["spider solver/1"]
+    ), outputs["spider solver/1"]
+    assert "DEMO_GREETING" in outputs[f"show {MODULES.demo}"]
     assert (
         triton.run(
             "login", f"module show {MODULES.demo}; echo [$DEMO_GREETING]; rm -r modules", user
@@ -1418,24 +1426,24 @@ def test_the_command_line_wins_over_the_script(triton, user):
         triton.write(
             "login", "~/spaced.sh", f"#!/bin/bash\n#SBATCH --mem=50M --hold\n{line}\n", user
         )
-        done = triton.run("login", "sbatch --parsable spaced.sh", user)
+        completed = triton.run("login", "sbatch --parsable spaced.sh", user)
         assert (
             "JobName=spaced.sh"
             in triton.run(
                 "login",
-                f"scontrol show job {done.stdout.strip()}; scancel {done.stdout.strip()}",
+                f"scontrol show job {completed.stdout.strip()}; scancel {completed.stdout.strip()}",
                 user,
             ).stdout
-            and not done.stderr
+            and not completed.stderr
         )
     for options, minutes in (("", "00:07:00"), ("--time=00:10:00", "00:10:00")):
         job = submit(triton, user, script, f"--hold {options}", "options.sh")
-        told = triton.run("login", f"scontrol show job {job}; scancel {job}", user).stdout
+        details = triton.run("login", f"scontrol show job {job}; scancel {job}", user).stdout
         assert (
-            f"TimeLimit={minutes}" in told
-            and "JobName=above" in told
-            and "50M" in told
-            and "60M" not in told
+            f"TimeLimit={minutes}" in details
+            and "JobName=above" in details
+            and "50M" in details
+            and "60M" not in details
         )
 
 
@@ -1545,13 +1553,15 @@ def test_srun_runs_a_command_on_a_compute_node(triton, user):
     assert re.fullmatch(
         rf"\w+\.{re.escape(HOSTS.domain)}\n", triton.run("login", f"{ask} hostname", user).stdout
     )
-    told = triton.run("login", f"{ask} -c 2 bash -c 'scontrol show job $SLURM_JOB_ID'", user).stdout
+    details = triton.run(
+        "login", f"{ask} -c 2 bash -c 'scontrol show job $SLURM_JOB_ID'", user
+    ).stdout
     assert (
-        f"Partition={PARTITIONS.interactive} " in told
-        and "TimeLimit=00:05:00" in told
-        and "MinMemoryNode=100M" in told
-        and "CPUs/Task=2" in told
-    ), told
+        f"Partition={PARTITIONS.interactive} " in details
+        and "TimeLimit=00:05:00" in details
+        and "MinMemoryNode=100M" in details
+        and "CPUs/Task=2" in details
+    ), details
     nodes = triton.run(
         "login", f"sinfo --noheader --partition={PARTITIONS.interactive} --format=%D", user
     ).stdout
@@ -1577,8 +1587,8 @@ def test_srun_runs_a_command_on_a_compute_node(triton, user):
         "0.2; done; exit 1",
         user,
     )
-    said = triton.run("login", "cat srun.out", user).stdout
-    assert said.index("queued and waiting for resources") < said.index("printed\n")
+    output = triton.run("login", "cat srun.out", user).stdout
+    assert output.index("queued and waiting for resources") < output.index("printed\n")
 
 
 @pytest.mark.claims(
@@ -1637,15 +1647,15 @@ def test_the_shown_scripts_do_their_work(triton, user, name, out, printed):
     job = triton.run("login", f"rm -f {out}; sbatch --parsable shown.sh", user).stdout.strip()
     asks_for_little(triton, user, name, job)
     ended(triton, user, job)
-    found = triton.run("login", f"cat {out}", user, check=False).stdout
-    assert found == printed, f"{name}:{len(pages.read(name).splitlines())}: it prints {found!r}"
+    output = triton.run("login", f"cat {out}", user, check=False).stdout
+    assert output == printed, f"{name}:{len(pages.read(name).splitlines())}: it prints {output!r}"
 
 
 def asks_for_little(triton, user, name, job):
     """Assert that the script requests each resource and that its job has it, though the partition
     is the default one.
     """
-    told, lines = (
+    details, lines = (
         triton.run("login", f"scontrol show job {job}", user).stdout,
         pages.read(name).splitlines(),
     )
@@ -1659,7 +1669,9 @@ def asks_for_little(triton, user, name, job):
             for number, line in enumerate(lines, 1)
             if line.startswith(f"#SBATCH --{option}=")
         ]
-        assert asked and has in told, f"{name}:{(asked or [1])[0]}: the job has not {has}: {told}"
+        assert asked and has in details, (
+            f"{name}:{(asked or [1])[0]}: the job has not {has}: {details}"
+        )
 
 
 def test_the_shown_script_has_its_own_module_alone(triton, user):
@@ -1674,8 +1686,10 @@ def test_the_shown_script_has_its_own_module_alone(triton, user):
         "login", f"module load {MODULES.demo}; sbatch --parsable modules.sh", user
     ).stdout.strip()
     ended(triton, user, job)
-    found = triton.run("login", "cat analysis.out", user).stdout
-    assert found == f"499500\n{MODULES.python}\n", f"triton/tut/analysis.sh:8: it prints {found!r}"
+    output = triton.run("login", "cat analysis.out", user).stdout
+    assert output == f"499500\n{MODULES.python}\n", (
+        f"triton/tut/analysis.sh:8: it prints {output!r}"
+    )
 
 
 @pytest.mark.claims(
@@ -1718,27 +1732,27 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
     )
     try:
         for _ in range(PATIENCE):
-            told = triton.run(
+            output = triton.run(
                 "login",
                 f"sstat --allsteps --noheader --parsable2 --jobs={job} --format=JobID,MaxRSS",
                 user,
                 check=False,
             ).stdout
-            held = int(re.search(r"batch\|(\d+)K", told)[1]) if "K" in told else 0
+            held = int(re.search(r"batch\|(\d+)K", output)[1]) if "K" in output else 0
             if held > 50_000:
                 break
             time.sleep(0.5)
-        assert 50_000 < held < 100_000, told
+        assert 50_000 < held < 100_000, output
         waits = submit(triton, user, "true", "--hold --mem=50M", "waits.sh")
         for number, out in ((job, "memory.out"), (waits, f"slurm-{waits}.out")):
-            told = triton.run("login", f"scontrol show job {number}", user).stdout
+            output = triton.run("login", f"scontrol show job {number}", user).stdout
             home = f"{PATHS.home}/{user}"
             assert (
-                f"JobId={number} " in told
-                and f"WorkDir={home}\n" in told
-                and f"StdOut={home}/{out}\n" in told
-            ), told
-            assert bool(re.search(rf"^   NodeList={HOSTS.node[0]}\d+$", told, re.MULTILINE)) == (
+                f"JobId={number} " in output
+                and f"WorkDir={home}\n" in output
+                and f"StdOut={home}/{out}\n" in output
+            ), output
+            assert bool(re.search(rf"^   NodeList={HOSTS.node[0]}\d+$", output, re.MULTILINE)) == (
                 number == job
             )
         triton.run("login", f"scancel {waits}", user)
@@ -1751,13 +1765,13 @@ def assert_so_many_run_at_a_time(triton, user):
     few, number = re.search(
         r"``(--array=\S+)`` runs (\w+) at a time", pages.read("triton/tut/array.rst")
     ).groups()
-    told = triton.run(
+    details = triton.run(
         "login",
         f"job=$(sbatch --parsable --hold --mem=50M {few} --wrap true); scontrol show job "
         "$job; scancel $job",
         user,
     ).stdout
-    assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in told.replace(" ", "\n"), (
+    assert f"ArrayTaskThrottle={NUMBERS[number]}\n" in details.replace(" ", "\n"), (
         "triton/tut/array.rst: another number of tasks at once"
     )
 
@@ -1817,11 +1831,11 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
         f"for i in $(seq {PATIENCE * 5}); do [ $({count}) = 3 ] && exit; sleep 0.2; done; exit 1",
         user,
     )
-    told = triton.run("login", f"scontrol show job {beside}; scancel {beside}", user).stdout
+    details = triton.run("login", f"scontrol show job {beside}; scancel {beside}", user).stdout
     assert (
-        len(set(re.findall(r"JobId=(\d+)", told)))
-        == told.count("TimeLimit=00:05:00")
-        == told.count("MinMemoryNode=50M")
+        len(set(re.findall(r"JobId=(\d+)", details)))
+        == details.count("TimeLimit=00:05:00")
+        == details.count("MinMemoryNode=50M")
         == 3
     )
 
@@ -1834,13 +1848,13 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
         if "--time" in option
     ]
     job = submit(triton, user, "true", "--hold --time=01:02:00 --mem=50M", "clock.sh")
-    told = triton.run(
+    minutes = triton.run(
         "login",
         f"for i in $(seq {PATIENCE * 2}); do sacct --noheader --jobs={job} "
         f"--format=TimelimitRaw | grep . && break; sleep 0.2; done; scancel {job}",
         user,
     ).stdout
-    assert int(told) * 60 == sum(
+    assert int(minutes) * 60 == sum(
         count * UNITS[part] for count, part in zip((1, 2, 0), parts, strict=True)
     ), "triton/tut/interactive.rst"
 
@@ -1953,13 +1967,13 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
     try:
         kept, short, never, array, later = submit_jobs_that_wait(triton, user, last)
         seen = reasons(triton, user, named - {"Resources", "Priority"})
-        told = {job: reason(triton, user, job) for job in (kept, never, array, later)}
+        reasons_of = {job: reason(triton, user, job) for job in (kept, never, array, later)}
         assert (
-            "PartitionTimeLimit" in told[never]
-            and "JobArrayTaskLimit" in told[array]
-            and "Dependency" in told[later]
-            and "ReqNodeNotAvail" in told[kept]
-        ), told
+            "PartitionTimeLimit" in reasons_of[never]
+            and "JobArrayTaskLimit" in reasons_of[array]
+            and "Dependency" in reasons_of[later]
+            and "ReqNodeNotAvail" in reasons_of[kept]
+        ), reasons_of
         assert_no_start_is_expected(triton, user, never)
         triton.run("login", "scancel --me --state=PENDING", user)
         large = [
@@ -1996,8 +2010,8 @@ def test_what_no_node_can_give_is_refused_at_once(triton, user):
         1
     ]
     for command in ("srun --mem=9000G hostname", "sbatch --mem=9000G --wrap hostname"):
-        done = triton.run("login", command, user, check=False)
-        assert done.returncode and message in done.stderr
+        completed = triton.run("login", command, user, check=False)
+        assert completed.returncode and message in completed.stderr
 
 
 HOW_IT_ENDS = {
@@ -2037,7 +2051,7 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     triton.run("login", f"scancel {jobs['CANCELLED']}", user)
     triton.run("login", f"scontrol update nodename={last} state=down reason=test")
     try:
-        found = {name: state(triton, user, job) for name, job in jobs.items()}
+        ends = {name: state(triton, user, job) for name, job in jobs.items()}
     finally:
         triton.run(
             "login", f"scontrol update nodename={last} state=resume", check=False
@@ -2060,14 +2074,16 @@ def test_how_a_job_ended_is_as_the_table_says(triton, user, out_of_time):
     }
     for name, (_, code) in HOW_IT_ENDS.items():
         expected = "FAILED" if name == "OUT_OF_MEMORY" and not by_cgroup else name
-        assert found[name][0].startswith(expected), f"{name}: {found[name]}"
+        assert ends[name][0].startswith(expected), f"{name}: {ends[name]}"
         if code and expected == name:
-            assert found[name][1] == code
+            assert ends[name][1] == code
     assert triton.run("login", "cat out-FAILED", user).stdout == "why\n"
-    said = triton.run("login", "cat out-OUT_OF_MEMORY", user).stdout
+    output = triton.run("login", "cat out-OUT_OF_MEMORY", user).stdout
     promised = next(text for name, text in table if "OUT_OF_MEMORY" in name)
     oom, killed = literals(promised)[1:3]
-    assert (oom in said or killed in said) if by_cgroup else "exceeded" in said.lower(), said
+    assert (oom in output or killed in output) if by_cgroup else "exceeded" in output.lower(), (
+        output
+    )
     triton.run(
         "login",
         f"until sinfo --noheader --nodes={last} --format=%t | grep -q idle; do sleep 0.2; done",
@@ -2203,13 +2219,13 @@ def test_ours_and_theirs_change_places_in_a_rebase(triton, user, claim):
         "commit -qam m; "
     )
     take = f"git checkout -q {ours} a; cat a; git checkout -q {theirs} a; cat a; "
-    said = triton.run(
+    output = triton.run(
         "laptop",
         f"mkdir conflict; cd conflict; {branches} git merge -q experiment; {take} git "
         f"merge --abort; git rebase -q experiment; {take} cd; rm -rf conflict",
         user,
     )
-    assert [line for line in said.stdout.splitlines() if line in ("mine", "experiment")] == [
+    assert [line for line in output.stdout.splitlines() if line in ("mine", "experiment")] == [
         "mine",
         "experiment",
         "experiment",

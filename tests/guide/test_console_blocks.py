@@ -29,17 +29,17 @@ def readers(triton, request):
         and "block" in item.callspec.params
     ]
     last = {block.page: block.line for block in wanted}
-    found = {
+    page_readers = {
         page: Reader(
             triton, page, [block for block in RUN if block.page == page and block.line <= line]
         )
         for page, line in last.items()
     }
     triton.settle()
-    for reader in found.values():
+    for reader in page_readers.values():
         reader.start()
-    yield found
-    for reader in found.values():
+    yield page_readers
+    for reader in page_readers.values():
         reader.join(300)
 
 

@@ -61,19 +61,19 @@ def test_no_fact_stands_in_a_page_without_coming_from_the_facts(path):
         for name, value in values()
         if re.search(r"[./]|^\d{4,}$", value) and len(value) > 3 and name.split(".")[0] != "site"
     }
-    found = []
+    problems = []
     for number, line in raw(path):
-        found += [
+        problems += [
             f"{path.name}:{number}: {match[0]!r} looks like a {kind}: write it as {{{{ a fact }}}}"
             for kind, pattern in LOOKS_LIKE_A_FACT.items()
             for match in pattern.finditer(line)
         ]
-        found += [
+        problems += [
             f"{path.name}:{number}: {value!r} is the fact {name}: write {{{{ {name} }}}}"
             for name, value in own.items()
             if re.search(rf"(?<![\w.]){re.escape(value)}(?![\w])", line)
         ]
-    assert not found, "\n".join(found)
+    assert not problems, "\n".join(problems)
 
 
 def test_every_fact_is_used():
@@ -115,10 +115,10 @@ def test_the_address_that_the_prose_opens_is_the_hubs(page):
 def test_a_link_leads_to_an_address(page):
     text = pages.read(page)
     wrong = [
-        f"{page}:{text.count(chr(10), 0, found.start(1)) + 1}: <{found[1]}> is no address "
+        f"{page}:{text.count(chr(10), 0, link.start(1)) + 1}: <{link[1]}> is no address "
         "of the internet: write :doc: or :ref: for a page of ours"
-        for found in re.finditer(r"(?<!:)`[^`<]+\s<([^`>]+)>`_", text)
-        if not re.match(r"https?://|mailto:|[./\w]+\.zip$", found[1])
+        for link in re.finditer(r"(?<!:)`[^`<]+\s<([^`>]+)>`_", text)
+        if not re.match(r"https?://|mailto:|[./\w]+\.zip$", link[1])
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -174,9 +174,9 @@ def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(clusterfacts.FactsError) as error:
         clusterfacts.load(path)
-    said = str(error.value)
-    line = int(re.match(rf"{re.escape(str(path))}:(\d+): {name} ", said)[1])
-    assert says in said and "\n" not in said
+    message = str(error.value)
+    line = int(re.match(rf"{re.escape(str(path))}:(\d+): {name} ", message)[1])
+    assert says in message and "\n" not in message
     named = path.read_text().splitlines()[line - 1]
     assert named == "[quota]" or (new and new.splitlines()[-1] in named)
 
@@ -255,7 +255,7 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
     triton.run(
         "hub", "cp -r /etc/jupyterhub /tmp/broken; cat > /tmp/broken/facts.toml", input=broken
     )
-    said = [
+    runs = [
         make,
         cluster,
         *(
@@ -269,10 +269,12 @@ def test_everything_that_reads_facts_tells_a_wrong_one(triton, tmp_path):
             check=False,
         ),
     ]
-    for done in said:
+    for completed in runs:
         assert (
-            done.returncode in (1, 2) and says in done.stderr and "Traceback" not in done.stderr
-        ), done
+            completed.returncode in (1, 2)
+            and says in completed.stderr
+            and "Traceback" not in completed.stderr
+        ), completed
 
 
 def test_the_profiles_trade_run_time_for_memory_as_the_pages_say():

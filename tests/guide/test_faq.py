@@ -81,8 +81,8 @@ def short(triton, user):
 def playwright():
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as found:
-        yield found
+    with sync_playwright() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +92,16 @@ def chromium(playwright, triton, user, short, tmp_path_factory):
         jupyter_server.proxy_file(triton, user) as address,
         jupyter_server.browser(
             playwright, triton, tmp_path_factory.mktemp("browser"), pac=address
-        ) as found,
+        ) as context,
     ):
-        yield found
+        yield context
 
 
 @pytest.fixture
 def reader(triton, user, chromium):
-    found = Reader(triton, user, chromium)
-    yield found
-    found.close()
+    person = Reader(triton, user, chromium)
+    yield person
+    person.close()
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,8 @@ def tunnel(triton, user):
 
 @pytest.fixture(scope="module")
 def server(triton, user):
-    with Server(triton, user, "--mem=2G --time=30") as found:
-        yield found
+    with Server(triton, user, "--mem=2G --time=30") as running:
+        yield running
 
 
 # ---------------------------------------------------------------- the connection; before the proxy
@@ -155,21 +155,21 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
     reader, entry, server, playwright, tmp_path
 ):
     table = rows(CONNECTING, "proxy-in-use")
-    said = [literals(messages) for messages, _ in table]
+    messages_of_rows = [literals(messages) for messages, _ in table]
     dead = server.url.rpartition(":")[0] + ":34"  # no program listens there
 
     def curl(url):
-        done = reader.triton.run(
+        completed = reader.triton.run(
             "laptop",
             f"curl --silent --show-error --max-time 10 --socks5-hostname localhost:{PORT} "
             f"{url}/api",
             reader.user,
             check=False,
         )
-        return done.stdout + done.stderr
+        return completed.stdout + completed.stderr
 
     # Without a proxy, the page says to start one.
-    refused_in_chrome, _, refused_by_curl = said[1]
+    refused_in_chrome, _, refused_by_curl = messages_of_rows[1]
     error = reader.fails(server.url)
     assert refused_in_chrome in error
     entry.shows(error, entry.messages.index(refused_in_chrome))
@@ -177,33 +177,33 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
     with forwards(reader, "-tt") as first:
         proxy_answers(reader.triton)
         # The proxy works, and no program listens at that address.
-        channel, *_, in_chrome = said[2]
+        channel, *_, in_chrome = messages_of_rows[2]
         curl(dead)
         entry.shows(first.waits_for(re.escape(channel)))
         assert in_chrome in reader.fails(dead)
         # No node has that name.
         curl(f"http://no-such-node.{HOSTS.domain}:8888")
-        first.waits_for(re.escape(said[3][0]))
+        first.waits_for(re.escape(messages_of_rows[3][0]))
         # The server answers.
         assert reader.fails(server.url) == "" and "version" in curl(server.url)
         # A second ssh logs in, but has no proxy.
         with forwards(reader, "-tt") as second:
-            bind, could_not = said[0]
+            bind, could_not = messages_of_rows[0]
             second.waits_for(re.escape(could_not))
             second.waits_for(r"\$ ")
             entry.shows(second.said(), entry.messages.index(bind))
             find = literals(table[0][1])[1]
-            found = reader.triton.run(
+            processes = reader.triton.run(
                 "laptop", f"{find} -t -sTCP:LISTEN", reader.user
             ).stdout.split()
             assert "version" in curl(server.url), "the earlier proxy does not work"
-        reader.triton.run("laptop", f"kill {' '.join(set(found))}", reader.user)
+        reader.triton.run("laptop", f"kill {' '.join(set(processes))}", reader.user)
         first.process.wait(timeout=30)
     with forwards(reader, "-N"):
         proxy_answers(reader.triton)
         assert reader.fails(server.url) == ""
     # The address did not go through the proxy.
-    by_curl, in_chrome = said[4]
+    by_curl, in_chrome = messages_of_rows[4]
     direct = reader.triton.run(
         "laptop", f"curl --silent --show-error {server.url}", reader.user, check=False
     )
@@ -319,20 +319,20 @@ def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tun
     with Server(reader.triton, reader.user, "--mem=400M --time=10") as small:
         lab = reader.lab(small, "analysis.ipynb")
         lab.run_cell()
-        said = lab.dialog()
+        text = lab.dialog()
         if (
             reader.triton.memory == "cgroup"
             # The kernel has died. If Slurm itself measures the memory, the whole server has.
         ):
-            entry.shows(said, 0)
+            entry.shows(text, 0)
             lab.press("Ok")
             small.end()
-            said += lab.dialog()
+            text += lab.dialog()
         else:
             entry.seen |= {0, 1}
         for index in entry.wanted:
             if index not in entry.seen:
-                entry.shows(said, index)
+                entry.shows(text, index)
     [look] = entry.commands()
     assert "kill" in reader.run(look).lower() and small.job in reader.run(look)
     with Server(reader.triton, reader.user, "--mem=2G --time=10") as bigger:
@@ -408,9 +408,9 @@ def test_a_job_is_submitted_from_a_job(triton, user, entry):
         )
         return triton.run("login", "cat inner.txt", user).stdout
 
-    said = outer("")
-    entry.shows(said)
-    assert said.startswith("handed on 200\n"), (
+    output = outer("")
+    entry.shows(output)
+    assert output.startswith("handed on 200\n"), (
         "the job has not the outer job's environment and Slurm's variables"
     )
     assert outer(cure).split()[2:] in [[node] for node in triton.nodes]
@@ -531,8 +531,8 @@ def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
     line = f"{line} {MODULES.demo}"
     greeting = "import os; print(os.environ.get('DEMO_GREETING'))"
     kernel = server.kernel()
-    said = kernel.execute(line)
-    assert (said["status"], said["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", (
+    reply = kernel.execute(line)
+    assert (reply["status"], reply["stdout"]) == ("ok", "") and kernel.prints(greeting) == "None", (
         "a message appears, or the module is there"
     )
     with Server(
@@ -623,11 +623,11 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
             5
             # A slow browser may connect after the kernel has ended, and then shows no message.
         ):
-            said = reader.lab(server, "r.ipynb").states("disconnected", 30)
-            if entry.messages[0] in said:
+            shown = reader.lab(server, "r.ipynb").states("disconnected", 30)
+            if entry.messages[0] in shown:
                 break
         for index in entry.wanted:
-            entry.shows(said, index)
+            entry.shows(shown, index)
         look = "; ".join(entry.commands())
         assert f"{PATHS.home}/{reader.user}/R/other" in reader.run(look)
         moved = [name for name in (".Renviron", ".Rprofile") if f"~/{name}" in pages.read(FAQ)]
@@ -741,9 +741,9 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             lab.run_cell()
             lab.output()
             lab.save()
-            said = lab.dialog()
+            message = lab.dialog()
             for index in entry.wanted:
-                entry.shows(said, index)
+                entry.shows(message, index)
             assert int(full.run("stat --format=%s results.ipynb")) < 10_000
             lab.page.keyboard.press("Escape")
             # While the page stays open, the page's command shows what is big.
@@ -785,9 +785,9 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     reader.run("sleep 1.5")  # the file gets another modification time
     reader.write("twice.ipynb", ["theirs = 2"])
     lab.save()
-    said = lab.dialog()
-    assert title in said
-    entry.shows(said)
+    text = lab.dialog()
+    assert title in text
+    entry.shows(text)
     lab.press("Cancel")
     assert (
         "theirs" in reader.run("cat twice.ipynb")

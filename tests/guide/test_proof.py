@@ -58,7 +58,10 @@ def prose():
 
     Marks and comment signs are removed, spaces are single, and " - " separates cells.
     """
-    found, folders = [], [ROOT / folder for folder in ("about", "triton", "scicomp", "notebooks")]
+    paragraphs, folders = (
+        [],
+        [ROOT / folder for folder in ("about", "triton", "scicomp", "notebooks")],
+    )
     texts = [
         ROOT / "index.rst",
         *(
@@ -79,10 +82,10 @@ def prose():
                 " ".join(proof_recorder.MARK.sub("", part[0]).split()),
                 part.end() - len(part[0].lstrip()),
             )
-            found.append(
+            paragraphs.append(
                 (path.relative_to(ROOT).as_posix(), text.count("\n", 0, begins) + 1, words)
             )
-    return found
+    return paragraphs
 
 
 @pytest.mark.parametrize(("test", "words"), list(claimed()))
@@ -179,10 +182,10 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
         ROOT / "tools/cluster/stand-ins.toml",
     ]
     for path in lists:
-        told = proof.exceptions(path, values)
-        assert told and not [
+        rows = proof.exceptions(path, values)
+        assert rows and not [
             entry
-            for entry in told
+            for entry in rows
             if " ".join(entry[1].strip("`").split()) not in text
             or " ".join(entry[2].split()) not in text
         ], path
@@ -313,8 +316,9 @@ def test_a_run_of_a_part_writes_nothing(guide):
 @pytest.mark.parametrize("body", ["False", "__import__('pytest').skip('no root')"])
 def test_a_claim_that_was_not_shown_turns_ci_red_and_is_named(guide, body):
     (guide / "tests/test_it.py").write_text(TEST.format(body))
-    done = run(guide)
+    completed = run(guide)
     assert (
-        done.returncode == 1
-        and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it" in done.stdout
-    ), done.stdout
+        completed.returncode == 1
+        and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it"
+        in completed.stdout
+    ), completed.stdout

@@ -20,9 +20,9 @@ MOST_ELSEWHERE = 0.02  # the largest share of words that nothing checks
 
 @pytest.fixture(scope="module")
 def reality(triton):
-    found = Reality(triton)
-    yield found
-    found.close()
+    words = Reality(triton)
+    yield words
+    words.close()
 
 
 @pytest.mark.claims(
@@ -79,11 +79,11 @@ def test_an_entry_of_a_menu_is_named_so_that_it_is_opened(page):
         r"(?<=:alt: ).*(?:\n {9,}.*)*", lambda alt: re.sub(r"\S", "x", alt[0]), pages.read(page)
     )
     named = ":menuselection:`" if page.endswith(".rst") else "**"
-    for found in re.finditer(
+    for match in re.finditer(
         rf"(?<![\w-])(?<!Select )(?:{pages.BAR})(?:,| *(?:>|-->|\u2192)) *[A-Z][a-z]", text
     ):
-        line = text.count("\n", 0, found.start()) + 1
-        browsers = page == "triton/apps/jupyter/connecting.rst" and found[0].startswith("Settings")
-        assert browsers or text[: found.start()].endswith(named), (
-            f"{page}:{line}: no test opens this menu: {found[0]!r}"
+        line = text.count("\n", 0, match.start()) + 1
+        browsers = page == "triton/apps/jupyter/connecting.rst" and match[0].startswith("Settings")
+        assert browsers or text[: match.start()].endswith(named), (
+            f"{page}:{line}: no test opens this menu: {match[0]!r}"
         )

@@ -66,11 +66,11 @@ def stand(tmp_path):
 
 def family(process, user):
     """The processes of the stage, and of its cluster."""
-    found = psutil.Process(process.pid).children(recursive=True)
-    assert [one for one in found if one.name() == "slurmctld"], (
+    processes = psutil.Process(process.pid).children(recursive=True)
+    assert [one for one in processes if one.name() == "slurmctld"], (
         f"a cluster runs, with {user}'s shell"
     )
-    return found
+    return processes
 
 
 @pytest.mark.claims(
@@ -109,7 +109,7 @@ def test_a_stage_types_the_blocks_before_and_ends_cleanly(stand, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("page", "line", "said"),
+    ("page", "line", "message"),
     [
         ("", None, "Which page?"),
         (
@@ -126,10 +126,10 @@ def test_a_stage_types_the_blocks_before_and_ends_cleanly(stand, tmp_path):
         (PAGE, "first", "has no typed block at line first"),
     ],
 )
-def test_a_wrong_page_or_block_is_one_sentence(page, line, said, capsys):
+def test_a_wrong_page_or_block_is_one_sentence(page, line, message, capsys):
     assert stage.main([*(["--block", line] if line else []), page]) == 2
     shown = capsys.readouterr()
-    assert said in shown.err and shown.err.count("\n") == 1 and shown.out == ""
+    assert message in shown.err and shown.err.count("\n") == 1 and shown.out == ""
 
 
 def test_who_is_not_root_is_told_what_to_type(capsys, monkeypatch):

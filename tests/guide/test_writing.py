@@ -109,8 +109,8 @@ def test_the_server_shows_the_new_page_and_then_a_change_of_it(clone):
             pytest.fail("the change is not shown")
     finally:
         server.send_signal(signal.SIGINT)
-        said = server.communicate(timeout=30)[0]
-    assert "WARNING" not in said and re.search(r"Built in [\d.]+ s: my-page.rst", said), said
+        output = server.communicate(timeout=30)[0]
+    assert "WARNING" not in output and re.search(r"Built in [\d.]+ s: my-page.rst", output), output
 
 
 def test_the_commands_of_the_template_run_as_it_shows(triton):
@@ -135,26 +135,29 @@ def test_the_commands_of_the_page_are_real(clone):
             command = command.replace("git push", "git push --dry-run --quiet")
         if command.startswith("make"):
             command = command.replace("make", "make --dry-run")
-        done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        completed = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True)
+        assert completed.returncode == 0, f"{command}\n{completed.stdout}{completed.stderr}"
 
 
 def test_check_without_a_page_says_what_to_name():
-    done = subprocess.run(["make", "--silent", "check"], cwd=ROOT, capture_output=True, text=True)
+    completed = subprocess.run(
+        ["make", "--silent", "check"], cwd=ROOT, capture_output=True, text=True
+    )
     assert (
-        done.returncode == 2 and "Which page? make check PAGE=triton/tut/storage.rst" in done.stderr
+        completed.returncode == 2
+        and "Which page? make check PAGE=triton/tut/storage.rst" in completed.stderr
     )
 
 
 @pytest.mark.parametrize(
-    "page, said",
+    "page, message",
     [
         ("triton/tut/nothing.rst", "There is no page triton/tut/nothing.rst"),
         ("notebooks/05-git.md", "make notebooks NB=05-git"),
     ],
 )
-def test_a_page_that_cannot_be_checked_is_not_called_good(page, said):
-    done = subprocess.run(
+def test_a_page_that_cannot_be_checked_is_not_called_good(page, message):
+    completed = subprocess.run(
         ["make", "--silent", "check", f"PAGE={page}"], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 2 and said in done.stderr
+    assert completed.returncode == 2 and message in completed.stderr

@@ -108,15 +108,15 @@ def texts(site):
 )
 def test_no_trace_of_the_first_cluster_is_left(site):
     """Only the history may name it."""
-    found = []
+    problems = []
     for name, text in texts(site):
         lines = [] if HISTORY.match(name) else ADDRESS.sub("", text).splitlines()
-        found += [
+        problems += [
             f"{name}: {line.strip()[:160]}"
             for line in lines
             if TRACE.search(line) and not HISTORY.search(line)
         ]
-    assert found == [], "\n".join(found[:40])
+    assert problems == [], "\n".join(problems[:40])
 
 
 @pytest.mark.claims(

@@ -140,7 +140,7 @@ def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    done = subprocess.run(
+    completed = subprocess.run(
         [tmp_path / "tools/install-packages", *options],
         capture_output=True,
         text=True,
@@ -155,13 +155,14 @@ def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit
     assert not (tmp_path / "policy").exists(), (
         "the file that keeps apt from starting services is still there"
     )
-    return done, asked
+    return completed, asked
 
 
 def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
-    done, asked = install(tmp_path, "--if-possible", installed=["acl"])
+    completed, asked = install(tmp_path, "--if-possible", installed=["acl"])
     assert (
-        done.returncode == 0 and done.stdout == "Installing Debian packages: chromium slurm-wlm\n"
+        completed.returncode == 0
+        and completed.stdout == "Installing Debian packages: chromium slurm-wlm\n"
     )
     assert "update" in asked and asked.endswith("chromium slurm-wlm\n")
 
@@ -172,16 +173,18 @@ def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
     ids=["there", "not root", "Debian 13"],
 )
 def test_where_nothing_can_or_need_be_installed_nothing_is_said(how, tmp_path):
-    done, asked = install(tmp_path, "--if-possible", **how)
-    assert (done.returncode, done.stdout, done.stderr, asked) == (0, "", "", "")
+    completed, asked = install(tmp_path, "--if-possible", **how)
+    assert (completed.returncode, completed.stdout, completed.stderr, asked) == (0, "", "", "")
 
 
 @pytest.mark.parametrize("options, status", [(["--if-possible"], 0), ([], 1)])
 def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
     """The other tests run all the same. `make system` does nothing else, so it fails."""
-    done, _ = install(tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100")
-    assert done.returncode == status
-    assert done.stderr == (
+    completed, _ = install(
+        tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100"
+    )
+    assert completed.returncode == status
+    assert completed.stderr == (
         "They could not be installed (Could not resolve deb.example). What needs them is "
         "not tested. "
         "Is the network there? Then: make system\n"
@@ -189,8 +192,8 @@ def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
 
 
 def test_make_system_says_that_it_needs_root(tmp_path):
-    done, asked = install(tmp_path, root=False)
-    assert (done.returncode, done.stderr, asked) == (
+    completed, asked = install(tmp_path, root=False)
+    assert (completed.returncode, completed.stderr, asked) == (
         1,
         "The packages of tools/apt.txt are installed by root: sudo make system\n",
         "",

@@ -17,9 +17,9 @@ def chromium(triton, services, tmp_path_factory):
 
     with (
         sync_playwright() as playwright,
-        jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as found,
+        jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as context,
     ):
-        yield found
+        yield context
 
 
 @pytest.fixture

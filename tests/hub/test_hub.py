@@ -61,9 +61,9 @@ def alice(triton, chromium):
 
 @pytest.fixture(scope="module")
 def server(alice):
-    found = HubServer(alice)
-    yield found
-    found.close()
+    running = HubServer(alice)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,11 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
         )
         window.choose(TINY)
         window.press_start()
-        said, _ = window.arrive()
+        messages, _ = window.arrive()
     finally:
         triton.run("login", f"scancel {others}")
-    entry.shows(said, 1)
-    assert not re.search(hub.PENDING.pattern, said.partition(entry.messages[1])[2]), (
+    entry.shows(messages, 1)
+    assert not re.search(hub.PENDING.pattern, messages.partition(entry.messages[1])[2]), (
         "the messages come in the wrong order"
     )
     triton.write(
@@ -372,8 +372,10 @@ def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
         f"{modules.python} {modules.demo}"
     )
     triton.run("login", make, alice.user)
-    said = server.kernel("with-module").prints("import os; print(os.environ['LOADEDMODULES'])")
-    assert said.endswith(modules.demo) and modules.python in said
+    modules_of_kernel = server.kernel("with-module").prints(
+        "import os; print(os.environ['LOADEDMODULES'])"
+    )
+    assert modules_of_kernel.endswith(modules.demo) and modules.python in modules_of_kernel
 
 
 # ---------------------------------------------------------------- what JupyterLab has more
@@ -651,21 +653,21 @@ def test_in_a_first_cell_class_check_says_what_the_server_has(alice, triton):
     lab = Lab(alice.page)
     lab.run_cell()
     lab.cell(0).get_by_text("All is well.").wait_for()
-    said = lab.output()
+    report = lab.output()
     assert (
-        "WRONG" not in said
-        and re.search(r"ok +websocket: WebSockets pass", said)
-        and re.search(r"ok +memory: .* 8[.]0 GB", said)
-    ), said
+        "WRONG" not in report
+        and re.search(r"ok +websocket: WebSockets pass", report)
+        and re.search(r"ok +memory: .* 8[.]0 GB", report)
+    ), report
     lab.run_cell(1)
     lab.cell(1).get_by_text("what to do stands below each").wait_for()
-    said = lab.output(1)
+    report = lab.output(1)
     assert "its time is up then" not in alice.said(), (
         "a warning about the end appears days before it"
     )
-    assert re.search(r"WRONG +websocket: .* lets no WebSocket through", said) and re.search(
-        "WRONG +memory: .* 8[.]0 GB, and .* 25 GB", said
-    ), said
+    assert re.search(r"WRONG +websocket: .* lets no WebSocket through", report) and re.search(
+        "WRONG +memory: .* 8[.]0 GB, and .* 25 GB", report
+    ), report
 
 
 @pytest.mark.claims("You cannot install extensions yourself,")
@@ -849,10 +851,10 @@ def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
         "import pathlib, certificates; "
         f"print(certificates.faults(pathlib.Path('{certificate}'), {asks}))"
     )
-    told = as_hub(
+    output = as_hub(
         triton, f'PYTHONPATH=/etc/jupyterhub /opt/jupyterhub/bin/python -c "{look}"'
     ).stdout.strip()
-    assert says in told and bool(told) == bool(says), told
+    assert says in output and bool(output) == bool(says), output
 
 
 # {names of the browsers' certificate: the message of the hub at its start}
@@ -884,13 +886,15 @@ def test_a_certificate_without_a_name_for_users_is_told(triton, names):
     )
     triton.run("hub", f"cp -p {file} /root/cert.pem; {make if names else f'echo none > {file}'}")
     try:
-        told = as_hub(triton, f'/opt/jupyterhub/bin/python -B -c "{load}"').stderr
+        output = as_hub(triton, f'/opt/jupyterhub/bin/python -B -c "{load}"').stderr
     finally:
         triton.run("hub", f"mv /root/cert.pem {file}")
     begin = f"JupyterHub: the certificate {file} "
     assert (
-        told.startswith(begin + CERTIFICATES[names]) if CERTIFICATES[names] else begin not in told
-    ), told
+        output.startswith(begin + CERTIFICATES[names])
+        if CERTIFICATES[names]
+        else begin not in output
+    ), output
 
 
 @pytest.mark.claims("The hub's own port answers in the cluster's network alone,")
@@ -1502,11 +1506,11 @@ def test_open_on_the_cluster_keeps_what_was_written(visit, triton, site, tmp_pat
     )
     push(files | {"README.html": tells})
     press()
-    found = triton.run(
+    output = triton.run(
         "login",
         f"cat {folder}/README.html {folder}/notes.txt; grep -c 'mine = hours' "
         f"{folder}/{name}.ipynb",
         window.user,
     ).stdout
-    assert found.split("\n") == [f"{tells}mine", "1", ""]
+    assert output.split("\n") == [f"{tells}mine", "1", ""]
     triton.run("login", "scancel --me", window.user)

@@ -111,14 +111,14 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    said = window.waits_for("is full")
-    entry.shows(said.replace(window.user, "username"), 2)
+    text = window.waits_for("is full")
+    entry.shows(text.replace(window.user, "username"), 2)
     assert (
-        f"the quota of a home is {FACTS.quota.home_gb} GB" in said
-        and "du -sh" in said
-        and FACTS.paths.work in said
+        f"the quota of a home is {FACTS.quota.home_gb} GB" in text
+        and "du -sh" in text
+        and FACTS.paths.work in text
     )
-    free, total = re.search(r"is full: ([\d.]+) MB of (\d+) MB are free", said).groups()
+    free, total = re.search(r"is full: ([\d.]+) MB of (\d+) MB are free", text).groups()
     assert float(free) <= 1 < int(total) <= cluster.FULL_HOME_MB
     assert (
         triton.run("login", "sacct --noheader", window.user).stdout == before and not window.job()
@@ -147,14 +147,14 @@ def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, ent
         window.log_in()
         window.choose(TINY)
         window.press_start()
-        said = window.waits_for("Spawn failed", 40)
+        text = window.waits_for("Spawn failed", 40)
     finally:
         triton.run(
             "ctl", "slurmdbd; until sacct > /dev/null 2>&1; do sleep 0.1; done", timeout=PATIENCE
         )
-    entry.shows(said, 1)
-    assert "it ended with an error; Slurm says FAILED" in said
-    log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", said)[0]
+    entry.shows(text, 1)
+    assert "it ended with an error; Slurm says FAILED" in text
+    log = re.search(rf"{re.escape(LOGS).replace(re.escape('*'), '[0-9]+')}", text)[0]
     assert "it is my own" in triton.run("login", f"cat {log}", window.user).stdout
     assert not window.job()
 
@@ -187,7 +187,7 @@ def test_after_the_log_out_the_server_runs_until_it_is_stopped(visit, triton, en
     assert job in triton.run("login", look, window.user).stdout
     window.log_in()
     window.page.locator(".jp-LauncherCard").first.wait_for()
-    assert kernel in [found["id"] for found in window.ask("GET", "/api/kernels").json()]
+    assert kernel in [running["id"] for running in window.ask("GET", "/api/kernels").json()]
     window.to_the_control_panel()
     [button] = re.findall(r":guilabel:`(.+?)`", entry.do)
     window.stop_my_server(button)
@@ -214,22 +214,21 @@ def test_over_the_memory_limit_page_and_log_say_why(visit, triton, entry):
     window.ask("GET", "/api/contents/home/big.txt?content=1&type=file&format=text")
     ended(triton, window.user, job)
     entry.shows(Lab(window.page).dialog(about="unavailable"), 2)
-    said = window.says_of_the_end()
+    text = window.says_of_the_end()
     assert (
         f"(job {job}) ended: it took more memory than its profile allows, 400 MB, so "
-        f"Slurm killed it. Choose “{PROFILES[0]}” next time" in said
+        f"Slurm killed it. Choose “{PROFILES[0]}” next time" in text
     )
     for page in (f"/user/{window.user}/lab", "/hub/spawn"):
         window.open(page)
         assert f"(job {job}) ended: it took more memory" in window.said(), page
     [look] = entry.commands()
     assert "kill" in triton.run("login", look, window.user).stdout.lower()
-    told = triton.run("login", f"cat {LOGS.replace('*', job)}", window.user).stdout
+    log = triton.run("login", f"cat {LOGS.replace('*', job)}", window.user).stdout
     assert (
-        f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time"
-        in told
-        or "exceeded memory limit" in told
-    ), told[-1500:]
+        f"more memory than its profile Tiny allows, 400 MB. Choose “{PROFILES[0]}” next time" in log
+        or "exceeded memory limit" in log
+    ), log[-1500:]
 
 
 @pytest.mark.claims(
@@ -290,8 +289,8 @@ def test_when_the_time_is_up_jupyterlab_and_the_hub_say_so(begun, triton, entry,
 
 def kernels_and_terminals(window):
     return {
-        found.get("id") or found["name"]
-        for found in window.ask("GET", "/api/kernels").json()
+        kernel.get("id") or kernel["name"]
+        for kernel in window.ask("GET", "/api/kernels").json()
         + window.ask("GET", "/api/terminals").json()
     }
 
@@ -363,10 +362,10 @@ def test_what_is_not_used_is_stopped(begun, triton, record_property):
 @pytest.mark.claims("JupyterLab warns of a kernel that no page shows before it is stopped.")
 def test_a_kernel_that_no_page_shows_is_warned_of(begun):
     """JupyterLab warns before the kernel is stopped, and not if a page shows the kernel."""
-    said = begun["used"].waits_for("its variables are gone", 60)
-    assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", said) == [
+    text = begun["used"].waits_for("its variables are gone", 60)
+    assert re.findall(r"No page shows (\S+): its kernel is stopped in 1 min", text) == [
         "closed.ipynb"
-    ], said
+    ], text
 
 
 # This program runs in a kernel of another user. It takes the port, and writes down what it receives

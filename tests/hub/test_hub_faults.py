@@ -36,9 +36,9 @@ def queries(triton):
     The controller has no name for the hub's number.
     """
     number = triton.run("hub", "id -u jupyterhub").stdout.strip()
-    said = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
-    found = re.search(rf"^\s+\S+\s+\(\s*{number}\)\s+count:(\d+)", said, re.MULTILINE)
-    return int(found[1]) // 2 if found else 0
+    output = triton.run("ctl", "sdiag").stdout.partition("by user")[2]
+    match = re.search(rf"^\s+\S+\s+\(\s*{number}\)\s+count:(\d+)", output, re.MULTILINE)
+    return int(match[1]) // 2 if match else 0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,8 +69,8 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
         got = hub.crowd(triton, users, TINY, within=10)
         asked, took = queries(triton) - before, time.monotonic() - began
         assert [answer for answer in got.values() if not answer.get("own")] == []
-        found = jobs(triton, users)
-        assert [user for user, _ in found] == sorted(users), (
+        pairs = jobs(triton, users)
+        assert [user for user, _ in pairs] == sorted(users), (
             "there is not one job for each user, with the right owner"
         )
         memory = triton.run("hub", "ps -o rss= -p $(cat /run/jupyterhub-hub.pid)").stdout
@@ -302,17 +302,17 @@ def test_nobody_reads_the_message_of_old_on_a_full_home(visit, triton):
     window.log_in()
     window.choose(TINY)
     window.press_start()
-    until, said = time.monotonic() + PATIENCE, ""
-    while "Spawn failed" not in said and "/user/" not in window.page.url:
-        assert time.monotonic() < until, said
+    until, text = time.monotonic() + PATIENCE, ""
+    while "Spawn failed" not in text and "/user/" not in window.page.url:
+        assert time.monotonic() < until, text
         window.page.wait_for_timeout(200)
-        said = window.said()
+        text = window.said()
     triton.run("login", "rm rest; scancel --me", window.user)
     assert (
         "/user/" in window.page.url
-        or "Your server ended before it answered: your home directory is full" in said
+        or "Your server ended before it answered: your home directory is full" in text
     )
-    assert "Spawner failed to start" not in said + hub.log(triton)
+    assert "Spawner failed to start" not in text + hub.log(triton)
 
 
 def test_a_home_without_room_for_files_is_told_first(visit, triton):
@@ -335,14 +335,14 @@ def test_a_home_without_room_for_files_is_told_first(visit, triton):
         window.log_in()
         window.choose(TINY)
         window.press_start()
-        said = window.waits_for("more files")
+        text = window.waits_for("more files")
     finally:
         triton.run("login", "rm -r many", window.user)
     assert re.search(
         r"Your home directory \S+ has room for 0 more files, and Jupyter needs 20 to "
         r"start, whatever their size\. .*\bdu\b",
-        said,
-    ), said
+        text,
+    ), text
     assert not window.job()
 
 

@@ -220,8 +220,8 @@ def test_a_suspended_server_goes_on_afterwards(triton, people, started):
     triton.run("ctl", f"scontrol resume {job}")
     assert within(20, lambda: is_ready(people, user))
     hub.running(triton, OPTIONS)
-    said = people.ask(user, "whose")
-    assert (said["user"], said["prefix"], said["job"]) == (user, f"/user/{user}/", job)
+    answer = people.ask(user, "whose")
+    assert (answer["user"], answer["prefix"], answer["job"]) == (user, f"/user/{user}/", job)
 
 
 @pytest.mark.claims(
@@ -284,11 +284,11 @@ def test_a_node_without_room_is_named_and_logs_no_secret(triton, people, small_t
     """If a start cannot write the filter of its log, it ends before it logs anything."""
     small_tmp(option)
     user = triton.account()
-    said = why_none(people, user)
+    reason = why_none(people, user)
     node = re.search(
         r"its node (\w+) has no room for the few files that a start needs, neither in "
         r"/tmp nor in /var/tmp",
-        said,
+        reason,
     )[1]
     assert node in triton.nodes
     log = triton.run("login", f"cat {hub.LOGS}", user).stdout
@@ -313,9 +313,9 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
     user = triton.account()
     home = f"{FACTS.paths.home}/{user}"
     triton.run("login", damage.format(home=home))
-    said = why_none(people, user)
-    assert HOMES[damage].format(home=home) in said, said
-    assert "quota" not in said and not alive(triton, user)
+    reason = why_none(people, user)
+    assert HOMES[damage].format(home=home) in reason, reason
+    assert "quota" not in reason and not alive(triton, user)
 
 
 # ---------------------------------------------------------------- many
@@ -325,10 +325,10 @@ def nothing_is_lost(measured, record_property):
     """Assert that no server and no job is lost, and that other users get their pages. `make bench
     ONLY=hub-numbers` measures the same.
     """
-    lost, looks, said = measured
+    lost, looks, summary = measured
     assert not lost
     assert looks.median < 2, looks
-    record_property("measured", said)
+    record_property("measured", summary)
 
 
 @pytest.mark.claims("A hundred starts that wait for a place keep nobody out,")

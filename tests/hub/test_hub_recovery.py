@@ -82,10 +82,10 @@ def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
     while size(triton, "login", log, staying.user) > 4_100_000:
         assert time.monotonic() < until
         time.sleep(0.5)
-    said = triton.run(
+    output = triton.run(
         "login", f"head -n 1 {log}; grep -c . {log}; tail -n 5 {log}", staying.user
     ).stdout
-    assert "what came before was too much to keep" in said and "the last" in said
+    assert "what came before was too much to keep" in output and "the last" in output
     assert kernel.prints("print(6 * 7)") == "42"
 
 
@@ -155,10 +155,10 @@ def stranger(triton, address, many, says, sends, seconds=3):
 
 def memory(triton, host, pid):
     """The peak memory of the process since the last call, in bytes."""
-    said = triton.run(
+    output = triton.run(
         host, f"grep VmHWM /proc/{pid}/status; echo 5 > /proc/{pid}/clear_refs"
     ).stdout
-    return int(said.split()[1]) * 1024
+    return int(output.split()[1]) * 1024
 
 
 @pytest.mark.parametrize(("many", "size", "sent"), [(1, 65, 65), (4, 90, 89)])
@@ -222,18 +222,18 @@ def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
     """A repeated message of any logger of the hub hides no other message, and the output of the
     proxy is limited.
     """
-    said = triton.run(
+    output = triton.run(
         "hub", ["env", "-C", "/", "/opt/jupyterhub/bin/python", "-B", "-c", AGAIN]
     ).stderr
     assert (
-        "any, again" in said
-        and "an error, again" in said
-        and "FileNotFoundError" in said
-        and len(said) < 1_000_000
-    ), said[:1000]
-    assert re.search(r"said once \(\d+ lines before this one were too many to keep\)$", said), said[
-        -1000:
-    ]
+        "any, again" in output
+        and "an error, again" in output
+        and "FileNotFoundError" in output
+        and len(output) < 1_000_000
+    ), output[:1000]
+    assert re.search(r"said once \(\d+ lines before this one were too many to keep\)$", output), (
+        output[-1000:]
+    )
     lines, python = (
         "yes 'what a stranger makes the proxy print' | head -c 20000000",
         "/opt/jupyterhub/bin/python -B -c",
@@ -346,7 +346,7 @@ def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
     """
     cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
     for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
-        said = triton.run(
+        output = triton.run(
             "laptop",
             [
                 "curl",
@@ -360,7 +360,7 @@ def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
                 address,
             ],
         ).stdout
-        assert said == "200", address
+        assert output == "200", address
 
 
 def test_a_secret_in_a_nested_address_is_in_no_log(triton):
@@ -378,8 +378,8 @@ def test_a_secret_in_a_nested_address_is_in_no_log(triton):
         )
     headers = "--header 'X-XSRFToken: SE-CRET' --referer 'https://['"
     triton.run("laptop", f"curl --silent --output /dev/null {headers} '{hub.HUB}/hub/logout'")
-    said = hub.log(triton)
-    assert "[secret]" in said and '"X-Xsrftoken": "[secret]"' in said and "SE-CRET" not in said
+    text = hub.log(triton)
+    assert "[secret]" in text and '"X-Xsrftoken": "[secret]"' in text and "SE-CRET" not in text
 
 
 @pytest.mark.parametrize("method", ["DELETE", "OPTIONS"])

@@ -37,8 +37,10 @@ def stage(triton):
 def refused(done, *words):
     """Assert that the run ended with one sentence that has these words."""
     assert done.returncode == 1, done
-    [said] = done.stderr.splitlines()
-    assert said.startswith("install: ") and not [word for word in words if word not in said], said
+    [message] = done.stderr.splitlines()
+    assert message.startswith("install: ") and not [
+        word for word in words if word not in message
+    ], message
 
 
 @pytest.mark.claims("Its ``install`` can be run again: it changes nothing then,")
@@ -47,14 +49,16 @@ def test_a_second_run_changes_nothing(stage):
         f"find /etc {STATE} -path /etc/jupyterhub/tls/key.pem -prune -o -printf '%p %i %T@ %m "
         "%u %g %l\\n' | sort"
     )
-    done = stage(
+    completed = stage(
         INSTALL,
         f"{every} > /mnt/first",
         "sleep 0.1",
         INSTALL,
         f"{every} | diff /mnt/first - && stat --format='%U %a' {KEY}",
     )
-    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "jupyterhub 400", done
+    assert completed.returncode == 0 and completed.stdout.splitlines()[-1] == "jupyterhub 400", (
+        completed
+    )
 
 
 @pytest.mark.claims("and root writes through nothing that the hub's user has planted.")
@@ -67,7 +71,7 @@ def test_what_the_hubs_user_planted_is_refused(stage, plant):
     file, or empty. Root writes through none of them.
     """
     planted = plant.format("proxy_token")
-    done = stage(
+    completed = stage(
         f"{INSTALL} >/dev/null",
         "touch -d yesterday /etc/motd",
         f"{AS_HUB} sh -c 'cd {STATE} && mv proxy_token old && {planted}'",
@@ -75,17 +79,19 @@ def test_what_the_hubs_user_planted_is_refused(stage, plant):
         f"timeout 10 {INSTALL} || status=$?",
         "find /etc -newer /mnt/then ! -type d >&2; stat --format=%U /etc/motd; exit $status",
     )
-    refused(done, f"{STATE}/proxy_token", "empty" if plant.startswith("touch") else "remove it")
-    assert done.stdout.splitlines()[-1] == "root"
+    refused(
+        completed, f"{STATE}/proxy_token", "empty" if plant.startswith("touch") else "remove it"
+    )
+    assert completed.stdout.splitlines()[-1] == "root"
 
 
 @pytest.mark.parametrize("made", ["mkdir /var/lib/other; ln -s other {}", "mkdir {}", "touch {}"])
 def test_a_state_folder_that_is_not_its_own_is_refused(stage, made):
-    done = stage(
+    completed = stage(
         made.format(STATE), f"{INSTALL} || status=$?", f"stat -L --format=%U {STATE}; exit $status"
     )
-    refused(done, STATE, "no folder of the user jupyterhub")
-    assert done.stdout.splitlines()[-1] == "root", "the folder now belongs to the hub"
+    refused(completed, STATE, "no folder of the user jupyterhub")
+    assert completed.stdout.splitlines()[-1] == "root", "the folder now belongs to the hub"
 
 
 @pytest.mark.parametrize(
@@ -97,33 +103,33 @@ def test_a_state_folder_that_is_not_its_own_is_refused(stage, made):
     ],
 )
 def test_a_key_that_is_a_link_or_missing_is_refused(stage, made):
-    done = stage(
+    completed = stage(
         f"chown root: {KEY}",
         made.format(KEY),
         f"{INSTALL} || status=$?",
         "stat --format=%U /etc/elsewhere; exit $status",
     )
-    refused(done, KEY, "copy the file itself there")
-    assert done.stdout.splitlines()[-1] == "root"
+    refused(completed, KEY, "copy the file itself there")
+    assert completed.stdout.splitlines()[-1] == "root"
 
 
 @pytest.mark.parametrize(
     "change", ["chown nobody sudoers", "chmod g+w templates/home.html", "chmod o+w ."]
 )
 def test_a_folder_that_others_can_change_is_refused(stage, change):
-    done = stage("cd /etc/jupyterhub", change, INSTALL)
+    completed = stage("cd /etc/jupyterhub", change, INSTALL)
     refused(
-        done,
+        completed,
         "can be changed by others than root",
         "chown -R root: /etc/jupyterhub; chmod -R go-w /etc/jupyterhub",
     )
 
 
 def test_secrets_are_made_by_the_hubs_own_user(stage):
-    done = stage(
+    completed = stage(
         INSTALL, f"cd {STATE}; stat --format='%U %a %h %s' . proxy_token | cut -d' ' -f1,2"
     )
-    assert done.stdout.splitlines()[-2:] == ["jupyterhub 700", "jupyterhub 600"], done
+    assert completed.stdout.splitlines()[-2:] == ["jupyterhub 700", "jupyterhub 600"], completed
 
 
 # ---------------------------------------------------------------- the user
@@ -138,11 +144,11 @@ def test_secrets_are_made_by_the_hubs_own_user(stage):
     ],
 )
 def test_its_number_is_fixed_and_one_that_is_there_stays(stage, before, setting, number):
-    done = stage(before, f"{setting} {INSTALL}", "id -u jupyterhub")
+    completed = stage(before, f"{setting} {INSTALL}", "id -u jupyterhub")
     assert (
-        done.stdout.splitlines()[-1] == str(number)
-        and f"the number {number}. On the hosts of slurmctld and slurmdbd" in done.stdout
-    ), done
+        completed.stdout.splitlines()[-1] == str(number)
+        and f"the number {number}. On the hosts of slurmctld and slurmdbd" in completed.stdout
+    ), completed
 
 
 def test_a_number_of_somebody_else_is_refused(stage):
@@ -222,7 +228,7 @@ def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
     )
     rename += ["printf '%s\\trequired\\tpam_deny.so\\n' auth account > /etc/pam.d/other"]
     login = shlex.join(["/opt/jupyterhub/bin/python", "-c", LOGIN, cluster.password("alice")])
-    done = stage(
+    completed = stage(
         "useradd --system --groups shadow jupyterhub",
         *rename,
         f"echo '{rule}' >> /etc/pam.d/{name}-auth",
@@ -231,22 +237,24 @@ def test_the_hub_reads_shadow_only_where_pam_asks_no_directory(
         f"{AS_HUB} {login}" if is_member else "",
     )
     assert (
-        done.returncode == 0
-        and f"include  {name}-auth" in done.stdout
-        and f"include  {name}-account" in done.stdout
-    ), done
+        completed.returncode == 0
+        and f"include  {name}-auth" in completed.stdout
+        and f"include  {name}-account" in completed.stdout
+    ), completed
     assert (
-        ("jupyterhub shadow" in done.stdout)
-        == ("lets alice in" in done.stdout)
-        == ("The hub can read /etc/shadow" in done.stdout)
+        ("jupyterhub shadow" in completed.stdout)
+        == ("lets alice in" in completed.stdout)
+        == ("The hub can read /etc/shadow" in completed.stdout)
         == is_member
-    ), done
+    ), completed
 
 
 def test_without_a_group_shadow_it_says_who_can_log_in(stage):
     """RHEL has no such group, and only root reads its /etc/shadow."""
-    done = stage("sed -i /^shadow:/d /etc/group", INSTALL)
-    assert done.returncode == 0 and "Let PAM ask a directory (SSSD)." in done.stderr, done
+    completed = stage("sed -i /^shadow:/d /etc/group", INSTALL)
+    assert completed.returncode == 0 and "Let PAM ask a directory (SSSD)." in completed.stderr, (
+        completed
+    )
 
 
 @pytest.mark.parametrize("version", ["1.9.5p2", "1.9.10"])
@@ -254,7 +262,7 @@ def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
     """Slurm is in /opt/slurm/bin, as with OpenHPC, and sudo is that of RHEL, which knows no
     patterns. The hub has the same rights there.
     """
-    said = (
+    output = (
         f"mkdir -p /mnt/bin; printf '#!/bin/sh\\necho Sudo version {version}\\n' > "
         "/mnt/bin/sudo; chmod +x /mnt/bin/sudo"
     )
@@ -267,8 +275,8 @@ def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
         "scancel 1a",
         "scancel",
     ]
-    done = stage(
-        said,
+    completed = stage(
+        output,
         slurm,
         "sed -i 's|:/usr/bin:|:/mnt/slurm/bin:|' /etc/jupyterhub/start-hub",
         f"PATH=/mnt/bin:$PATH {INSTALL} >/dev/null",
@@ -278,8 +286,8 @@ def test_slurm_in_another_folder_and_an_old_sudo(stage, version):
         ),
     )
     # --list prints the command if the hub may run it, and nothing otherwise
-    allowed = [line for line in done.stdout.splitlines() if line.startswith("/")]
-    assert allowed == [f"/mnt/slurm/bin/{attempt}" for attempt in attempts[:2]], done
+    allowed = [line for line in completed.stdout.splitlines() if line.startswith("/")]
+    assert allowed == [f"/mnt/slurm/bin/{attempt}" for attempt in attempts[:2]], completed
 
 
 def test_without_slurm_it_says_where_to_name_its_folder(stage):

@@ -54,9 +54,9 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     ]
     *wrong, late = logins(host, *guesses, right(triton, other))
     assert late[0] == 302 and late[1] < 10, late
-    told = sorted((status, text) for status, _, text, _ in wrong)
+    answers = sorted((status, text) for status, _, text, _ in wrong)
     heard = 10 if names == 1 else 40
-    assert told == [(403, "Invalid username or password")] * heard + [
+    assert answers == [(403, "Invalid username or password")] * heard + [
         (429, "Too many wrong passwords. Try again in 5 minutes.")
     ] * (40 - heard)
     record_property(
@@ -231,14 +231,14 @@ def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
 
 
 def test_a_form_without_its_fields_gets_one_sentence(triton, logins):
-    said = triton.run(
+    output = triton.run(
         "laptop",
         f"curl --silent --cookie-jar /tmp/jar --output /dev/null {HUB}/hub/login; "
         f"token=$(awk '/_xsrf/ {{print $7}}' /tmp/jar); "
         f"curl --silent --write-out '%{{http_code}}' --cookie /tmp/jar --data "
         f"_xsrf=$token {HUB}/hub/login",
     ).stdout
-    assert said.endswith("400") and "A user name and a password are needed." in said
+    assert output.endswith("400") and "A user name and a password are needed." in output
 
 
 def test_an_account_that_differs_in_case_only_is_nobody_elses(triton, logins):
@@ -281,7 +281,7 @@ def test_a_page_that_is_not_the_hubs_logs_nobody_in(triton, logins):
 
 def api(triton, token, path, *options):
     """The answer of the hub to a program with this token: (status, text, seconds)."""
-    said = triton.run(
+    output = triton.run(
         "laptop",
         [
             "curl",
@@ -294,7 +294,7 @@ def api(triton, token, path, *options):
             f"{HUB}/hub/api{path}",
         ],
     )
-    body, _, numbers = said.stdout.rpartition("\n")
+    body, _, numbers = output.stdout.rpartition("\n")
     status, seconds = numbers.split()
     return int(status), json.loads(body or "null"), float(seconds)
 
@@ -317,13 +317,13 @@ def with_a_server(triton):
             hub.log(triton)[-3000:]
         )
         asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
-        status, told, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
+        status, text, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
         assert status == 403, (
             "a page of anybody could guess passwords in a browser inside the network"
         )
-        told = people.ask(user, "token")
-        assert told["expires_at"], told
-        yield user, told["token"], people
+        text = people.ask(user, "token")
+        assert text["expires_at"], text
+        yield user, text["token"], people
     finally:
         people.close()
         triton.run("login", f"scancel --user={user}")
@@ -391,12 +391,12 @@ def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
         ]
         time.sleep(1)
         assert api(triton, "none", "/")[2] < 2, "other users get no answer"
-        said = [ask.communicate(timeout=60)[0].split() for ask in asks]
+        outputs = [ask.communicate(timeout=60)[0].split() for ask in asks]
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/")
-    assert [status for status, _ in said] == ["200"] * 5 and max(
-        float(seconds) for _, seconds in said
-    ) < 9, said
+    assert [status for status, _ in outputs] == ["200"] * 5 and max(
+        float(seconds) for _, seconds in outputs
+    ) < 9, outputs
 
 
 COUNTS = (ROOT / "tests/data/hub/counts.py").read_text(encoding="utf-8")
@@ -406,7 +406,7 @@ def test_a_wait_ends_and_the_counts_take_little_memory(triton):
     """The memory is limited however many names are tried. All IPv6 addresses of one person count as
     one.
     """
-    said = triton.run(
+    output = triton.run(
         "hub", ["env", "-C", "/etc/jupyterhub", "/opt/jupyterhub/bin/python", "-B", "-c", COUNTS]
     ).stdout
-    assert said.split() == ["1", "0", "0", "10000", "2001:db8::/64", "10.1.2.3"]
+    assert output.split() == ["1", "0", "0", "10000", "2001:db8::/64", "10.1.2.3"]

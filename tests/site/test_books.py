@@ -118,16 +118,16 @@ def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
         for element in page.iter()
         if element.tag.endswith(("}input", "}script", "}button"))
     ]
-    for said in (
+    for words in (
         f"ssh -D {FACTS.proxy.port} -J",
         "System Settings, Network",
         "%USERPROFILE%",
     ):  # the page has three tabs
-        assert said in text[1], said
+        assert words in text[1], words
 
 
 def test_the_pdf_has_bookmarks_and_links_to_its_own_pages(text):
-    pdf, said = text
+    pdf, content = text
     titles = [item.title for item in pdf.outline if not isinstance(item, list)] + [
         item.title
         for part in pdf.outline
@@ -138,7 +138,7 @@ def test_the_pdf_has_bookmarks_and_links_to_its_own_pages(text):
     assert (
         any("Jupyter" in title for title in titles)
         and len(pdf.pages) > 40
-        and FACTS.hosts.login in said
+        and FACTS.hosts.login in content
     )
     links = [note.get_object() for page in pdf.pages for note in page.get("/Annots", [])]
     inside = [link["/Dest"] for link in links if "/Dest" in link]

@@ -138,8 +138,8 @@ def test_a_page_shows_role_directive_matrix_and_number(made):
 
 def test_a_notebook_shows_dollars_environments_and_outputs(made):
     page = soup(made / f"notebooks/{NAME}.html").main
-    told = [formula["alttext"] for formula in page.select("math")]
-    assert told[0] == "E = mc^2" and len(told) == 4 and r"\begin{matrix}" in told[3], told
+    texts = [formula["alttext"] for formula in page.select("math")]
+    assert texts[0] == "E = mc^2" and len(texts) == 4 and r"\begin{matrix}" in texts[3], texts
     assert (
         "$HOME" in page.text
         and "$a$" in page.text
@@ -275,10 +275,10 @@ def test_each_wrong_formula_is_named_with_its_line(small):
             nbformat.v4.new_code_cell("1", outputs=[output]),
         ],
     )
-    told = sorted(built.stderr.splitlines())
-    assert built.returncode == 1 and len(told) == 4, built.stderr
+    messages = sorted(built.stderr.splitlines())
+    assert built.returncode == 1 and len(messages) == 4, built.stderr
     for line, (file, text) in zip(
-        told,
+        messages,
         (
             ("index.rst", ":math:"),
             ("index.rst", ".. math::"),
@@ -297,7 +297,7 @@ def test_each_wrong_formula_is_named_with_its_line(small):
         assert re.match(rf"{file}:{number}: WARNING: the formula .* cannot be shown: \S", line), (
             line
         )
-    assert r'formula \nothing = -1 cannot be shown: unknown command "\nothing"' in told[0]
+    assert r'formula \nothing = -1 cannot be shown: unknown command "\nothing"' in messages[0]
 
 
 def test_a_wrong_formula_on_a_slide_ends_make_class():
@@ -343,6 +343,6 @@ def test_what_people_write_in_jupyter_is_known(tex):
     ],
 )
 def test_what_is_no_formula_is_told_in_one_sentence(tex):
-    with pytest.raises(formulas.FormulaError) as told:
+    with pytest.raises(formulas.FormulaError) as error:
         formulas.mathml(tex, True)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 150
+    assert "\n" not in str(error.value) and len(str(error.value)) < 150

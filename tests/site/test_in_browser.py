@@ -95,12 +95,12 @@ def test_needs_and_another_language_keep_a_notebook_out():
 )
 def test_a_cell_becomes_the_picture_that_it_drew(later, tags, lacks):
     """It does so only if no later cell needs it."""
-    found = in_browser.edition(
+    new = in_browser.edition(
         notebook("import numpy\nx = numpy.pi", later, drawn=[0], tags=tags), SITE, set()
     )
-    assert found.lacks == lacks and found.pictured == {"numpy"} - lacks
+    assert new.lacks == lacks and new.pictured == {"numpy"} - lacks
     assert any(
-        "data:image/png;base64,iVBO)" in editions.source(cell) for cell in found.notebook["cells"]
+        "data:image/png;base64,iVBO)" in editions.source(cell) for cell in new.notebook["cells"]
     ) is not bool(lacks)
 
 
@@ -143,7 +143,7 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
         if cell["cell_type"] == "code"
     ]
     editions.write(tmp_path, editions.data_files())
-    done = subprocess.run(
+    completed = subprocess.run(
         [
             sys.executable,
             "-I",
@@ -156,8 +156,8 @@ def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Right.") == editions.exercises(COURSE[name])
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.count("Right.") == editions.exercises(COURSE[name])
 
 
 @made
@@ -172,12 +172,12 @@ def test_what_python_imports_at_its_start_is_compiled():
                 pyc, source = (
                     zipfile.ZipFile(archive).read(each) for each in (name, make.source(name))
                 )
-                magic, flags, found = (
+                magic, flags, hash_of_source = (
                     int.from_bytes(pyc[:4], "little"),
                     int.from_bytes(pyc[4:8], "little"),
                     pyc[8:16],
                 )
-                assert flags == 1 and found == _imp.source_hash(magic, source), (
+                assert flags == 1 and hash_of_source == _imp.source_hash(magic, source), (
                     f"{archive.name}: {name} is compiled of another source, or looks for it"
                 )
                 compiled += 1

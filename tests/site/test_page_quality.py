@@ -83,14 +83,14 @@ def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, pag
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (320, "light")])
 def test_axe_finds_nothing_on_any_other_page_either(width, scheme, page, site):
     """Only code and tables scroll sideways."""
-    opened, found = page("index.html", width, color_scheme=scheme), []
+    opened, problems = page("index.html", width, color_scheme=scheme), []
     top = opened.url.removesuffix("/index.html")
     for name in sorted(path.relative_to(site).as_posix() for path in html_pages(site)):
         opened.goto(f"{top}/{name}", wait_until="load")
         if opened.evaluate("document.documentElement.scrollWidth") > width:
-            found.append((name, "it scrolls sideways"))
-        found += [(name, *fault) for fault in (violations(opened) if name not in TYPES else ())]
-    assert found == []
+            problems.append((name, "it scrolls sideways"))
+        problems += [(name, *fault) for fault in (violations(opened) if name not in TYPES else ())]
+    assert problems == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -118,11 +118,11 @@ def test_no_file_draws_a_letter_of_a_font_that_is_not_loaded(site):
     wrong = [
         (
             path.relative_to(site).as_posix(),
-            path.read_text(encoding="utf-8")[found.start() - 60 : found.end()],
+            path.read_text(encoding="utf-8")[match.start() - 60 : match.end()],
         )
         for path in files
-        for found in [private.search(path.read_text(encoding="utf-8"))]
-        if found
+        for match in [private.search(path.read_text(encoding="utf-8"))]
+        if match
     ]
     assert len(files) > 40 and not wrong, wrong
 
@@ -255,9 +255,9 @@ def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
     address = unquote(opened.locator("#report").get_attribute("href"))
     site = clusterfacts.load(ROOT / "triton/facts.toml").site
     assert address.startswith(site.issues + site.report.partition("{")[0])
-    for said in (
+    for line in (
         f"Page: {site.url}triton/apps/jupyter/faq.html",
         "Section: #my-server-or-kernel-died",
         "Last proof: ",
     ):
-        assert said in address, address
+        assert line in address, address

@@ -52,15 +52,15 @@ def comparable(rows):
     A job may print several reasons to wait; only the last one counts.
     """
     user = re.match(r"\w+", rows[0][1])[0]
-    found = []
+    pairs = []
     for number, text in rows:
         text = text.replace(user, "USER")
         for pattern, instead in VARIES:
             text = re.sub(pattern, instead, text)
-        if found and "(REASON)" in text and "(REASON)" in found[-1][1]:
-            found.pop()
-        found.append((number, text))
-    return found
+        if pairs and "(REASON)" in text and "(REASON)" in pairs[-1][1]:
+            pairs.pop()
+        pairs.append((number, text))
+    return pairs
 
 
 @pytest.mark.claims("So it does when the connection breaks,")

@@ -83,24 +83,24 @@ def told(site, pages):
     """{place: text} of everything that describes pages elsewhere: descriptions, llms.txt, the texts
     of the search, the Markdown.
     """
-    found = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {
+    texts = {"llms.txt": (site / "llms.txt").read_text(encoding="utf-8")} | {
         f"{name}.html.md": text for name, text in pages.items()
     }
     for name in pages:
         head = BeautifulSoup(
             (site / f"{name}.html").read_text(encoding="utf-8"), "html.parser"
         ).head
-        found |= {
+        texts |= {
             f"{name}, {meta.get('name') or meta['property']}": meta["content"]
             for meta in head.select("[name=description], [property='og:description']")
         }
     for path in (site / "pagefind/fragment").iterdir():
         content = gzip.decompress(path.read_bytes()).decode(errors="replace")
         section = json.loads(content[content.index("{") :])
-        found[f"search, {section['meta']['address']}"] = (
+        texts[f"search, {section['meta']['address']}"] = (
             section["content"].partition("\N{BROKEN BAR}")[2].rpartition("\N{BROKEN BAR}")[0]
         )
-    return found
+    return texts
 
 
 def test_what_is_told_of_pages_holds_words_and_no_targets(told):
@@ -133,20 +133,20 @@ def test_what_is_told_of_pages_holds_words_and_no_targets(told):
             else text
         )
         wrong += [
-            f"{where}: {found[0]}"
-            for found in [bare.search(prose)]
-            if found and where.partition(", ")[0] != "search"
+            f"{where}: {match[0]}"
+            for match in [bare.search(prose)]
+            if match and where.partition(", ")[0] != "search"
         ]
         wrong += [
-            f"{where}: {found[0]!r}"
-            for found in [
+            f"{where}: {match[0]!r}"
+            for match in [
                 re.search(
                     r"Duplicate \w+ target|Unknown "
                     r"(?:target|interpreted)|(?<![.])[.],\s|problematic",
                     prose,
                 )
             ]
-            if found
+            if match
         ]
         if where.endswith("description"):
             wrong += [

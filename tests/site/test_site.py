@@ -137,26 +137,28 @@ def _words(text):
 @pytest.fixture(scope="module")
 def labels():
     """{label: the words of its name, of the title below it, and of the text's first two words}."""
-    found = {}
+    words_of = {}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         for label in re.finditer(
             r"^\.\. _([\w-]+):\n\n?(?:\.\. _[\w-]+:\n+)*((?:[=-]+\n)?.*)", text, re.MULTILINE
         ):
             below = re.findall(r"\w+", text[label.end() :])[:2]
-            found[label[1]] = _words(f"{label[1].replace('-', ' ')} {label[2]} {' '.join(below)}")
-    return found
+            words_of[label[1]] = _words(
+                f"{label[1].replace('-', ' ')} {label[2]} {' '.join(below)}"
+            )
+    return words_of
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_reference_speaks_of_what_it_leads_to(path, labels):
     text, wrong = path.read_text(encoding="utf-8"), []
-    for found in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
-        if not _words(found[1]) & labels.get(found[2], set()):
-            line = text.count("\n", 0, found.start()) + 1
+    for match in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
+        if not _words(match[1]) & labels.get(match[2], set()):
+            line = text.count("\n", 0, match.start()) + 1
             wrong.append(
-                f"{path.relative_to(ROOT)}:{line}: {' '.join(found[1].split())!r} has no "
-                f"word in common with the section {found[2]}"
+                f"{path.relative_to(ROOT)}:{line}: {' '.join(match[1].split())!r} has no "
+                f"word in common with the section {match[2]}"
             )
     assert not wrong, "\n".join(wrong)
 
@@ -171,11 +173,11 @@ def test_an_address_in_our_repository_leads_to_a_file():
     wrong, seen = [], 0
     for name in sources():
         for number, line in enumerate(read(name).splitlines(), 1):
-            for found in (found for found in address.finditer(line) if found[0].startswith(ours)):
+            for match in (match for match in address.finditer(line) if match[0].startswith(ours)):
                 seen += 1
-                before, _, path = found[0].partition(f"/tree/{branch}/")
+                before, _, path = match[0].partition(f"/tree/{branch}/")
                 if before != repository or not path or not (ROOT / path).exists():
-                    wrong.append(f"{name}:{number}: {found[0]}")
+                    wrong.append(f"{name}:{number}: {match[0]}")
     assert seen and not wrong, wrong
 
 
