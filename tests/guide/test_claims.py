@@ -25,6 +25,7 @@ from tools.cluster.jupyter_server import (
     proxy,
     proxy_answers,
     rows,
+    wait_until,
 )
 from tools.cluster.small_triton import PROMPTS
 from tools.cluster.terminal import Terminal
@@ -1481,18 +1482,9 @@ def test_a_job_waits_runs_and_is_gone(triton, user):
     )[0]
     letter = f"squeue --me --noheader --jobs={job} --format=%t"
     assert triton.run("login", letter, user).stdout.strip() == "PD"
-    triton.run(
-        "login",
-        f'scontrol release {job}; for i in $(seq {PATIENCE * 5}); do [ "$({letter})" = R '
-        "] && exit; sleep 0.2; done; exit 1",
-        user,
-    )
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE * 5}); do grep -q nothing goes.out && exit; sleep 0.2; "
-        "done; exit 1",
-        user,
-    )
+    triton.run("login", f"scontrol release {job}", user)
+    wait_until(triton, user, f'[ "$({letter})" = R ]')
+    wait_until(triton, user, "grep -q nothing goes.out")
     triton.run("login", f"scancel {job}", user)
     ended(triton, user, job)
     assert (
@@ -1581,12 +1573,7 @@ def test_srun_runs_a_command_on_a_compute_node(triton, user):
     )
     triton.run("login", waits, user)
     triton.run("login", f"scancel {busy}", user)
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE * 5}); do grep -qx printed srun.out && exit; sleep "
-        "0.2; done; exit 1",
-        user,
-    )
+    wait_until(triton, user, "grep -qx printed srun.out")
     output = triton.run("login", "cat srun.out", user).stdout
     assert output.index("queued and waiting for resources") < output.index("printed\n")
 
@@ -1826,11 +1813,7 @@ def test_tasks_of_an_array_have_numbers_and_are_cancelled(triton, user):
         name="tasks.sh",
     )
     count = f"squeue --noheader --jobs={beside} --states=RUNNING | wc -l"
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE * 5}); do [ $({count}) = 3 ] && exit; sleep 0.2; done; exit 1",
-        user,
-    )
+    wait_until(triton, user, f"[ $({count}) = 3 ]")
     details = triton.run("login", f"scontrol show job {beside}; scancel {beside}", user).stdout
     assert (
         len(set(re.findall(r"JobId=(\d+)", details)))
@@ -1848,12 +1831,9 @@ def test_a_time_is_written_as_the_table_of_options_says(triton, user):
         if "--time" in option
     ]
     job = submit(triton, user, "true", "--hold --time=01:02:00 --mem=50M", "clock.sh")
-    minutes = triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE * 2}); do sacct --noheader --jobs={job} "
-        f"--format=TimelimitRaw | grep . && break; sleep 0.2; done; scancel {job}",
-        user,
-    ).stdout
+    limit = f"sacct --noheader --jobs={job} --format=TimelimitRaw"
+    wait_until(triton, user, f"{limit} | grep -q .")
+    minutes = triton.run("login", f"{limit}; scancel {job}", user).stdout
     assert int(minutes) * 60 == sum(
         count * UNITS[part] for count, part in zip((1, 2, 0), parts, strict=True)
     ), "triton/tut/interactive.rst"
@@ -2147,22 +2127,15 @@ def test_sacct_lists_todays_jobs_and_misses_short_peaks(triton, user):
         "brief.sh",
     )
     ended(triton, user, job)
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE}); do sacct --noheader --jobs={job}.batch "
-        "--format=State | grep COMPLETED && exit; sleep 1; done; exit 1",
-        user,
+    wait_until(
+        triton, user, f"sacct --noheader --jobs={job}.batch --format=State | grep -q COMPLETED"
     )
     peak = triton.run(
         "login", f"sacct --noheader --parsable2 --jobs={job}.batch --units=M --format=MaxRSS", user
     ).stdout.strip()
     assert float(peak.rstrip("M") or 0) < 300
     listed = "sacct --noheader --parsable2 --allocations --format=JobID"
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE}); do {listed} | grep -x {job} && exit; sleep 1; done; exit 1",
-        user,
-    )
+    wait_until(triton, user, f"{listed} | grep -qx {job}")
     earlier = ", ".join(
         f"time_{what} = time_{what} - 172800" for what in ("submit", "eligible", "start", "end")
     )

@@ -14,7 +14,6 @@ from tools.browser import needs_chromium
 from tools.cluster import cluster, jupyter_server
 from tools.cluster.hub import Reader
 from tools.cluster.jupyter_server import (
-    PATIENCE,
     Server,
     Ssh,
     ended,
@@ -24,6 +23,7 @@ from tools.cluster.jupyter_server import (
     proxy,
     proxy_answers,
     rows,
+    wait_until,
 )
 from tools.cluster.small_triton import PROMPTS
 from tools.cluster.terminal import Terminal
@@ -364,7 +364,7 @@ def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell()
     lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
-    reader.run(f"for i in $(seq {PATIENCE * 5}); do ls began && exit; sleep 0.1; done; exit 1")
+    wait_until(reader.triton, reader.user, "ls began")
     entry.shows(lab.cell(0).locator(".jp-InputPrompt").inner_text())
     lab.page.context.close()
     reader.contexts.clear()
@@ -658,10 +658,7 @@ def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, serve
     lab.run_cell()
     assert lab.output().strip() == "hello"
     lab.save()
-    reader.run(
-        f'for i in $(seq {PATIENCE * 5}); do grep -q \'"name": "python3"\' '
-        "elsewhere.ipynb && exit; sleep 0.1; done; exit 1"
-    )
+    wait_until(reader.triton, reader.user, 'grep -q \'"name": "python3"\' elsewhere.ipynb')
     reader.close()
     lab = reader.lab(server, "elsewhere.ipynb")
     lab.run_cell()
@@ -756,10 +753,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             assert "old-results.dat" in shown, f"{look[-1]} does not show what is big: {shown}"
             full.run("mv old-results.dat $WRKDIR")
             lab.save()
-            full.run(
-                f"for i in $(seq {PATIENCE * 5}); do [ $(stat --format=%s results.ipynb) "
-                "-gt 1500000 ] && exit; sleep 0.1; done; exit 1"
-            )
+            wait_until(full.triton, full.user, "[ $(stat --format=%s results.ipynb) -gt 1500000 ]")
     finally:
         full.close()
         full.run(
@@ -796,27 +790,18 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    reader.run(
-        f"for i in $(seq {PATIENCE * 5}); do grep -q mine twice.ipynb && exit; sleep 0.1; "
-        "done; exit 1"
-    )
+    wait_until(reader.triton, reader.user, "grep -q mine twice.ipynb")
     assert "theirs" not in reader.run("cat twice.ipynb"), "the other version is still there"
     # A second window changes the notebook.
     other = reader.lab(server, "twice.ipynb")
     other.write("; second = 3")
     other.save()
-    reader.run(
-        f"for i in $(seq {PATIENCE * 5}); do grep -q second twice.ipynb && exit; sleep "
-        "0.1; done; exit 1"
-    )
+    wait_until(reader.triton, reader.user, "grep -q second twice.ipynb")
     lab.write("; first = 4")
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    reader.run(
-        f"for i in $(seq {PATIENCE * 5}); do grep -q first twice.ipynb && exit; sleep "
-        "0.1; done; exit 1"
-    )
+    wait_until(reader.triton, reader.user, "grep -q first twice.ipynb")
     assert "second" not in reader.run("cat twice.ipynb")
 
 

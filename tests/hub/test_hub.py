@@ -18,7 +18,7 @@ from tools import pages
 from tools.browser import needs_chromium
 from tools.cluster import cluster, hub
 from tools.cluster.hub import HUB, LOGS, PROFILES, TINY, HubServer, Lab, Visit, notebook
-from tools.cluster.jupyter_server import CENTRAL, PATIENCE
+from tools.cluster.jupyter_server import CENTRAL, PATIENCE, wait_until
 from tools.course import editions
 from tools.files import ROOT
 
@@ -535,12 +535,7 @@ def test_the_button_and_both_keys_run_a_cell(alice, triton):
     picture = lab.cell(1).locator(".jp-OutputArea-output img")
     picture.wait_for()
     lab.save()
-    triton.run(
-        "login",
-        f"for i in $(seq {PATIENCE * 5}); do grep -q image/png keys.ipynb && exit; sleep "
-        "0.2; done; exit 1",
-        alice.user,
-    )
+    wait_until(triton, alice.user, "grep -q image/png keys.ipynb")
     alice.open(f"/user/{alice.user}/lab/tree/home/keys.ipynb?reset")
     picture.wait_for()
     assert lab.output().strip() == "one"
@@ -597,12 +592,7 @@ def test_a_notebook_saves_itself(alice, triton):
         alice.open(f"/user/{alice.user}/lab/tree/home/unsaved.ipynb?reset")
         Lab(alice.page).idle()
         Lab(alice.page).write("written_and_left = ")
-        triton.run(
-            "login",
-            f"for i in $(seq {PATIENCE * 5}); do grep -q written_and_left unsaved.ipynb "
-            "&& exit; sleep 0.2; done; exit 1",
-            alice.user,
-        )
+        wait_until(triton, alice.user, "grep -q written_and_left unsaved.ipynb")
     finally:
         triton.run("login", f"rm -r {settings}", alice.user)
 

@@ -183,6 +183,14 @@ def ended(triton: Triton, user: str, *jobs: str, seconds: int = PATIENCE) -> Non
     triton.run("login", look, user, timeout=seconds + 30)
 
 
+def wait_until(triton: Triton, user: str, condition: str) -> None:
+    """Wait until `condition`, a shell command of the user on the login node, succeeds. Raises
+    AssertionError if it does not within PATIENCE seconds.
+    """
+    loop = f"for i in $(seq {PATIENCE * 5}); do {condition} && exit; sleep 0.2; done; exit 1"
+    triton.run("login", loop, user, timeout=PATIENCE * 2)
+
+
 # What a page says.
 
 
