@@ -1,4 +1,4 @@
-// What is wrong with the slide that a reader sees now; smallest: the least size of letters in pixels.
+// Returns the faults of the slide that is visible now; smallest: the minimum size of letters in pixels.
 ({ smallest }) => {
   const slide = Reveal.getCurrentSlide();
   const scale = Reveal.getScale();

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Print the status with which each server of sjupyter answers its user.
+# Print the HTTP status that the user gets from each server of sjupyter.
 address='import json, sys
-said = json.load(open(sys.argv[1] + "said.json"))
-print("http://{host}:{port}{base_url}api/contents?content=0".format(**said))'
+server = json.load(open(sys.argv[1] + "said.json"))
+print("http://{host}:{port}{base_url}api/contents?content=0".format(**server))'
 for folder in .local/share/sjupyter/*/; do
     url=$(python3 -c "$address" "$folder")
     curl --silent --output /dev/null --write-out '%{http_code} ' "$url&token=$(cat "$folder/token")"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# own_environment.sh CENTRAL: make the virtual environment `mine`, which has the Jupyter of CENTRAL
-# by way of a path file.
+# own_environment.sh CENTRAL: make the virtual environment `mine`, which finds the Jupyter of
+# CENTRAL through a path file.
 set -e
 python3 -m venv --without-pip mine
 echo "$1"/lib/python3.*/site-packages > "$(echo mine/lib/python3.*/site-packages)/central.pth"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# upload_both.sh URL CONTENTS TOKEN: send sixty megabytes to a server as a page of JupyterLab sends
-# it, with the cookies, and as a program does; print the sizes of the two files.
+# upload_both.sh URL CONTENTS TOKEN: send sixty megabytes to a server twice, with cookies as a page
+# of JupyterLab does, and with a token as a program does; print the sizes of the two files.
 (
     printf '{"type": "file", "format": "text", "content": "'
     head --bytes=60000000 /dev/zero | tr '\0' x

@@ -1,5 +1,5 @@
-// What a page does, with all the logins of the browser, to the addresses that it is given: it asks,
-// sends, listens and shows. It returns what it has got.
+// Run in a page: read, post to, open a WebSocket to, and show the given addresses, with all logins of
+// the browser. Returns the answers.
 async ({ read, send, listen, show }) => {
   const answers = [];
   for (const address of read) {

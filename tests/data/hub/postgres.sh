@@ -1,5 +1,5 @@
 #!/bin/bash
-# Make a PostgreSQL on the hub's host, and have the configuration use it.
+# Start a PostgreSQL on the hub's host, and change the hub's configuration to use it.
 set -e
 cd /
 bin=$(echo /usr/lib/postgresql/*/bin)
@@ -13,7 +13,7 @@ as_postgres "$bin/pg_ctl" --wait --pgdata=$data --log=$data/log \
     --options='-c listen_addresses=' start
 as_postgres createuser jupyterhub
 as_postgres createdb --owner=jupyterhub jupyterhub
-# The address stands in the comment above the line.
+# The comment above the line of the configuration has the address.
 sed --in-place=.sqlite --regexp-extended \
     '/^# PostgreSQL: /{N; s|^# PostgreSQL: (.*)\n(c.JupyterHub.db_url = ).*|\2\1|}' \
     /etc/jupyterhub/jupyterhub_config.py

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Give this shell an /etc and a /var/lib of its own, as before the hub's first install.
+# Give this shell its own /etc and /var/lib, in the state before the hub's first install.
 set -e
 mount -t tmpfs stage /mnt
 for folder in etc var/lib; do
