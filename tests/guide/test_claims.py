@@ -289,8 +289,8 @@ def prompted(triton, user, host, answer, command):
         f"{command}; echo; cat asked; rm -f say asked",
         user,
     )
-    printed, _, asked = completed.stdout.partition("\n\n")
-    return printed, asked
+    printed, _, questions = completed.stdout.partition("\n\n")
+    return printed, questions
 
 
 @pytest.mark.claims(
@@ -301,14 +301,14 @@ def prompted(triton, user, host, answer, command):
 def test_ssh_asks_once_whether_one_trusts_the_host(triton, user):
     """The question shows the fingerprint of the host."""
     ssh = f"ssh -o UserKnownHostsFile=known {user}@{HOSTS.login} hostname"
-    printed, asked = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
+    printed, questions = prompted(triton, user, "laptop", "yes", f"{ssh}; {ssh}; rm known")
     fingerprint = triton.run(
         "login", "ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub"
     ).stdout.split()[1]
     assert (
         printed.split() == [HOSTS.login] * 2
-        and asked.count(fingerprint) == 1
-        and asked.count("Are you sure you want to continue connecting") == 1
+        and questions.count(fingerprint) == 1
+        and questions.count("Are you sure you want to continue connecting") == 1
     )
 
 
@@ -318,11 +318,11 @@ def test_over_the_gateway_ssh_asks_for_a_password_twice(triton, user):
         f"mv .ssh/id_ed25519 aside; ssh -J {user}@{HOSTS.gateway} {user}@{HOSTS.login} "
         "hostname; mv aside .ssh/id_ed25519"
     )
-    printed, asked = prompted(triton, user, "outside", triton.password(user), ssh)
-    assert printed.strip() == HOSTS.login and re.findall(r"@(\S+)'s password", asked) == [
+    printed, questions = prompted(triton, user, "outside", triton.password(user), ssh)
+    assert printed.strip() == HOSTS.login and re.findall(r"@(\S+)'s password", questions) == [
         HOSTS.gateway,
         HOSTS.login,
-    ], asked
+    ], questions
 
 
 @pytest.mark.claims(
@@ -360,11 +360,11 @@ def test_a_new_key_is_asked_for_instead_of_the_password(triton):
         f"cat {key}.pub | {give.replace('username', user)}",
     )
     assert triton.run("login", "cat .ssh/authorized_keys", user).stdout.splitlines() == kept[1:]
-    printed, asked = prompted(triton, user, "laptop", "secret", ssh)
+    printed, questions = prompted(triton, user, "laptop", "secret", ssh)
     assert (
         printed.strip() == HOSTS.login
-        and "Enter passphrase for key" in asked
-        and "'s password" not in asked
+        and "Enter passphrase for key" in questions
+        and "'s password" not in questions
     )
 
 
@@ -544,7 +544,7 @@ def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path
     """The browser requests all other addresses without the proxy."""
     from playwright.sync_api import sync_playwright
 
-    went = {}
+    outcomes = {}
     with (
         Ssh(triton, "laptop", user, f"-vv -N -D {PORT} {user}@{HOSTS.login}") as ssh,
         sync_playwright() as playwright,
@@ -561,20 +561,20 @@ def test_the_proxy_file_takes_the_clusters_addresses_only(triton, user, tmp_path
             except Exception as failed:
                 error = str(failed).splitlines()[0]
             for _ in range(PATIENCE if url in THROUGH else 1):
-                asked = re.findall(
+                requests = re.findall(
                     r"dynamic request: socks5 host (\S+) port (\d+)", ssh.said()[before:]
                 )
-                went[url] = (
-                    urlparse(url).hostname in {host.lower() for host, _ in asked},
+                outcomes[url] = (
+                    urlparse(url).hostname in {host.lower() for host, _ in requests},
                     error,
-                    asked,
+                    requests,
                 )  # the browser may also try an earlier address again
-                if went[url][0]:
+                if outcomes[url][0]:
                     break
                 time.sleep(0.5)
-    assert {url: through for url, (through, *_) in went.items()} == dict.fromkeys(
+    assert {url: through for url, (through, *_) in outcomes.items()} == dict.fromkeys(
         THROUGH, True
-    ) | dict.fromkeys(DIRECT, False), went
+    ) | dict.fromkeys(DIRECT, False), outcomes
 
 
 # ---------------------------------------------------------------- the server
@@ -1104,8 +1104,8 @@ def test_r_asks_before_it_makes_a_library_in_a_terminal_only(triton, user, serve
         f'module load {MODULES.r}; printf "{install}\\nno\\n" | R --quiet --interactive '
         "--no-save 2>&1"
     )
-    asked = triton.run("login", answered, user).stdout
-    assert "Would you like to use a personal library instead?" in asked, asked
+    output = triton.run("login", answered, user).stdout
+    assert "Would you like to use a personal library instead?" in output, output
     reply = server.kernel("ir").execute(install)
     assert (
         reply["status"] == "error"
@@ -1651,13 +1651,13 @@ def asks_for_little(triton, user, name, job):
         ("time", "TimeLimit=00:05:00"),
         ("mem", "MinMemoryNode=100M"),
     ):
-        asked = [
+        numbers = [
             number
             for number, line in enumerate(lines, 1)
             if line.startswith(f"#SBATCH --{option}=")
         ]
-        assert asked and has in details, (
-            f"{name}:{(asked or [1])[0]}: the job has not {has}: {details}"
+        assert numbers and has in details, (
+            f"{name}:{(numbers or [1])[0]}: the job has not {has}: {details}"
         )
 
 
@@ -1851,9 +1851,9 @@ def reasons(triton, user, wanted, seconds=PATIENCE):
     """The reasons why the user's jobs wait, collected until all of `wanted` are among them, or for
     `seconds`.
     """
-    seen = set()
+    names = set()
     for _ in range(seconds * 2):
-        seen |= set(
+        names |= set(
             re.split(
                 r"[\s,]+",
                 triton.run(
@@ -1861,10 +1861,10 @@ def reasons(triton, user, wanted, seconds=PATIENCE):
                 ).stdout,
             )
         ) - {""}
-        if wanted - set(NOT_HERE) <= seen:
+        if wanted - set(NOT_HERE) <= names:
             break
         time.sleep(0.5)
-    return seen
+    return names
 
 
 def reason(triton, user, job):
@@ -1946,7 +1946,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
     )
     try:
         kept, short, never, array, later = submit_jobs_that_wait(triton, user, last)
-        seen = reasons(triton, user, named - {"Resources", "Priority"})
+        shown = reasons(triton, user, named - {"Resources", "Priority"})
         reasons_of = {job: reason(triton, user, job) for job in (kept, never, array, later)}
         assert (
             "PartitionTimeLimit" in reasons_of[never]
@@ -1960,7 +1960,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
             submit(triton, user, sleep, whole, f"{name}.sh")
             for name in ("first", "second", "third")
         ]
-        seen |= reasons(triton, user, {"Resources", "Priority"})
+        shown |= reasons(triton, user, {"Resources", "Priority"})
         waiting = [why for why in (reason(triton, user, job) for job in large) if why]
         assert waiting in (["Resources", "Priority"], ["Resources", "Priority", "Priority"]), (
             f"the next one, and those behind it: {waiting}"
@@ -1979,7 +1979,7 @@ def test_each_reason_to_wait_that_the_table_names_can_be_seen(triton, user):
             user,
         )
         triton.run("login", f"scontrol delete reservation=maintenance-{user}")
-    assert named - seen == set(NOT_HERE), queue
+    assert named - shown == set(NOT_HERE), queue
 
 
 @pytest.mark.claims(
@@ -2232,10 +2232,10 @@ def test_the_gitignore_hides_what_is_made_and_private(triton, user):
         user,
     )
     triton.write("login", "~/ignored/.gitignore", pages.read("scicomp/gitignore"), user)
-    seen = triton.run(
+    status = triton.run(
         "login", "cd ignored; git status --short --untracked-files=all; rm -rf ~/ignored", user
     ).stdout.split()
-    assert seen[1::2] == kept, f"scicomp/gitignore: git sees {seen}"
+    assert status[1::2] == kept, f"scicomp/gitignore: git sees {status}"
 
 
 @pytest.mark.claims(

@@ -48,7 +48,7 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
     wrong = []
     for block in BLOCKS:
         explained = PARTITION.findall(" ".join(re.findall("``[^`]+``", pages.read(block.page))))
-        asked = [
+        partitions = [
             (command.line, name)
             for command in block.commands
             if re.match("srun|salloc|sbatch|sjupyter", command.text)
@@ -56,7 +56,7 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
         ]
         wrong += [
             f"{block.page}:{line}: the page explains no ``-p {name}``"
-            for line, name in asked
+            for line, name in partitions
             if name not in explained
         ]
     assert wrong == []

@@ -151,20 +151,20 @@ def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit
             "POLICY": f"{tmp_path}/policy",
         },
     )
-    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    requests = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
     assert not (tmp_path / "policy").exists(), (
         "the file that keeps apt from starting services is still there"
     )
-    return completed, asked
+    return completed, requests
 
 
 def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
-    completed, asked = install(tmp_path, "--if-possible", installed=["acl"])
+    completed, requests = install(tmp_path, "--if-possible", installed=["acl"])
     assert (
         completed.returncode == 0
         and completed.stdout == "Installing Debian packages: chromium slurm-wlm\n"
     )
-    assert "update" in asked and asked.endswith("chromium slurm-wlm\n")
+    assert "update" in requests and requests.endswith("chromium slurm-wlm\n")
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
     ids=["there", "not root", "Debian 13"],
 )
 def test_where_nothing_can_or_need_be_installed_nothing_is_said(how, tmp_path):
-    completed, asked = install(tmp_path, "--if-possible", **how)
-    assert (completed.returncode, completed.stdout, completed.stderr, asked) == (0, "", "", "")
+    completed, requests = install(tmp_path, "--if-possible", **how)
+    assert (completed.returncode, completed.stdout, completed.stderr, requests) == (0, "", "", "")
 
 
 @pytest.mark.parametrize("options, status", [(["--if-possible"], 0), ([], 1)])
@@ -192,8 +192,8 @@ def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
 
 
 def test_make_system_says_that_it_needs_root(tmp_path):
-    completed, asked = install(tmp_path, root=False)
-    assert (completed.returncode, completed.stderr, asked) == (
+    completed, requests = install(tmp_path, root=False)
+    assert (completed.returncode, completed.stderr, requests) == (
         1,
         "The packages of tools/apt.txt are installed by root: sudo make system\n",
         "",

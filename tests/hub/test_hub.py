@@ -190,12 +190,12 @@ def test_a_start_says_what_slurm_does_and_ends_in_jupyterlab(visit, triton, entr
         assert re.search("Resources|Priority", triton.run("login", shown, window.user).stdout), (
             "triton/apps/jupyter/hub.rst"
         )
-        went = []
-        window.page.on("framenavigated", lambda frame: went.append(frame.url))
+        addresses = []
+        window.page.on("framenavigated", lambda frame: addresses.append(frame.url))
         window.page.get_by_role("button", name="Stop Server").click()
         triton.run("login", f"scancel {others}")
         window.page.get_by_role("button", name=re.compile("aunch Server")).click()
-        assert not [address for address in went if "/user/" in address], (
+        assert not [address for address in addresses if "/user/" in address], (
             "the page leads to a server that does not exist"
         )
         window.choose(TINY)

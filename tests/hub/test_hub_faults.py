@@ -66,9 +66,9 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
     users = [triton.account() for _ in range(PEOPLE)]
     before, began = queries(triton), time.monotonic()
     try:
-        got = hub.crowd(triton, users, TINY, within=10)
-        asked, took = queries(triton) - before, time.monotonic() - began
-        assert [answer for answer in got.values() if not answer.get("own")] == []
+        answers = hub.crowd(triton, users, TINY, within=10)
+        count, seconds = queries(triton) - before, time.monotonic() - began
+        assert [answer for answer in answers.values() if not answer.get("own")] == []
         pairs = jobs(triton, users)
         assert [user for user, _ in pairs] == sorted(users), (
             "there is not one job for each user, with the right owner"
@@ -79,15 +79,15 @@ def test_sixty_people_at_once_get_their_own_servers(triton, stand_ins, record_pr
         time.sleep(15)
         quiet = queries(triton) - quiet
     finally:
-        triton.run("login", f"scancel {' '.join(number for _, number in jobs(triton, users))}")
-    assert 0 < asked <= took + 5, f"{asked} questions in {took:.0f} s"
+        triton.run("login", f"scancel {' '.join(count for _, count in jobs(triton, users))}")
+    assert 0 < count <= seconds + 5, f"{count} questions in {seconds:.0f} s"
     assert 0 < quiet <= 3 + 1, "with all servers up, the hub asks more than once in five seconds"
-    slowest = max(answer["seconds"] for answer in got.values())
+    slowest = max(answer["seconds"] for answer in answers.values())
     record_property(
         "measured",
         f"{PEOPLE} people who log in within 10 s all have their server (a small one in "
         f"the place of JupyterLab) after {slowest:.0f} s; the hub then has "
-        f"{int(memory) // 1024} MB, and has asked Slurm {asked} times in {took:.0f} s; "
+        f"{int(memory) // 1024} MB, and has asked Slurm {count} times in {seconds:.0f} s; "
         f"then {quiet} times in 15 s",
     )
 

@@ -34,10 +34,10 @@ def stage(triton):
     return run
 
 
-def refused(done, *words):
+def refused(completed, *words):
     """Assert that the run ended with one sentence that has these words."""
-    assert done.returncode == 1, done
-    [message] = done.stderr.splitlines()
+    assert completed.returncode == 1, completed
+    [message] = completed.stderr.splitlines()
     assert message.startswith("install: ") and not [
         word for word in words if word not in message
     ], message

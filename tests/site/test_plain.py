@@ -79,7 +79,7 @@ def test_every_link_of_the_markdown_leads_to_a_file_of_the_site(site, pages):
 
 
 @pytest.fixture(scope="module")
-def told(site, pages):
+def descriptions(site, pages):
     """{place: text} of everything that describes pages elsewhere: descriptions, llms.txt, the texts
     of the search, the Markdown.
     """
@@ -103,7 +103,7 @@ def told(site, pages):
     return texts
 
 
-def test_what_is_told_of_pages_holds_words_and_no_targets(told):
+def test_what_is_told_of_pages_holds_words_and_no_targets(descriptions):
     """They have no ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the
     parser, no mark, and no half sentence.
     """
@@ -126,7 +126,7 @@ def test_what_is_told_of_pages_holds_words_and_no_targets(told):
         rf"(?<![\w/#.~-])(?:{'|'.join(sorted(targets, key=len, reverse=True))})(?![\w/.=-])"
     )
     wrong = []
-    for where, text in told.items():
+    for where, text in descriptions.items():
         prose = (
             re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
             if where.endswith(".md")
@@ -154,18 +154,18 @@ def test_what_is_told_of_pages_holds_words_and_no_targets(told):
                 for _ in [0]
                 if not re.fullmatch(r"\S.{20,}[.]", text) or len(text) > 300
             ]
-    assert len(targets) > 20 and len(told) > 4 * 30 and not wrong, "\n".join(wrong)
+    assert len(targets) > 20 and len(descriptions) > 4 * 30 and not wrong, "\n".join(wrong)
 
 
-def test_descriptions_and_snippets_show_the_titles_of_references(told, pages):
+def test_descriptions_and_snippets_show_the_titles_of_references(descriptions, pages):
     for where in (
         "triton/apps/jupyter/hub, description",
         "triton/apps/jupyter/hub, og:description",
     ):
-        assert "connected to them. Log in with" in told[where]
+        assert "connected to them. Log in with" in descriptions[where]
     faq = next(
         text
-        for where, text in told.items()
+        for where, text in descriptions.items()
         if where.startswith("search, triton/apps/jupyter.html")
         and "What you see, why, and what to do" in text
     )
