@@ -749,7 +749,7 @@ def test_list_stop_and_logs_know_what_runs(triton, me, person):
             ),
         ):
             assert (refused.returncode, refused.stderr) == (1, f"sjupyter: {said}\n")
-        assert me.run(f"sjupyter --stop {first.job}") == f"Job {first.job} is ended.\n"
+        assert me.run(f"sjupyter --stop={first.job}") == f"Job {first.job} is ended.\n"
         status, said, _ = first.end()
         assert (status, said["reason"]) == (1, f"It was cancelled by {me.name}.")
         # What has ended has a log, and is no server.
@@ -942,6 +942,7 @@ WRONG = {  # what is typed, the exit status, and what is said
     "script behind an option": (f"{EVIL} --exclusive evil.sh", 1, "Slurm says: "),
     "script behind a flag": (f"{EVIL} -H evil.sh", 2, "What is 'evil.sh'?"),
     "no value": ("sjupyter --dir", 2, "argument --dir: expected one argument: sjupyter --help"),
+    "no job": ("sjupyter --stop=a", 2, "argument --stop: invalid job value: 'a'"),
     "no number": ("sjupyter --wait soon", 2, "argument --wait: invalid seconds value: 'soon'"),
     "negative": ("sjupyter --cluster -1", 2, "argument --cluster: invalid count value: '-1'"),
     "no folder": ("sjupyter --dir nowhere", 2, "nowhere is no folder"),
@@ -1481,8 +1482,9 @@ def test_dry_run_prints_the_script_and_submits_nothing(me):
 def test_help_has_each_option(me):
     source = (ROOT / "triton/bin/sjupyter").read_text(encoding="utf-8")
     known = set(re.findall(r'add_argument\("(--[\w-]+)"', source))
-    known |= {"--list", "--attach", "--stop", "--logs"}
+    known |= {"--attach", "--stop", "--logs"}
     said = me.run("sjupyter --help")
+    assert f"runs ({FACTS.partitions.interactive})" in said and FACTS.modules.jupyter in said
     assert len(known) > 12 and known <= set(re.findall(r"--[\w-]+", said))
     table = rows("triton/apps/jupyter/sjupyter.rst", "What you can choose")
     assert {name for option, _ in table for name in literals(option)} <= known
