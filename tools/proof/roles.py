@@ -97,12 +97,19 @@ def file(word: Word, page: Page, reality: Reality) -> str:
         return "the cluster has no such file or folder, and no program there uses one"
     if _shown(text, page) or _of_the_guide(text, page):
         return ""
-    if reality.exists(f"/{text}"):  # home, scratch: the links that one begins in
+    if text in _links():
         return ""
     kernels = f"{reality.central}/share/jupyter/kernels/python3"
     if reality.exists(f"{kernels}/{text}"):
         return ""
     return "no command of a page has such a file, and none lies beside this page"
+
+
+def _links() -> set[str]:
+    """What the links are called in the folder that a server of the hub begins in."""
+    config = (ROOT / "triton/jupyterhub/jupyterhub_config.py").read_text(encoding="utf-8")
+    links = re.search(r"^c\.ProfileSpawner\.links = (.*)", config, re.MULTILINE)
+    return set(re.findall(r'\("(\w+)", ', links[1])) if links else set()
 
 
 def _in_home(text: str, page: Page, reality: Reality) -> bool:
