@@ -1,4 +1,4 @@
-"""Durations and sizes: as prose writes them, and as programs have them."""
+"""Durations and sizes, in prose and in programs."""
 
 import math
 import re
@@ -49,8 +49,9 @@ UNITS = {
 
 
 def number(text: str) -> float:
-    """An amount as it is written, two minutes or 4 MB, or typed, as --time=02:00:00: in seconds or
-    bytes. Raises ValueError if it is none.
+    """The seconds or bytes of an amount: two minutes, 4 MB or --time=02:00:00.
+
+    Raises ValueError if the text is no amount.
     """
     if clock := re.search(r"(\d+):(\d\d):(\d\d)$", text):
         return int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
@@ -65,9 +66,9 @@ def number(text: str) -> float:
 
 
 def constant(file: str, name: str) -> float | None:
-    """The number that a program calls `name`, in seconds or bytes; None if there is none.
+    """The number that the program `file` calls `name`, in seconds or bytes; None without one.
 
-    That of the notebooks is what they take together, up to the full hour.
+    For "the notebooks" it is the sum of all notebooks, rounded up to hours.
     """
     if file == "the notebooks":
         minutes = sum(notebook["metadata"]["course"][name] for notebook in editions.load().values())

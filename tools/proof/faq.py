@@ -1,4 +1,4 @@
-"""The entries of the FAQ, and which tests bring them about."""
+"""The entries of the FAQ, and the tests that bring about what they describe."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ LABELS = re.findall(r"^\.\. _(faq-[\w-]+):$", pages.read(FAQ), re.MULTILINE)
 
 # Entries that no test brings about yet, and why. The list may only shrink.
 NOT_YET: dict[str, str] = {}
-# Messages, by their place in the entry, that cannot be seen here, and why. Some are another test's.
+# {entry: {place of a message in it: why no test can see the message here}}
 UNSEEN: dict[str, dict[int, str]] = {
     "faq-spawn": {3: "the page says itself that older versions said it"},
     "faq-500": {1: "the page says itself that older versions said it"},
@@ -24,15 +24,15 @@ UNSEEN: dict[str, dict[int, str]] = {
 
 
 def visible(label: str, messages: Sequence[str]) -> list[int]:
-    """The places of the messages that can be seen here."""
+    """The places of the messages that a test can see here."""
     return [index for index in range(len(messages)) if index not in UNSEEN.get(label, {})]
 
 
 class Entry:
     """One entry of the page.
 
-    It has a label and a title, the messages of `:You see:`, and what follows `:Do:`. `wanted` are
-    the places of the messages that a test must see, `seen` of those that it has seen.
+    It has a label and a title, the messages of `:You see:`, and the text of `:Do:`. `wanted` are
+    the places of the messages that a test must see, `seen` those of the messages that it has seen.
     """
 
     def __init__(self, label: str) -> None:
@@ -57,7 +57,7 @@ class Entry:
         return match[1] if match else ""
 
     def shows(self, text: str, which: int = 0) -> None:
-        """Assert that `text` has the message at the place `which`; its ... stands for anything."""
+        """Assert that `text` has the message number `which`, in which ... stands for any text."""
         message = self.messages[which]
         self.seen.add(which)
         assert re.search(".*".join(map(re.escape, message.split("..."))), " ".join(text.split())), (
@@ -65,7 +65,7 @@ class Entry:
         )
 
     def commands(self) -> list[str]:
-        """The commands that it says to type, without prompts."""
+        """The commands in the text of `:Do:`, without prompts."""
         return [
             line.split("$ ", 1)[1].strip()
             for line in self.do.splitlines()
@@ -74,10 +74,10 @@ class Entry:
 
 
 def declared() -> dict[str, dict[str, list[int] | None]]:
-    """Which tests have the marker `proves` for an entry.
+    """{label: {test: places}} of all tests with the marker `proves`.
 
-    {label: {test as file.py::function: the places of the messages that it sees, or None for all
-    that can be seen}}
+    A test is file.py::function. `places` are those of the messages that it sees; None stands for
+    all that can be seen.
     """
     tests: dict[str, dict[str, list[int] | None]] = defaultdict(dict)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):

@@ -27,15 +27,15 @@ def typed(page: str) -> list[Block]:
 
 
 class Reader(threading.Thread):
-    """Goes through the blocks of one page, in order, under an account of its own.
+    """A thread that types the blocks of one page in order, with an account of its own.
 
-    `outcomes` holds a Future for each line.
+    `outcomes` has a Future for the line of each block.
     """
 
     def __init__(
         self, triton: Triton, page: str, blocks: list[Block], patience: float = 120
     ) -> None:
-        """patience: the seconds that a command may take until its prompt is back."""
+        """patience: the seconds that a command may take."""
         super().__init__(name=page, daemon=True)
         self.triton = triton
         self.page = page
@@ -44,29 +44,29 @@ class Reader(threading.Thread):
         self.outcomes: dict[int, Future[str]] = {block.line: Future() for block in self.blocks}
         self.user = triton.account()
         self.terminals: list[Terminal] = []
-        self.busy: list[Terminal] = []  # those in which a command goes on
-        # What prompts call the hosts, and the words that stand for something of the reader's own.
+        self.busy: list[Terminal] = []  # those in which a command still runs
+        # {name of a host in prompts: host}, and {word of the page: the reader's own word}.
         self.hosts = {**PROMPTS, **{node: node for node in triton.nodes}}
         self.words = {"username": self.user}
 
     def run(self) -> None:
-        """Type all blocks; give each outcome as soon as it is known.
+        """Type all blocks, and give the outcome of each at once.
 
-        An outcome is an empty string, or what went otherwise than the page says.
+        An outcome is how the block differs from the page, or an empty string.
         """
         problem = self.set_stage()
         for block in self.blocks:
             try:
                 self.outcomes[block.line].set_result(problem or self.type(block))
-            except Exception as error:  # a thread must not die with blocks unanswered
+            except Exception as error:  # else the blocks that follow would have no outcome
                 self.outcomes[block.line].set_exception(error)
         self.close()
 
     def set_stage(self) -> str:
-        """Bring about what the page takes as given; return what went wrong, or an empty string."""
+        """Prepare what the page assumes; return what went wrong, or an empty string."""
         try:
             stages.prepare(self.triton, self.page, self.user)
-        except Exception as error:  # whatever it is, each block has to say so
+        except Exception as error:  # the outcome of each block
             return f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
         return ""
 
@@ -77,15 +77,16 @@ class Reader(threading.Thread):
         self.triton.run("login", "scancel --me", self.user, check=False)
 
     def own(self, text: str) -> str:
-        """`text` with the words of the guide that stand for the reader's own replaced."""
+        """`text` with the reader's own words, for example the account for `username`."""
         return re.sub(
             "|".join(rf"\b{word}\b" for word in self.words), lambda word: self.words[word[0]], text
         )
 
     def terminal(self, name: str) -> Terminal:
-        """The reader's terminal whose prompt names this host: the one used last, or a new one.
+        """The terminal that was last used on this host, or a new one.
 
-        LookupError if no command has led there.
+        A new terminal starts on a computer or the login node. Raises LookupError if no command has
+        led to this compute node.
         """
         host = self.hosts[self.words.get(name, name)]
         for terminal in reversed(self.terminals):
@@ -97,15 +98,13 @@ class Reader(threading.Thread):
         return self.terminals[-1]
 
     def save_files(self, block: Block, host: str) -> None:
-        """Save the files that the page has shown above `block` in the reader's home on `host`."""
+        """Write the files that the page shows above `block` into the reader's home on `host`."""
         for name, text in block.files.items():
             if host not in self.triton.nodes:
                 self.triton.write(host, f"~/{name}", self.own(text), self.user)
 
     def type(self, block: Block) -> str:
-        """Type the commands of `block`; return what went otherwise than the page says, or an empty
-        string.
-        """
+        """Type the commands of `block`; return how they differ from the page, or ""."""
         for command in block.commands:
             if problem := self._command(block, command):
                 return problem
@@ -147,7 +146,7 @@ class Reader(threading.Thread):
                 self.own(command.text), self.patience, enough if shows_text else None
             )
         except GoesOn:
-            # It goes on in its window; what follows is typed in another one.
+            # The command goes on in its window; the next commands are typed in another one.
             self.terminals.remove(terminal)
             self.busy.append(terminal)
             return ""
@@ -161,10 +160,10 @@ class Reader(threading.Thread):
                 str(stuck).splitlines(),
             )
         if terminal.host in self.triton.nodes:
-            # The page's node is the one that Slurm gave.
+            # The first node stands in the page; Slurm may have chosen another one.
             self.words[min(self.triton.nodes)] = terminal.host
         if terminal.host != host_before and not shown:
-            return ""  # a shell on another host: what it says in greeting is no part of the page
+            return ""  # a shell on another host, whose greeting is no part of the page
         if not pages.matches(shown, printed):
             return _report(block, command, "it printed something else than the page shows", printed)
         if status and not shows_text:
@@ -178,7 +177,7 @@ class Reader(threading.Thread):
 
 
 def _report(block: Block, command: Command, what: str, printed: Sequence[str] | None = None) -> str:
-    """Where and what went otherwise, what was typed, what the page shows and what was printed."""
+    """A report: the place, the problem, what was typed, what the page shows, what was printed."""
     lines = [
         f"{block.page}:{command.line}: {what}",
         f"  typed     username@{command.host}:{command.folder}$ {command.text}",
@@ -198,7 +197,7 @@ def _words(lines: Sequence[str]) -> set[str]:
 
 
 def _shown_with(block: Block, words: set[str]) -> Iterator[str]:
-    """file:line of the line with the most of `words` in each file that the page has shown above."""
+    """file:line of the line with the most of `words`, for each file shown above the block."""
     for file in pages.shown_files():
         if Path(file).name in block.files and file.startswith(f"{Path(block.page).parent}/"):
             shared = [

@@ -1,8 +1,7 @@
-"""What the small Triton and the programs on it say. Each question is put once."""
+"""Questions about the small Triton and its programs, each asked once, for tools/proof/roles.py."""
 
 import ast
 import contextlib
-import ctypes
 import functools
 import json
 import mmap
@@ -25,11 +24,20 @@ Arguments = TypeVarTuple("Arguments")
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
 PORTS = {str(cluster.facts().proxy.port), str(cluster.facts().proxy.example)}
+# The files that hold the strings of a program.
+BINARIES = {
+    "ssh": ["/usr/bin/ssh"],
+    "bash": ["/bin/bash"],
+    "git": ["/usr/bin/git"],
+    "sbatch": ["/usr/bin/sbatch"],
+    "R": ["/usr/lib/R/lib/libR.so", "/usr/lib/R/library/base/R/Rprofile"],
+    "chromium": ["/usr/lib/chromium/chromium"],
+}
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program, with its subcommand, and the shell commands that make it available on `host`."""
+    """A program on `host`: its name and subcommand, and shell commands to type before it."""
 
     host: str
     before: str
@@ -42,15 +50,18 @@ class Program:
 def once(
     method: Callable[["Reality", Unpack[Arguments]], Answer],
 ) -> Callable[["Reality", Unpack[Arguments]], Answer]:
-    """A method whose answer is kept; two threads that ask the same wait for one answer."""
+    """Keep the answer of a method for each set of arguments.
+
+    If two threads ask the same, one waits for the answer of the other.
+    """
 
     @functools.wraps(method)
     def ask(self: "Reality", *arguments: *Arguments) -> Answer:
         with self._guard:
             question = (method.__name__, arguments)
-            mine = question not in self._answers
+            is_new = question not in self._answers
             answer = self._answers.setdefault(question, Future())
-        if mine:
+        if is_new:
             try:
                 answer.set_result((method(self, *arguments), None))
             except Exception as error:
@@ -58,7 +69,7 @@ def once(
         value: Answer
         value, problem = answer.result()
         if problem:
-            # A new one: what is raised anew grows.
+            # Raise a new error: the traceback of one that is raised again and again grows.
             raise RuntimeError(f"{method.__name__}{arguments or ''}: {problem}")
         return value
 
@@ -66,7 +77,7 @@ def once(
 
 
 class fixed(Generic[Answer]):
-    """A property whose value is asked for once."""
+    """A property whose value is computed once."""
 
     def __init__(self, method: Callable[["Reality"], Answer]) -> None:
         self._ask = once(method)
@@ -81,54 +92,56 @@ class Reality:
     def __init__(self, triton: Triton) -> None:
         self.triton = triton
         self.user = triton.account()
-        # By question: the answer, or the error that came instead of one.
+        # {(method, arguments): (the answer, the error)}, one of which is None.
         self._answers: dict[tuple[str, object], Future[tuple[Any, Exception | None]]] = {}
         self._guard = threading.Lock()
         self.central = Path(cluster.facts().paths.jupyter_env)
-        # The same files, as this machine has them.
+        # The same folder on this machine.
         self.installed = (
             cluster.APPS / "apps" / self.central.relative_to(cluster.facts().paths.apps)
         )
-        # What takes long is asked beforehand, a part of it on the other processor.
-        self._beforehand = [
+        # The slow questions are asked at once, in two threads.
+        self._threads = [
             threading.Thread(target=self._ask_each, args=names, daemon=True)
             for names in (
                 ("scenes", "_jobs", "_repository"),
                 ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages"),
             )
         ]
-        for thread in self._beforehand:
+        for thread in self._threads:
             thread.start()
 
     def _ask_each(self, *names: str) -> None:
         for name in names:
-            with contextlib.suppress(RuntimeError):  # kept, and raised for whoever asks next
+            with contextlib.suppress(RuntimeError):  # the next call raises it again
                 getattr(self, name)
 
     def close(self) -> None:
-        """Wait until nothing is asked any more."""
-        for thread in self._beforehand:
+        """Wait until the threads have ended."""
+        for thread in self._threads:
             thread.join(300)
 
     def ask(self, host: str, script: str, timeout: float = 60) -> tuple[int, str]:
-        """(exit status, what was printed) of a script in a login shell of the user on `host`."""
-        done = self.triton.run(
+        """(exit status, output) of a script in a login shell of the user on `host`."""
+        completed = self.triton.run(
             host, f"exec 2>&1; {script}", self.user, check=False, timeout=timeout
         )
-        return done.returncode, done.stdout + done.stderr
+        return completed.returncode, completed.stdout + completed.stderr
 
     def answer(self, host: str, script: str) -> str:
-        """What was printed, as `ask`; raises RuntimeError if the script fails."""
+        """The output of a script, as `ask`. Raises RuntimeError if the script fails."""
         status, printed = self.ask(host, script)
         if status:
             raise RuntimeError(f"on {host}: {script}\n{printed}")
         return printed
 
     def python(self, code: str, *arguments: str) -> str:
-        """What Python of the central environment prints."""
-        return self.answer(
-            "login", shlex.join([f"{self.central}/bin/python", "-c", code, *arguments])
-        )
+        """The output of `code` in the Python of the central environment."""
+        return self.answer("login", self._call(code, *arguments))
+
+    def _call(self, code: str, *arguments: str) -> str:
+        """The shell command that runs `code` in the Python of the central environment."""
+        return shlex.join([f"{self.central}/bin/python", "-c", code, *arguments])
 
     # hosts, paths, variables
 
@@ -136,11 +149,6 @@ class Reality:
     def resolves(self, host: str, name: str) -> bool:
         """Whether the name has an address on `host`."""
         return self.ask(host, f"getent hosts {shlex.quote(name)}")[0] == 0
-
-    @once
-    def listens(self, host: str, name: str) -> bool:
-        """Whether one gets an ssh connection from `host` to `name`."""
-        return self.ask(host, f"timeout 2 bash -c ': < /dev/tcp/{name}/22' 2>/dev/null")[0] == 0
 
     @once
     def exists(self, path: str) -> bool:
@@ -159,35 +167,28 @@ class Reality:
 
     @once
     def read_by_loader(self, name: str) -> bool:
-        """Whether the dynamic loader speaks of the variable `name` in its help."""
-        loader = re.search(r"\S+/ld-linux\S+", self.answer("login", "ldd /bin/true"))
-        if not loader:
-            return False
-        printed = self.answer("login", f"{loader[0]} --help")
+        """Whether the help of the dynamic loader names the variable `name`."""
+        loader = "$(ldd /bin/true | grep -o '/[^ ]*/ld-linux[^ ]*')"
+        printed = self.answer("login", f"{loader} --help")
         return re.search(rf"(?<!\w){name}(?!\w)", printed) is not None
 
     @fixed
     def home_places(self) -> set[str]:
-        """The folders below a home directory that programs say they use, and those above them, as
-        ~/...
-        """
-        said = self.answer(
+        """The folders in a home directory that programs use, and their parents, as ~/..."""
+        printed = self.answer(
             "login",
             f"""{self.central}/bin/jupyter --paths
             {self.central}/bin/python -m site; pip cache dir; pipx environment
             {self.central}/bin/python -c 'import send2trash.plat_other as t; print(t.HOMETRASH)'""",
         )
-        found = set()
-        for place in re.findall(rf"{cluster.facts().paths.home}/{self.user}(/[\w./-]+)", said):
-            for folder in (Path(place), *Path(place).parents):
-                found.add(f"~{folder}")
-        return found
+        places = re.findall(rf"{cluster.facts().paths.home}/{self.user}(/[\w./-]+)", printed)
+        return {f"~{folder}" for place in places for folder in (Path(place), *Path(place).parents)}
 
     @fixed
     def modules(self) -> set[str]:
         """The modules, as NAME/VERSION."""
-        said = self.answer("login", "module -t avail")
-        return {line for line in said.split() if "/" in line and not line.endswith((":", "/"))}
+        printed = self.answer("login", "module -t avail")
+        return {line for line in printed.split() if "/" in line and not line.endswith((":", "/"))}
 
     @fixed
     def wheels(self) -> set[str]:
@@ -201,9 +202,7 @@ class Reality:
 
     @fixed
     def slurm(self) -> dict[str, Any]:
-        """What Slurm knows: states, their codes, reasons, columns, partitions, steps; and how it
-        writes that it does not know.
-        """
+        """The words of Slurm, by their kind; "unknown" is its sign for an unknown value."""
         code = """import ctypes, glob, json
 library = ctypes.CDLL(glob.glob("/usr/lib/*/slurm*/libslurmfull.so")[0])
 def names(function, most):
@@ -233,9 +232,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @fixed
     def _jobs(self) -> dict[str, str]:
-        """Two jobs that were run: the variables of one with tasks, the files that they left, and
-        how Slurm lists them.
-        """
+        """What jobs show: those that wait or run in squeue, their files, variables and steps."""
         printed = self.answer(
             "login",
             r"""rm -rf jobs && mkdir jobs && cd jobs &&
@@ -249,8 +246,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
                 sacct --noheader --parsable2 --format=JobID | grep batch && break; sleep 0.5
             done""",
         )
-        parts = re.split(r"^==(\w+)\n", printed, flags=re.MULTILINE)
-        return dict(zip(parts[1::2], parts[2::2], strict=True))
+        return _parts(printed)
 
     @property
     def job_environment(self) -> set[str]:
@@ -264,48 +260,41 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @property
     def array_signs(self) -> set[str]:
-        """What Slurm writes between the numbers of a job and of its task, and before the number of
-        tasks at a time.
+        """The signs of an array: between the numbers of job and task, and before the number of
+        tasks that may run at a time.
         """
-        found = re.findall(r"^\s*\d+(\D)\[?\d+(?:-\d+(\D))?", self._jobs["waiting"], re.MULTILINE)
-        return {sign for signs in found for sign in signs} - {"", " ", "]"}
+        matches = re.findall(r"^\s*\d+(\D)\[?\d+(?:-\d+(\D))?", self._jobs["waiting"], re.MULTILINE)
+        return {sign for signs in matches for sign in signs} - {"", " ", "]"}
 
     @once
     def contributed_to_slurm(self, name: str) -> bool:
-        """Whether Slurm's sources have a command of that name beside Slurm's own; Debian lists who
-        wrote which.
+        """Whether the folder contribs/ of Slurm's sources has this command, as Debian's list of
+        authors says.
         """
-        return (
-            self.ask(
-                "login",
-                f"grep -qw contribs/{shlex.quote(name)} /usr/share/doc/slurm-client/copyright",
-            )[0]
-            == 0
-        )
+        authors = "/usr/share/doc/slurm-client/copyright"
+        return self.ask("login", f"grep -qw contribs/{shlex.quote(name)} {authors}")[0] == 0
 
     # programs
 
     @fixed
     def places(self) -> list[tuple[str, str, set[str]]]:
-        """(host, what to do first, the names of all programs there), in the order in which a reader
-        comes to them.
-        """
+        """(host, shell commands to type first, the programs there), in the order of a search."""
         names = "IFS=:; ls $PATH 2>/dev/null; compgen -b; compgen -A function"
-        found = []
-        for host in ("login", "laptop"):
-            found.append((host, "", set(self.ask(host, names)[1].split())))
         central = cluster.facts().modules.jupyter
-        for module in sorted(self.modules, key=lambda name: name != central):
-            before = f"module load {module}; "
-            found.insert(-1, ("login", before, set(self.ask("login", before + names)[1].split())))
-        return found
-
-    def program(self, words: Sequence[str]) -> Program | None:
-        """The program that a command's first words name, with its subcommand, if there is one."""
-        return self._program(tuple(words))
+        modules = sorted(self.modules, key=lambda name: name != central)
+        places = [
+            ("login", ""),
+            *(("login", f"module load {module}; ") for module in modules),
+            ("laptop", ""),
+        ]
+        return [
+            (host, before, set(self.ask(host, before + names)[1].split()))
+            for host, before in places
+        ]
 
     @once
-    def _program(self, words: tuple[str, ...]) -> Program | None:
+    def program(self, words: tuple[str, ...]) -> Program | None:
+        """The program, with its subcommand, that the first words of a command name; or None."""
         name = words[0] if words else ""
         if re.search(r"(?:^|/)python3?$", name) and words[1:2] == ("-m",):
             return Program(
@@ -313,8 +302,6 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
                 f"module load {cluster.facts().modules.jupyter}; ",
                 ("python", *words[1:4]),
             )
-        if re.fullmatch(r"(?:~|\$\w+)?(?:/[\w.-]+)+", name):
-            name = name.rsplit("/", 1)[-1]
         for host, before, names in self.places:
             if name in names:
                 program = Program(host, before, (name,))
@@ -354,7 +341,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         usage = re.search(
             rf"^usage: {program.words[0]} [a-z].*(?:\n {{7}}.*)*", self.help(program), re.MULTILINE
         )
-        if usage:  # a line for each
+        if usage:  # it has a line for each subcommand
             return word in re.findall(rf"(?<=\s){program.words[0]} ([a-z-]+)", usage[0])
         listed = re.search(
             rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{program.words[0]} "
@@ -366,14 +353,12 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @once
     def help(self, program: Program) -> str:
-        """What a program says when it is asked how to use it."""
+        """The help text of a program."""
         words = shlex.join(program.words)
         if program.words[0] == "module":
             ways = ["module help"]
         elif program.words[0] == "git":
-            ways = [f"git {words.split(' ', 1)[1]} -h" if len(program.words) > 1 else "git --help"]
-            if len(program.words) > 2:
-                ways = [f"git {program.words[1]} -h"]
+            ways = [f"git {program.words[1]} -h" if len(program.words) > 1 else "git --help"]
         elif program.words[0] in self.builtins:
             ways = [f"help {words}"]
         else:
@@ -392,7 +377,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @fixed
     def builtins(self) -> set[str]:
-        """The commands that the shell has itself."""
+        """The commands that are built into the shell."""
         return set(self.answer("login", "compgen -b").split())
 
     @once
@@ -416,11 +401,12 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         )
         if program.words[0] == "chromium" and flag.startswith("--"):
             return self.is_string("chromium", flag[2:])
-        said = self.help(program)
         if flag == "--help":
             return self.ask(program.host, f"{program.before}{program} --help")[0] == 0
-        if exact.search(said) or (
-            len(flag) == 2 and any(flag[1] in some for some in re.findall(r"\[-(\w+)\]", said))
+        printed = self.help(program)
+        if exact.search(printed) or (
+            len(flag) == 2
+            and any(flag[1] in letters for letters in re.findall(r"\[-(\w+)\]", printed))
         ):
             return True
         return (
@@ -432,7 +418,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @fixed
     def _traveller(self) -> tuple[str, str]:
-        """A user who has a key on the login node, and the ssh command that goes there."""
+        """A user who has a key on the login node, and the ssh command that logs in there."""
         user = self.triton.account()
         for host in ("laptop", "login"):
             self.triton.run(host, "mkdir -pm 700 .ssh", user)
@@ -451,7 +437,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         return user, f"ssh {options} {user}@{cluster.facts().hosts.login}"
 
     def try_out(self, program: Program, words: Sequence[str], files: Mapping[str, str]) -> str:
-        """Run what may be run, as far as it goes; return what it complains about, or ""."""
+        """Run the program with these words if that is harmless; return its complaint, or ""."""
         return self._try_out(
             program,
             tuple(words),
@@ -475,10 +461,10 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             printed = self.ask("laptop", f"lsof {given}")[1]
             return printed.splitlines()[0] if "lsof" in printed else ""
         if name == "git" and (tool := re.search(r"--tool=(\S+)", given)):
-            known = tool[1] in self.git_tools[program.words[1]]
-            return "" if known else f"git {program.words[1]} knows no tool {tool[1]}"
+            known = re.findall(r"^\s+(\w+)", self._repository[program.words[1]], re.MULTILINE)
+            return "" if tool[1] in known else f"git {program.words[1]} knows no tool {tool[1]}"
         if name in ("srun", "sbatch", "squeue", "sacct", "scancel", "bash"):
-            assert self._jobs  # they have ended: scancel --me must not hit them
+            assert self._jobs  # wait for their end: scancel --me must not cancel them
             plain = [
                 word
                 for word, before in zip(words, ("", *words), strict=False)
@@ -494,10 +480,10 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         known = cluster.facts().hosts
         if not words or (len(words) == 1 and words[0].startswith("-")):
             return ""  # an option without its value
-        elsewhere = not re.match(r"-", words[-1]) and not (
+        names_host = not re.match(r"-", words[-1]) and not (
             len(words) > 1 and re.match(r"-[A-Za-z]$", words[-2])
         )
-        target = "" if elsewhere or "-o" in words else f" username@{known.login}"
+        target = "" if names_host or "-o" in words else f" username@{known.login}"
         self.triton.write("laptop", "~/ssh_config_of_page", ssh_config, self.user)
         status, printed = self.ask(
             "laptop", f"ssh -F ~/ssh_config_of_page -G {shlex.join(words)}{target}"
@@ -511,24 +497,24 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         if not set(ports) <= PORTS:
             return f"triton/facts.toml has no port {ports[0]}"
         jump = settings.get("proxyjump")
-        right = not jump or jump == f"username@{known.gateway}"
-        return "" if right else f"it would go over {jump}"
+        expected = not jump or jump == f"username@{known.gateway}"
+        return "" if expected else f"it would go over {jump}"
 
     def _try_options_of_a_job(self, words: tuple[str, ...]) -> str:
-        """What Slurm says against a job with these options; "" if nothing."""
+        """Why Slurm would refuse a job with these options; "" if it would not."""
         if all("=" not in word and re.match("-", word) for word in words):
             return ""  # an option without its value
         given = shlex.join(words)
         if gres := re.search(r"--gres=(\w+):\d+$", given):
-            known = self.gres_plugin(gres[1])
-            return "" if known else f"Slurm has no kind of resource called {gres[1]}"
+            missing = self.ask("login", f"ls /usr/lib/*/slurm*/gres_{gres[1]}.so")[0]
+            return f"Slurm has no kind of resource called {gres[1]}" if missing else ""
         status, printed = self.ask("login", f"sbatch --test-only {given} --wrap true")
         return printed.strip().splitlines()[-1] if status else ""
 
     def _try_on_login_node(
         self, program: Program, words: tuple[str, ...], scripts: tuple[tuple[str, str], ...]
     ) -> str:
-        """What the program complains about with these words; "" if it succeeds.
+        """The complaint of the program with these words; "" if it succeeds.
 
         scripts: the names and the texts of files in the folder where it runs.
         """
@@ -544,32 +530,10 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         return (printed.strip().splitlines() or [f"exit status {status}"])[0] if status else ""
 
     @once
-    def gres_plugin(self, name: str) -> bool:
-        """Whether Slurm has a kind of resource of this name."""
-        return self.ask("login", f"ls /usr/lib/*/slurm*/gres_{name}.so")[0] == 0
-
-    @once
     def in_scripts(self, name: str) -> bool:
-        """Whether a command of the cluster's own reads the variable `name`."""
-        return (
-            self.ask(
-                "login",
-                f"grep -rqw {shlex.quote(name)} {cluster.facts().paths.apps}/triton/bin",
-            )[0]
-            == 0
-        )
-
-    def binary(self, name: str) -> list[str]:
-        """The files that the program `name` is made of: itself, or what it loads."""
-        made_of = {
-            "ssh": ["/usr/bin/ssh"],
-            "bash": ["/bin/bash"],
-            "git": ["/usr/bin/git"],
-            "sbatch": ["/usr/bin/sbatch"],
-            "R": ["/usr/lib/R/lib/libR.so", "/usr/lib/R/library/base/R/Rprofile"],
-            "chromium": ["/usr/lib/chromium/chromium"],
-        }
-        return [path for path in made_of[name] if os.path.exists(path)]
+        """Whether a command in triton/bin reads the variable `name`."""
+        folder = f"{cluster.facts().paths.apps}/triton/bin"
+        return self.ask("login", f"grep -rqw {shlex.quote(name)} {folder}")[0] == 0
 
     @once
     def is_string(self, name: str, text: str) -> bool:
@@ -577,7 +541,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         pattern = re.compile(
             rb"(?:\0|[~%]s?/|^|[\"'])" + re.escape(os.fsencode(text)) + rb"[\0\"']"
         )
-        for path in self.binary(name):
+        for path in filter(os.path.exists, BINARIES[name]):
             with (
                 open(path, "rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
@@ -590,7 +554,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @fixed
     def made_files(self) -> list[str]:
-        """The files that ssh-keygen makes for one key, and those of Slurm for jobs."""
+        """The files that ssh-keygen makes for a key, and Slurm for a job."""
         return (
             self.answer(
                 "laptop", "rm -rf key; mkdir key; cd key; ssh-keygen -q -t ed25519 -N '' -f id; ls"
@@ -598,35 +562,26 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             + self.job_files
         )
 
-    @property
-    def answers(self) -> set[str]:
-        """The answers after which ssh trusts a host, or ssh-keygen keeps an old key."""
-        return self._keeps_key | self._trusts
-
     @fixed
-    def _keeps_key(self) -> set[str]:
-        kept: set[str] = set()
+    def answers(self) -> set[str]:
+        """The answers with which ssh-keygen keeps an old key, and ssh trusts a host."""
+        answers: set[str] = set()
         for word in "yn":
-            said = self.answer(
+            printed = self.answer(
                 "laptop",
                 "rm -f old*; ssh-keygen -q -t ed25519 -N '' -f old; cp old.pub before; "
                 f"echo {word} | "
                 "ssh-keygen -t ed25519 -N '' -f old; cmp -s old.pub before && echo KEPT; true",
             )
-            if "KEPT" in said and "(y/n)" in said:
-                kept.add(word)
-        return kept
+            if "KEPT" in printed and "(y/n)" in printed:
+                answers.add(word)
+        question = re.search(rb"continue connecting \(([a-z]+)/", Path("/usr/bin/ssh").read_bytes())
+        return answers | ({question[1].decode()} if question else set())
 
     @fixed
-    def _trusts(self) -> set[str]:
-        with open("/usr/bin/ssh", "rb") as file:
-            question = re.search(rb"continue connecting \(([a-z]+)/", file.read())
-        return {question[1].decode()} if question else set()
-
-    @fixed
-    def _repository(self) -> str:
-        """A repository with everything that the guide sets up in it."""
-        return self.answer(
+    def _repository(self) -> dict[str, str]:
+        """What a repository shows that the guide has set up: files, tools, marks of a conflict."""
+        printed = self.answer(
             "login",
             f"""rm -rf repository; mkdir repository; cd repository; git init -q
             git config user.name N; git config user.email e@x
@@ -636,26 +591,17 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             echo ==marks; printf 'a\\n' > base; printf 'b\\n' > one; printf 'c\\n' > two
             git merge-file --diff3 -p one base two; true""",
         )
+        return _parts(printed)
 
     @property
     def git_files(self) -> set[str]:
-        """The files that git and nbdime have made."""
-        return set(self._repository.partition("==files\n")[2].partition("==")[0].split())
-
-    @property
-    def git_tools(self) -> dict[str, set[str]]:
-        """The tools that git mergetool and git difftool know."""
-        parts = re.split(r"^==(\w+)\n", self._repository, flags=re.MULTILINE)
-        printed = dict(zip(parts[1::2], parts[2::2], strict=True))
-        return {
-            name: set(re.findall(r"^\s+(\w+)(?:\.cmd)?\b", printed[name], re.MULTILINE))
-            for name in ("mergetool", "difftool")
-        }
+        """The files that git and nbdime make in a repository."""
+        return set(self._repository["files"].split())
 
     @property
     def conflict_marks(self) -> set[str]:
-        """What git puts around a conflict."""
-        return set(re.findall(r"^[<=>|]{5,}", self._repository.split("==marks")[1], re.MULTILINE))
+        """The marks that git writes around a conflict."""
+        return set(re.findall(r"^[<=>|]{5,}", self._repository["marks"], re.MULTILINE))
 
     # Python, Jupyter, R
 
@@ -666,7 +612,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
 
     @once
     def evaluates(self, text: str) -> bool:
-        """Whether the names in `text` exist; a call at its end is not made."""
+        """Whether all names in `text` exist in Python; a call at its end is not made."""
         code = """import ast, importlib, sys
 tree = ast.parse(sys.argv[1])
 if not tree.body or not isinstance(tree.body[-1], ast.Expr):
@@ -677,41 +623,24 @@ used = [node.id for node in ast.walk(last) if isinstance(node, ast.Name)]
 names = {name: importlib.import_module(name) for name in used} if len(tree.body) == 1 else {}
 exec(compile(ast.Module(tree.body[:-1], []), "", "exec"), names)
 eval(compile(ast.Expression(last), "", "eval"), names)"""
-        return (
-            self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, text]))[0] == 0
-        )
-
-    @once
-    def brings(self, package: str, words: tuple[str, ...]) -> bool:
-        """Whether `pip install` of this package makes a command that begins with these words."""
-        scripts = self.python(
-            "import sys; from importlib.metadata import distribution; print(*[file.name "
-            "for file in distribution(sys.argv[1]).files])",
-            package,
-        ).split()
-        return any("-".join(words[:count]) in scripts for count in range(1, len(words) + 1))
+        return self.ask("login", self._call(code, text))[0] == 0
 
     @once
     def python_says(self, text: str, name: str) -> bool:
-        """Whether `text` is what Python ends with when it imports `name`, or takes it from the
-        environment.
-        """
+        """Whether Python ends with `text` when it imports `name`, or reads that variable."""
         for code in (f"import {name}", f"import os; os.environ[{name!r}]"):
-            status, said = self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code]))
-            if status and said.strip().splitlines()[-1] == text:
+            status, printed = self.ask("login", self._call(code))
+            if status and printed.strip().splitlines()[-1] == text:
                 return True
         return False
 
     @once
     def shell_says(self, name: str, text: str) -> bool:
-        """Whether a shell that does not have `name` says `text`.
-
-        A module function is what a plain shell has not.
-        """
-        said = self.ask(
+        """Whether a plain shell, which has no programs and no modules, answers `name` by `text`."""
+        printed = self.ask(
             "login", f"env -i PATH=/nowhere /bin/bash --norc --noprofile -c {shlex.quote(name)}"
         )[1]
-        return said.strip().endswith(": " + text)
+        return printed.strip().endswith(": " + text)
 
     @fixed
     def _ipython(self) -> dict[str, Any]:
@@ -742,7 +671,7 @@ print(json.dumps({"magics": magics, "first": shell.execution_count}))"""
 
     @property
     def prompts(self) -> set[str]:
-        """What stands beside cells: the number of the first, and of one that runs."""
+        """What stands beside cells: the number of the first, and the sign of one that runs."""
         scripts = "".join(
             path.read_text(encoding="utf-8")
             for path in (self.installed / "share/jupyter/lab/static").glob("jlab_core*.js")
@@ -752,9 +681,7 @@ print(json.dumps({"magics": magics, "first": shell.execution_count}))"""
 
     @fixed
     def jupyter_client(self) -> dict[str, Any]:
-        """The keys of kernel.json, and the placeholder that Jupyter replaces, as jupyter_client has
-        them.
-        """
+        """The keys of kernel.json, and the placeholder that jupyter_client replaces there."""
         code = """import json, re, inspect
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -769,20 +696,18 @@ print(json.dumps({"keys": sorted(KernelSpec().to_dict()), "placeholder": "{" + d
 
     @once
     def kernel_program(self, word: str) -> bool:
-        """Whether Jupyter replaces this first word of argv by its own Python."""
+        """Whether Jupyter replaces `word` as the first of argv by its own Python."""
         code = """import sys
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 manager = KernelManager(connection_file="/the/file")
 manager._kernel_spec = KernelSpec(argv=[sys.argv[1], "-m", "x"])
 sys.exit(manager.format_kernel_cmd()[0] != sys.executable)"""
-        return (
-            self.ask("login", shlex.join([f"{self.central}/bin/python", "-c", code, word]))[0] == 0
-        )
+        return self.ask("login", self._call(code, word))[0] == 0
 
     @once
     def expanded(self, value: str) -> str:
-        """What a kernel gets of `value` in the env block of its kernel.json."""
+        """What a kernel gets for the value `value` in the env block of its kernel.json."""
         code = """import asyncio, json, os, sys
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerBase, LocalProvisioner
@@ -795,7 +720,7 @@ print(json.dumps(asyncio.run(launch)["env"]["ASKED"]))"""
 
     @fixed
     def jupyter_urls(self) -> set[str]:
-        """Where the interfaces of Jupyter begin, behind the address of the server."""
+        """The paths of JupyterLab and of Notebook on a server."""
         return set(self._jupyter_defaults[:2])
 
     @fixed
@@ -810,73 +735,39 @@ for name in names:
     @fixed
     def shortcuts(self) -> set[str]:
         """The keys that run a cell, on a Mac and elsewhere, as the guide writes them."""
-        found = set()
-        for path in (self.installed / "share/jupyter/lab/schemas/@jupyterlab").glob(
-            "notebook-extension/*.json"
-        ):
+        schemas = self.installed / "share/jupyter/lab/schemas/@jupyterlab/notebook-extension"
+        return {
+            re.sub(r"^(Accel|Ctrl)\b", "Control", keys).replace(" ", "-")
+            for path in schemas.glob("*.json")
             for entry in json.loads(path.read_text(encoding="utf-8")).get(
                 "jupyter.lab.shortcuts", []
-            ):
-                if entry["command"].startswith("notebook:run-cell"):
-                    for keys in [
-                        *entry.get("keys", []),
-                        *entry.get("macKeys", []),
-                        *entry.get("winKeys", []),
-                        *entry.get("linuxKeys", []),
-                    ]:
-                        found.add(re.sub(r"^(Accel|Ctrl)\b", "Control", keys).replace(" ", "-"))
-        return found
+            )
+            if entry["command"].startswith("notebook:run-cell")
+            for kind in ("keys", "macKeys", "winKeys", "linuxKeys")
+            for keys in entry.get(kind, [])
+        }
 
     @fixed
     def terminal_keys(self) -> set[str]:
-        """The keys with which a terminal interrupts, stops or ends what runs in it, as ^C."""
-        said = self.answer("login", "script -qc 'stty -a' /dev/null < /dev/null")
-        return set(re.findall(r"(?:intr|quit|eof|susp) = (\^\S);", said))
+        """The keys with which a terminal interrupts, stops or ends a program, such as ^C."""
+        printed = self.answer("login", "script -qc 'stty -a' /dev/null < /dev/null")
+        return set(re.findall(r"(?:intr|quit|eof|susp) = (\^\S);", printed))
 
     @fixed
     def pager_quits(self) -> set[str]:
         """The keys that end the pager."""
-        said = self.answer("login", "less --help")
-        keys = re.search(r"^((?: +\S+)+) +Exit\.", said, re.MULTILINE)
+        printed = self.answer("login", "less --help")
+        keys = re.search(r"^((?: +\S+)+) +Exit\.", printed, re.MULTILINE)
         return set(keys[1].split()) if keys else set()
 
     @fixed
     def jupyter_messages(self) -> tuple[set[str], list[tuple[str, ...]]]:
-        """The texts that JupyterLab shows, and those in the sources of the servers beside it, each
-        whole and by sentences.
+        """(constant texts, templates) of JupyterLab and the servers, whole and by sentences.
 
-        A set of those without anything variable in the middle, and a list of the others, as the
-        pieces around %1 or {}.
+        A template is a text with placeholders, as the list of the pieces around them.
         """
-        found = set()
-        for path in (self.installed / "share/jupyter").glob("lab*/**/*.js"):
-            for _, said in re.findall(
-                r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")
-            ):
-                found.add(
-                    re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], said)
-                )
-        library = next((self.installed / "lib").glob("python3*")) / "site-packages"
-        for source in (
-            cluster.ROOT / "triton/jupyterhub",
-            *(
-                library / name
-                for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod")
-            ),
-        ):
-            for path in source.rglob("*.py"):
-                if "tests" not in path.relative_to(source).parts:
-                    found |= set(_texts(path.read_text(encoding="utf-8")))
-            for path in (
-                *source.rglob("*.html"),
-                *(self.installed / "share/jupyterhub").rglob("*.html"),
-            ):
-                found |= {
-                    " ".join(text.split())
-                    for text in re.findall(r">([^<>{}]{4,})<", path.read_text(encoding="utf-8"))
-                }
         plain, templates = set(), set()
-        for text in found:
+        for text in self._texts_of_jupyter():
             for part in {text, *re.split(r"(?<=[.?!])\s+|\n", text)}:
                 pieces = PLACEHOLDER.split(part.strip(" \"'\u2026").removesuffix("."))
                 words = [piece.strip(" \"'") for piece in pieces if piece.strip(" \"'")]
@@ -891,43 +782,65 @@ for name in names:
                     templates.add(tuple(pieces))
         return plain, sorted(templates)
 
+    def _texts_of_jupyter(self) -> set[str]:
+        """The texts in JavaScript of JupyterLab, and in sources and templates of the servers."""
+        texts = set()
+        for path in (self.installed / "share/jupyter").glob("lab*/**/*.js"):
+            for _, text in re.findall(
+                r"""__\((["'`])((?:(?!\1)[^\\]|\\.)*)\1""", path.read_text(encoding="utf-8")
+            ):
+                texts.add(
+                    re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], text)
+                )
+        library = next((self.installed / "lib").glob("python3*")) / "site-packages"
+        for source in (
+            cluster.ROOT / "triton/jupyterhub",
+            *(
+                library / name
+                for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod")
+            ),
+        ):
+            for path in source.rglob("*.py"):
+                if "tests" not in path.relative_to(source).parts:
+                    texts |= set(_texts(path.read_text(encoding="utf-8")))
+            for path in (
+                *source.rglob("*.html"),
+                *(self.installed / "share/jupyterhub").rglob("*.html"),
+            ):
+                texts |= {
+                    " ".join(text.split())
+                    for text in re.findall(r">([^<>{}]{4,})<", path.read_text(encoding="utf-8"))
+                }
+        return texts
+
     @fixed
     def tabs(self) -> set[str]:
-        """The titles of what extensions add to JupyterLab."""
-        found = set()
-        for path in (self.installed / "share/jupyter/labextensions").rglob("*.js"):
-            found |= set(
-                re.findall(
-                    r"""title\.(?:caption|label)\s*=\s*(?:[\w.]+\()?["'`]([A-Z][\w ]+)["'`]""",
-                    path.read_text(encoding="utf-8"),
-                )
-            )
-        return found
+        """The titles of the tabs that extensions add to JupyterLab."""
+        title = re.compile(
+            r"""title\.(?:caption|label)\s*=\s*(?:[\w.]+\()?["'`]([A-Z][\w ]+)["'`]"""
+        )
+        return {
+            name
+            for path in (self.installed / "share/jupyter/labextensions").rglob("*.js")
+            for name in title.findall(path.read_text(encoding="utf-8"))
+        }
 
     @fixed
     def default_names(self) -> set[str]:
-        """What JupyterLab calls a new notebook."""
+        """The file name of a new notebook in JupyterLab."""
         return {self._jupyter_defaults[2] + ".ipynb"}
 
     # what programs print
 
     @fixed
     def system_messages(self) -> set[str]:
-        """What the system calls its errors, and those of a look-up of a name."""
-        return {os.strerror(number) for number in range(1, 134)} | {
-            text for text in (_gai(number) for number in range(-12, 0)) if text
-        }
-
-    @fixed
-    def signals(self) -> set[str]:
-        """What the system calls the signals."""
-        return set(filter(None, map(signal.strsignal, range(1, 32))))
+        """The texts of the system's errors and signals."""
+        signals = filter(None, map(signal.strsignal, range(1, 32)))
+        return {*map(os.strerror, range(1, 134)), *signals}
 
     @once
     def printed_by_programs(self, text: str) -> bool:
-        """Whether Slurm's programs, git, ssh or curl hold a text in which this stands between the
-        ends of words.
-        """
+        """Whether Slurm's programs, git, ssh or curl hold `text`, as whole words."""
         pattern = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(text)) + rb"(?![\w-])")
         return any(
             os.fsencode(text) in content and pattern.search(content) for content in self._programs
@@ -935,40 +848,29 @@ for name in names:
 
     @fixed
     def _programs(self) -> list[bytes]:
-        places: list[str | Path] = [
-            f"/usr/{name}"
-            for name in (
-                "bin/srun",
-                "bin/squeue",
-                "sbin/slurmstepd",
-                "bin/git",
-                "bin/ssh",
-                "bin/curl",
-            )
+        usr = Path("/usr")
+        names = ("bin/srun", "bin/squeue", "sbin/slurmstepd", "bin/git", "bin/ssh", "bin/curl")
+        files = [
+            *(usr / name for name in names),
+            *usr.glob("lib/*/slurm*/libslurmfull.so"),
+            *usr.glob("lib/*/slurm*/*cgroup*.so"),
         ]
-        places += [
-            *Path("/usr/lib").glob("*/slurm*/libslurmfull.so"),
-            *Path("/usr/lib").glob("*/slurm*/*cgroup*.so"),
-        ]
-        return [Path(place).read_bytes() for place in places if os.path.exists(place)]
+        return [path.read_bytes() for path in files if path.exists()]
 
     @once
     def curl_knows(self, name: str) -> bool:
-        """Whether curl knows this kind of proxy."""
-        return (
-            re.search(rf"(?<!\w){name}(?!\w)", self.answer("laptop", "curl --help all")) is not None
-        )
+        """Whether the help of curl names this kind of proxy."""
+        printed = self.answer("laptop", "curl --help all")
+        return re.search(rf"(?<!\w){name}(?!\w)", printed) is not None
 
-    def scenes_that_say(self, text: str) -> set[str]:
-        """In which situations a program printed `text`, between the ends of words."""
+    def said_in_a_scene(self, text: str) -> bool:
+        """Whether a program printed `text`, as whole words, in one of the scenes."""
         pattern = re.compile(r"(?<![\w-])" + re.escape(text) + r"(?![\w-])")
-        return {scene for scene, said in self.scenes.items() if pattern.search(said)}
+        return any(map(pattern.search, self.scenes.values()))
 
     @fixed
     def scenes(self) -> dict[str, str]:
-        """What ssh, curl and Chromium print on a reader's computer in each of the situations that
-        can go wrong.
-        """
+        """{what goes wrong: what ssh, curl and Chromium then print on a reader's computer}."""
         names, port = cluster.facts().hosts, cluster.facts().proxy.port
         silent, nobody = f"{names.node}.{names.domain}", f"nobody.{names.domain}"
         web = cluster.facts().proxy.example
@@ -985,11 +887,13 @@ for name in names:
                 f"http://{host}:{web} & wait"
             )
 
-        said = {}
+        scenes = {}
 
         def scene(name: str, script: str) -> None:
-            done = self.triton.run("laptop", f"exec 2>&1; {script}", user, check=False, timeout=90)
-            said[name] = " ".join(done.stdout.split())
+            completed = self.triton.run(
+                "laptop", f"exec 2>&1; {script}", user, check=False, timeout=90
+            )
+            scenes[name] = " ".join(completed.stdout.split())
 
         listens = f"(: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null"
         with_proxy = (
@@ -1013,24 +917,18 @@ for name in names:
             f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names.login} $(cat "
             f"other.pub) > .ssh/known_hosts; {changed}",
         )
-        return said
+        return scenes
 
 
-def _gai(number: int) -> str:
-    """What the system says when a name cannot be looked up for this reason."""
-    function = ctypes.CDLL(None).gai_strerror
-    function.restype = ctypes.c_char_p
-    text: bytes | None = function(number)
-    return text.decode() if text else ""
+def _parts(printed: str) -> dict[str, str]:
+    """{name: the text below the line ==name} of what a script has printed."""
+    parts = re.split(r"^==(\w+)\n", printed, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _texts(source: str) -> Iterator[str]:
-    """The texts in a Python source; what is formatted into them stands as {}."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return
-    for node in ast.walk(tree):
+    """The strings in a Python source; in f-strings, {} stands for each value."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
             yield "".join(
                 str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values

@@ -1,15 +1,14 @@
-"""pytest plugin: what a whole run has proven goes to _build/proof.json, which the page how-tested
-shows.
+"""pytest plugin: writes what a run of all tests has proven into _build/proof.json.
 
-A test says with record_property what it is for:
+The page how-tested shows that file. A test declares with record_property what it proves:
 
     record_property("console block", page)       it types a block of that page
-    record_property("word", page)                it compares a word on that page
-    record_property("measured", sentence)        what the page how-tested tells of it
-    record_property("not_covered", sentence)     what it leaves out, and why
+    record_property("word", page)                it checks a word on that page
+    record_property("measured", sentence)        the page how-tested shows this measurement
+    record_property("not_covered", sentence)     it leaves this out, with the reason
 
-A run of a part of the tests writes nothing. In a whole run each test that a page names with
-:tested:, or tests/data/seed.toml for a section of the old page, must have passed.
+A run of some tests writes nothing. In a run of all tests, each test must pass that a page names
+with :tested:, or that tests/data/seed.toml names for a section of the old page.
 """
 
 import datetime
@@ -34,14 +33,12 @@ if TYPE_CHECKING:  # a guide without a cluster can use the plugin too
 TARGET = ROOT / "_build/proof.json"
 MARK = re.compile(r":tested:`([^`]+)`")
 SEED_TEST = re.compile(r'"(test_\w+\.py::\w+)"')
-# What a test may show of a page, and what proof.json calls it.
+# {what a test proves of a page: its name in proof.json}
 SHOWN = {"console block": "blocks", "word": "words"}
 
 
 def claims() -> Iterator[tuple[str, int, str]]:
-    """(file, line, test) of each :tested: mark in the guide, and of each test that shows what the
-    old page said.
-    """
+    """(file, line, test) of each :tested: mark in the guide, and of each test in seed.toml."""
     pages = [
         ROOT / "index.rst",
         *(
@@ -83,20 +80,17 @@ def _git(*arguments: str) -> str:
 
 
 def _short(nodeid: str) -> str:
-    """file.py::test of a test's name, without the folder of the file: no two files of tests have
-    one name.
-    """
+    """file.py::test of a node id, without the folder: no two test files have the same name."""
     path, _, test = nodeid.partition("::")
     return f"{Path(path).name}::{test}"
 
 
 class Recorder:
-    """Keeps what becomes of each test.
+    """Keeps the results of the tests.
 
-    `outcomes` has one of passed, failed and skipped by the test's name, `shown` the pages whose
-    blocks and words it shows, `sentences` what tests say that they measured or left out,
-    `versions` those of what the cluster runs, and `unproven` the claims, with the outcome of their
-    test, that nothing shows.
+    `outcomes`: {test: passed, failed or skipped}. `shown`: the pages whose blocks and words a test
+    proves. `sentences`: what tests measured or left out. `versions`: those of the programs on the
+    cluster. `unproven`: the claims whose test did not pass, with its outcome.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -111,16 +105,16 @@ class Recorder:
 
     @property
     def whole(self) -> bool:
-        """Whether this run is one of all tests."""
+        """Whether this is a run of all tests."""
         chosen = [Path(argument.split("::")[0]).resolve() for argument in self.config.args]
         return not self.deselected and not self.config.option.keyword and chosen == [ROOT / "tests"]
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Note that a part of the tests does not run."""
+        """Note that some tests do not run."""
         self.deselected = self.deselected or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the outcome of a test, and what it has recorded."""
+        """Keep the outcome of a test, and its recorded properties."""
         if report.when != "call" and report.passed:
             return
         test = _short(report.nodeid)
@@ -136,14 +130,14 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over the versions that a worker of pytest-xdist has noted."""
+        """Take over the versions that a worker of pytest-xdist has collected."""
         self.versions |= getattr(node, "workeroutput", {}).get("versions", {})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write proof.json after a whole run; with CI=true a claim that was not shown fails it."""
+        """Write proof.json after a run of all tests; with CI=true, fail if a claim is unproven."""
         if hasattr(self.config, "workeroutput"):
-            # One of several workers: who started them puts it together.
+            # This process is a worker of pytest-xdist: the one that started it writes the file.
             self.config.workeroutput["versions"] = self.versions
             return
         if not self.whole or session.config.option.collectonly:
@@ -159,7 +153,7 @@ class Recorder:
         write(self.report(outcomes))
 
     def _outcomes_of_functions(self) -> dict[str, str]:
-        """The outcome of each test function, over all its parameters: passed if all have passed."""
+        """The outcome of each test function: passed if it passed with all its parameters."""
         tests = defaultdict(set)
         for name, outcome in self.outcomes.items():
             tests[name.split("[")[0]].add(outcome)
@@ -169,7 +163,7 @@ class Recorder:
         }
 
     def report(self, outcomes: dict[str, str]) -> dict[str, Any]:
-        """All that proof.json has; `outcomes` are those of test functions."""
+        """The content of proof.json; `outcomes` are those of test functions."""
         files: dict[str, Counter[str]] = defaultdict(Counter)
         pages: dict[str, Counter[str]] = defaultdict(Counter)
         for name, outcome in self.outcomes.items():
@@ -192,7 +186,7 @@ class Recorder:
         }
 
     def note_versions(self, triton: "Triton") -> None:
-        """Ask the cluster what it runs."""
+        """Ask the cluster for the versions of its programs."""
         module = clusterfacts.load(ROOT / "triton/facts.toml").modules.jupyter
         for name, command in VERSIONS.items():
             printed = triton.run(
@@ -203,7 +197,7 @@ class Recorder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the claims that this run has not shown."""
+        """Print the claims that this run has not proven."""
         for page, line, test, outcome in self.unproven:
             terminalreporter.write_line(
                 f"NOT PROVEN: {page}:{line} says that {test} shows it; it was {outcome}", red=True

@@ -1,9 +1,9 @@
-"""What each role of a word is compared with: CHECKS, by the name of the role.
+"""The check of each role of a word: CHECKS, by the name of the role.
 
 A check is a function of the word, its page and the small cluster. It returns "" if the word is
-true, or a sentence that says what is wrong. Checks ask the cluster and the programs on it. What
-only a page can know, such as the names of its example files, must stand in a command or a file that
-a page shows, since those are run.
+true, or a sentence that says what is wrong. Checks ask the cluster and the programs on it. The name
+of an example file is known to the page alone: it must stand in a command or a file that a page
+shows, since tests run these.
 """
 
 import http.client
@@ -113,7 +113,7 @@ def _links() -> set[str]:
 
 
 def _in_home(text: str, page: Page, reality: Reality) -> bool:
-    """Whether a program uses this place in a home directory, or the page makes it."""
+    """Whether a program uses this path in a home directory, or the page makes it."""
     if text in reality.home_places or page.shows(text[1:]):
         return True
     return any(
@@ -124,7 +124,7 @@ def _in_home(text: str, page: Page, reality: Reality) -> bool:
 
 
 def _dotted(text: str, page: Page, reality: Reality) -> bool:
-    """Whether `text` is the ending of files that are there, or a dot file of git or of the home."""
+    """Whether `text` is the ending of known files, or a dot file of git or of a home directory."""
     if text.startswith(".git") and reality.is_string("git", text):
         return True
     if re.fullmatch(r"\.\w+", text):
@@ -142,7 +142,7 @@ def _shown(text: str, page: Page) -> bool:
 
 
 def _of_the_guide(text: str, page: Page) -> bool:
-    """Whether it lies beside the page, or is for those who have the repository of the guide."""
+    """Whether the file lies beside the page, or, on the page for teachers, in the repository."""
     if ((ROOT / page.name).parent / text).exists():
         return True
     if page.name != TEACHING:
@@ -158,7 +158,7 @@ EDITIONS = ("solutions.zip", "student.zip")  # what `make class` makes
 def envvar(word: Word, page: Page, reality: Reality) -> str:
     """A variable of a login shell or a job, set by a command of the page, or read by a program.
 
-    What begins the names of several will do.
+    The beginning of such a name, up to a _, is enough.
     """
     match = re.fullmatch(r"\$?\{?(\w+)\}?", word.text)
     if not match:
@@ -184,15 +184,17 @@ def amount(word: Word, page: Page, reality: Reality) -> str:
         true = amounts.number(word.of)
     else:
         return "say of which number, as in `two minutes <FILE: NAME>`, or of which typed option"
-    said = amounts.number(word.text)
-    return "" if said == true else f"it is {said:g}, and {word.of} is {true:g} (seconds, or bytes)"
+    given = amounts.number(word.text)
+    return (
+        "" if given == true else f"it is {given:g}, and {word.of} is {true:g} (seconds, or bytes)"
+    )
 
 
 # kernel.json
 
 
 def kernelspec(word: Word, page: Page, reality: Reality) -> str:
-    """A key of kernel.json, a value that stands in it, or what the kernel gets of such a value."""
+    """A key or a value of kernel.json, or what the kernel gets for such a value."""
     text, client = word.text, reality.jupyter_client
     if text == client["placeholder"] or (text in client["keys"] and page.shows(f'"{text}"')):
         return ""
@@ -248,18 +250,18 @@ def module(word: Word, page: Page, reality: Reality) -> str:
     return "" if word.text in facts("modules") else "triton/facts.toml does not have it"
 
 
-# Programs and their options. sjupyter hands the options that it does not know to Slurm.
+# Programs and their options
 
 
 def program(word: Word, page: Page, reality: Reality) -> str:
-    """A program that is installed, or that clusters can have from Slurm's sources."""
-    if not reality.program([word.text]) and not reality.contributed_to_slurm(word.text):
+    """A program that is installed, or that stands in the folder contribs/ of Slurm's sources."""
+    if not reality.program((word.text,)) and not reality.contributed_to_slurm(word.text):
         return "no such program is installed"
     return _misspelt(word.text)
 
 
 def _misspelt(name: str) -> str:
-    """Which program pages run that is called nearly like this; "" if none, or if pages run this."""
+    """A sentence if pages do not run `name`, but a program whose name is nearly the same."""
     run = {name for source in pages.sources() for name in typed.page(source).programs}
     if name in run:
         return ""
@@ -269,22 +271,22 @@ def _misspelt(name: str) -> str:
 def command(word: Word, page: Page, reality: Reality) -> str:
     """What is typed: the program is installed, and it takes these options and words."""
     words = split(word.text)
-    if page.name == TEACHING and (found := _of_the_repository(words)) is not None:
-        return found
+    if page.name == TEACHING and (problem := _of_the_repository(words)) is not None:
+        return problem
     while words and (setting := re.fullmatch(r"([A-Z_]+)=\S*", words[0])):
         if not reality.in_scripts(setting[1]):
             return f"no command of the cluster reads {setting[1]}"
         words.pop(0)
-    found_program = reality.program(words)
-    if not found_program:
+    known_program = reality.program(tuple(words))
+    if not known_program:
         return f"no program {words[0] if words else word.text} is installed"
-    if problem := _misspelt(found_program.words[0]):
+    if problem := _misspelt(known_program.words[0]):
         return problem
-    return arguments(found_program, words[len(found_program.words) :], page, reality)
+    return arguments(known_program, words[len(known_program.words) :], page, reality)
 
 
 def _of_the_repository(words: Sequence[str]) -> str | None:
-    """What is wrong with a task of make or a program of the student edition; None if it is none."""
+    """What is wrong with a task of make or a program of the student edition; None for others."""
     if words[:1] == ["make"]:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         there = re.search(rf"^{re.escape(' '.join(words[1:]))}:.*##", makefile, re.MULTILINE)
@@ -307,14 +309,14 @@ def option(word: Word, page: Page, reality: Reality) -> str:
     words = split(word.text)
     if not words or not words[0].startswith("-"):
         return "an option begins with -"
-    found = reality.program(split(word.of))
-    if not found:
+    known_program = reality.program(tuple(split(word.of)))
+    if not known_program:
         return "say of which program: by .. program:: above it, or as in `--mem <sbatch --mem>`"
     values = page.values(words[0].split("=")[0])
     given = words[0].partition("=")[2] or " ".join(words[1:])
     if given and len(values) == 1 and given not in values:
         return f"where this page runs it, it has the value {values.pop()}"
-    return arguments(found, words, page, reality)
+    return arguments(known_program, words, page, reality)
 
 
 def arguments(program: Program, words: Sequence[str], page: Page, reality: Reality) -> str:
@@ -334,7 +336,7 @@ def arguments(program: Program, words: Sequence[str], page: Page, reality: Reali
 
 
 def _nearly(word: str, page: Page) -> str:
-    """The word of the page's commands from which `word` differs in one character; "" for none."""
+    """A word in the page's commands from which `word` differs in one character; "" for none."""
     if word in page.typed_words:
         return ""
     return next((one for one in page.typed_words if "=" in one and one_slip(word, one)), "")
@@ -366,30 +368,30 @@ def _argument(
         known = user_at_host[1] == "username" and user_at_host[2] in facts("hosts")
         return "" if known else f"{word} is nobody on a host of triton/facts.toml"
     if name == "ssh" and re.fullmatch(r"[\w.-]+", word) and "ssh_config" in page.files:
-        return ""  # ssh -G says what becomes of it
+        return ""  # reality.try_out asks ssh -G
     if program.words[:2] == ("module", "load"):
         return "" if word in reality.modules else f"module avail has no {word}"
     if program.words[:2] == ("pip", "install"):
         return "" if word in reality.wheels else f"there is no package {word}"
     if re.match(r"-[A-Za-z]$", before) and before != "-o":
-        return ""  # its value: trying it out tells
+        return ""  # the value of an option, which reality.try_out checks
     if word in page.files or (name == "echo" and mentioned(word.removeprefix("$"), page) > 1):
         return ""
     return f"{program} knows no {word!r}, and no command of this page has it"
 
 
 def mentioned(name: str, page: Page) -> int:
-    """How often a made-up name stands in the page: one that stands once may be misspelt."""
+    """How often an invented name stands in the page; a name that stands once may be misspelt."""
     return len(re.findall(rf"(?<!\w){re.escape(name)}(?!\w)", pages.read(page.name)))
 
 
 def package(word: Word, page: Page, reality: Reality) -> str:
-    """A Python package that can be installed, or that the module for Jupyter has."""
+    """A Python package that can be installed."""
     return "" if word.text.lower() in reality.wheels else "no package of that name can be installed"
 
 
 def elsewhere(word: Word, page: Page, reality: Reality) -> str:
-    """What nothing at hand can tell: tools/proof/elsewhere.toml has it, with the reason."""
+    """A word that nothing here can check: tools/proof/elsewhere.toml gives the reason."""
     known = word.text in ELSEWHERE
     return "" if known else f"it is not in {LIST.relative_to(ROOT)}, which says why"
 
@@ -402,7 +404,7 @@ ELSEWHERE = tomllib.loads(LIST.read_text(encoding="utf-8"))
 
 
 def cell(word: Word, page: Page, reality: Reality) -> str:
-    """A line of a cell, in Python, for IPython or the shell; or the number beside a cell."""
+    """A line of a cell, in Python, for IPython or for the shell; or the number beside a cell."""
     text = word.text
     if text.startswith("["):
         return "" if text in reality.prompts else "JupyterLab shows no such number beside a cell"
@@ -440,16 +442,16 @@ def kbd(word: Word, page: Page, reality: Reality) -> str:
 def message(word: Word, page: Page, reality: Reality) -> str:
     """What Slurm, ssh, curl, git, a shell, Python, the system or JupyterLab print or show."""
     text = word.text
-    if text in reality.system_messages | reality.signals | reality.tabs | reality.conflict_marks:
+    if text in reality.system_messages | reality.tabs | reality.conflict_marks:
         return ""
-    if reality.scenes_that_say(text) or said_by_jupyter(text, page, reality):
+    if reality.said_in_a_scene(text) or said_by_jupyter(text, page, reality):
         return ""
-    if found := re.fullmatch(r"(\w+): command not found", text):
-        if reality.program([found[1]]) and reality.shell_says(found[1], text):
+    if match := re.fullmatch(r"(\w+): command not found", text):
+        if reality.program((match[1],)) and reality.shell_says(match[1], text):
             return ""
         return "the shell does not say that, or nobody knows that program"
-    if found := re.fullmatch(r"\w+Error: .*'(\w+)'", text):
-        return "" if reality.python_says(text, found[1]) else "Python says something else"
+    if match := re.fullmatch(r"\w+Error: .*'(\w+)'", text):
+        return "" if reality.python_says(text, match[1]) else "Python says something else"
     if len(text) > 6 and reality.printed_by_programs(text):
         return ""
     return "no program that the guide speaks of says it"
@@ -463,33 +465,31 @@ def said_by_jupyter(text: str, page: Page, reality: Reality, depth: int = 0) -> 
     plain, templates = reality.jupyter_messages
     if text in plain:
         return True
-    # As tornado writes an error, and the hub's page before it.
-    if found := re.fullmatch(r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text):
-        code, phrase, reason = found.groups()
+    # tornado writes an error so; the hub's page puts "Error: " before it.
+    if match := re.fullmatch(r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text):
+        code, phrase, reason = match.groups()
         standard = phrase == http.client.responses.get(int(code))
         return standard and said_by_jupyter(reason, page, reality, depth)
-    if text.startswith("Error: "):  # before a message on the hub's page
-        return said_by_jupyter(text.removeprefix("Error: "), page, reality, depth)
     head = text.removesuffix("...") if text.endswith(" ...") else None
     for pieces in templates if depth < 2 else ():
         cuts = [] if head is None else [(head, pieces[:number]) for number in range(1, len(pieces))]
         for said, known in [(text, pieces), *cuts]:
             if (
                 all(piece in said for piece in known)
-                and (found := _fits(said, known))
-                and all(_fills(value, page, reality, depth) for value in found.groups())
+                and (match := _fits(said, known))
+                and all(_fills(value, page, reality, depth) for value in match.groups())
             ):
                 return True
     return False
 
 
 def _fits(text: str, pieces: Sequence[str]) -> re.Match[str] | None:
-    """How `text` consists of these pieces and what stands between them."""
+    """A match whose groups are the texts between these pieces in `text`; None if it lacks one."""
     return re.fullmatch("(.+?)".join(map(re.escape, pieces)) + r"(?:(?<!\.)\.)?", text)
 
 
 def _fills(value: str, page: Page, reality: Reality, depth: int) -> bool:
-    """Whether `value` can stand for the %1 of a message: it is known itself."""
+    """Whether `value` may stand in the place of %1 in a message: it must be known itself."""
     text = re.sub(r"\busername\b", cluster.USERS[0], value.removesuffix(":..."))
     if value == "..." or value.isdigit() or value in reality.default_names:
         return True

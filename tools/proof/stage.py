@@ -1,11 +1,11 @@
-"""Stand where the reader of a page stands: a small Triton, what the page takes as given, and a
-terminal to type its blocks by hand.
+"""Open a terminal in which you type the blocks of a page by hand, on a small Triton that is
+prepared for this page.
 
     make stage PAGE=triton/tut/storage.rst              before the first block
     make stage PAGE=triton/tut/storage.rst BLOCK=83     before the block at line 83: all blocks
                                                         above it are typed first
 
-The cluster is one of its own, and ends with the shell. Root, on Debian 12.
+The cluster ends with the shell. It needs root, on Debian 12.
 """
 
 import argparse
@@ -24,14 +24,13 @@ from tools.proof.reader import Reader, typed
 
 
 class StageError(Exception):
-    """What is wrong with PAGE or BLOCK, and what to write, in one sentence."""
+    """An error whose text says what is wrong with PAGE or BLOCK, and what to write instead."""
 
 
 def choose(page: str, line: str | None) -> tuple[list[Block], Block]:
-    """(the blocks to type first, the block to give) for BLOCK=`line` of `page`; without a line,
-    none and the first block.
+    """(the blocks to type first, the block for the person) for PAGE=`page` and BLOCK=`line`.
 
-    Raises StageError.
+    Without a line, the person begins with the first block. Raises StageError.
     """
     if page not in pages.sources():
         raise StageError(
@@ -59,8 +58,8 @@ def _last_line(block: Block) -> int:
 
 
 def play(triton: Triton, page: str, first: list[Block], block: Block) -> None:
-    """Set the stage of `page`, type the blocks `first`, and hand the terminal of `block` to the
-    person at this one.
+    """Set the stage of `page`, type the blocks `first`, and connect the terminal of `block` with
+    the person's own.
     """
     reader = Reader(triton, page, first)
     try:
@@ -105,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise cluster.ClusterError(f"The small Triton needs root: sudo make stage PAGE={page}")
         if not sys.stdin.isatty():
             raise cluster.ClusterError("A stage is for a person at a terminal: call it from one")
-        # a window that is closed ends the cluster too
+        # A closed window ends the cluster too.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))
         with tempfile.TemporaryDirectory() as folder:

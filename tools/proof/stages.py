@@ -1,7 +1,4 @@
-"""What has happened to the reader of a page before it begins.
-
-A page that is not listed needs nothing.
-"""
+"""What a page assumes before its first block, in STAGES; a page without a stage assumes nothing."""
 
 import io
 import json
@@ -15,15 +12,15 @@ from tools.course import editions
 
 
 def prepare(triton: Triton, page: str, user: str) -> None:
-    """Bring about for `user` what `page` takes as given."""
+    """Prepare for `user` what `page` assumes."""
     for stage in STAGES.get(page, ()):
         stage(triton, user)
 
 
 def a_server_died_of_memory(triton: Triton, user: str) -> None:
-    """A kernel took more memory than its server's job may, and Slurm killed it.
+    """A kernel has used more memory than its server's job may, and Slurm has killed the job.
 
-    The log is where the hub's servers put theirs.
+    Its log has a name like those of the hub's servers.
     """
     facts = cluster.facts()
     triton.write(
@@ -45,9 +42,9 @@ def a_server_died_of_memory(triton: Triton, user: str) -> None:
 
 
 def repository(commands: str) -> str:
-    """A shell script that makes the repository ~/analysis and then runs `commands`.
+    """A shell script that makes the repository ~/analysis and runs `commands` in it.
 
-    In them `save TEXT` writes TEXT into a notebook and commits it.
+    The command `save TEXT` writes TEXT into a notebook and commits it.
     """
     return f"""set -e
 git config --global user.name Reader; git config --global user.email reader@example.org
@@ -61,7 +58,7 @@ git add analysis.ipynb; git commit --quiet -m "$1"; }}
 
 
 def a_notebook_has_changed_since_its_commit(triton: Triton, user: str) -> None:
-    """On the login node a notebook of the reader's has another cell than the last commit."""
+    """On the login node, a cell of the reader's notebook has changed since the last commit."""
     triton.run(
         "login",
         repository(
@@ -73,7 +70,7 @@ def a_notebook_has_changed_since_its_commit(triton: Triton, user: str) -> None:
 
 
 def a_colleague_changed_the_same_cell(triton: Triton, user: str) -> None:
-    """On the reader's computer two branches change the cell that main changed."""
+    """On the reader's computer, main and two branches have changed the same cell."""
     triton.run(
         "laptop",
         repository("""save 'mean = sum(data) / 3'
@@ -106,8 +103,8 @@ NOTEBOOK = {
 def the_course_is_there(
     triton: Triton, user: str, names: Collection[str] = ("01-first-notebook", "08-shell")
 ) -> None:
-    """The student edition is in the reader's home, with the notebooks `names`: enough to see what a
-    command does with each.
+    """The student edition is in the reader's home, with the notebooks `names` only: two are enough
+    to see what a command does.
     """
     values = cluster.facts()
     course = {name: notebook for name, notebook in editions.load().items() if name in names}

@@ -1,4 +1,4 @@
-"""What a page types and shows: the commands after its prompts and in its files, word by word."""
+"""The commands of a page, after its prompts and in its files, word by word."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from tools import pages
 
 
 class Page:
-    """A page with the facts filled in: its words with a role, and what it types and shows."""
+    """A page with the facts filled in: its words with a role, its commands and its files."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.words: list[tuple[int, Word]] = pages.roles(name)
-        self.code: list[tuple[str, str]] = []  # language, content
-        self.files: dict[str, str] = {}  # by name, what is in those that the page shows
+        self.code: list[tuple[str, str]] = []  # (language, content) of each code block
+        self.files: dict[str, str] = {}  # {name: content} of the files that the page shows
         document = Document(pages.read(name), name)
         for region in DirectiveLexer("code-block|rendered-file")(document):
             argument = (region.lexemes["arguments"] or "").strip()
@@ -33,36 +33,36 @@ class Page:
 
     @cached_property
     def commands(self) -> list[str]:
-        """All that is typed after prompts, that other code blocks hold, and that scripts run."""
-        found = []
+        """The commands after prompts, in other code blocks and in the files."""
+        commands = []
         for language, source in self.code:
             for line in source.splitlines():
                 prompt = pages.PROMPT.match(line)
                 if prompt and prompt["command"]:
-                    found.append(prompt["command"])
+                    commands.append(prompt["command"])
                 elif language in ("bash", "text") and line.strip():
-                    found.append(line.strip())
+                    commands.append(line.strip())
         for text in self.files.values():
             for line in text.splitlines():
                 if line.startswith("#SBATCH "):
-                    found.append("sbatch " + line.removeprefix("#SBATCH "))
+                    commands.append("sbatch " + line.removeprefix("#SBATCH "))
                 elif text.startswith("#!/bin/bash") and re.match(r"\w", line):
-                    found.append(line)
-        return found
+                    commands.append(line)
+        return commands
 
     @cached_property
     def simple_commands(self) -> list[list[str]]:
-        """The same, taken apart at pipes and the like, each as a list of words."""
+        """The same commands, split at pipes and the like, each as a list of words."""
         return [words for command in self.commands for words in simple_commands(command)]
 
     @cached_property
     def typed_words(self) -> set[str]:
         """Every word of every command, and of the parts that = and $( separate."""
-        found: set[str] = set()
+        words: set[str] = set()
         for command in self.commands:
             for word in split(command, True):
-                found |= {word, *re.split(r"=|\$\(|\)", word)}
-        return found - {""}
+                words |= {word, *re.split(r"=|\$\(|\)", word)}
+        return words - {""}
 
     @cached_property
     def programs(self) -> set[str]:
@@ -70,20 +70,20 @@ class Page:
         return {words[0].rsplit("/", 1)[-1] for words in self.simple_commands}
 
     def arguments(self, program: str) -> set[str]:
-        """The words that stand behind `program` in commands of the page."""
+        """The words that follow `program` in commands of the page."""
         return {word for words in self.simple_commands if words[0] == program for word in words[1:]}
 
     def values(self, flag: str) -> set[str]:
-        """What this option is given in the commands of the page."""
-        found: set[str] = set()
+        """The values of this option in the commands of the page."""
+        values: set[str] = set()
         for words in self.simple_commands:
-            found |= {word.partition("=")[2] for word in words if word.startswith(flag + "=")}
+            values |= {word.partition("=")[2] for word in words if word.startswith(flag + "=")}
             if len(flag) == 2:
-                found |= {value for word, value in pairwise(words) if word == flag}
-        return found
+                values |= {value for word, value in pairwise(words) if word == flag}
+        return values
 
     def shows(self, text: str) -> bool:
-        """Whether a command or a file of the page holds `text`, not as a part of a longer word."""
+        """Whether a command or a file of the page holds `text`, as whole words."""
         begin = r"(?<!\w)" if re.match(r"\w", text) else ""
         end = r"(?!\w)" if re.search(r"\w$", text) else ""
         pattern = re.compile(begin + re.escape(text) + end)
@@ -97,7 +97,7 @@ def page(name: str) -> Page:
 
 
 def split(command: str, comments: bool = False) -> list[str]:
-    """The words of a command as a shell has them; where its quotes do not match, as they stand."""
+    """The words of a command, split as in a shell, or at spaces if its quotes do not match."""
     try:
         return shlex.split(command, comments)
     except ValueError:
@@ -105,7 +105,7 @@ def split(command: str, comments: bool = False) -> list[str]:
 
 
 def simple_commands(command: str) -> list[list[str]]:
-    """The commands that pipes, && and $( ) connect, each as a list of words."""
+    """The commands that pipes, && and $( ) join, each as a list of words."""
     return [
         words
         for part in re.split(r"\|\|?|&&|;|\$\(|^\w+=\$\(", command.replace(")", " "))
