@@ -1,4 +1,4 @@
-"""This checkout on the small Triton, and its notebooks as jobs there."""
+"""Copy this checkout to the small Triton, to validate its notebooks in jobs there."""
 
 import os
 import re
@@ -16,7 +16,7 @@ BATCH: str = cluster.facts().partitions.batch
 
 
 def check_out(triton: Triton, user: str) -> None:
-    """Put this checkout into $WRKDIR/guide, which all nodes see."""
+    """Copy this checkout into $WRKDIR/guide, which all nodes can read."""
     tracked = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -45,7 +45,7 @@ def check_out(triton: Triton, user: str) -> None:
 
 
 def problems(printed: str) -> dict[str, str | None]:
-    """What a validation printed about each notebook: None if it passed, or what is wrong."""
+    """{notebook: what is wrong with it, or None if it passed}, from the output of a validation."""
     parts = re.split(r"^(passed|FAILED|skipped|unchanged) +(\S+)", printed, flags=re.MULTILINE)
     return {
         name: None if outcome == "passed" else text.strip()
@@ -56,7 +56,7 @@ def problems(printed: str) -> dict[str, str | None]:
 def notebook(source: str, text: str = "", **declared: Any) -> str:
     """The text of a notebook with one cell, whose stored output is `text`.
 
-    declared: what its metadata `course` says beside the usual.
+    declared: values for its metadata `course` that differ from the defaults.
     """
     outputs = [new_output("stream", text=text)] if text else []
     content = new_notebook(

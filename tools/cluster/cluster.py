@@ -5,20 +5,20 @@ computers around it.
     cluster.py up [--nodes N] [--memory cgroup|polling]
                              start it, which takes a few seconds
     cluster.py status        what runs, and how much memory it takes
-    cluster.py obstacle      why none can run here, if so
-    cluster.py down          end it, and leave nothing
-    cluster.py apps FOLDER   make what it has as /share/apps, and on the hub as /opt/jupyterhub
+    cluster.py obstacle      why this machine can run none, if so
+    cluster.py down          end it, and remove all its files
+    cluster.py apps FOLDER   make the programs that it has in /share/apps and /opt/jupyterhub
     on HOST[:USER] [COMMAND ...]
                              run a command there; without one, a login shell
 
 It needs root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster;
 _build/cluster if it is not set.
 
-How it is made. Each host is a set of Linux namespaces: network, names, processes, mounts. They all
-live inside one more set, the machine room, which holds the disk (one image file of bounded size)
-and the network switches. So this machine sees one process tree and one file; when the machine
-room's first process ends, all hosts, mounts and networks end with it. A host's root folder is this
-machine's own, read through an overlay: what a host writes stays on the image.
+Each host is a set of Linux namespaces: network, names, processes, mounts. They are inside one more
+set, the machine room, which holds the disk (one image file of bounded size) and the network
+switches. So this machine sees one process tree and one file, and when the first process of the
+machine room ends, all hosts, mounts and networks end too. A host's root folder is an overlay over
+this machine's own: what a host writes stays in the image.
 """
 
 import argparse
@@ -41,19 +41,19 @@ from typing import Literal
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)  # called by its path, it is found beside what it imports
+    sys.path[0] = str(ROOT)  # Python has put the folder of this file there
 from triton.lib import clusterfacts  # noqa: E402  (the line above makes it importable)
 
 STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
 APPS = ROOT / ".triton"  # made by `make .triton`: apps/, wheels/, hub/
-IMAGE_SIZE = "6G"  # the file is sparse: it takes what is written
-FULL_HOME_MB = 16  # the home that is nearly full has this size
+IMAGE_SIZE = "6G"  # the file is sparse: it takes no more space than hosts write
+FULL_HOME_MB = 16  # the size of the home that is nearly full
 USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 200))]
 FULL_USER = "bob"
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 IN_NAMESPACES = ("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork")
-START_SECONDS = 120  # after so many, a cluster that is not ready has failed
+START_SECONDS = 120  # a cluster that is not ready then has failed
 PROGRAMS = (
     "slurmctld",
     "slurmdbd",
@@ -69,7 +69,7 @@ PROGRAMS = (
 
 
 class ClusterError(Exception):
-    """What is wrong and what to do, in one sentence."""
+    """An error whose text says what is wrong and what to do."""
 
 
 Network = Literal["cluster", "campus", "world"]
@@ -79,7 +79,7 @@ Memory = Literal["cgroup", "polling"]
 
 @functools.cache
 def facts() -> clusterfacts.Facts:
-    """What triton/facts.toml says, read once. Raises ClusterError."""
+    """The facts of triton/facts.toml. Raises ClusterError."""
     try:
         return clusterfacts.load(ROOT / "triton/facts.toml")
     except clusterfacts.FactsError as error:
@@ -97,7 +97,7 @@ NETWORKS: dict[Network, str] = {"cluster": "10.44.0", "campus": "10.45.0", "worl
 
 
 class Host:
-    """One host: what it is called, what it does, and its address in each of its networks.
+    """One host: its names, its role, and its address in each of its networks.
 
     `numbers` gives the last number of the address in each network.
     """
@@ -112,14 +112,14 @@ class Host:
 
     @property
     def names(self) -> list[str]:
-        """All names by which others look it up: triton.aalto.fi, triton, login."""
+        """All names of this host: triton.aalto.fi, triton, login."""
         return list(dict.fromkeys([self.fqdn, self.fqdn.split(".")[0], self.name]))
 
     def lines(self, network: Network, world: bool = False) -> list[str]:
-        """Its lines in the /etc/hosts of a host that knows its address in `network`.
+        """Its lines in the /etc/hosts of another host in `network`.
 
-        world: the lines have the names that the world's DNS knows, and no others. In the place
-        of the hub's wildcard name there is a name for each user.
+        world: only with the names that a public DNS has. /etc/hosts has no wildcards, so there is a
+        name of the hub for each user.
         """
         names = [self.fqdn if world else " ".join(self.names)]
         if self.role == "hub":
@@ -130,7 +130,7 @@ class Host:
 
 
 def plan(nodes: int) -> list[Host]:
-    """The hosts of a cluster with so many compute nodes, in the order in which they start."""
+    """The hosts of a cluster with `nodes` compute nodes, in the order in which they start."""
     names = facts().hosts
     domain = names.domain
     node = names.node.rstrip("0123456789")
@@ -149,10 +149,10 @@ def plan(nodes: int) -> list[Host]:
 
 
 def etc_hosts(host: Host, hosts: Sequence[Host]) -> str:
-    """The /etc/hosts of `host`: whom it shares a network with, by the address there.
+    """The /etc/hosts of `host`: the hosts that share a network with it, by the address there.
 
-    The gateway and the outside also know the names of what they cannot reach, as the world's DNS
-    tells them.
+    A reader's computer also knows the names of login node and hub, which a public DNS has, even
+    where it cannot reach them.
     """
     lines = ["127.0.0.1 localhost"]
     for other in hosts:
@@ -166,14 +166,11 @@ def etc_hosts(host: Host, hosts: Sequence[Host]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Outside: start, look, end.
+# Start the cluster, look at it, end it.
 
 
 def obstacle() -> str | None:
-    """Why this machine can run no cluster and what to do about it, in one sentence.
-
-    None if it can run one.
-    """
+    """Why this machine can run no cluster, and what to do about it; None if it can run one."""
     if os.geteuid() != 0:
         return "the small Triton needs root: sudo make test, or CI"
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -202,8 +199,8 @@ def up(
 ) -> None:
     """Start a cluster in the folder `state`; return when Slurm has all nodes idle.
 
-    memory: the way in which Slurm enforces memory limits; None takes cgroup where it can be had.
-    tied: end the cluster when the calling process ends, whatever ends it.
+    memory: how Slurm enforces memory limits; None takes cgroup if this machine has it.
+    tied: end the cluster when the calling process ends, even if it is killed.
     say: called with one line about the cluster that has started.
     Raises ClusterError.
     """
@@ -226,13 +223,10 @@ def up(
 
 
 def _checked_memory(memory: Memory | None, state: Path) -> Memory:
-    """The way in which memory limits are enforced, once a cluster can start in `state`.
-
-    Raises ClusterError if none can start.
-    """
+    """How Slurm will enforce memory limits. Raises ClusterError if no cluster can start here."""
     if why := obstacle():
         raise ClusterError(why[0].upper() + why[1:])
-    facts()  # a wrong fact is reported before anything is made
+    facts()  # report a wrong fact before anything is made
     if not (APPS / "apps").is_dir():
         raise ClusterError(
             "There is no .triton/ yet: make .triton builds what the cluster has as /share/apps"
@@ -269,7 +263,7 @@ def _start_machine_room(
 
 
 def start_hub() -> None:
-    """Start JupyterHub and its proxy; return when the page of the login answers.
+    """Start JupyterHub and its proxy; return when the login page answers.
 
     Raises ClusterError.
     """
@@ -290,14 +284,14 @@ _started: list[subprocess.Popen[bytes]] = []  # the machine rooms that this proc
 
 
 def down(state: Path = STATE) -> None:
-    """End the cluster in `state`, whatever is left of it, and remove all its files.
+    """End the cluster in `state`, or what is left of it, and remove all its files.
 
-    It is no error if there is none. Raises ClusterError if something of it does not end.
+    It is no error if there is none. Raises ClusterError if a part of it does not end.
     """
     room = machine_room(state)
     if room:
         family = _family(room)
-        # unshare --kill-child ends the first process in the room too, which ends all others.
+        # unshare --kill-child then kills the first process in the room, and so all others.
         os.kill(room, signal.SIGKILL)
         for _ in range(200):
             if not any(map(_start_time, family)):
@@ -321,9 +315,9 @@ def down(state: Path = STATE) -> None:
 
 
 def machine_room(state: Path = STATE) -> int | None:
-    """The pid of the process that holds the cluster in `state`, or None.
+    """The pid of the process that holds the cluster in `state`; None if it has ended.
 
-    The same pid of a later process is not taken for it.
+    Its start time tells it from a later process with the same pid.
     """
     try:
         pid, started = (state / "pid").read_text().split()
@@ -333,7 +327,7 @@ def machine_room(state: Path = STATE) -> int | None:
 
 
 def _start_time(pid: int) -> str | None:
-    """When the process began, as the kernel counts; None if it has ended."""
+    """When the process began, in the kernel's clock ticks; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -357,7 +351,7 @@ def _die_with_parent() -> None:
 
 
 def cgroups_usable() -> bool:
-    """Whether this machine has a cgroup v1 memory controller that can be written."""
+    """Whether this machine has a writable cgroup v1 memory controller."""
     return os.access(CGROUP_ROOT / "memory/cgroup.procs", os.W_OK)
 
 
@@ -367,7 +361,7 @@ def cgroup_name(state: Path) -> str:
 
 
 def _remove_cgroup(group: Path) -> bool:
-    """Remove a cgroup and those below it; return whether something is left."""
+    """Remove a cgroup and those below it; return whether one is left."""
     for folder, _, _ in os.walk(group, topdown=False):
         try:
             os.rmdir(folder)
@@ -377,20 +371,20 @@ def _remove_cgroup(group: Path) -> bool:
 
 
 def _sweep_cgroups() -> None:
-    """Remove the cgroups of clusters whose owner was killed.
+    """Remove the cgroups that killed clusters have left.
 
-    No process is in them, and they are a minute old, so that none is about to come.
+    These have no process and are older than a minute: a younger one may belong to a cluster that is
+    just starting.
     """
     for group in CGROUP_ROOT.glob("*/small-triton-*"):
-        with contextlib.suppress(OSError):  # another cluster ends just now
+        with contextlib.suppress(OSError):  # another cluster is ending now
             if time.time() - group.stat().st_mtime > 60 and not any(
                 tasks.read_text() for tasks in group.rglob("tasks")
             ):
                 _remove_cgroup(group)
 
 
-# Running something on a host.
-
+# Run a command on a host.
 
 Command = str | Sequence[str | Path]  # one string for the shell, or words
 
@@ -402,7 +396,7 @@ def command_on(
     state: Path = STATE,
     terminal: str | None = None,
 ) -> list[str]:
-    """The words that run `command` on `host`: as root, or in a login shell of `user`.
+    """The command line that runs `command` on `host`, as root or in a login shell of `user`.
 
     command: words, or one string for the shell; without any, an interactive shell.
     terminal: its $TERM; None takes that of this terminal.
@@ -431,20 +425,20 @@ def command_on(
 
 
 def _as_user(user: str, command: Command) -> list[str]:
-    """The words that run `command` in a login shell of `user`."""
+    """The command line that runs `command` in a login shell of `user`."""
     text = command if isinstance(command, str) else shlex.join(map(str, command))
     return ["runuser", "-l", user, *(["-c", text] if text else [])]
 
 
 def _as_root(command: Command) -> list[str]:
-    """The words that run `command` as it stands, or in bash if it is a string."""
+    """The command line that runs `command`, in bash if it is a string."""
     if isinstance(command, str):
         return ["bash", "-c", command]
     return list(map(str, command)) or ["bash"]
 
 
 def status(state: Path = STATE) -> list[str]:
-    """Lines that say what runs."""
+    """Lines about the nodes and the memory of the cluster."""
     room = machine_room(state)
     if not room:
         return ["No cluster is running: make cluster starts one"]
@@ -460,23 +454,20 @@ def status(state: Path = STATE) -> list[str]:
 
 
 def _family(pid: int) -> list[int]:
-    """The pids of a process and of all below it."""
+    """The pids of a process and of all its descendants."""
     family = [pid]
     for parent in family:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it has ended just now
+            with contextlib.suppress(OSError):  # the process has ended meanwhile
                 family += map(int, task.read_text().split())
     return family
 
 
 def memory_used(room: int) -> int:
-    """Bytes of memory that the process `room` and all below it hold.
-
-    What several of them share counts once (Pss).
-    """
+    """Bytes of memory of the process `room` and its descendants, shared ones counted once (Pss)."""
     total = 0
     for pid in _family(room):
-        with contextlib.suppress(OSError):  # it has ended just now
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
             if match := re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE):
                 total += 1024 * int(match[1])
@@ -486,9 +477,10 @@ def memory_used(room: int) -> int:
 def apps(folder: Path) -> None:
     """Install the programs of the cluster and of the hub below `folder`.
 
-    folder/apps, which the cluster has as /share/apps, is made from folder/wheels; folder/hub, which
-    the hub has as /opt/jupyterhub, from folder/hub-wheels. Programs remember where they were
-    installed, so this happens where / looks as on a host. Raises ClusterError.
+    folder/apps becomes /share/apps on the cluster, and is made from folder/wheels. folder/hub
+    becomes /opt/jupyterhub on the hub, and is made from folder/hub-wheels. Programs remember where
+    they were installed, so they are installed below these paths, in a root folder like a host's.
+    Raises ClusterError.
     """
     namespace = ["unshare", "--mount", "--propagation", "private"]
     program: list[str | Path] = [sys.executable, HERE / "machine_room.py", "--apps", folder]
@@ -520,7 +512,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match options.command:
             case "up":
                 up(options.nodes, options.memory)
-                start_hub()  # tests that want it start it themselves
+                start_hub()  # tests that need the hub start it themselves
             case "down":
                 down()
             case "status":

@@ -1,11 +1,11 @@
 #!/bin/bash
-# host.sh NAME ROLE DISK: the first process of one host, in namespaces of its own. It puts the host's disk together,
-# starts the services of its role, and then stays: when it ends, the host is gone.
+# host.sh NAME ROLE DISK: the first process of one host, in namespaces of its own. It mounts the host's folders, starts the
+# services of its role, and then waits: when it ends, the host ends.
 set -eu
 name=$1 role=$2 disk=$3
 cluster() { [[ $role = controller || $role = node || $role = login || $role = hub ]]; }
 
-# The root folder: this machine's, under the files of all hosts of the kind, under what this host writes.
+# The root folder is an overlay: this machine's root, over it the files for all hosts of this kind, over them what this host writes.
 cd "$disk/hosts/$name"
 kind=reader; if cluster; then kind=cluster; fi
 mount -t overlay overlay -o "lowerdir=../../layers/$kind:../../layers/all:/,upperdir=upper,workdir=work" root
@@ -33,8 +33,8 @@ if [ "$role" = hub ]; then mount --bind "$disk/hub" opt/jupyterhub; fi
 mount --bind "$disk/pypi" srv/pypi
 mount --bind "$disk/git" srv/git
 
-# A cgroup subtree of its own, so that each slurmd believes it has the machine to itself. slurmd wants to see a
-# folder for cgroups in any case.
+# Each host has its own cgroup subtree, since each slurmd manages the whole tree that it sees. slurmd needs the folder also
+# where there are no cgroups.
 mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
 if [ -n "${CGROUP:-}" ]; then
     for controller in $CONTROLLERS; do
@@ -71,7 +71,7 @@ if cluster; then runuser -u munge -- munged; fi
 case $role in
     controller)
         mkdir -p /var/lib/mysql
-        mount -t tmpfs -o size=512M mysql /var/lib/mysql    # accounts of jobs last as long as the cluster
+        mount -t tmpfs -o size=512M mysql /var/lib/mysql    # the accounting ends with the cluster
         chown mysql: /var/lib/mysql
         mariadb-install-db --user=mysql --skip-test-db --auth-root-authentication-method=normal >/var/log/mysql/install.log 2>&1
         background mariadbd --user=mysql --skip-networking --innodb-buffer-pool-size=32M --innodb-log-file-size=16M \
@@ -97,5 +97,5 @@ case $role in
 esac
 touch /run/ready
 
-# Whoever loses its parent becomes a child of this process; bash collects it when it ends.
+# A process whose parent has ended becomes a child of this one, and bash collects its exit status.
 while :; do sleep 100000 & wait $! || true; done

@@ -1,4 +1,4 @@
-"""A reader at a browser: JupyterLab's window, and the pages of the hub of the small Triton."""
+"""A reader at a browser: JupyterLab, and the pages of the hub of the small Triton."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.cluster import cluster, jupyter_server
 from tools.cluster.jupyter_server import PATIENCE
 from tools.cluster.small_triton import Triton
 
-if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests open no browser here
+if TYPE_CHECKING:  # playwright takes half a second to import, and most tests open no browser
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 SCRIPTS = cluster.HERE / "scripts"
@@ -33,7 +33,7 @@ PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
 def notebook(sources: Iterable[str], kernel: str = "python3", language: str = "python") -> str:
-    """The text of a notebook with a code cell of each source, none of them run."""
+    """The text of a notebook with a code cell for each source, without outputs."""
     cells: list[dict[str, Any]] = [
         {
             "cell_type": "code",
@@ -50,7 +50,7 @@ def notebook(sources: Iterable[str], kernel: str = "python3", language: str = "p
 
 
 def new_window(chromium: Browser, **options: Any) -> BrowserContext:
-    """A new window of the browser, with nothing in it of others.
+    """A new window of the browser, with its own cookies and storage.
 
     options: of playwright's new_context.
     """
@@ -70,11 +70,11 @@ class Reader:
         self.contexts: list[BrowserContext] = []
 
     def run(self, command: cluster.Command, **options: Any) -> str:
-        """What `command` prints on the login node; options: of Triton.run."""
+        """The output of `command` on the login node; options: of Triton.run."""
         return self.triton.run("login", command, self.user, **options).stdout
 
     def own(self, command: str) -> str:
-        """The command as this reader types it: with the own name in the place of `username`."""
+        """The command as this reader types it, with the reader's name for `username`."""
         return re.sub(r"\busername\b", self.user, command)
 
     def write(
@@ -89,12 +89,12 @@ class Reader:
         return self.contexts[-1].new_page()
 
     def fails(self, url: str) -> str:
-        """The error with which the browser opens `url`; an empty string if it opens."""
+        """The error that the browser shows for `url`; an empty string if the page opens."""
         page = self.page()
         try:
             page.goto(url, timeout=20000, wait_until="commit")
             return ""
-        except Exception as error:  # playwright's, with the browser's own name of the error in it
+        except Exception as error:  # playwright's error, with the browser's message in it
             return str(error).splitlines()[0]
         finally:
             page.context.close()
@@ -105,7 +105,7 @@ class Reader:
     ) -> Lab:
         """JupyterLab, with the notebook `name` open if it is given.
 
-        base: the server's address in the browser, if it is another than on the login node.
+        base: the server's address in the browser, if it differs from that on the login node.
         """
         lab = Lab(self.page())
         lab.page.goto(
@@ -123,9 +123,9 @@ class Reader:
 
 
 class Window:
-    """Where a reader clicks.
+    """A window in which a reader clicks.
 
-    `looks` is called with what will be clicked, before it is: pictures are made then.
+    `looks` is called with the target before each click, to take pictures.
     """
 
     looks: Callable[[Locator], object] = staticmethod(lambda target: None)
@@ -144,16 +144,17 @@ class Lab(Window):
         self.page = page
 
     def cell(self, number: int) -> Locator:
-        """The code cell of this number, from 0."""
+        """The code cell with this number; the first is 0."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
     def idle(self) -> None:
-        """Wait until the kernel is connected, and has nothing to do."""
+        """Wait until the kernel is connected and idle."""
         self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle")).wait_for()
 
     def run_cell(self, number: int = 0) -> None:
-        """Put the cursor into the cell and press Shift-Enter; again, if the kernel was not ready
-        for it. Raises AssertionError if the cell does not run.
+        """Run a cell with Shift-Enter; press it again if the kernel was not ready.
+
+        Raises AssertionError if the cell does not run.
         """
         prompt = self.cell(number).locator(".jp-InputPrompt")
         self.idle()
@@ -167,15 +168,16 @@ class Lab(Window):
         raise AssertionError(f"cell {number} does not run")
 
     def output(self, number: int = 0) -> str:
-        """What the cell has printed first, once it has ended."""
+        """The first output of the cell, after it has run."""
         output = self.cell(number).locator(".jp-OutputArea-output").first
         output.wait_for()
         self.cell(number).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
         return output.inner_text()
 
     def dialog(self, seconds: float = PATIENCE, about: str = "") -> str:
-        """What the dialog says that comes within so many seconds and has the word `about`; others
-        before it are closed, for they hold it up.
+        """The text of a dialog with the word `about` that opens within so many seconds.
+
+        Other dialogs are closed, since they delay it.
         """
         dialog = self.page.locator(".jp-Dialog").first
         until = time.monotonic() + seconds
@@ -188,11 +190,12 @@ class Lab(Window):
             self.page.wait_for_timeout(200)
 
     def states(self, last: str, seconds: int = PATIENCE) -> str:
-        """What the window says of the notebook's kernel, one state a line, until the state is
-        `last`: its name, the status bar, a dialog.
+        """What the window shows of the kernel until its state is `last`, a line for each change.
+
+        That is the name of the kernel, the status bar, and dialogs.
         """
         states: list[str] = []
-        more = 5  # the texts come a moment after the state
+        more = 5  # the texts change a moment after the state
         for _ in range(seconds * 5):
             texts = [
                 self.page.locator(where).all_inner_texts()
@@ -209,7 +212,7 @@ class Lab(Window):
         return "\n".join(states)
 
     def press(self, button: str) -> None:
-        """Press a button of the dialog, and wait until that is gone."""
+        """Press a button of the dialog, and wait until the dialog has closed."""
         self.page.locator(
             ".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")
         ).first.click()
@@ -231,8 +234,9 @@ class Lab(Window):
             )
 
     def offers(self, bar: str, entry: str, seconds: float = PATIENCE) -> bool:
-        """Whether the menu has the entry; it is opened again until it has, for extensions bring
-        theirs in their own time.
+        """Whether the menu `bar` has the entry within so many seconds.
+
+        The menu is opened again and again, since extensions add their entries late.
         """
         until = time.monotonic() + seconds
         while True:
@@ -246,7 +250,7 @@ class Lab(Window):
             self.page.wait_for_timeout(1000)
 
     def go_into(self, folder: str) -> None:
-        """Open a folder in the file browser, and wait until it shows another."""
+        """Open a folder in the file browser, and wait until it shows that folder."""
         self.click(
             self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{folder}$")),
             times=2,
@@ -254,7 +258,7 @@ class Lab(Window):
         self.page.locator(".jp-BreadCrumbs-item", has_text=folder).wait_for()
 
     def new_notebook(self, kernel: str) -> None:
-        """Make a notebook by the first card of the launcher with the name of a kernel."""
+        """Make a notebook with the first card of the launcher that names this kernel."""
         self.click(self.page.locator(".jp-LauncherCard", has_text=kernel).first)
         self.idle()
 
@@ -272,20 +276,20 @@ def own(user: str) -> str:
     return SERVERS.replace("*", user)
 
 
-# One request of a page of the browser.
+# JavaScript that sends one request from a page.
 FETCH = (SCRIPTS / "fetch.js").read_text(encoding="utf-8")
 
 
 @dataclass
 class Answer:
-    """What a browser gets: the status is 0 if it does not say what that is."""
+    """A server's answer to a browser; the status is 0 if the browser hides the answer."""
 
     status: int
     headers: dict[str, str]
     text: str
 
     def json(self) -> Any:
-        """The JSON in it. Raises AssertionError if it is a failure."""
+        """The JSON of the answer. Raises AssertionError if the request failed."""
         assert 0 < self.status < 300, self
         return json.loads(self.text)
 
@@ -293,7 +297,7 @@ class Answer:
 class Visit(Window):
     """A reader's window at the hub.
 
-    Each step is what the guide says to do; `page` is playwright's.
+    Each method is a step of the guide; `page` is playwright's.
     """
 
     def __init__(self, triton: Triton, user: str, chromium: Browser, **options: Any) -> None:
@@ -311,14 +315,14 @@ class Visit(Window):
         return lab
 
     def log_in(self, password: str | None = None) -> None:
-        """Log in, with the user's own password if there is no other."""
+        """Log in with `password`, or else with the user's own."""
         self.page.goto(HUB)
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
         self.click(self.page.get_by_role("button", name="Sign in", exact=True))
 
     def choose(self, profile: str) -> None:
-        """Choose a profile on the page of the start."""
+        """Choose a profile on the start page."""
         self.page.get_by_label(profile, exact=True).check()
 
     def press_start(self) -> None:
@@ -326,13 +330,11 @@ class Visit(Window):
         self.click(self.page.get_by_role("button", name="Start", exact=True))
 
     def to_the_control_panel(self) -> None:
-        """Go there from JupyterLab, by its menu. It opens in a window of its own, which is `page`
-        then.
-        """
+        """Open the control panel by JupyterLab's menu; its new tab becomes `page`."""
         with self.context.expect_page() as opened:
             self.lab.menu("File", "Hub Control Panel")
         self.page = opened.value
-        self.page.wait_for_load_state("networkidle")  # its buttons work when the script is there
+        self.page.wait_for_load_state("networkidle")  # its buttons need a script
 
     def stop_my_server(self, button: str = "Stop My Server") -> None:
         """Click on the button, and wait until the server has stopped."""
@@ -340,18 +342,18 @@ class Visit(Window):
         self.page.get_by_role("button", name="Start My Server", exact=True).wait_for()
 
     def said(self) -> str:
-        """What the page says."""
+        """The text of the page."""
         return " ".join(self.page.locator("body").inner_text().split())
 
     def waits_for(self, text: str | re.Pattern[str], seconds: float = PATIENCE) -> str:
-        """All that the page says, as soon as `text` is there."""
+        """The text of the page, as soon as `text` is in it."""
         self.page.get_by_text(text).first.wait_for(timeout=seconds * 1000)
         return self.said()
 
     def says_of_the_end(self, seconds: float = PATIENCE) -> str:
-        """What the hub's page says once it knows that the server has ended; it looks now and then.
+        """The text of the hub's page when it says that the server has ended.
 
-        Raises AssertionError if it does not.
+        Raises AssertionError if it does not say so within so many seconds.
         """
         until = time.monotonic() + seconds
         self.open()
@@ -362,13 +364,14 @@ class Visit(Window):
         return self.said()
 
     def arrive(self, seconds: float = PATIENCE) -> tuple[str, float]:
-        """Wait for JupyterLab; return what the page said of the start, one message a line, and the
-        seconds it took. Raises AssertionError if the start fails.
+        """Wait for JupyterLab; return (messages about the start, in lines; the seconds it took).
+
+        Raises AssertionError if the start fails.
         """
         began = time.monotonic()
         messages: list[str] = []
         while "/user/" not in self.page.url:
-            with contextlib.suppress(Exception):  # the page goes while it is read
+            with contextlib.suppress(Exception):  # the browser leaves the page while it is read
                 messages += [
                     text
                     for text in self.page.locator(".progress-log-event").all_text_contents()
@@ -386,29 +389,26 @@ class Visit(Window):
         return "\n".join(messages), time.monotonic() - began
 
     def start(self, profile: str) -> tuple[str, float]:
-        """All of it: log in, choose, start, arrive; return what `arrive` returns."""
+        """Log in, choose a profile, press Start, and arrive; return what `arrive` returns."""
         self.log_in()
         self.choose(profile)
         self.press_start()
         return self.arrive()
 
     def open(self, path: str = "/hub/home") -> None:
-        """Open a page of the hub, or below /user/NAME/ one of a server of that user."""
+        """Open a page of the hub, or, if the path is below /user/NAME/, of that user's server."""
         self.page.goto((own(path.split("/")[2]) if path.startswith("/user/") else HUB) + path)
 
     def page_of(self, origin: str) -> Page:
-        """A new page of this window, of `origin`, that does nothing and forbids nothing: the hub
-        gives it at each name.
-        """
+        """A new tab with an icon from `origin`, from which a script may send any request."""
         page = self.context.new_page()
         page.goto(f"{origin}/hub/static/favicon.ico")
         return page
 
     def ask(self, method: str, path: str, data: Any = None, base: str | None = None) -> Answer:
-        """What this browser, with the login of this window, gets from the user's server or from
-        `base`.
+        """The answer of the user's server, or of `base`, to a request with this window's login.
 
-        data: sent as JSON, if it is not None.
+        data: sent as JSON, unless it is None.
         """
         base = base or f"/user/{self.user}"
         at_server = base.startswith("/user/")
@@ -436,9 +436,7 @@ class Visit(Window):
 
 
 class HubServer(jupyter_server.Server):
-    """The server that the hub has started for a user, reached with a token of that user, as
-    programs do.
-    """
+    """The server that the hub has started for a user, used with a token instead of a browser."""
 
     def __init__(self, window: Visit, name: str = "") -> None:
         """name: of a named server."""
@@ -451,14 +449,14 @@ class HubServer(jupyter_server.Server):
         self._url = f"{own(window.user)}/user/{window.user}" + (f"/{name}" if name else "")
 
     def close(self) -> None:
-        """End the program that uses the kernels; the server runs on."""
+        """End the client of the kernels; the server runs on."""
         self._hang_up()
 
 
 def running(triton: Triton, options: str = "") -> None:
-    """Start the services of the hub; return when the page of the login answers.
+    """Start the services of the hub, with debug logs; return when the login page answers.
 
-    options: of the hub, which also logs all that it can.
+    options: more options of jupyterhub.
     """
     triton.run(
         "hub",
@@ -469,7 +467,7 @@ def running(triton: Triton, options: str = "") -> None:
 
 
 def answers(triton: Triton, seconds: int = PATIENCE) -> None:
-    """Wait until the page of the login answers. Raises AssertionError if it does not."""
+    """Wait until the login page answers. Raises AssertionError if it does not."""
     look = (
         f"for i in $(seq {seconds * 5}); do curl --silent --fail --output /dev/null "
         f"--max-time 5 {HUB}/hub/login && exit; sleep 0.2; done; exit 1"
@@ -484,12 +482,12 @@ def log(triton: Triton, name: str = "hub") -> str:
 
 # ---------------------------------------------------------------- many people
 
-# A program for a reader's computer, which is any number of people at the hub.
+# A program for a reader's computer that acts as any number of people at the hub.
 PEOPLE = (SCRIPTS / "people.py").read_text(encoding="utf-8")
 
 
 class Refused(AssertionError):
-    """What a person wanted did not work; `status` is the hub's answer, 0 if there was none."""
+    """A person's request has failed; `status` is that of the hub's answer, or 0 without one."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -497,7 +495,7 @@ class Refused(AssertionError):
 
 
 class People:
-    """Any number of people at a reader's computer; `ask` may be called by many threads at once."""
+    """Any number of people at a reader's computer; many threads may call `ask` at once."""
 
     def __init__(self, triton: Triton) -> None:
         self.triton = triton
@@ -518,7 +516,7 @@ class People:
                 self.news.notify_all()
 
     def tell(self, user: str, verb: str, *words: Any) -> int:
-        """Have the person begin; return a number for `answer`.
+        """Have the person begin with a task; return its number, for `answer`.
 
         verb, words: a function of scripts/people.py, and its arguments.
         """
@@ -532,7 +530,7 @@ class People:
             return self.count
 
     def answer(self, number: int, seconds: float = 150) -> Any:
-        """What came of it. Raises Refused; AssertionError if nothing comes in so many seconds."""
+        """The result of a task. Raises Refused, or AssertionError if none comes in that time."""
         with self.news:
             assert self.news.wait_for(lambda: number in self.answers, seconds), (
                 "a person has no answer"
@@ -543,11 +541,11 @@ class People:
         return answer["said"]
 
     def ask(self, user: str, verb: str, *words: Any) -> Any:
-        """Have the person begin, and wait for what comes of it. Raises Refused."""
+        """Have the person do a task; return its result. Raises Refused."""
         return self.answer(self.tell(user, verb, *words))
 
     def close(self) -> None:
-        """Send the people home."""
+        """End the program."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
         self.process.wait(timeout=30)
@@ -555,14 +553,12 @@ class People:
 
 
 STAND_IN = f"{FACTS.paths.scratch}/stand-in"
-# options of the hub
+# Options of jupyterhub that start stand-ins in the place of JupyterLab.
 WITH_STAND_INS = f"--ProfileSpawner.batchspawner_singleuser_cmd={STAND_IN}/batchspawner-singleuser"
 
 
 def put_stand_in(triton: Triton) -> None:
-    """Put a small server where WITH_STAND_INS, options of the hub, finds it in the place of
-    JupyterLab.
-    """
+    """Install the stand-in for JupyterLab where WITH_STAND_INS expects it."""
     triton.run("login", f"mkdir -p {STAND_IN}; ln -sf /usr/bin/python3 {STAND_IN}/python")
     triton.write(
         "login",
@@ -578,7 +574,7 @@ def crowd(
     """All `users` log in within so many seconds, start servers of `profile` and open them.
 
     Returns for each user {"seconds", "from_click", "own"}, or {"error"}; see start_and_open in
-    scripts/people.py. look: the seconds between two looks whether the server is there.
+    scripts/people.py. look: the seconds between two questions whether the server is ready.
     """
     answers: dict[str, dict[str, Any]] = json.loads(
         triton.run(
@@ -592,6 +588,6 @@ def crowd(
 
 
 def _people(triton: Triton, *arguments: str) -> list[str]:
-    """The words that run scripts/people.py on a reader's computer."""
+    """The command line that runs scripts/people.py on a reader's computer."""
     triton.write("laptop", "/tmp/people.py", PEOPLE)
     return ["/usr/bin/python3", "/tmp/people.py", HUB, SERVERS, *arguments]

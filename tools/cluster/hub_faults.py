@@ -1,8 +1,7 @@
-"""What breaks in the middle of a start at the hub, when, and what must hold afterwards: for the
-tests, and for `make bench ONLY=hub-faults`.
+"""Faults in the middle of starts at the hub, for the tests and for `make bench ONLY=hub-faults`.
 
-No job is left of which the hub knows nothing. A server that the hub calls ready answers, and it is
-nobody else's.
+After a fault, the hub knows of every job that is left, and a server that the hub calls ready
+answers and belongs to its user.
 """
 
 import contextlib
@@ -37,11 +36,11 @@ SLURMD = "/run/slurmd.pid"
 MUNGE = "/run/munge/munged.pid"
 
 Mend = Callable[[], object]
-Wrong = tuple[str, object]  # who, and what is not as it must be
+Wrong = tuple[str, object]  # (a user, what is wrong there)
 
 
 class Faults:
-    """Each method breaks something, and returns what mends it."""
+    """Each method breaks something, and returns a function that mends it."""
 
     def __init__(self, triton: Triton, people: People) -> None:
         self.triton = triton
@@ -63,7 +62,7 @@ class Faults:
     )
 
     def make(self, name: str, user: str) -> Mend:
-        """Break what has this name, in the middle of a start of `user`; return what mends it."""
+        """Call the method `name` in the middle of a start of `user`; return what mends it."""
         fault: Callable[[str], Mend] = getattr(self, name)
         return fault(user)
 
@@ -72,7 +71,7 @@ class Faults:
         return lambda: self.triton.run(host, mend)
 
     def _end(self, word: str, host: str, pid: str, start: str) -> Mend:
-        """End a daemon with a signal; it is mended by `start` once it has gone."""
+        """End a daemon with a signal; the mend waits for its end, and starts it with `start`."""
         return self._signal(word, host, pid, f"{GONE.format(pid=pid)}; {start}")
 
     def _hub(self, verb: str) -> Mend:
@@ -126,7 +125,7 @@ class Faults:
         try:
             self.people.ask(user, "stop")
         except Refused as refused:
-            assert refused.status in (400, 404), refused  # it has no server to stop yet
+            assert refused.status in (400, 404), refused  # there is no server yet
         return lambda: None
 
     def job_suspended(self, user: str) -> Mend:
@@ -141,7 +140,7 @@ class Faults:
 
 
 def alive(triton: Triton, *users: str) -> list[str]:
-    """The numbers of the users' jobs that are not over; none while Slurm is away."""
+    """The numbers of the users' jobs that have not ended; none while Slurm does not answer."""
     rows = triton.run(
         "login",
         f"squeue --noheader --user={','.join(users)} --states=all --format='%i %T'",
@@ -156,9 +155,9 @@ def alive(triton: Triton, *users: str) -> list[str]:
 
 @dataclass
 class Outcome:
-    """What came of a start: a server that is ready or not, and what must not be.
+    """The outcome of a start: whether a server is ready, and what is wrong.
 
-    lost: an orphan, a server that does not answer, one of somebody else; or an empty string.
+    lost: a job without a server, a server that does not answer, or an empty string.
     """
 
     ready: bool
@@ -181,8 +180,8 @@ def trial(
 ) -> Outcome:
     """The outcome of one start with a fault, after which the user stops the server.
 
-    fault: one of Faults.NAMES. moment: seconds from the click to the fault; rest: from there until
-    it is mended.
+    fault: one of Faults.NAMES. moment: the seconds from the click to the fault. rest: the seconds
+    from the fault until it is mended.
     """
     people.ask(user, "log_in")
     click = people.tell(user, "start", TINY)
@@ -190,13 +189,13 @@ def trial(
     mend = Faults(triton, people).make(fault, user)
     time.sleep(rest)
     mend()
-    # A controller that was killed counts from old numbers again, and drains a node that knows them:
-    # an administrator resumes it.
+    # A controller that was killed uses old job numbers again, and drains a node that knows them. An
+    # administrator would resume the node.
     triton.run(
         "ctl", f"scontrol update nodename={','.join(triton.nodes)} state=resume", check=False
     )
     hub.answers(triton)
-    with contextlib.suppress(Refused):  # it failed at once; what is left counts
+    with contextlib.suppress(Refused):  # the start may fail; it must leave nothing behind
         people.answer(click)
     known: dict[str, Any] = {}
     jobs: list[str] = []
@@ -205,7 +204,7 @@ def trial(
         return bool(known["servers"].get("", {}).get("ready"))
 
     def settled() -> bool:
-        """Whether the hub and Slurm say the same, and nothing is on its way."""
+        """Whether the hub and Slurm agree, and no start or stop is pending."""
         nonlocal known, jobs
         known = people.ask(user, "known")
         jobs = alive(triton, user)
@@ -225,9 +224,7 @@ def trial(
 
 
 def use_and_stop(triton: Triton, people: People, user: str) -> Outcome:
-    """The outcome of a start after which the hub calls the server ready: it answers, and after Stop
-    no job is left.
-    """
+    """The outcome of a start that gave a server: it must answer, and leave no job after a stop."""
 
     def answers() -> bool:
         try:
@@ -254,9 +251,9 @@ def trials(
     seed: int,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Outcome]:
-    """The outcomes of so many trials, chosen at random, by what was done.
+    """{fault, moment and rest of a trial: its outcome} of `count` random trials.
 
-    Each is the turn of one of 12 users. say: called with a line about each trial.
+    12 users take turns. say: called with a line about each trial.
     """
     dice = random.Random(seed)
     users = [triton.account() for _ in range(12)]
@@ -277,8 +274,9 @@ def trials(
 
 
 class Looks:
-    """While it lasts, somebody else looks at a page of the hub again and again; `seconds` is how
-    long each look took.
+    """A context in which another user opens a page of the hub again and again.
+
+    `seconds`: how long the page took each time.
     """
 
     def __init__(self, people: People, user: str, path: str = "/hub/home") -> None:
@@ -296,7 +294,7 @@ class Looks:
 
     def _look(self) -> None:
         while not self.ended.is_set():
-            with contextlib.suppress(Refused):  # the hub or the proxy is away just now
+            with contextlib.suppress(Refused):  # the hub or the proxy is being restarted
                 self.seconds.append(self.people.ask(self.user, "look", self.path))
             self.ended.wait(0.1)
 
@@ -316,12 +314,12 @@ class Looks:
         )
 
 
-# What a measure of many people returns: what is wrong, how others fared, and a line that says both.
+# (what is wrong, the times of another user, a line that says both)
 Measured = tuple[list[Wrong], Looks, str]
 
 
 def wrong(triton: Triton, people: People, users: Iterable[str]) -> list[Wrong]:
-    """What is not as it must be, of people who all have a server."""
+    """What is wrong with the servers of `users`, who must all have one."""
     problems: list[Wrong] = []
     for user in users:
         try:
@@ -337,8 +335,9 @@ def wrong(triton: Triton, people: People, users: Iterable[str]) -> list[Wrong]:
 
 
 def start_all(people: People, users: Sequence[str], within_seconds: float) -> float:
-    """All log in and click on Start within so many seconds; return the seconds until the last is
-    ready.
+    """All users log in and click on Start within so many seconds.
+
+    Returns the seconds until the last server is ready.
     """
     for user in users:
         people.ask(user, "log_in")
@@ -367,7 +366,7 @@ def cancel_all(triton: Triton, users: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def partition_down(triton: Triton) -> Iterator[None]:
-    """While it lasts, no job of a server finds a place."""
+    """A context in which no job of a server can start."""
     triton.run("ctl", f"scontrol update partitionname={PARTITION} state=down")
     try:
         yield
@@ -382,7 +381,7 @@ def leftovers(triton: Triton, users: Sequence[str]) -> list[Wrong]:
 
 
 def sixty_people(triton: Triton, people: People, count: int = 60) -> Measured:
-    """All get their own server."""
+    """All people who start at once get their own server."""
     users = [triton.account() for _ in range(count)]
     with Looks(people, triton.account()) as looks:
         took = start_all(people, users, 10)
@@ -397,8 +396,9 @@ def sixty_people(triton: Triton, people: People, count: int = 60) -> Measured:
 
 
 def hundred_waiting(triton: Triton, people: People, count: int = 100) -> Measured:
-    """While so many starts wait for a place, one more is taken; then it starts, and of the others
-    none is left that was not wanted.
+    """While `count` starts wait in the queue, the hub takes one more.
+
+    Then the others are cancelled: that one starts, and no other job is left.
     """
     users = [triton.account() for _ in range(count // len(NAMED_SERVERS))]
     late = triton.account()
@@ -412,10 +412,10 @@ def hundred_waiting(triton: Triton, people: People, count: int = 100) -> Measure
         with Looks(people, triton.account()) as looks:
             began = time.monotonic()
             click = people.tell(late, "start", TINY)
-            assert within(30, lambda: alive(triton, late)), "it is handed in"
+            assert within(30, lambda: alive(triton, late)), "the hub has submitted no job"
             took = time.monotonic() - began
         for waiting in clicks:
-            people.answer(waiting)  # each was accepted
+            people.answer(waiting)  # raises Refused if the hub has not taken it
         cancel_all(triton, users)
     people.answer(click)
     assert within(60, lambda: is_ready(people, late))
@@ -429,7 +429,7 @@ def hundred_waiting(triton: Triton, people: People, count: int = 100) -> Measure
 
 
 def many_streams(triton: Triton, people: People, count: int = 200) -> Measured:
-    """So many windows show the progress of starts that wait."""
+    """`count` windows show the progress of starts that wait in the queue."""
     users = [triton.account() for _ in range(10)]
     for user in users:
         people.ask(user, "log_in")
@@ -452,7 +452,7 @@ def many_streams(triton: Triton, people: People, count: int = 200) -> Measured:
 
 
 def starts_and_stops(triton: Triton, people: People, count: int = 160) -> Measured:
-    """One user starts and stops again and again, without waiting for the end."""
+    """One user starts and stops servers again and again, without waiting for the end of each."""
     user = triton.account()
     people.ask(user, "log_in")
     accepted = 0
@@ -464,7 +464,7 @@ def starts_and_stops(triton: Triton, people: People, count: int = 160) -> Measur
                     people.ask(user, verb, *words)
                     accepted += 1
                 except Refused as refused:
-                    assert 400 <= refused.status < 600, refused  # it still starts, or stops
+                    assert 400 <= refused.status < 600, refused  # the last start or stop goes on
     lost: list[Wrong] = []
     if not within(90, lambda: not alive(triton, user)):
         lost.append((user, f"is left with {alive(triton, user)}"))
@@ -477,7 +477,7 @@ def starts_and_stops(triton: Triton, people: People, count: int = 160) -> Measur
 
 
 def restarts(triton: Triton, people: People, count: int = 12) -> Measured:
-    """Every daemon is restarted while people start: who is told that it failed starts again."""
+    """Every daemon is restarted while people start servers. If a start fails, they start again."""
     users = [triton.account() for _ in range(count)]
     staying = triton.account()
     start_all(people, [staying], 0)

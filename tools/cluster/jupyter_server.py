@@ -1,6 +1,4 @@
-"""A Jupyter server in a Slurm job of the small Triton, its kernels, and a browser on a reader's
-computer that opens it.
-"""
+"""A Jupyter server in a job on the small Triton, its kernels, and a reader's browser for it."""
 
 from __future__ import annotations
 
@@ -20,21 +18,21 @@ from tools.browser import CHROMIUM, FLAGS
 from tools.cluster import cluster
 from tools.cluster.small_triton import Triton
 
-if TYPE_CHECKING:  # its import takes half a second, and most runs of the tests open no browser here
+if TYPE_CHECKING:  # playwright takes half a second to import, and most tests open no browser
     from playwright.sync_api import Browser, Playwright
 
 FACTS = cluster.facts()
 CENTRAL = f"{FACTS.paths.jupyter_env}/bin"
 
-# The seconds that a wait may take of which the guide promises nothing: a machine may be slow.
+# The seconds that a wait may take if the guide promises no time: a machine may be slow.
 PATIENCE = 120
 
-# A program for the login node, with which a test uses kernels.
+# A client of kernels, a program for the login node.
 CLIENT = (cluster.HERE / "scripts/kernel_client.py").read_text(encoding="utf-8")
 
 
 class Kernel:
-    """A kernel of a server, by its id, which is `number`."""
+    """A kernel of a server; `number` is its id."""
 
     def __init__(self, server: Server, number: str) -> None:
         self.server = server
@@ -46,17 +44,16 @@ class Kernel:
         return answer
 
     def prints(self, code: str, seconds: float = PATIENCE) -> str:
-        """What `code` prints, without blanks around it. Raises AssertionError if it fails."""
+        """The stripped output of `code`. Raises AssertionError if it fails."""
         answer = self.execute(code, seconds)
         assert answer["status"] == "ok", answer
         return answer["stdout"].strip()
 
 
 class Server:
-    """`jupyter lab` in a batch job of `user`, with a log where the hub's servers have theirs; a
-    context manager.
+    """`jupyter lab` in a batch job of `user`; a context manager.
 
-    It runs as soon as `url` is known, which waits for it.
+    Its log has a name like those of the hub's servers. The property `url` waits until it runs.
     """
 
     def __init__(
@@ -70,8 +67,9 @@ class Server:
     ) -> None:
         """Submit the job.
 
-        options: of sbatch. folder: where it begins. before: shell lines that the job runs first.
-        submit: runs the sbatch and returns its output; without it, a shell on the login node does.
+        options: of sbatch. folder: the server's working folder. before: shell lines that the job
+        runs first. submit: runs the sbatch and returns its output; the default is a shell on the
+        login node.
         """
         self.triton = triton
         self.user = user
@@ -94,10 +92,10 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
 
     @property
     def url(self) -> str:
-        """http://NODE.DOMAIN:PORT, as soon as it answers there: Jupyter writes its address into the
-        log before it listens.
+        """http://NODE.DOMAIN:PORT, as soon as the server answers there.
 
-        Raises AssertionError if it does not.
+        Jupyter writes the address into the log before it listens. Raises AssertionError if it does
+        not answer.
         """
         if not self._url:
             address = rf"http://[^/ ]*{re.escape(FACTS.hosts.domain)}:[0-9][0-9]*"
@@ -117,7 +115,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
 
     @property
     def address(self) -> str:
-        """What a reader opens."""
+        """The address that a reader opens."""
         return f"{self.url}/lab?token={self.token}"
 
     def said(self) -> str:
@@ -125,7 +123,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         return self.triton.run("login", f"cat {self.log}", self.user, check=False).stdout
 
     def talk(self, *words: Any) -> Any:
-        """The answer to one line of scripts/kernel_client.py. Raises AssertionError if it fails."""
+        """The answer of scripts/kernel_client.py to `words`. Raises AssertionError if it fails."""
         if not self._client:
             self._client = self.triton.start(
                 "login",
@@ -152,13 +150,13 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         return specs
 
     def _hang_up(self) -> None:
-        """End the program that uses the kernels."""
+        """End the client of the kernels."""
         if self._client:
             self._client.communicate(timeout=30)
             self._client = None
 
     def end(self) -> None:
-        """Cancel the job, and wait until it has gone."""
+        """Cancel the job, and wait until it has left the queue."""
         self._hang_up()
         self.triton.run(
             "login", f"scancel --full --signal=KILL {self.job}; scancel {self.job}", self.user
@@ -173,9 +171,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
 
 
 def ended(triton: Triton, user: str, *jobs: str, seconds: int = PATIENCE) -> None:
-    """Wait until Slurm has none of these jobs in its queue. Raises AssertionError if it keeps
-    one.
-    """
+    """Wait until none of these jobs is in the queue. Raises AssertionError if one stays."""
     look = (
         f"for i in $(seq {seconds * 10}); do squeue --noheader --jobs={','.join(jobs)} "
         "2>/dev/null | grep -q . || exit 0; sleep 0.1; done; exit 1"
@@ -184,19 +180,20 @@ def ended(triton: Triton, user: str, *jobs: str, seconds: int = PATIENCE) -> Non
 
 
 def wait_until(triton: Triton, user: str, condition: str) -> None:
-    """Wait until `condition`, a shell command of the user on the login node, succeeds. Raises
-    AssertionError if it does not within PATIENCE seconds.
+    """Wait until `condition`, a shell command of the user on the login node, succeeds.
+
+    Raises AssertionError if it does not within PATIENCE seconds.
     """
     loop = f"for i in $(seq {PATIENCE * 5}); do {condition} && exit; sleep 0.2; done; exit 1"
     triton.run("login", loop, user, timeout=PATIENCE * 2)
 
 
-# What a page says.
+# Read a page.
 
 
 def rows(page: str, heading: str) -> list[tuple[str, ...]]:
-    """The rows of the first list-table below `heading` (a label or a title) on `page`, without the
-    head: the texts of their cells.
+    """The texts of the cells, row by row without the head, of the first list-table below `heading`
+    on `page`. `heading` is a label or a title.
     """
     text = pages.read(page)
     start = re.search(rf"^(\.\. _{re.escape(heading)}:|{re.escape(heading)})$", text, re.MULTILINE)
@@ -213,7 +210,7 @@ def rows(page: str, heading: str) -> list[tuple[str, ...]]:
 
 
 def literals(text: str) -> list[str]:
-    """What stands between double backticks in `text`."""
+    """The literals in `text`: what stands between double backticks."""
     return [" ".join(match.split()) for match in re.findall(r"``(.+?)``(?!`)", text, re.DOTALL)]
 
 
@@ -221,8 +218,9 @@ def literals(text: str) -> list[str]:
 
 
 def let_in(triton: Triton, user: str, hosts: Sequence[str] = ("laptop", "outside")) -> None:
-    """Give `user` a key on each of these hosts, which the login node and the gateway take, and the
-    host keys of these two.
+    """Let `user` log in from these hosts, with a key, to the login node and the gateway.
+
+    The hosts also get the host keys of these two.
     """
     known = ""
     for door in ("login", "gateway"):
@@ -248,10 +246,7 @@ def let_in(triton: Triton, user: str, hosts: Sequence[str] = ("laptop", "outside
 
 
 class Ssh:
-    """An `ssh` in a window of a reader's computer that goes on; a context manager.
-
-    `said()` is what it has printed.
-    """
+    """An `ssh` that runs on in a window of a reader's computer; a context manager."""
 
     def __init__(self, triton: Triton, host: str, user: str, arguments: str) -> None:
         self.triton = triton
@@ -268,9 +263,7 @@ class Ssh:
         return self.triton.run(self.host, f"cat {self.out}", check=False).stdout
 
     def waits_for(self, pattern: str, seconds: float = PATIENCE) -> str:
-        """What it has printed, as soon as `pattern` is in there. Raises AssertionError if that does
-        not come.
-        """
+        """Its output, as soon as `pattern` is in it. Raises AssertionError if it does not come."""
         until = time.monotonic() + seconds
         while not re.search(pattern, output := self.said()):
             assert time.monotonic() < until, f"ssh has not said {pattern!r}: {output[-2000:]}"
@@ -278,7 +271,7 @@ class Ssh:
         return output
 
     def end(self) -> None:
-        """End it as a closed window, or a dropped connection, does."""
+        """End it, as closing the window would."""
         self.triton.run(self.host, f"kill $(cat {self.out}.pid)", check=False)
         self.process.communicate(timeout=30)
 
@@ -291,7 +284,7 @@ class Ssh:
 
 
 def proxy(triton: Triton, user: str, host: str = "laptop", options: str = "") -> Ssh:
-    """The guide's `ssh -D`, up when this returns; a context manager."""
+    """The guide's `ssh -D`, which works when this returns; a context manager."""
     ssh = Ssh(
         triton,
         host,
@@ -303,8 +296,9 @@ def proxy(triton: Triton, user: str, host: str = "laptop", options: str = "") ->
 
 
 def proxy_answers(triton: Triton, host: str = "laptop", seconds: int = PATIENCE) -> None:
-    """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy does, which is later than
-    its port is open.
+    """Wait until the guide's `ssh -D` on `host` answers as a SOCKS proxy.
+
+    That is later than its port is open.
     """
     door = f"/dev/tcp/localhost/{FACTS.proxy.port}"
     hello = (
@@ -338,7 +332,7 @@ def browser(
 ) -> Iterator[Browser]:
     """Chromium on `host`, driven from here through pipes.
 
-    folder: where the program that starts it is put. pac: the address of a proxy configuration file.
+    folder: for the script that starts it. pac: the address of a proxy configuration file.
     """
     assert CHROMIUM, "no Chromium here: make system installs it"
     program = folder / f"chromium-{host}"
@@ -356,9 +350,7 @@ def browser(
 
 @contextlib.contextmanager
 def proxy_file(triton: Triton, user: str, host: str = "laptop") -> Iterator[str]:
-    """The address of the guide's proxy configuration file, served on `host` as the guide's site
-    serves it.
-    """
+    """A context in which `host` serves the guide's proxy configuration file; gives its address."""
     triton.run(
         host,
         "mkdir -p published; cat > published/proxy.pac",

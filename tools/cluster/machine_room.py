@@ -1,8 +1,6 @@
-"""The first process of a small Triton: prepares disk and network, starts the hosts, and holds them.
+"""The first process of a small Triton: it makes disk and network, starts the hosts, and waits.
 
-See cluster.py.
-
-It runs in namespaces of its own, so that the mounts, names and networks made here are nowhere else.
+It runs in namespaces of its own, so its mounts, names and networks exist only there (cluster.py).
 """
 
 import json
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # Called by its path, it is found beside what it imports.
+    # Python has put the folder of this file there.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 from tools.cluster import cluster
 from tools.cluster.cluster import Host, Memory, facts
@@ -74,8 +72,8 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def accounts(layer: Path) -> None:
-    """Write users and passwords: this machine's system accounts, and the cluster's people in the
-    place of this machine's.
+    """Write users, groups and passwords: this machine's system accounts, and the cluster's users
+    instead of this machine's.
     """
     etc = layer / "etc"
 
@@ -128,7 +126,7 @@ def homes(folder: Path) -> None:
 
 
 def full_home(disk: Path) -> None:
-    """Give one user a small disk as home."""
+    """Make the home of one user a small disk of its own."""
     home = disk / "home" / cluster.FULL_USER
     image = disk / "full-home"
     home.mkdir(parents=True)
@@ -139,7 +137,7 @@ def full_home(disk: Path) -> None:
 
 
 def fill(home: Path) -> None:
-    """Write old results into `home` until a megabyte is left.
+    """Fill `home` with a file of old results until a megabyte is left.
 
     Raises SystemExit if `home` is not a small disk of its own.
     """
@@ -153,8 +151,8 @@ def fill(home: Path) -> None:
 
 
 def hub(disk: Path, hosts: Iterable[Host], everywhere: Path) -> None:
-    """Install the hub's configuration as an admin would: the folder triton/jupyterhub, facts.toml
-    beside it, a certificate.
+    """Install the hub's configuration as an admin would: the folder triton/jupyterhub, modules of
+    triton/lib and facts.toml beside it, and a certificate.
     """
     config = disk / "hosts/hub/upper" / HUB_CONFIG.lstrip("/")
     shutil.copytree(
@@ -178,9 +176,9 @@ def hub(disk: Path, hosts: Iterable[Host], everywhere: Path) -> None:
 
 
 def certificate(folder: Path, name: str) -> str:
-    """Write the key and the certificate of the host `name` and of the servers into `folder`.
+    """Write a key and a certificate for the host `name` and for the servers into `folder`.
 
-    Returns the certificate of the authority that has signed it, which is the small Triton's own.
+    Returns the certificate of the small Triton's own authority, which has signed it.
     """
     folder.mkdir()
     authority = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca-key.pem")
@@ -205,7 +203,7 @@ def certificate(folder: Path, name: str) -> str:
 
 
 def trust(authority: str, everywhere: Path) -> None:
-    """Have all hosts, and the browsers on them, trust what `authority` has signed."""
+    """Make all hosts, and the browsers on them, trust the certificates of `authority`."""
     trusted = Path("/etc/ssl/certs/ca-certificates.crt")
     write(
         everywhere / "etc/ssl/certs/ca-certificates.crt",
@@ -220,9 +218,7 @@ def trust(authority: str, everywhere: Path) -> None:
 
 
 def layers(disk: Path, hosts: Sequence[Host], memory: Memory) -> None:
-    """Make what hosts have over this machine's files, in one folder for each kind: all hosts, those
-    of the cluster, those of readers.
-    """
+    """Make the layers over this machine's files: for all hosts, for the cluster, for readers."""
     for name in LAYERS:
         (disk / "layers" / name / "etc").mkdir(parents=True)
     everywhere, inside, readers = (disk / "layers" / name for name in LAYERS)
@@ -269,7 +265,7 @@ def configuration(everywhere: Path, inside: Path, hosts: Sequence[Host], memory:
 
 
 def munge_key(key: Path) -> None:
-    """Write a new key with which the hosts of the cluster know each other."""
+    """Write a new key for munge, by which the hosts of the cluster trust each other."""
     key.parent.mkdir()
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
@@ -279,9 +275,9 @@ def munge_key(key: Path) -> None:
 
 
 def hide_programs(readers: Path) -> None:
-    """Hide the cluster's programs on readers' computers, where nobody has installed them.
+    """Hide the cluster's programs on readers' computers, which would not have them.
 
-    An overlay hides a file behind a device 0:0.
+    In an overlay, a device 0:0 hides the file below it.
     """
     listed = run("dpkg", "-L", "slurm-client", "lmod", capture_output=True).stdout.split()
     for path in (
@@ -295,9 +291,7 @@ def hide_programs(readers: Path) -> None:
 
 
 def shared_folders(disk: Path) -> None:
-    """Make the homes, the scratch disk, the software, and the parts of PyPI and GitHub that the
-    hosts can see.
-    """
+    """Make the homes, the scratch disk, the software, and the hosts' PyPI and GitHub."""
     known = facts()
     full_home(disk)
     homes(disk / "home")
@@ -317,7 +311,7 @@ def shared_folders(disk: Path) -> None:
 
 
 def software(disk: Path) -> None:
-    """Put the central software, its modules and the guide's commands where the hosts see them."""
+    """Install the central software, its modules and the guide's commands on the shared disk."""
     known = facts()
     (disk / "apps/modulefiles").mkdir()
     for program in sorted({path.parts[0] for path in environments()}):
@@ -350,9 +344,8 @@ def software(disk: Path) -> None:
 
 
 def environments() -> tuple[Path, Path]:
-    """The two environments of the central software, as paths below it.
-
-    The first is that of Jupyter itself, the second the one that people compute with.
+    """The paths of two environments below the central software: that of Jupyter, and the one for
+    people's computations.
     """
     known = facts()
     central = Path(known.paths.jupyter_env).relative_to(known.paths.apps)
@@ -360,7 +353,7 @@ def environments() -> tuple[Path, Path]:
 
 
 def network(hosts: Iterable[Host]) -> None:
-    """Make a switch for each network, and a cable to it from each host. There is no way out."""
+    """Make a switch for each network, and connect its hosts. No network leads out."""
     Path("/run/netns").mkdir()
     for name in cluster.NETWORKS:
         run("ip", "link", "add", name, "type", "bridge")
@@ -381,8 +374,8 @@ def network(hosts: Iterable[Host]) -> None:
 def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subprocess.Popen[bytes]:
     """Start `host`; return the process that holds it.
 
-    The pid of the host's first process, as seen here, is written where `on` looks for it.
-    Raises SystemExit if the host does not start.
+    Writes the pid of the host's first process, as seen from here, into state/hosts, for
+    cluster.command_on. Raises SystemExit if the host does not start.
     """
     disk = state / "disk"
     own = disk / "hosts" / host.name
@@ -487,15 +480,13 @@ def command_on(host: str, state: Path, *words: str) -> list[str]:
 
 
 def make_apps(folder: Path) -> None:
-    """Install below `folder` what the central software and the hub's /opt/jupyterhub have, where
-    the root folder looks as on a host.
-    """
+    """Install the central software and the hub's environment below `folder`; see cluster.apps."""
     root = host_root(folder)
     central, compute = (f"{facts().paths.apps}/{path}" for path in environments())
     install(root, central, "/srv/pypi", packages_in(root, "/srv/pypi"))
     install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
     if (folder / "hub-wheels").exists():
-        # The hub's environment does not depend on the facts: who makes the others anew may keep it.
+        # The hub's environment does not depend on the facts, so `make adopted` keeps it.
         install(root, HUB_ENVIRONMENT, "/srv/hub-wheels", packages_in(root, "/srv/hub-wheels"))
     extension = cluster.ROOT / "triton/jupyterhub/labextension"
     name = json.loads((extension / "package.json").read_text(encoding="utf-8"))["name"]
@@ -511,9 +502,7 @@ def make_apps(folder: Path) -> None:
 
 
 def host_root(folder: Path) -> Path:
-    """Mount a root folder that looks as on a host, with the folders below `folder` where they
-    belong; return it.
-    """
+    """Mount a root folder like a host's, with the folders of `folder` in place; return it."""
     top = Path("/mnt")
     run("mount", "-t", "tmpfs", "-o", "size=1G", "tmp", top)
     for name in (
@@ -549,14 +538,14 @@ def host_root(folder: Path) -> Path:
 
 
 def packages_in(root: Path, wheels: str) -> list[str]:
-    """The names of the packages that lie in `wheels`, a path as the host sees it."""
+    """The names of the packages in `wheels`, a path on the host."""
     return [wheel.name.split("-")[0] for wheel in (root / wheels.lstrip("/")).glob("*.whl")]
 
 
 def install(root: Path, target: str, wheels: str, packages: Iterable[str]) -> None:
     """Make an environment at `target` with these packages.
 
-    `target` and `wheels` are paths as a host with the folder `root` sees them.
+    `target` and `wheels` are paths on a host whose root folder is `root`.
     """
     inside = ("chroot", root, "env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root")
     run(*inside, "LANG=C.UTF-8", "/usr/bin/python3", "-m", "venv", "--without-pip", target)

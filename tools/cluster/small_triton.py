@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.cluster import cluster
 
-# The hosts, by what their prompts say.
+# {name of a host in its prompt: host}
 PROMPTS: dict[str, str] = {
     "laptop": "laptop",
     "outside": "outside",
@@ -18,16 +18,16 @@ PROMPTS: dict[str, str] = {
 
 
 class Triton:
-    """A running cluster, and accounts on it that no other test has used."""
+    """A running cluster, with accounts that no other test has used."""
 
     def __init__(self, state: Path) -> None:
         self.state = Path(state)
         self._accounts = (user for user in cluster.USERS if user.startswith("student"))
 
     def account(self) -> str:
-        """The name of a user who has logged in nowhere yet; the password is `password(user)`.
+        """The name of a user who has never logged in; the password is `password(user)`.
 
-        Raises RuntimeError if there is no such user left.
+        Raises RuntimeError if no such user is left.
         """
         try:
             return next(self._accounts)
@@ -62,7 +62,7 @@ class Triton:
         user: str | None = None,
         terminal: str | None = None,
     ) -> list[str]:
-        """The words that run `command` on `host`; see cluster.command_on."""
+        """The command line that runs `command` on `host`; see cluster.command_on."""
         return cluster.command_on(host, command, user, self.state, terminal)
 
     def run(
@@ -74,10 +74,10 @@ class Triton:
         timeout: float = 120,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """The finished process of `command` on `host`, in a login shell of `user` or as root.
+        """The completed process of `command` on `host`, in a login shell of `user` or as root.
 
-        timeout: in seconds. options: of subprocess.run. Raises AssertionError, with what the
-        command printed, if it fails and `check` is set.
+        timeout: in seconds. options: of subprocess.run. If the command fails and `check` is set,
+        raises AssertionError with its output.
         """
         if "input" not in options:
             options["stdin"] = subprocess.DEVNULL
@@ -96,9 +96,7 @@ class Triton:
         return completed
 
     def listening(self, host: str, user: str) -> dict[str, int]:
-        """The processes of `user` on `host` that listen for connections: {command line: number of
-        TCP ports}.
-        """
+        """{command line: number of TCP ports} of the processes of `user` that listen on `host`."""
         pids = re.findall(
             r"pid=(\d+)",
             self.run(host, "ss --no-header --listening --tcp --numeric --processes").stdout,
@@ -113,16 +111,14 @@ class Triton:
         }
 
     def settle(self) -> None:
-        """Wait until no job is left: the next one begins on the first node."""
+        """Wait until no job is left, so that the next one begins on the first node."""
         self.run(
             "login",
             'for i in $(seq 300); do [ -z "$(squeue --noheader)" ] && break; sleep 0.1; done',
         )
 
     def busy(self) -> str:
-        """Have all nodes taken, as they often are, for two minutes at most; return the number of
-        the job that does it.
-        """
+        """Start a job that takes all nodes, for two minutes at most; return its number."""
         take_all = (
             f"sbatch --parsable --nodes={len(self.nodes)} --exclusive --time=2 "
             "--output=/dev/null --wrap='sleep 120'"
@@ -137,7 +133,7 @@ class Triton:
     def start(
         self, host: str, command: cluster.Command, user: str | None = None, **options: Any
     ) -> subprocess.Popen[str]:
-        """Start `command` on `host` and return its process; whoever starts it ends it.
+        """Start `command` on `host` and return its process, which the caller must end.
 
         options: of subprocess.Popen.
         """
@@ -151,9 +147,9 @@ class Triton:
 
 
 def bring_up(folder: Path) -> tuple[Triton, Callable[[], None]]:
-    """A Triton in `folder`, and what ends it; it ends with this process in any case.
+    """(a new Triton in `folder`, a function that ends it). It ends with this process at the latest.
 
-    If one runs already in $SMALL_TRITON, that one, and nothing ends it.
+    If a cluster runs in $SMALL_TRITON, it is that one, and the function does not end it.
     """
     if os.environ.get("SMALL_TRITON") and cluster.machine_room():
         return Triton(cluster.STATE), lambda: None

@@ -1,6 +1,4 @@
-"""A person at a terminal of the small Triton: types commands, answers questions, sees the prompt
-come back.
-"""
+"""A person at a terminal of the small Triton, who types commands and answers questions."""
 
 import contextlib
 import os
@@ -21,17 +19,17 @@ from pexpect import fdpexpect
 from tools.cluster.small_triton import Triton
 
 COLUMNS = 400  # so wide that no shell breaks a command over two lines
-QUIET = 15  # seconds of silence after which a command that has printed enough is left to run
+QUIET = 15  # after so many seconds without output, a command that has printed enough is left alone
 PASSPHRASE = "correct horse battery staple"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x07")
 
 
 class GoesOn(Exception):
-    """The command has printed what it should and runs on; the argument is what it printed."""
+    """The command runs on after the expected output; the argument is its output."""
 
 
 class Stuck(Exception):
-    """The prompt has not come back in time; the argument is what was printed until then."""
+    """The prompt did not come back in time; the argument is the output until then."""
 
 
 class Terminal:
@@ -40,7 +38,7 @@ class Terminal:
     def __init__(self, triton: Triton, host: str, user: str, names: Mapping[str, str]) -> None:
         """Wait for the first prompt. Raises Stuck if none comes.
 
-        names: what the prompt calls the hosts, from that name to the host's.
+        names: {name of a host in prompts: host}.
         """
         self.user = user
         self.names = names
@@ -66,19 +64,17 @@ class Terminal:
         self.screen.delaybeforesend = None
         try:
             self._wait(30)
-            # Nobody is there to press the space bar; and a pipeline whose first command fails has
-            # failed.
+            # No pager, since nobody presses the space bar. A pipeline fails if any part of it does.
             self.type(" export LMOD_PAGER=none PAGER=cat GIT_PAGER=cat; set -o pipefail")
         except Stuck:
             self.close()
             raise
 
     def _wait(self, seconds: float, enough: Callable[[str], object] | None = None) -> str:
-        """Read until a prompt, answering questions on the way; return what was printed, without
-        questions and answers.
+        """Wait for a prompt and answer questions; return the output without questions and answers.
 
-        Raises GoesOn if no prompt has come, nothing more is printed for QUIET seconds, and `enough`
-        is true of what was printed. Raises Stuck if no prompt comes in so many seconds.
+        Raises GoesOn if nothing is printed for QUIET seconds, and `enough` is true of the output.
+        Raises Stuck if no prompt comes in so many seconds.
         """
         printed = ""
         patterns = [self.prompt, *(question for question, _ in self.questions)]
@@ -110,11 +106,10 @@ class Terminal:
         seconds: float = 120,
         enough: Callable[[list[str]], object] | None = None,
     ) -> tuple[list[str], int | None]:
-        """Type `command`; return the lines that it printed, and its exit status, None if it ended
-        on another host.
+        """Type `command`; return (its lines of output, its exit status).
 
-        Raises Stuck if no prompt comes back in so many seconds; GoesOn if none comes, but `enough`
-        of the printed lines is true.
+        The status is None if the command ended on another host. Raises Stuck if no prompt comes in
+        so many seconds, or GoesOn if none comes but `enough` is true of the lines.
         """
         host = self.host
         self.screen.sendline(command)
@@ -132,7 +127,7 @@ class Terminal:
         return lines, int(status[1])
 
     def hand_over(self) -> None:
-        """Let the person at this process's own terminal go on in this one, until the shell ends."""
+        """Connect this process's own terminal with this one, until the shell ends."""
         here = sys.stdin.fileno()
         there = self.screen.child_fd
         self.type(f" export TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}")
@@ -145,7 +140,7 @@ class Terminal:
         signal.signal(signal.SIGWINCH, resize)
         tty.setraw(here)
         try:
-            os.write(there, b"\n")  # for a prompt
+            os.write(there, b"\n")  # the shell answers with a prompt
             while True:
                 ready = select.select([here, there], [], [], 0.2)[0]
                 if not ready and self.process.poll() is not None:
@@ -155,38 +150,38 @@ class Terminal:
                         if not (data := os.read(source, 65536)):
                             return
                         os.write(target, data)
-        except OSError:  # one of the two is gone
+        except OSError:  # one of the two terminals is closed
             pass
         finally:
             signal.signal(signal.SIGWINCH, signal.SIG_DFL)
-            with contextlib.suppress(termios.error):  # a window that was closed
+            with contextlib.suppress(termios.error):  # the window is closed
                 termios.tcsetattr(here, termios.TCSADRAIN, before)
 
     def close(self) -> None:
-        """End the shell, and with it all that runs in it."""
-        self.screen.close()  # hangs up, as a window that is closed
+        """End the shell, and the programs in it."""
+        self.screen.close()  # sends SIGHUP, as closing a window does
         self.process.kill()
         self.process.wait()
 
 
 def _heed_signals() -> None:
-    """Have what a closed window and Ctrl-C send end the programs in it.
+    """Let a closed window and Ctrl-C end the programs in the terminal.
 
-    Where this process was started with `nohup`, or with `&` in a script, it ignores these signals,
-    and its children would too.
+    If this process was started with `nohup`, or with `&` in a script, it ignores their signals, and
+    its children would too.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
 def clean(text: str) -> str:
-    """What a person reads of what a program sent to the terminal."""
+    """The text that a person sees of what a program sent to the terminal."""
     text = CONTROL.sub("", text).replace("\r\n", "\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 def _without_echo(printed: str, command: str) -> list[str]:
-    """The lines below the typed command, without empty ones at the end."""
+    """The lines below the typed command, without empty lines at the end."""
     lines = printed.split("\n")
     if lines and lines[0].strip() == command.strip():
         lines = lines[1:]

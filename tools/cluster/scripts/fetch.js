@@ -1,5 +1,5 @@
-// One request from a page of the browser. The browser does not say what comes from another origin:
-// its answer has the status 0 then.
+// One request from a page of the browser. If the browser hides the answer of another origin, the
+// status is 0.
 async ([method, address, token, body]) => {
   const headers = { "X-XSRFToken": token, "Content-Type": "application/json" };
   try {

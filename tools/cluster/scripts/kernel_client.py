@@ -1,8 +1,8 @@
-"""A program that uses kernels of a Jupyter server: `kernel_client.py URL TOKEN`.
+"""A client of the kernels of a Jupyter server: `kernel_client.py URL TOKEN`.
 
-It runs on the login node, in the central environment. On standard input it reads lines of JSON, a
-list of the name of a function (`ask` or `execute`) and its arguments; for each it prints a line of
-JSON with the answer, or with why there is none: {"failed": text}.
+It runs on the login node, in the central environment. Each line of its input is a JSON list: the
+name of a function (`ask` or `execute`) and its arguments. For each it prints the answer as a line
+of JSON, or {"failed": reason}.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ url, token = sys.argv[1:]
 
 
 def ask(path: str, data: Any = None, method: str | None = None) -> Any:
-    """The server's answer from its REST API, None if it is empty."""
+    """The answer of the server's REST API; None if it is empty."""
     request = urllib.request.Request(
         url + path,
         headers={"Authorization": "token " + token, "Content-Type": "application/json"},
@@ -51,10 +51,10 @@ def send(channels: Any, channel: str, kind: str, content: dict[str, Any]) -> str
 
 
 def channels_of(kernel: str, seconds: float) -> Any:
-    """A connection to the kernel, over which it has answered.
+    """A connection to the kernel, over which the kernel has answered.
 
-    While a kernel is restarted, the server connects to the ports of the one that has died, and
-    hangs up until the new one is there. So this tries again, for so many seconds.
+    During a restart of the kernel, the server may connect to the ports of the old one, or close the
+    connection. So this tries again, for so many seconds.
     """
     until = time.monotonic() + seconds
     while True:
@@ -77,9 +77,7 @@ def channels_of(kernel: str, seconds: float) -> Any:
 
 
 def wait_for_kernel(channels: Any, until: float) -> None:
-    """Wait until the kernel answers: R does on shell only, Python while it is busy on control
-    only.
-    """
+    """Wait until the kernel answers: R answers on shell only, a busy Python on control only."""
     channels.settimeout(5)
     numbers = {
         send(channels, channel, "kernel_info_request", {}) for channel in ("shell", "control")
@@ -111,8 +109,8 @@ def execute(kernel: str, code: str, seconds: float) -> dict[str, str]:
 
 
 def listen(channels: Any, number: str, output: dict[str, str]) -> None:
-    """Add to `output` what the kernel answers to the message `number`, until that is done or the
-    kernel has died.
+    """Add to `output` the kernel's answers to the message `number`, until the last one has come or
+    the kernel has died.
     """
     awaited = {"reply", "idle"}
     while awaited:

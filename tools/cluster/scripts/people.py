@@ -1,13 +1,12 @@
-"""People at the hub, as a program on a reader's computer: each logs in, starts a server and opens
-it, by the requests that a browser sends.
+"""People at the hub, as a program on a reader's computer. It sends the requests of a browser.
 
     people.py HUB SERVERS crowd PROFILE WITHIN LOOK
         Each person starts a server of PROFILE and opens it. All begin within WITHIN seconds, and
-        look every LOOK seconds whether the server is there. People and passwords come as JSON on
-        standard input; what came of it goes to standard output.
+        ask every LOOK seconds whether the server is ready. {person: password} comes as JSON on
+        standard input; {person: outcome} goes to standard output.
     people.py HUB SERVERS obey
-        People do what they are told: a line of JSON for each thing to do, [number, name, password,
-        verb, words ...], and a line for each answer, [number, answer].
+        People do tasks. Each line of input is a task as JSON, [number, name, password, verb,
+        words ...]; each line of output is an answer, [number, answer].
 
 HUB is the address of the hub, SERVERS that of the servers, in which a * stands for the user.
 """
@@ -44,7 +43,7 @@ class Person:
         method: str | None = None,
         data: bytes | None = None,
     ) -> str:
-        """The page at `path` of the hub, or below /user/ of this person's server."""
+        """The page at `path` of the hub, or of the person's server if it is below /user/."""
         if form or method or "/hub/api/" in path:
             path += "?_xsrf=" + self.token()
         origin = servers.replace("*", self.name) if path.startswith("/user/") else hub
@@ -57,7 +56,7 @@ class Person:
         return text.decode()
 
     def token(self) -> str:
-        """What the hub's forms send back against cross-site requests."""
+        """The token that forms of the hub must send, against cross-site requests."""
         return next(
             cookie.value or ""
             for cookie in self.jar
@@ -70,7 +69,7 @@ class Person:
         self.open("/hub/spawn")
 
     def known(self) -> Any:
-        """What the hub knows of this person."""
+        """The hub's record of this person."""
         return json.loads(self.open(f"/hub/api/users/{self.name}"))
 
 
@@ -93,7 +92,7 @@ def failure(person: Person) -> str | None:
 
 
 def start_and_open(person: Person, profile: str, look: float) -> dict[str, Any]:
-    """How long it took until the person's server was open, in seconds, and whether it is theirs."""
+    """The seconds until the person's server was open, and whether it is the person's own."""
     began = time.monotonic()
     person.log_in()
     clicked = time.monotonic()
@@ -143,18 +142,18 @@ def stop(person: Person, name: str = "") -> None:
 
 
 def whose(person: Person, name: str = "") -> Any:
-    """What the stand-in for JupyterLab says of itself."""
+    """What the stand-in for JupyterLab answers: its user, its address and its job."""
     return json.loads(person.open(f"/user/{person.name}/{name}"))
 
 
 def token(person: Person) -> Any:
-    """A new token, made with the login."""
+    """A new token of the person."""
     path = f"/hub/api/users/{person.name}/tokens"
     return json.loads(person.open(path, method="POST", data=b"{}"))
 
 
 def progress(person: Person, seconds: float) -> int:
-    """How many messages about the start of the server come in so many seconds."""
+    """The number of messages about the start of the server within so many seconds."""
     until = time.monotonic() + seconds
     count = 0
     with person.opener.open(hub + server(person, "") + "/progress", timeout=seconds) as stream:
@@ -169,7 +168,7 @@ def progress(person: Person, seconds: float) -> int:
 
 
 def look(person: Person, path: str) -> float:
-    """How long a page takes, in seconds."""
+    """The seconds that a page takes."""
     began = time.monotonic()
     person.open(path)
     return time.monotonic() - began

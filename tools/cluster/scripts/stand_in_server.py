@@ -1,7 +1,6 @@
-"""Stands for JupyterLab where many servers start at once.
+"""A small server that stands in for JupyterLab where many servers start at once.
 
-It tells the hub its port, answers each request with whose server it is, and reads the same
-configuration as JupyterLab.
+It tells the hub its port, names its user in each answer, and reads JupyterLab's configuration.
 """
 
 import getpass
@@ -16,13 +15,13 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
-# What stands below this line in the configuration needs Jupyter.
+# The part of the configuration below this line needs Jupyter.
 NEEDS_JUPYTER = "# ---------------------------------------------------------------- what is used"
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Answers each request with the user, the prefix of the address and the job of this server, and
-    of which other servers it was sent a cookie. It sends one of its own.
+    """Answers each request with the user, the address prefix and the job of this server, and with
+    the users whose servers' cookies it has received. It sets a cookie of its own.
     """
 
     cookies: ClassVar[set[str]] = set()
@@ -55,8 +54,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """How this server answers, and how it asks the hub: with its own certificate, and only those
-    whose certificate is of the hub's authority.
+    """The TLS contexts for answers to the hub and for requests to it.
+
+    Both present this server's certificate, and accept only those of the hub's authority.
     """
     certificate, key, authorities = (
         os.environ[f"JUPYTERHUB_SSL_{name}"] for name in ("CERTFILE", "KEYFILE", "CLIENT_CA")
