@@ -1,8 +1,8 @@
-"""Test the guide as another centre's, an invented one with the names in tools/adopted.toml:
-`make adopted`.
+"""Test the guide as that of an invented cluster, whose names are in tools/adopted.toml: `make
+adopted`.
 
-Only triton/facts.toml is changed. Then the small cluster comes up under the new names, and the
-commands, the names in the text and the claims of the guide are tested there.
+Only triton/facts.toml is changed. Then a small cluster starts under the new names, and the
+commands, the words and the claims of the guide are tested there.
 """
 
 import json
@@ -28,7 +28,7 @@ TESTS = [
 
 
 def rename(text: str, names: dict[str, dict[str, Any]]) -> str:
-    """The text of a facts.toml in which the values are those of `names`, a dict of tables.
+    """`text`, that of a facts.toml, with the values of `names`, a dict of tables.
 
     Raises KeyError with the first name, TABLE.KEY, that the text does not have.
     """
@@ -57,8 +57,9 @@ def adopt(folder: Path) -> Path:
 
 
 def main(tests: list[str]) -> int:
-    """Run `tests`, file names below tests/, or else TESTS, in an adopted copy; return the exit
-    status of the first command that fails, or 0.
+    """Run `tests`, or TESTS, in an adopted copy; return the first exit status that is not 0, or 0.
+
+    tests: file names below tests/.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = adopt(Path(folder) / "guide")

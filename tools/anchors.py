@@ -1,6 +1,6 @@
-"""Add the addresses of today's sections to tests/data/anchors.txt: `make anchors`.
+"""Add the addresses of new sections to tests/data/anchors.txt: `make anchors`.
 
-The file lists all addresses that readers may have bookmarked, and never shrinks.
+The file lists all addresses that readers may have bookmarked. It never shrinks.
 """
 
 import re

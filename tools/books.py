@@ -1,9 +1,9 @@
-"""The guide as a book, for a train without a network.
+"""Make the guide as a book, to read without a network.
 
     python -m tools.books FOLDER
 
-makes FOLDER/NAME.epub and FOLDER/NAME.pdf in a few seconds, where NAME is the project's. Sphinx
-makes the EPUB; Chromium prints the PDF from a page that has the whole guide.
+makes FOLDER/NAME.epub and FOLDER/NAME.pdf in a few seconds; NAME is that of the project. Sphinx
+makes the EPUB, and Chromium prints the PDF from one page with the whole guide.
 """
 
 import shutil
@@ -24,9 +24,9 @@ FOOT = (
 
 
 def build(builder: str, folder: Path) -> Path:
-    """Have Sphinx make the book, and return the folder that it is in: `folder`/BUILDER.
+    """Make the book with Sphinx; return its folder, `folder`/BUILDER.
 
-    Builders that share `folder` read the pages once. Ends the program if Sphinx fails.
+    Builders with the same `folder` read the pages once. Raises SystemExit if Sphinx fails.
     """
     sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q"]
     folders = [folder / "doctrees", ROOT, folder / builder]
@@ -38,7 +38,7 @@ def build(builder: str, folder: Path) -> Path:
 def pdf(page: Path, target: Path) -> None:
     """Print the HTML file `page` into the file `target`, with bookmarks and page numbers.
 
-    Ends the program if there is no Chromium.
+    Raises SystemExit if there is no Chromium.
     """
     if not CHROMIUM:
         sys.exit("books.py: no Chromium here, which prints the PDF: make system installs it")

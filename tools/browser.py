@@ -1,4 +1,4 @@
-"""The browser, and a server of a folder for it."""
+"""Chromium, and a handler that serves a folder to it."""
 
 import http.server
 import shutil

@@ -1,4 +1,4 @@
-"""The checkout: where it is, a copy of what git tracks in it, and how a file is written whole."""
+"""The checkout: its folder, a copy of it, and a function that writes a file whole."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def write_whole(path: Path, content: str | bytes, check: Callable[[], None] = lambda: None) -> None:
     """Write `content` to the file `path`, text as UTF-8; the folder must be there.
 
-    check: called as the last thing before the file is replaced; what it raises prevents that.
+    check: called just before the file is replaced; if it raises, the file is not replaced.
 
-    Whoever reads the file meanwhile, or after this process was killed, has the old content or the
-    new one, never a part. A file that was there keeps its permissions, and a link stays a link.
-    Raises OSError; then the file is as it was, and nothing else is left.
+    Other processes read the old content or the new one, never a part, even if this process is
+    killed. An old file keeps its permissions, and a link stays a link. Raises OSError; then the
+    file has not changed, and no other file is left.
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -37,7 +37,7 @@ def write_whole(path: Path, content: str | bytes, check: Callable[[], None] = la
 def copy_source(target: Path, source: Path = ROOT) -> Path:
     """Copy the checkout `source` to the new folder `target`, and return `target`.
 
-    The copy has what git tracks, new files that git does not ignore, and the history. Raises
+    The copy has the tracked files, new files that git does not ignore, and the history. Raises
     subprocess.CalledProcessError if `source` is no checkout.
     """
     names = subprocess.run(

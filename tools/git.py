@@ -1,12 +1,12 @@
-"""Git, called for the repository of a folder, also from a hook."""
+"""Call git for the repository of a folder, also inside a hook of another repository."""
 
 import os
 import subprocess
 from pathlib import Path
 from typing import Any, Literal, overload
 
-# Git hands these to its hooks. They name the repository that is being committed to, whatever folder
-# git is then called in.
+# Git sets these for its hooks. They name the repository of the commit, and git then ignores the
+# folder in which it is called.
 CHOOSE_A_REPOSITORY = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -25,13 +25,13 @@ CHOOSE_A_REPOSITORY = (
 
 
 def forget_the_hook() -> None:
-    """Take from this process what chooses a repository, so that git looks at the folder again."""
+    """Remove these variables from this process, so that git takes the repository of the folder."""
     for name in CHOOSE_A_REPOSITORY:
         os.environ.pop(name, None)
 
 
 def environment() -> dict[str, str]:
-    """The variables of this process without those that choose a repository."""
+    """The variables of this process without those in CHOOSE_A_REPOSITORY."""
     return {name: value for name, value in os.environ.items() if name not in CHOOSE_A_REPOSITORY}
 
 
@@ -52,15 +52,8 @@ def run(
 ) -> subprocess.CompletedProcess[str] | subprocess.CompletedProcess[bytes]:
     """Call `git ARGUMENTS` in the folder `cwd`; return the completed process.
 
-    Its output is kept, as bytes unless `text` is set. The other options are those of
-    subprocess.run; `env` is without the variables that choose a repository unless it is given.
+    Its output is captured, as bytes unless `text` is set. The other options are those of
+    subprocess.run; the default of `env` is environment().
     """
-    environment_of_git = options.pop("env", None) or environment()
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=cwd,
-        env=environment_of_git,
-        capture_output=True,
-        text=text,
-        **options,
-    )
+    options["env"] = options.get("env") or environment()
+    return subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=text, **options)

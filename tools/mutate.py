@@ -1,15 +1,15 @@
-"""Change the guide in one place at a time, and see whether the tests notice and say where.
+"""Make mistakes in the guide, one in each place, and see whether the tests find each and say where.
 
     python -m tools.mutate [-n N] [--seed SEED] [--page FILE] [--list]
 
-A mutation is a mistake that a writer could make: an option misspelled, another host, a wrong digit
-in an output. One of each page is put into a copy of the checkout, and the tests of the guide run
-there. A mutation is caught if a failure names its page and line. A fact is shown on many pages: it
-is judged alone.
+A mutation is a mistake that a writer could make: a misspelled option, another host, a wrong digit
+in an output. The tests of the guide run in a copy of the checkout with one mutation in each of
+several pages. A mutation is caught if a failure names its page and line. A mutated fact is tested
+alone, since many pages show it.
 
-The same seed makes the same mutations, and a larger N goes on where a smaller one ended. External
-addresses are not touched: only the internet could tell. The exit status is 1 if a mutation survived
-or no failure names its page, and 2 if nothing could be judged.
+The same seed makes the same mutations, and a larger N continues where a smaller one ended. External
+addresses are not changed, since only the internet could tell. The exit status is 1 if a mutation
+survived or no failure names its page, and 2 if no mutation could be judged.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tools.files import ROOT, copy_source
 
 FACTS = "triton/facts.toml"
 TESTS = ["tests/guide", "tests/site/test_site.py"]
-# Tests with a folder of their own are about our programs, and do not see the guide.
+# These tests use pages of their own, so no mutation can fail them.
 NOT_OF_THE_GUIDE = ["tests/guide/test_stage.py", "tests/guide/test_writing.py"]
 LIMIT = 1800  # seconds for one run of the tests
 GRADES = ("line named", "page named", "NO PAGE NAMED", "SURVIVED")
@@ -51,7 +51,7 @@ REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """A piece of a line that can be mutated; `way` is how: spell, swap, drop or double."""
+    """A piece of a line that can be mutated; `way` is spell, swap, drop or double."""
 
     kind: str
     page: str
@@ -63,7 +63,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Mutation:
-    """One line that is changed: `after` stands instead of `before`, and may be no line or two."""
+    """A change of one line from `before` to `after`, which may be no line, one or two."""
 
     kind: str
     page: str
@@ -72,7 +72,7 @@ class Mutation:
     after: str
 
     def apply(self, text: str) -> str:
-        """`text` with this line changed; raises ValueError if the line is not there."""
+        """`text` with this line changed. Raises ValueError if the line is not there."""
         lines = text.split("\n")
         if lines[self.line - 1] != self.before:
             raise ValueError(f"{self.page}:{self.line} is not {self.before!r}")
@@ -93,7 +93,7 @@ def read(name: str) -> str:
 
 
 def places(name: str) -> Iterator[Place]:
-    """The places in a page, in a file that pages show, or in triton/facts.toml."""
+    """The places in the file `name`: a page, a file that pages show, or triton/facts.toml."""
     text = read(name)
     if name == FACTS:
         yield from _values(text)
@@ -128,13 +128,13 @@ def shown_names() -> list[str]:
 
 
 def _uses(name: str, table: str, key: str) -> bool:
-    """Whether a page shows this fact. It names it without its unit."""
+    """Whether a page shows this fact, whose name has no unit there."""
     key = re.sub("_(gb|days|minutes)$", "", key)
     return re.search(rf"\{{\{{ *{table}\.{key} *\}}\}}", read(name)) is not None
 
 
 def _typed(name: str, lines: Sequence[str]) -> Iterator[Place]:
-    """What console blocks type and show."""
+    """The places in console blocks: prompts, commands and outputs."""
     for block in pages.blocks(name):
         for command in block.commands:
             line = lines[command.line - 1]
@@ -195,9 +195,9 @@ def _place(kind: str, name: str, text: str, start: int, end: int, way: str = "sp
 
 
 def spell(text: str, rng: random.Random) -> str | None:
-    """`text` with a character dropped, doubled or swapped with its neighbour, or another digit.
+    """`text` with one mistake: a character dropped, doubled or swapped, or another digit.
 
-    Placeholders, dots that stand for anything and the reader's name stay; None if that is all.
+    Placeholders, `...` and `username` are not changed; None if there is nothing else.
     """
     held = {
         index
@@ -227,7 +227,7 @@ class Mutator:
 
     def __init__(self, only: str | None = None) -> None:
         self.places: dict[str, list[Place]] = defaultdict(list)
-        # By kind: the whole pieces that stand somewhere, of which one may stand for another.
+        # {kind: pieces of the guide, one of which may replace another}
         self.pool: dict[str, set[str]] = defaultdict(set)
         for name in [*shown_names(), FACTS]:
             for place in places(name):
@@ -240,7 +240,7 @@ class Mutator:
         return read(place.page).split("\n")[place.line - 1][place.start : place.end]
 
     def draw(self, number: int, seed: int) -> list[Mutation]:
-        """`number` mutations, none twice, the kinds in turn; fewer if there are no more."""
+        """`number` different mutations, or fewer if there are no more; the kinds take turns."""
         rng = random.Random(seed)
         drawn: dict[tuple[str, int, str], Mutation] = {}
         kinds = sorted(self.places)
@@ -256,7 +256,7 @@ class Mutator:
         return list(drawn.values())
 
     def _mutate(self, place: Place, rng: random.Random) -> Mutation | None:
-        """A mutation of this place, if the draw gives one that a reader would see."""
+        """A random mutation of this place; None if readers would not see it."""
         line = read(place.page).split("\n")[place.line - 1]
         piece = line[place.start : place.end]
         new = ""
@@ -265,7 +265,7 @@ class Mutator:
         elif place.way == "spell":
             new = spell(piece, rng) or piece
             if piece.startswith("--") and piece.startswith(new):
-                return None  # many programs take --sil for --silent
+                return None  # many programs accept --sil for --silent
         after = line[: place.start] + new + line[place.end :]
         if place.way == "drop":
             after = after.rstrip()
@@ -276,7 +276,7 @@ class Mutator:
 
 
 def filled(text: str) -> str:
-    """`text` with the facts filled in, as far as they exist."""
+    """`text` with the facts filled in; an unknown placeholder stays."""
     known = pages.facts()
     return PLACEHOLDER.sub(lambda match: str(known.get(match[1], {}).get(match[2], match[0])), text)
 
@@ -285,10 +285,9 @@ def filled(text: str) -> str:
 
 
 def extents(mutation: Mutation) -> list[tuple[str, int, int]]:
-    """(file, first line, last line) of where a reader meets what is changed.
+    """(file, first line, last line) of each place where a reader sees the mutation.
 
-    That is the paragraph or console block of the mutation, or each page that shows the file or the
-    fact.
+    That is its paragraph or console block; for a file or a fact, each page that shows it.
     """
     name = mutation.page
     if name.endswith(".rst"):
@@ -314,7 +313,7 @@ def extents(mutation: Mutation) -> list[tuple[str, int, int]]:
 
 
 def grade(output: str, shown: Sequence[tuple[str, int, int]]) -> str:
-    """How well what pytest printed names one of the places `shown`: one of GRADES."""
+    """One of GRADES: how well the output of pytest names one of the places `shown`."""
     named = False
     for name, first, last in shown:
         pattern = rf"(?<![\w./-]){re.escape(name)}:(\d+)"
@@ -327,18 +326,18 @@ def grade(output: str, shown: Sequence[tuple[str, int, int]]) -> str:
 
 
 def batches(mutations: Sequence[Mutation]) -> list[list[Mutation]]:
-    """`mutations` in lists that are judged in one run each: of a page one, and a fact alone."""
-    found: list[list[Mutation]] = []
+    """Lists of `mutations` for one run of the tests each: one for a page, and a fact alone."""
+    result: list[list[Mutation]] = []
     for mutation in mutations:
         names = {name for name, *_ in extents(mutation)}
-        for batch in found:
+        for batch in result:
             taken = {name for other in batch for name, *_ in extents(other)}
             if not taken & names and FACTS not in taken | names:
                 batch.append(mutation)
                 break
         else:
-            found.append([mutation])
-    return found
+            result.append([mutation])
+    return result
 
 
 class Copy:
@@ -352,9 +351,9 @@ class Copy:
                 (self.folder / name).symlink_to(ROOT / name)
 
     def judge(self, batch: Sequence[Mutation]) -> list[str]:
-        """Put these mutations in, run the tests, take them out; return the grade of each.
+        """Apply these mutations, run the tests, undo the mutations; return the grade of each.
 
-        Raises SystemExit if the tests do not end.
+        Raises SystemExit if the tests do not end in time.
         """
         for mutation in batch:
             path = self.folder / mutation.page
@@ -367,11 +366,11 @@ class Copy:
         if status == 0:
             return [SURVIVED] * len(batch)
         grades = [grade(output, extents(mutation)) for mutation in batch]
-        # What fails, and is not where the one mutation is, sends nobody to the mistake.
+        # With one mutation, a failure elsewhere is due to it, but does not show where it is.
         return [GRADES[2]] if grades == [SURVIVED] else grades
 
     def run(self, alone: bool = False) -> tuple[str, int]:
-        """(what pytest printed, its exit status). alone: the first failure will do."""
+        """(output of pytest, exit status). alone: stop after three failures."""
         tests = [name for name in TESTS if (self.folder / name).exists()]
         command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-n", "2", "--tb=short"]
         command += [*tests, *(f"--ignore={name}" for name in NOT_OF_THE_GUIDE)]
@@ -397,15 +396,15 @@ class Copy:
             raise SystemExit(f"the tests did not end in {LIMIT} s") from None
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # on which pytest ends its cluster
+                process.send_signal(signal.SIGINT)  # pytest ends its cluster then
                 process.wait()
         return output.replace(f"{self.folder}/", ""), process.returncode
 
 
 def run(mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, str]]:
-    """Judge the mutations; yield each with its grade as soon as it is known.
+    """Yield each mutation with its grade as soon as it is known.
 
-    Raises SystemExit with a sentence if the tests do not pass without a mutation.
+    Raises SystemExit if the tests do not pass without a mutation.
     """
     with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as folder:
         copy = Copy(Path(folder))
@@ -420,7 +419,7 @@ def run(mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, str]]:
 
 
 def obstacle() -> str:
-    """Why the tests cannot run here; "" if they can. Skipped, they would let all survive."""
+    """Why the cluster cannot run here; "" if it can. With skipped tests, all would survive."""
     command = [sys.executable, str(ROOT / "tools/cluster/cluster.py"), "obstacle"]
     return subprocess.run(command, capture_output=True, text=True).stdout
 

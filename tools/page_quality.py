@@ -1,9 +1,9 @@
 """Measure each type of page in a real Chromium, and check the HTML of all: `make page-quality`.
 
-For each page, on a phone (390 pixels wide, a slow network) and on a desktop (1280): what it
-transfers and asks for, and Lighthouse's scores beside the least that they may be; and how soon a
-question has its results. A busy machine only ever lowers the performance, so the best of three runs
-counts.
+Each page is measured on a phone (390 pixels wide, a slow network) and on a desktop (1280 pixels):
+the kilobytes, the requests, and Lighthouse's scores with their limits. The search is measured too:
+the time until a question has its results. A busy machine lowers the performance, so the best of
+three runs counts.
 
     python -m tools.page_quality FOLDER index.html more.html
 
@@ -53,10 +53,10 @@ TEXT = {".html", ".css", ".js", ".json", ".svg", ".xml", ".txt", ".md", ".ipynb"
 
 
 class Compressing(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, text compressed, as web servers send them."""
+    """Serves the files of a folder, text compressed, as most web servers do."""
 
     def end_headers(self) -> None:
-        """Let no connection stay open."""
+        """Close the connection after each answer."""
         self.send_header("Connection", "close")
         super().end_headers()
 
@@ -84,13 +84,13 @@ class Compressing(http.server.SimpleHTTPRequestHandler):
 
 @dataclass
 class Measured:
-    """What Lighthouse says of a page."""
+    """The results of Lighthouse for a page."""
 
     scores: dict[str, int]  # by category, 0 to 100
     lowered: dict[str, list[str]]  # by category, the titles of the audits that lowered its score
     kilobytes: float  # that the page transfers
     requests: int
-    other_hosts: set[str]  # that the page asks
+    other_hosts: set[str]  # that the page loads something from
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def lighthouse(url: str, form: str) -> Measured:
-    """Have Lighthouse measure a page on one of FORMS; ends the program if it cannot."""
+    """Measure a page on one of FORMS with Lighthouse. Raises SystemExit if Lighthouse fails."""
     command: list[str | Path] = [
         NODE / "node_modules/.bin/lighthouse",
         url,
@@ -178,16 +178,16 @@ def measure(address: str, name: str, form: str) -> list[str]:
         problems.append(f"it asks other hosts: {', '.join(sorted(measured.other_hosts))}")
     if measured.kilobytes > KILOBYTES:
         problems.append(f"it transfers {measured.kilobytes:.0f} kB, not {KILOBYTES}")
-    most = REQUESTS if "?" not in name else 2 * REQUESTS  # a question asks the index too
+    most = REQUESTS if "?" not in name else 2 * REQUESTS  # a search also loads the index
     if measured.requests > most:
         problems.append(f"{measured.requests} requests, not {most}")
     return [f"{name}, {form}: {problem}" for problem in problems]
 
 
 def invalid(folder: Path) -> list[str]:
-    """Where the HTML of a page of the site breaks the standard: file:line and the rule.
+    """Each invalid place in the HTML of the guide's pages: file:line and the rule.
 
-    JupyterLab's own pages, in lite/, are not ours. Ends the program if the check cannot run.
+    JupyterLite's pages, in lite/, are not checked. Raises SystemExit if the check cannot run.
     """
     command: list[str | Path] = [
         NODE / "node_modules/.bin/html-validate",
@@ -219,14 +219,12 @@ TYPE = """async questions => {
 
 
 def typing(address: str) -> list[str]:
-    """Print in how many milliseconds a question of readers has its results; return what is wrong
-    with that.
-    """
+    """Print the milliseconds until readers' questions have results; return what is wrong."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         page.goto(f"{address}/{TYPES[1]}")
-        page.evaluate(TYPE, ["a"])  # the index comes with the first letter
+        page.evaluate(TYPE, ["a"])  # the first search loads the index
         took = sorted(page.evaluate(TYPE, [question.text for question in questions.load()]))
         browser.close()
     middle = took[len(took) // 2]
@@ -241,9 +239,9 @@ def typing(address: str) -> list[str]:
 
 
 def main(folder: str | Path = ROOT / "_build/html", *names: str) -> bool:
-    """Print what was measured of the site in `folder` and its faults; return whether there are any.
+    """Print measurements and faults of the site in `folder`; return whether there are faults.
 
-    names: the pages to measure; without them one of each type, and the search.
+    names: the pages to measure; without names, TYPES and the search.
     """
     folder = Path(folder).resolve()
     print(f"{'':51}{'transferred':>9}{'':14}{' '.join(LEAST)}")

@@ -1,7 +1,6 @@
-"""What the guide's pages show: their console blocks, command by command, and the files that they
-publish.
+"""The guide's pages: their texts, console blocks, words with a role, and the files that they show.
 
-Facts are filled in first, as Sphinx does, which leaves line numbers as they are.
+Facts are filled in first, as Sphinx does. Line numbers do not change.
 """
 
 import os
@@ -36,8 +35,9 @@ class Command:
 
 @dataclass
 class Block:
-    """A console block: `line` is that of its directive; `files` are those that the page has shown
-    above it.
+    """A console block: `line` is that of its directive, `files` those that the page shows above it.
+
+    `files` is {name: content}.
     """
 
     page: str
@@ -47,13 +47,13 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Where it stands: PAGE:LINE."""
+        """PAGE:LINE of the block."""
         return f"{self.page}:{self.line}"
 
 
 @dataclass
 class Directive:
-    """A directive in a page: its line, its name, and its content with the line of its beginning."""
+    """A directive in a page. `first_line` is that of its content."""
 
     line: int
     name: str
@@ -73,7 +73,7 @@ def sources() -> list[str]:
 
 
 def notebooks() -> list[str]:
-    """The texts of the course, as paths below the root folder."""
+    """The notebooks' halves NAME.md, and other Markdown beside them, as paths below the root."""
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").rglob("*.md"))
 
 
@@ -91,7 +91,7 @@ def shown_files() -> list[str]:
 
 @cache
 def facts() -> Facts:
-    """The facts in words, as pages show them: {table: {key: value}}. Raises FactsError."""
+    """The facts as pages show them: {table: {key: value}}. Raises FactsError."""
     return clusterfacts.load(ROOT / "triton/facts.toml").in_words()
 
 
@@ -99,7 +99,7 @@ def facts() -> Facts:
 def filled(name: str) -> str:
     """The text of the file `name` below the root folder, with the facts filled in.
 
-    Raises ValueError, which names the line, for a name that is no fact.
+    Raises ValueError, with the line, if a placeholder is no fact.
     """
     text, unknown = substitute((ROOT / name).read_text(encoding="utf-8"), facts())
     if unknown:
@@ -109,14 +109,14 @@ def filled(name: str) -> str:
 
 @cache
 def read(name: str) -> str:
-    """The same as a reader sees it: words with a role (see _ext/roles.py) are ``literals``."""
+    """The same, with each word that has a role (_ext/roles.py) as a ``literal``."""
     return as_shown(filled(name)) if name.endswith(".rst") else filled(name)
 
 
 def controls(name: str) -> list[tuple[int, str, list[str]]]:
-    """(line, role, names) of what the page says to click.
+    """(line, role, names) of each button and menu entry on the page.
 
-    A button is one name, a menu the names from the bar to the entry.
+    A button has one name; a menu entry has the names from the menu bar to the entry.
     """
     text = read(name)
     return [
@@ -126,9 +126,9 @@ def controls(name: str) -> list[tuple[int, str, list[str]]]:
 
 
 def menus(name: str) -> list[tuple[str, ...]]:
-    """(page:line, menu, entry) of each entry of a menu that the page or notebook names.
+    """(page:line, menu, entry) of each menu entry on a page or in a notebook.
 
-    A notebook, which has no roles, writes **File, Download**.
+    A notebook has no roles, and writes **File, Download**.
     """
     if name.endswith(".rst"):
         return [
@@ -150,7 +150,7 @@ def roles(name: str) -> list[tuple[int, Word]]:
 
 
 def claims(test: str) -> list[tuple[str, int, str]]:
-    """(page, line, paragraph) of each mark that names `test`, a test as file.py::function."""
+    """(page, line, paragraph) of each mark that names the test file.py::function."""
     paragraphs = []
     for page in sources():
         text = read(page)
@@ -162,7 +162,7 @@ def claims(test: str) -> list[tuple[str, int, str]]:
 
 
 def _line(text: str, position: int) -> int:
-    """The number of the line in which the character at `position` stands."""
+    """The number of the line with the character at `position`."""
     return text.count("\n", 0, position) + 1
 
 
@@ -184,8 +184,8 @@ def _directives(page: str, text: str, pattern: str) -> Iterator[Directive]:
 def blocks(page: str, text: str | None = None) -> list[Block]:
     """The console blocks of `page`, in order.
 
-    text: what the page says, if not what is in its file. Raises ValueError, which names the line,
-    for a block that does not begin with a prompt.
+    text: the page's text, if it is not that of its file. Raises ValueError, with the line, if a
+    block does not begin with a prompt.
     """
     console_blocks = []
     files: dict[str, str] = {}
@@ -202,8 +202,9 @@ def blocks(page: str, text: str | None = None) -> list[Block]:
 
 
 def other_code(page: str) -> list[tuple[int, str, str]]:
-    """(line, language, lines with ; between) of each piece of code on `page` that is neither a
-    console block nor a file.
+    """(line, language, lines joined with ;) of each other code block on `page`.
+
+    These are no console blocks and no files.
     """
     pattern = "code-block|code|sourcecode|highlight|parsed-literal|literalinclude"
     pieces = [
@@ -215,7 +216,7 @@ def other_code(page: str) -> list[tuple[int, str, str]]:
         for directive in _directives(page, read(page), pattern)
         if directive.argument != "console"
     ]
-    # a paragraph that ends in :: makes a block as well
+    # A paragraph that ends in :: begins a code block too.
     pieces += [
         (number, "::", line.strip())
         for number, line in enumerate(read(page).splitlines(), start=1)
@@ -242,10 +243,10 @@ def _commands(content: str, page: str, first_line: int) -> list[Command]:
 
 
 def matches(shown: Sequence[str], printed: Sequence[str]) -> bool:
-    """Whether the lines `printed` are the lines `shown`.
+    """Whether the lines `printed` match the lines `shown`.
 
     In `shown`, `...` stands for any text, and alone in a line for any lines. Spaces at the ends of
-    lines do not count. Where only `...` is shown, something must have been printed.
+    lines are ignored. If all of `shown` is `...`, anything may be printed, but not nothing.
     """
     if shown and not any(line.strip(". ") for line in shown):
         return bool(printed)

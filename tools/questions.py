@@ -1,4 +1,4 @@
-"""What readers type into the search, from tests/data/questions.toml, and what it finds."""
+"""Readers' questions to the search, from tests/data/questions.toml, and its answers."""
 
 import re
 import tomllib
@@ -13,8 +13,8 @@ from tools.files import ROOT
 from tools.site import html_pages
 
 FILE = ROOT / "tests/data/questions.toml"
-PLACES = {"first": 1, "three": 3}  # by table: among how many results the answer must be
-START = "triton/tut/modules.html"  # a page of the site; each has the search
+PLACES = {"first": 1, "three": 3}  # {table: the answer must be among so many results}
+START = "triton/tut/modules.html"  # any page will do: each has the search
 FIND = """questions => Promise.all(questions.map(async question => {
     const results = (await search(question)).slice(0, 3);
     return Promise.all(results.map(async result => (await result.data()).meta.address));
@@ -23,7 +23,7 @@ FIND = """questions => Promise.all(questions.map(async question => {
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the sections (page#anchor) of which each answers it, and among how many results
+    """A question, the sections (page#anchor) that answer it, and the number of results among which
     one of them must be.
     """
 
@@ -52,9 +52,9 @@ def least() -> float:
 
 
 def sections(site: Path) -> dict[str, str]:
-    """For each page#anchor of the built site the page#anchor by which the search knows the section.
+    """{page#anchor: the page#anchor that the search gives for this section} of the built site.
 
-    A page by itself stands for its first section.
+    A page without an anchor stands for its first section.
     """
     known: dict[str, str] = {}
     section = re.compile(r'<section id="([^"]+)">\s*((?:<span id="[^"]+"></span>)*)')
@@ -68,15 +68,15 @@ def sections(site: Path) -> dict[str, str]:
 
 
 def misses(opened: Page, questions: Sequence[Question], known: Mapping[str, str]) -> list[str]:
-    """A line for each question that the search does not answer: what it found instead.
+    """A line for each question that the search does not answer, with its results.
 
-    opened: a page of the site, in a browser; known: what sections() says of that site.
+    opened: a page of the site, in a browser. known: sections() of that site.
     """
     lines = []
     results = opened.evaluate(FIND, [question.text for question in questions])
     for question, addresses in zip(questions, results, strict=True):
-        found = [address.replace(".html", "") for address in addresses[: question.places]]
+        best = [address.replace(".html", "") for address in addresses[: question.places]]
         wanted = {known.get(answer, answer) for answer in question.answers}
-        if not wanted & {known.get(address, address) for address in found}:
-            lines.append(f"{question.text}: {', '.join(found) or 'nothing'}")
+        if not wanted & {known.get(address, address) for address in best}:
+            lines.append(f"{question.text}: {', '.join(best) or 'nothing'}")
     return lines

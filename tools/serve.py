@@ -1,12 +1,12 @@
-"""Show the guide while it is written.
+"""Show the guide while somebody writes it.
 
     python -m tools.serve [PORT]
 
-builds it, serves it on this computer, and builds what changes, in less than a second.
+builds the site, serves it on this computer, and builds each change in less than a second.
 
-sphinx-autobuild watches the files, and makes the browser load a page again. By itself it starts
-Sphinx anew for each change, which takes seconds; here a change is built by a fork of a process that
-has Sphinx and all pages loaded. The search knows of changes after a new start.
+sphinx-autobuild watches the files and reloads the page in the browser. It would start Sphinx for
+each change, which takes seconds. So here a fork of a process that has loaded Sphinx and all pages
+builds a change. The index of the search is made at the start only.
 """
 
 import multiprocessing
@@ -27,13 +27,13 @@ DOCTREES = ROOT / "_build/doctrees-serve"
 RESTART = (ROOT / "conf.py", ROOT / "triton/facts.toml")  # Sphinx reads them once, when it starts
 NOT_WATCHED = r"/(_build|\.venv[^/]*|\.triton|\.node|\.lint|\.git|__pycache__)/"
 
-loaded: Sphinx | None = None  # Sphinx with all pages; a fork of this process has it too
+loaded: Sphinx | None = None  # Sphinx with all pages, which a fork of this process inherits
 
 
 class Builder:
-    """Builds the site at the start, and then what changes.
+    """Builds the site at the start, and then each change.
 
-    It is sent to the fork, so it holds little.
+    It is pickled for the fork, so it does not hold Sphinx.
     """
 
     def __init__(self, arguments: list[str], **options: Any) -> None:
@@ -43,7 +43,7 @@ class Builder:
         loaded = Sphinx(ROOT, ROOT, SITE, DOCTREES, "html", status=None, tags=["serve"])
 
     def __call__(self, *, changed_paths: Sequence[Path]) -> None:
-        """Build the site, and print how long it took and for which files."""
+        """Build the site, and print the seconds and the changed files."""
         began = time.perf_counter()
         if loaded is None or self._loaded_is_old():
             options: list[str | Path] = ["-q", "-t", "serve", "-b", "html", "-d", DOCTREES]
@@ -57,7 +57,7 @@ class Builder:
         )
 
     def _loaded_is_old(self) -> bool:
-        """Whether a file has changed that Sphinx reads once, when it starts."""
+        """Whether a file has changed that Sphinx reads only at its start."""
         sources = [*RESTART, *(ROOT / "_ext").glob("*.py"), *(ROOT / "tools").rglob("*.py")]
         return any(path.stat().st_mtime > self.began for path in sources)
 
@@ -66,6 +66,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 2 or not all(argument.isdecimal() for argument in sys.argv[1:]):
         sys.exit(__doc__)
     multiprocessing.set_start_method("fork")
-    autobuild.Builder = Builder  # sphinx-autobuild has no option for another one
+    autobuild.Builder = Builder  # sphinx-autobuild has no option for this
     port = sys.argv[1] if len(sys.argv) > 1 else "8000"
     sys.exit(autobuild.main(["--port", port, "--re-ignore", NOT_WATCHED, str(ROOT), str(SITE)]))

@@ -1,4 +1,4 @@
-"""The site: a build of it, and its pages."""
+"""Build the site, and list its pages."""
 
 import subprocess
 import sys
@@ -8,8 +8,7 @@ from pathlib import Path
 def build_site(source: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Build the site from `source` into `target`/html as `make html` does.
 
-    options: more of sphinx-build. Returns the completed process with what it printed; it does not
-    raise if the build fails.
+    options: more options of sphinx-build. Returns the completed process, also if the build fails.
     """
     sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q"]
     folders = [target / "doctrees", source, target / "html"]
@@ -22,7 +21,7 @@ def build_site(source: Path, target: Path, *options: str) -> subprocess.Complete
 
 
 def html_pages(site: Path) -> list[Path]:
-    """The HTML files of the built site that are the guide's own: not those of JupyterLite."""
+    """The HTML files of the built site, without those of JupyterLite."""
     return [
         path for path in sorted(site.rglob("*.html")) if path.relative_to(site).parts[0] != "lite"
     ]

@@ -1,8 +1,7 @@
-"""Compare our speed with that of the plain tools, and count what must not happen: `make bench`.
+"""Compare our speed with that of the plain tools, and count faults: `make bench`.
 
-A line of COMPARISONS shows the medians of both times and of the ratios of runs made in turn, beside
-the most that the ratio may be. A line of COUNTS shows a number, beside the most that it may be.
-Names on the command line choose some lines.
+A line of COMPARISONS shows the medians of both times, the median of their ratio, and the limit of
+the ratio. A line of COUNTS shows a number and its limit. Names on the command line choose lines.
 """
 
 import functools
@@ -23,7 +22,7 @@ from tools.files import ROOT
 from tools.page_quality import served
 from tools.site import build_site
 
-# name: what is compared, ours first, the limit of the ratio, how often
+# {name: what is compared, ours first; the limit of the ratio; the number of runs}
 COMPARISONS = {
     "site": Comparison("cold build of the site / bare Sphinx", course.site, 1.3, runs=5),
     "pages": Comparison(
@@ -41,7 +40,7 @@ COMPARISONS = {
 
 
 def search(folder: Path) -> float:
-    """The share of the questions of readers, in percent, that the search does not answer."""
+    """The percentage of readers' questions that the search does not answer."""
     if not CHROMIUM:
         raise SystemExit("no Chromium here: make system installs it")
     if (built := build_site(ROOT, folder)).returncode:
@@ -58,7 +57,7 @@ def search(folder: Path) -> float:
     return 100 * len(misses) / len(asked)
 
 
-# name: what is counted, how, and the most that it may be
+# {name: what is counted, a function that counts it, the limit}
 COUNTS: dict[str, tuple[str, Callable[[Path], float], float]] = {
     "search": ("% of the questions to the search", search, 100 - 100 * questions.least()),
     "memory": ("MB that an idle small Triton holds", on_cluster.idle_memory, 300),
@@ -86,7 +85,7 @@ def main(names: Sequence[str]) -> None:
     known = [*COMPARISONS, *COUNTS]
     if unknown := set(names) - set(known):
         sys.exit(f"there is no bench {unknown.pop()}; there are: {', '.join(known)}")
-    # With it the plain tools would compile what they import each time.
+    # With this variable, the plain tools would compile their imports in each run.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     results = []
     for name in names or known:

@@ -1,4 +1,4 @@
-"""The site, the notebooks and nbdime-git, beside the plain tools."""
+"""Comparisons of the site, the notebooks and nbdime-git with the plain tools."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tools.validate import catalogue
 NOTEBOOKS = ROOT / "notebooks"
 NUMPY_MAKE = Path(__file__).with_name("scripts") / "numpy_make.py"
 NUMPY_NEEDS = ("scipy", "pandas", "imageio", "pooch")
-# What numpy's tutorials print anew in each run.
+# What differs in each run of numpy's tutorials.
 NUMPY_PATTERNS = """
 [[general]]
 regex = '0x[0-9a-f]{8,}|value is [-0-9.e]+'
@@ -31,7 +31,7 @@ exclude_patterns = ["notebooks/*.md", "notebooks/data/**"]
 """
 VALIDATE = ("-m", "tools.validate.runner", "validate")
 NBDIME = ROOT / ".venv-nbdime"
-# What `make notebooks` has on a machine with everything.
+# The variables of `make notebooks` on a machine with all optional programs.
 ENVIRONMENT = {
     "PATH": f"{ROOT}/triton/bin:{ROOT}/.venv/bin:{os.environ['PATH']}",
     "NBDIME_GIT_PREFIX": os.fspath(NBDIME),
@@ -40,7 +40,7 @@ ENVIRONMENT = {
 
 
 def in_python() -> list[str]:
-    """The names of the notebooks of the course, but those in R: not every machine has it."""
+    """The names of the notebooks of the course without those in R, which not every machine has."""
     return [
         notebook.name
         for notebook in catalogue.load()
@@ -57,7 +57,7 @@ def fill(folder: Path, names: Sequence[str], count: int) -> None:
 
 
 def other_course(folder: Path) -> Path:
-    """A copy of the checkout whose course has no notebook yet; returns the folder for them."""
+    """Copy the checkout without its notebooks; return the folder for notebooks in the copy."""
     notebooks = copy_source(folder) / "notebooks"
     for pair in halves.find(notebooks):
         for path in (pair.ipynb, pair.md):
@@ -66,7 +66,7 @@ def other_course(folder: Path) -> Path:
 
 
 def nbval(folder: Path, names: Sequence[str]) -> Side:
-    """A side that runs `pytest --nbval` of these notebooks of the course, in a copy in `folder`."""
+    """A side that runs `pytest --nbval` for these notebooks, in a copy in `folder`."""
     copy = shutil.copytree(NOTEBOOKS, folder / "notebooks")
     options = ("--nbval", "-p", "no:cacheprovider", "-c", os.devnull)
     files = [copy / f"{name}.ipynb" for name in names]
@@ -89,7 +89,7 @@ def build(source: Path, target: Path) -> Side:
 def site(folder: Path, more: int = 0) -> Iterator[tuple[Side, Side]]:
     """A cold build, and one by Sphinx with the theme and myst-nb alone.
 
-    more: so many notebooks are added.
+    more: the number of notebooks that are added.
     """
     ours = copy_source(folder / "ours")
     fill(ours / "notebooks", in_python(), more)
@@ -123,8 +123,8 @@ def changed(folder: Path) -> Iterator[tuple[Side, Side]]:
 def numpy(folder: Path) -> Iterator[tuple[Side, Side]]:
     """A validation of numpy's tutorials, and nbval-lax as their own tox.ini calls it.
 
-    That repository stores no outputs, so they are made first. We compare each with a fresh run,
-    and nbval-lax sees exceptions only.
+    Their repository stores no outputs, so these are made first. Our validation compares outputs;
+    nbval-lax reports exceptions only.
     """
     if not (clone := os.environ.get("NUMPY_TUTORIALS")):
         raise SystemExit(
@@ -147,7 +147,7 @@ def numpy(folder: Path) -> Iterator[tuple[Side, Side]]:
 
 
 def numpy_environment(folder: Path) -> Path:
-    """The Python of a new environment that has ours and what the tutorials import."""
+    """The Python of a new environment with our packages and those of the tutorials."""
     seconds(PYTHON, "-m", "venv", folder)
     [packages] = folder.glob("lib/python*/site-packages")
     [ours] = (ROOT / ".venv").glob("lib/python*/site-packages")
@@ -158,7 +158,7 @@ def numpy_environment(folder: Path) -> Path:
 
 @contextmanager
 def nbdime_git(folder: Path) -> Iterator[tuple[Side, Side]]:
-    """`git diff` of ten changed notebooks with pictures: nbdime-git's driver, nbdime's own."""
+    """`git diff` of ten changed notebooks with pictures, by nbdime-git's driver and by nbdime's."""
     environment = os.environ | {
         "PATH": f"{NBDIME / 'bin'}:{os.environ['PATH']}",
         "HOME": os.fspath(folder),

@@ -1,4 +1,4 @@
-"""Servers and jobs on a small Triton, beside what a person does without our commands."""
+"""Comparisons of servers and jobs on a small Triton with what people do without our commands."""
 
 import contextlib
 import os
@@ -24,14 +24,14 @@ ANSWERS = (
 
 
 def script(name: str, **values: object) -> str:
-    """The shell script of this name, below lines that set the variables that it reads."""
+    """The shell script of this name, below lines that set its variables."""
     settings = "".join(f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items())
     return settings + (SCRIPTS / name).read_text(encoding="utf-8")
 
 
 @contextmanager
 def small_triton(state: Path, nodes: int) -> Iterator[Triton]:
-    """A small Triton with so many nodes."""
+    """A small Triton with `nodes` nodes."""
     cluster.up(nodes, state=state, tied=True, say=lambda line: None)
     try:
         yield Triton(state)
@@ -44,7 +44,7 @@ def small_triton(state: Path, nodes: int) -> Iterator[Triton]:
 
 @contextmanager
 def bring_up(folder: Path) -> Iterator[tuple[Side, Side]]:
-    """A small Triton with sixteen nodes, and one with four: until it is up."""
+    """The start of a small Triton with sixteen nodes, and with four."""
 
     def side(nodes: int) -> Side:
         def up() -> float:
@@ -60,7 +60,8 @@ def bring_up(folder: Path) -> Iterator[tuple[Side, Side]]:
 def start_seconds(triton: Triton, user: str, command: str, url: re.Pattern[str]) -> float:
     """The seconds from Enter on the login node to a page of JupyterLab that answers there.
 
-    url: finds its address in what `command` prints. Raises SystemExit if the command ends before.
+    url: a pattern of its address in the output of `command`. Raises SystemExit if the command ends
+    before that.
     """
     began = time.perf_counter()
     process = triton.start(
@@ -104,9 +105,7 @@ def sjupyter(folder: Path) -> Iterator[tuple[Side, Side]]:
 
 @contextmanager
 def service(folder: Path) -> Iterator[tuple[Side, Side]]:
-    """From the click on Start to a page of JupyterLab through the hub, and from sbatch to one of a
-    batch job.
-    """
+    """From the click on Start at the hub to a page of JupyterLab, and from sbatch to a page."""
     known = cluster.facts()
     answers = script(
         "bare_answers.sh",
@@ -139,8 +138,8 @@ def service(folder: Path) -> Iterator[tuple[Side, Side]]:
 def slurm(folder: Path) -> Iterator[tuple[Side, Side]]:
     """A course of sixteen notebooks on four nodes, and on one; a node runs one at a time.
 
-    The nodes share this machine's processors, so the notebooks sleep: what is seen is whether the
-    jobs are spread and gathered without delay.
+    The nodes share this machine's processors, so the notebooks only sleep. The ratio shows whether
+    jobs start, and results come, without delay.
     """
     with small_triton(folder / "cluster", 4) as triton:
         user = triton.account()
@@ -173,7 +172,7 @@ def slurm(folder: Path) -> Iterator[tuple[Side, Side]]:
 
 
 def idle_memory(folder: Path) -> float:
-    """The megabytes that a small Triton with four nodes holds while nothing runs there."""
+    """The megabytes of memory of an idle small Triton with four nodes."""
     state = folder / "cluster"
     with small_triton(state, 4):
         room = cluster.machine_room(state)
@@ -183,7 +182,7 @@ def idle_memory(folder: Path) -> float:
 
 @contextmanager
 def people_at_a_hub(folder: Path) -> Iterator[tuple[Triton, hub.People]]:
-    """A small Triton whose hub starts stand-ins for JupyterLab, and people there."""
+    """A small Triton whose hub starts stand-ins for JupyterLab, and people at the hub."""
     with small_triton(folder / "cluster", 2) as triton:
         hub.put_stand_in(triton)
         hub.running(triton, hub_faults.OPTIONS)
@@ -192,8 +191,9 @@ def people_at_a_hub(folder: Path) -> Iterator[tuple[Triton, hub.People]]:
 
 
 def faults(folder: Path) -> float:
-    """How many jobs or servers are lost in starts in the middle of which something breaks;
-    FAULTS=number of them, SEED=which.
+    """The number of jobs or servers that are lost in starts with a fault.
+
+    The variable FAULTS is the number of starts, SEED chooses their faults.
     """
     count = int(os.environ.get("FAULTS", "200"))
     seed = int(os.environ.get("SEED", "18"))
@@ -207,8 +207,9 @@ def faults(folder: Path) -> float:
 
 
 def numbers(folder: Path) -> float:
-    """How much is lost with many people, many starts and every daemon restarted; where others wait
-    more than two seconds in the median, that counts as one.
+    """The number of losses with many people, many starts, and restarts of every daemon.
+
+    If others wait for a page more than two seconds in the median, that counts as a loss.
     """
     count = 0
     with people_at_a_hub(folder) as (triton, people):

@@ -1,4 +1,4 @@
-"""Times of programs, and the comparison of ours with the plain tool."""
+"""Measure the times of programs, and compare ours with the plain tool."""
 
 import os
 import statistics
@@ -14,17 +14,17 @@ from tools.files import ROOT
 PYTHON = ROOT / ".venv/bin/python"
 
 Side = Callable[[], float]
-"""Runs one of the two that are compared, and returns how long it took, in seconds."""
+"""Runs one of the two programs of a comparison; returns the seconds that it took."""
 
 Sides = AbstractContextManager[tuple[Side, Side]]
-"""Prepares a comparison, gives our side and the plain one, and cleans up."""
+"""A context manager: prepares a comparison, gives (our side, the plain side), and cleans up."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A line of the table: what is compared, and how many times as long ours may take.
+    """A line of the table: what is compared, and the limit of the ratio of the times.
 
-    sides: called with an empty folder. runs: how often each side runs.
+    sides: called with an empty folder. runs: the number of runs of each side.
     """
 
     what: str
@@ -39,10 +39,10 @@ def seconds(
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> float:
-    """How long `command` takes, in seconds; its output is dropped.
+    """The seconds that `command` takes; its output is dropped.
 
-    env: variables beside those of this process. Raises SystemExit with what the command printed if
-    it fails, unless `check` is off.
+    env: variables beside those of this process. If the command fails and `check` is set, raises
+    SystemExit with its output.
     """
     began = time.perf_counter()
     completed = subprocess.run(
@@ -71,8 +71,9 @@ def timed(function: Callable[[], object]) -> Side:
 
 
 def compare(comparison: Comparison, folder: Path) -> bool:
-    """Run both sides in turn, so that a busy machine slows both; print the medians of their times
-    and of the ratios of each two. Returns whether the ratio is within the limit.
+    """Compare both sides, print the medians, and return whether the ratio is within its limit.
+
+    The sides run in turn, so that a busy machine slows both.
     """
     with comparison.sides(folder) as (ours, plain):
         times = [(ours(), plain()) for _ in range(comparison.runs)]

@@ -1,12 +1,12 @@
-"""Check how the code is written: ruff and mypy for Python, shellcheck for shell scripts, biome for
-JavaScript and CSS; and words of the pages that want a role.
+"""Check the code with ruff and mypy (Python), shellcheck (shell scripts) and biome (JavaScript and
+CSS), and find words of the pages that need a role.
 
     python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [words]
     python -m tools.lint --format
 
-Without a name all five run, each to its end, and what they say is printed one after the other. The
-exit status is 1 if one of them has found something. `make lint` makes the environment `.lint`,
-which holds them. `--format` rewrites the code in the form that ruff and biome want.
+Without a name, all five run and print their problems. The exit status is 1 if there are any. The
+programs are in the environment `.lint`, which `make lint` makes. `--format` formats the code with
+ruff and biome.
 """
 
 import os
@@ -26,11 +26,11 @@ BIOME = ROOT / ".lint/node_modules/.bin/biome"
 BIOME_SETTINGS = "--config-path=tools/lint"
 SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
 PYTHON = re.compile(rb"#!.*\bpython")
-# Where the programs of triton/ find their own modules.
+# The folders from which the programs of triton/ import modules.
 LIBRARIES = ("triton/lib", "triton/jupyterhub")
 
 WEB = (".css", ".js", ".mjs")
-# A script may be a template, of Jinja or of the guide's facts: a word stands in for a value.
+# A script may be a template, of Jinja or with the guide's facts: the word `value` replaces a value.
 VALUE = re.compile(r"\{\{.*?\}\}")
 STATEMENT = re.compile(r"\{%.*?%\}")
 
@@ -53,7 +53,7 @@ def shell_scripts(folder: Path) -> list[str]:
 
 
 def installed_programs(folder: Path) -> list[str]:
-    """The tracked files of triton/ that are Python, with the ending .py or without one."""
+    """The tracked Python programs and modules of triton/."""
     return [
         name
         for name in tracked(folder)
@@ -68,7 +68,7 @@ def _first_line(path: Path) -> bytes:
 
 
 def _run(folder: Path, *command: str | Path, **variables: str) -> tuple[bool, str]:
-    """Whether the command has succeeded, and what it has printed."""
+    """(whether the command has succeeded, its output)."""
     completed = subprocess.run(
         command,
         cwd=folder,
@@ -87,10 +87,9 @@ def ruff(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 def mypy(folder: Path) -> Iterator[tuple[bool, str]]:
-    """The types: in the folders that pyproject.toml names, and in what admins install.
+    """The types in the folders that pyproject.toml names, and in the programs that admins install.
 
-    The latter is a run of its own: there the modules of triton/lib are called as the commands and
-    the hub import them.
+    The programs need a run of their own: they import the modules of triton/lib by other names.
     """
     stubs = sysconfig.get_path("purelib", vars={"base": str(ROOT / ".lint")})
     command = (BIN / "mypy", "--python-executable", ROOT / ".venv/bin/python")
@@ -107,7 +106,7 @@ def mypy(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 def shellcheck(folder: Path) -> Iterator[tuple[bool, str]]:
-    """The shell scripts, as copies in which templates are filled in."""
+    """The shell scripts, as copies with templates filled in."""
     names = shell_scripts(folder)
     if not names:
         return
@@ -117,7 +116,7 @@ def shellcheck(folder: Path) -> Iterator[tuple[bool, str]]:
             copy = Path(copies, name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(VALUE.sub("value", STATEMENT.sub("", text)), encoding="utf-8")
-        # SC1091: which files a script reads is a matter of the computer where it runs.
+        # SC1091: a script may read files that only the computer has on which it runs.
         yield _run(Path(copies), BIN / "shellcheck", "--format=gcc", "--exclude=SC1091", *names)
 
 
@@ -128,7 +127,7 @@ def biome(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 def words(folder: Path) -> Iterator[tuple[bool, str]]:
-    """The pages of the guide: what is set as code and looks like a path, an option or a host."""
+    """The literals of the guide's pages that look like a path, an option or a host."""
     for name in tracked(folder):
         if re.match(r"(triton|scicomp|notebooks)/.*\.rst|index\.rst", name):
             problems = list(plain_words(name, (folder / name).read_text(encoding="utf-8")))
@@ -141,7 +140,7 @@ CHECKS: dict[str, Callable[[Path], Iterator[tuple[bool, str]]]] = {
 
 
 def lint(folder: Path, names: list[str]) -> int:
-    """Run the checks of these names, or all; print what they find; return the exit status."""
+    """Run the checks of these names, or all; print the problems; return the exit status."""
     failed = []
     for name in names or CHECKS:
         results = list(CHECKS[name](folder))
@@ -159,7 +158,7 @@ def lint(folder: Path, names: list[str]) -> int:
 
 
 def reformat(folder: Path) -> int:
-    """Rewrite Python, JavaScript and CSS in their one form; return the exit status."""
+    """Format Python, JavaScript and CSS; return the exit status."""
     names = [name for name in tracked(folder) if name.endswith(WEB)]
     results = [
         _run(folder, BIN / "ruff", "format"),

@@ -1,5 +1,5 @@
-"""Which words of the guide's pages want a role: plain ``literals`` that look like something that
-the tests can compare. See _ext/roles.py.
+"""Find words of the guide's pages that need a role: ``literals`` that look like words that tests
+can check. See _ext/roles.py.
 """
 
 import re
@@ -11,7 +11,7 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 LITERAL = re.compile(r"(?<![\w`\\:])``(?=\S)((?:(?!\n *\n).)+?)(?<=\S)``(?!`)", re.DOTALL)
 CODE = "code-block|rendered-file|literalinclude|facts-table|toctree"
 FILE_ENDING = "cfg|csv|html|ini|ipynb|js|json|log|md|out|pac|py|sh|toml|txt|yaml|yml|zip"
-# The first that fits names the role.
+# {role: pattern of its words}; the first pattern that fits decides.
 LOOKS = {
     "option": re.compile(r"--?[A-Za-z][\w-]*([= ]\S+)?|--"),
     "cell": re.compile(r"[!%][a-z][\w -]*(=\S*)?|import \w+.*"),
@@ -32,7 +32,7 @@ LOOKS = {
 
 
 def plain_words(name: str, text: str) -> Iterator[str]:
-    """A sentence with file and line for each plain literal of a page that wants a role."""
+    """A sentence with file and line for each literal of a page that needs a role."""
     hidden = list(text)
     for region in DirectiveLexer(CODE)(Document(text, name)):
         for at in range(region.start, region.end):

@@ -1,5 +1,5 @@
-/* node bytecode.mjs FOLDER: start the Python in FOLDER, import what the kernel imports, and print the bytecode of all that was
-   imported, as JSON {file in an archive: base64}. Python checks neither its age nor its source: it comes in the same archive. */
+/* node bytecode.mjs FOLDER: start the Python in FOLDER, import what the kernel imports, and print the bytecode of all these modules
+   as JSON, {file in an archive: base64}. Python will not compare it with the source, which is in the same archive. */
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
@@ -21,16 +21,16 @@ def pyc(source, file):
     code = compile(source, file, "exec", dont_inherit=True)
     return base64.b64encode(importlib._bootstrap_external._code_to_hash_pyc(code, importlib.util.source_hash(source), False)).decode()
 
-found = {}
+bytecode = {}
 for module in list(sys.modules.values()):
     spec = getattr(module, "__spec__", None)
     if not spec or not spec.origin or not spec.origin.endswith(".py"):
         continue
     file, source = spec.origin, spec.loader.get_data(spec.origin)
-    if isinstance(spec.loader, zipimport.zipimporter):      # it looks beside the source
-        found[file.removeprefix(spec.loader.archive + "/") + "c"] = pyc(source, file)
+    if isinstance(spec.loader, zipimport.zipimporter):      # zipimport looks for it beside the source
+        bytecode[file.removeprefix(spec.loader.archive + "/") + "c"] = pyc(source, file)
     elif file.startswith(site.getsitepackages()[0]):
-        found[importlib.util.cache_from_source(file).removeprefix(site.getsitepackages()[0] + "/")] = pyc(source, file)
-json.dumps(found)
+        bytecode[importlib.util.cache_from_source(file).removeprefix(site.getsitepackages()[0] + "/")] = pyc(source, file)
+json.dumps(bytecode)
 `),
 );

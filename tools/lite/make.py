@@ -1,10 +1,10 @@
-"""Make what "Run in the browser" needs: JupyterLite's notebook, with Python as WebAssembly and the
-packages of wheels.txt beside it.
+"""Make the program behind "Run in the browser": JupyterLite, with Python as WebAssembly and the
+packages of wheels.txt.
 
     python tools/lite/make.py FOLDER
 
-makes FOLDER/app, static files that ask no other host. FOLDER/env is the environment of
-requirements.txt. Which notebooks are in it, _ext/in_browser.py adds when the site is built.
+makes FOLDER/app, static files that load nothing from other hosts. FOLDER/env is the environment of
+requirements.txt. When the site is built, _ext/in_browser.py adds the notebooks.
 """
 
 import base64
@@ -23,35 +23,36 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 LIBRARY = "python_stdlib.zip"
-OF_THE_KERNEL = ("piplite", "ipykernel", "pyodide_kernel")  # come with jupyterlite-pyodide-kernel
+OF_THE_KERNEL = ("piplite", "ipykernel", "pyodide_kernel")  # parts of jupyterlite-pyodide-kernel
 BROWSER = (
     *("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314"),
     *("--platform", "pyemscripten_2026_0_wasm32"),
 )
-# Types of packages that nobody has in the browser. Without these 4,800 files Python starts two
+# Type stubs of packages that are not in the browser. Without these 4,800 files, Python starts two
 # seconds earlier.
 UNUSED = ("jedi/third_party/typeshed/stubs/", "jedi/third_party/django-stubs/")
-OLD_FONTS = (".eot", ".svg", ".ttf")  # of icons, for browsers that cannot run WebAssembly
+OLD_FONTS = (".eot", ".svg", ".ttf")  # icons for browsers that cannot run WebAssembly
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """What a command prints. Raises SystemExit, with what it printed, if it fails."""
+    """The output of a command. Raises SystemExit with that output if the command fails."""
     completed = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, cwd=cwd
     )
     if completed.returncode:
         sys.exit(
             f"{(completed.stderr or completed.stdout).strip()}\n{Path(command[0]).name} "
-            f"{command[1]} did not do it. Is the network there, and space on the disk? "
+            f"{command[1]} failed. Is the network there, and space on the disk? "
             "Then: make lite"
         )
     return completed.stdout
 
 
 def pack(archive: Path, target: Path, bytecode: Mapping[str, bytes]) -> list[str]:
-    """Copy a zip file into the folder `target`, without what is unused and with the bytecode of
-    what is in it, by its name; return the names of what was there.
+    """Copy a zip file into the folder `target`, without unused files; return the names in it.
+
+    bytecode: {name: content}, added for the modules that are in the file.
     """
     with (
         zipfile.ZipFile(archive) as old,
@@ -70,15 +71,13 @@ def pack(archive: Path, target: Path, bytecode: Mapping[str, bytes]) -> list[str
 
 
 def source(name: str) -> str:
-    """The file that the bytecode `name` was made from, in an archive: beside it, or above its
-    folder __pycache__.
-    """
+    """The source of the bytecode `name` in an archive: beside it, or above its __pycache__."""
     folder, _, module = name.rpartition("__pycache__/")
     return folder + module.split(".")[0] + ".py" if module else name.removesuffix("c")
 
 
 def packed(wheel: Path, target: Path, bytecode: Mapping[str, bytes]) -> dict[str, Any]:
-    """Pack a wheel; return what Pyodide's lock file says of it."""
+    """Pack a wheel; return its entry for Pyodide's lock file."""
     first = {name.split("/")[0] for name in pack(wheel, target, bytecode)}
     imports = {
         name.removesuffix(".py") for name in first if not name.endswith((".dist-info", ".data"))
@@ -101,9 +100,7 @@ def packed(wheel: Path, target: Path, bytecode: Mapping[str, bytes]) -> dict[str
 def python(
     pyodide: Path, wheels: Iterable[Path], target: Path, bytecode: Mapping[str, bytes]
 ) -> list[str]:
-    """Put Pyodide's core and all wheels into the folder `target`; return the names of the
-    packages.
-    """
+    """Write Pyodide's core and all wheels into the folder `target`; return the packages' names."""
     target.mkdir(parents=True)
     for name in CORE:
         shutil.copy(pyodide / name, target)
@@ -116,9 +113,9 @@ def python(
 
 
 def settings(packages: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What JupyterLite reads in its files, by their names.
+    """{name: content} of JupyterLite's settings files.
 
-    All packages are loaded at once, at the start, and none from an index on the internet.
+    All packages are loaded at the start, and none from an index on the internet.
     """
     kernel = {"disablePyPIFallback": True, "loadPyodideOptions": {"packages": packages}}
     return {
@@ -141,7 +138,7 @@ def settings(packages: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def unwanted(app: Path) -> Iterator[Path]:
-    """The files that no browser asks for."""
+    """The files that no browser requests."""
     for path in app.rglob("*"):
         old_font = path.suffix in OLD_FONTS and path.parent.name == "build"
         if old_font or path.name.startswith("rspack.config"):
@@ -149,10 +146,10 @@ def unwanted(app: Path) -> Iterator[Path]:
 
 
 def finish(app: Path) -> None:
-    """Take away what no browser asks for, and put there what each one asks for and JupyterLite
+    """Remove files that no browser requests, and add some that browsers request and JupyterLite
     lacks.
 
-    Raises SystemExit if the page would get Pyodide from another host.
+    Raises SystemExit if the page would load Pyodide from another host.
     """
     for path in [*unwanted(app)]:
         path.unlink()
@@ -206,7 +203,7 @@ def main(folder: Path) -> None:
         ]
         pyodide = work / "node_modules/pyodide"
         python(pyodide, wheels, work / "first", {})
-        # Compiled once here, and not at each start there.
+        # Compile the modules here, once, instead of at each start in a browser.
         compiled = json.loads(run(programs / "node", HERE / "bytecode.mjs", work / "first"))
         bytecode = {name: base64.b64decode(content) for name, content in compiled.items()}
         packages = python(pyodide, wheels, work / "lite/static/pyodide", bytecode)

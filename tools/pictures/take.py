@@ -1,7 +1,7 @@
-"""Make the guide's pictures anew, each from a real run on the small Triton: `make pictures`.
+"""Make the guide's pictures anew, from real runs on the small Triton: `make pictures`.
 
-A picture is a file and the function that goes the steps it shows; tests/site/test_pictures.py goes
-the same ones.
+Each picture has a function that takes the steps it shows; tests/site/test_pictures.py calls the
+same function.
 """
 
 import re
@@ -27,42 +27,42 @@ from tools.pictures import tour
 
 LOGIN = cluster.facts().hosts.login
 SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")  # the token and the path of a server
-KEY = 0.06  # seconds that a person takes for a key
-READ = 2  # seconds that a person reads before the next command
-LONGEST = 2  # seconds for which a wait is shown, however long it was
-# A wait of no length is put off until a piece of text came; it hides the text until then.
+KEY = 0.06  # seconds between two keys
+READ = 2  # seconds before the next command, in which a person reads
+LONGEST = 2  # the picture shortens longer waits to so many seconds
+# In it, an animation of no length hides each piece of text until its delay is over.
 FRAME = Path(__file__).with_name("recording.svg")
 
 
-Row = list[tuple[float, str]]  # of a screen: seconds after the beginning, and what came then
+Row = list[tuple[float, str]]  # (seconds after the beginning, text that came then) of a screen row
 
 
 class Failed(Exception):
-    """A step of a picture no longer works; the argument says which, and what the terminal shows."""
+    """A step of a picture has failed; the argument says which, and what the terminal shows."""
 
 
 # ---------------------------------------------------------------- recordings of a terminal
 
 
 class Recording:
-    """What a terminal has printed, and when each character came. pexpect writes into it."""
+    """The output of a terminal, with the time of each character. pexpect writes into it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.times = [time.monotonic()] * len(text)
 
     def write(self, text: str) -> None:
-        """Add `text`, which came now."""
+        """Add `text`, which the terminal has just printed."""
         self.text += text
         self.times += [time.monotonic()] * len(text)
 
     def flush(self) -> None:
-        """Do nothing; pexpect asks for it."""
+        """Do nothing; pexpect calls it."""
 
     def rows(self) -> list[Row]:
         """The screen at the end, row by row, without secrets.
 
-        Raises Failed if a line was printed over.
+        Raises Failed if a program has overwritten a line.
         """
         text = self.text
         times = list(self.times)
@@ -93,10 +93,7 @@ class Recording:
 
 
 class Window(Terminal):
-    """A terminal that is recorded.
-
-    With `pace` 1 it is used at the speed of a person, with 0 at once.
-    """
+    """A terminal that is recorded. `pace` 1 is the speed of a person, 0 has no pauses."""
 
     def __init__(self, triton: Triton, host: str, user: str, pace: float) -> None:
         super().__init__(triton, host, user, PROMPTS)
@@ -130,9 +127,9 @@ class Window(Terminal):
 
 
 def svg(recording: Recording) -> str:
-    """The recording as the text of an SVG file: each piece of text appears in its time and stays.
+    """The recording as the text of an SVG file, in which each piece of text appears at its time.
 
-    Without animation all are there.
+    Without animation, the whole text is there.
     """
     rows = recording.rows()
     wide = max(len("".join(text for _, text in row)) for row in rows)
@@ -161,10 +158,10 @@ def svg(recording: Recording) -> str:
 
 
 def sjupyter(triton: Triton, user: str, pace: float = 0) -> Recording:
-    """What a reader's terminal shows of a server that is started, lost, found again and stopped.
+    """A recording: a reader starts a server, loses the connection, finds the server and stops it.
 
-    It is started from the laptop and waits in the queue; then the connection breaks. pace: see
-    Window. Raises Failed if a step does not work.
+    The reader works from the laptop, and the server first waits in the queue. pace: see Window.
+    Raises Failed if a step does not work.
     """
     let_in(triton, user, ["laptop"])
     triton.run("login", "touch .hushlogin", user)
@@ -182,7 +179,7 @@ def sjupyter(triton: Triton, user: str, pace: float = 0) -> Recording:
             step(window)
         return window.recording
     except (Stuck, pexpect.TIMEOUT, pexpect.EOF) as error:
-        raise Failed(f"what should come does not, after\n{clean(window.recording.text)}") from error
+        raise Failed(f"the terminal waits, after\n{clean(window.recording.text)}") from error
     finally:
         window.close()
         triton.run("login", f"scancel {others}; scancel --user={user} --name=sjupyter")
@@ -194,19 +191,19 @@ def connect(window: Window) -> None:
 
 
 def start(window: Window, others: str) -> None:
-    """Start a server; the job `others`, for which it waits, ends."""
+    """Start a server; end the job `others`, for which it waits."""
     window.keys("sjupyter -t 02:00:00 --mem=1G")
     window.screen.expect(
         r"\((Resources|Priority)\).*\d{4}-\d\d-\d\dT", timeout=60
-    )  # why it waits, and until when at most
+    )  # why it waits, and its latest start
     window.triton.run("login", f"scancel {others}")
     window.screen.expect(r"localhost:\d+/\w+/lab\?token=\w+\r\n", timeout=60)
 
 
 def break_the_connection(window: Window) -> None:
     """Lose the connection to the login node."""
-    window.screen.expect(pexpect.TIMEOUT, timeout=max(0.5, READ * window.pace))  # reads to the end
-    window.screen.send("~.")  # to ssh, at the beginning of a line: end at once
+    window.screen.expect(pexpect.TIMEOUT, timeout=max(0.5, READ * window.pace))  # record the rest
+    window.screen.send("~.")  # at the beginning of a line, this ends ssh at once
     window._wait(20)
     if window.host != "laptop":
         raise Failed("ssh goes on after ~.")
@@ -233,7 +230,7 @@ def keep(name: str, content: bytes) -> None:
 
 
 def main() -> None:
-    """Make all pictures; ends the program with a sentence if one cannot be made."""
+    """Make all pictures. Raises SystemExit, with a sentence, if one cannot be made."""
     if why := cluster.obstacle():
         sys.exit(f"The pictures are made on the small Triton, which cannot run here: {why}")
     if not CHROMIUM:

@@ -1,8 +1,7 @@
-"""One visit of the hub, from the login to the stop, by the steps that the tests of the hub use.
+"""One visit to the hub, from login to stop, for the guide's screenshots and its film.
 
-It is what the guide's screenshots and its film show.
-
-Each view is taken light and dark, at one size, before the click on what has the ring around it.
+It uses the same steps as the tests of the hub. Each view is taken in light and dark colours, before
+a click; a ring marks the button that is clicked.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ WIDTH = 1000  # of the window, in pixels
 HEIGHT = 680
 SCALE = 2  # pixels of a screenshot for each of the window's
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-SECONDS = 2  # for which the film shows a view
+SECONDS = 2  # that the film shows each view
 PROFILE = FACTS.profiles[0].name
 FOLLOWS_THE_SYSTEM = (
     "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
@@ -33,7 +32,7 @@ FOLLOWS_THE_SYSTEM = (
 CODE = """import matplotlib.pyplot as plt
 plt.figure(figsize=(5, 2))
 plt.plot([1, 4, 9, 16]);"""
-# What is another in each run: how long the password is, when it was, and the names of logs.
+# What differs in each run: the length of the password, times, and the names of logs.
 VARIES = [
     "#password_input",
     "#progress-message",
@@ -50,19 +49,19 @@ RING = """box => {
         width: ${box.width + 16}px; height: ${box.height + 16}px`;
     ring.id = "ring";
 }"""
-# As in the guide's commands, whoever it is.
+# Writes another name for the user, for example `username` as in the guide's commands.
 CALL = """([name, other]) => {
     for (const place of document.querySelectorAll("#username_input, #login_widget span")) {
         const text = "value" in place ? "value" : "textContent";
         if (place[text] === name) place[text] = other;
     }
 }"""
-IS = (
+HAS_COLOURS = (
     "dark => (document.body.dataset.jpThemeLight ?? "
     "String(document.documentElement.dataset.bsTheme !== 'dark')) === String(!dark)"
 )
 
-# The screenshots, and of which view each is.
+# {screenshot: the name of its view}
 STILLS = {
     "hub-log-in": "Sign in",
     "hub-profiles": "Start",
@@ -78,17 +77,17 @@ Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels of a s
 
 @dataclass
 class View:
-    """What a reader sees before a click."""
+    """A page before a click."""
 
-    name: str  # what is clicked, as the page calls it, or what is to be seen
+    name: str  # the text of the button, or a word for the page
     clicks: bool
     shots: dict[str, Image.Image]  # by colour scheme
-    varies: list[Box]  # what is another in each run
-    says: str  # the words on the page
+    varies: list[Box]  # the parts that differ in each run
+    says: str  # the text of the page
 
 
 def still(page: Page, most: int = 20) -> Image.Image:
-    """A screenshot of the page once it has come to rest, or the last of `most`."""
+    """A screenshot of the page when nothing moves any more, or the last of `most`."""
     before = None
     for _ in range(most):
         now = page.screenshot(animations="disabled")
@@ -100,7 +99,7 @@ def still(page: Page, most: int = 20) -> Image.Image:
 
 
 class Camera:
-    """Takes the views of a visit by `user`, whom they call username."""
+    """Takes the views of a visit by `user`, who is called username in them."""
 
     def __init__(self, user: str) -> None:
         self.user = user
@@ -115,13 +114,13 @@ class Camera:
         """Take a view of `page`, with a ring around `target` if there is one."""
         if target:
             target.scroll_into_view_if_needed()
-            still(page)  # what comes late would move it away from its ring
+            still(page)  # late content would move the target away from the ring
             page.evaluate(RING, target.bounding_box())
         page.evaluate(CALL, [self.user, "username"])
         shots: dict[str, Image.Image] = {}
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(IS, arg=scheme == "dark")
+            page.wait_for_function(HAS_COLOURS, arg=scheme == "dark")
             shots[scheme] = still(page)
         boxes = [box for selector in VARIES for box in _boxes(page.locator(selector))]
         page.evaluate(CALL, ["username", self.user])
@@ -132,7 +131,7 @@ class Camera:
 
 
 def _boxes(locator: Locator) -> Iterator[Box]:
-    """Where the elements of `locator` are on a screenshot; nothing for those that are not shown."""
+    """The boxes of the visible elements of `locator` on a screenshot."""
     for element in locator.all():
         if box := element.bounding_box():
             yield (
@@ -155,7 +154,7 @@ def chromium(triton: Triton, playwright: Playwright) -> Iterator[Browser]:
 
 
 def go(triton: Triton, user: str, browser: Browser) -> list[View]:
-    """The Views of a visit, on a cluster whose nodes are busy at first."""
+    """The views of a visit, on a cluster whose nodes are busy at first."""
     camera = Camera(user)
     visit = Visit(
         triton,
@@ -173,7 +172,7 @@ def go(triton: Triton, user: str, browser: Browser) -> list[View]:
         visit.choose(PROFILE)
         visit.page.locator("#spawn_form tbody tr").evaluate_all(
             f"rows => rows.slice({len(FACTS.profiles)}).forEach(row => row.remove())"
-        )  # the tests' own
+        )  # hide the profiles that are for tests
         visit.press_start()
         visit.waits_for(re.compile(f"{hub.PENDING.pattern}.* at the latest"))
         camera.take("pending", visit.page)
@@ -186,7 +185,7 @@ def go(triton: Triton, user: str, browser: Browser) -> list[View]:
         camera.take("code", visit.page)
         lab.run_cell()
         lab.output()
-        lab.idle()  # the status bar knows soon that it has ended
+        lab.idle()  # the status bar is a moment late
         camera.take("output", visit.page)
         visit.to_the_control_panel()
         visit.stop_my_server()
@@ -198,7 +197,7 @@ def go(triton: Triton, user: str, browser: Browser) -> list[View]:
 
 
 def film(views: Sequence[View], scheme: str, format: str, **options: Any) -> bytes:
-    """The views one after the other as an animated picture, one pixel for each of the window's."""
+    """An animated picture of the views, with one pixel for each pixel of the window."""
     frames = [view.shots[scheme].reduce(SCALE) for view in views]
     if format == "GIF":
         frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
@@ -223,13 +222,15 @@ def webp(image: Image.Image) -> bytes:
 
 
 def files(views: Sequence[View]) -> dict[str, bytes]:
-    """What is made of the views: the content of each file, by its name."""
+    """{name: content} of the files that are made of the views."""
     by_name = {view.name: view for view in views}
-    made = {f"{FILM}.gif": film(views, "light", "GIF", optimize=True)}
+    contents = {f"{FILM}.gif": film(views, "light", "GIF", optimize=True)}
     for scheme in SCHEMES:
-        made[f"{FILM}-{scheme}.avif"] = film(views, scheme, "AVIF", quality=75, subsampling="4:4:4")
-        made |= {
+        contents[f"{FILM}-{scheme}.avif"] = film(
+            views, scheme, "AVIF", quality=75, subsampling="4:4:4"
+        )
+        contents |= {
             f"{still}-{scheme}.webp": webp(by_name[name].shots[scheme])
             for still, name in STILLS.items()
         }
-    return made
+    return contents

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Submit bare.sh to $PARTITION, on $NODE; print when that was and when a page of JupyterLab came.
+# Submit bare.sh to $PARTITION, on $NODE; print the times of that and of the first page of JupyterLab.
 began=$EPOCHREALTIME
 job=$(sbatch --parsable --partition="$PARTITION" --nodelist="$NODE" bare.sh)
 until url=$(grep -som1 'http://[0-9.]*:[0-9]*/lab' "bare-$job.log") &&

@@ -1,7 +1,6 @@
-"""Make notebooks of our course from numpy's tutorials, with outputs: `numpy_make.py THEIRS OURS`,
-two folders.
+"""Make notebooks of our course, with outputs, from numpy's tutorials: `numpy_make.py THEIRS OURS`.
 
-Each tutorial is written as .ipynb beside itself too, for nbval.
+THEIRS and OURS are folders. For nbval, each tutorial also gets an .ipynb in THEIRS.
 """
 
 import shutil
@@ -13,14 +12,14 @@ import jupytext
 import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
 
-# Two need the network, one their own tests ignore, and one is too large for a page of ours.
+# Two of these need the network, their own tests ignore one, and one is too large for our pages.
 LEFT_OUT = (
     "tutorial-svd",
     "tutorial-deep-learning-on-mnist",
     "tutorial-style-guide",
     "tutorial-x-ray-image-processing",
 )
-# Files that a tutorial leaves behind, which no notebook of our course may do.
+# Files that a tutorial leaves behind; our validation does not allow that.
 LEAVES = {
     "save-load-arrays": ["x_y-squared.npz", "x_y-squared.csv"],
     "mooreslaw-tutorial": ["mooreslaw_regression.npz", "mooreslaw_regression.csv"],
@@ -34,7 +33,7 @@ def make(source: Path, ours: Path) -> None:
     if "kernelspec" not in notebook.metadata:
         return
     jupytext.write(notebook, source.with_suffix(".ipynb"))
-    # What lies beside our notebooks is not what lies beside theirs.
+    # OURS holds other files than THEIRS.
     notebook.cells = [cell for cell in notebook.cells if cell.source != "! ls"]
     if source.stem in LEAVES:
         remove = f"import os; [os.remove(path) for path in {LEAVES[source.stem]}];"
@@ -46,7 +45,7 @@ def make(source: Path, ours: Path) -> None:
         if any(output.get("name") == "stderr" for output in cell.get("outputs", ())):
             cell.metadata["tags"] = ["writes-stderr"]
     notebook.metadata["course"] = {"needs": [], "seconds": 300, "memory_mb": 3000}
-    # As after a refresh: the longest begins first.
+    # A validation begins with the notebook that takes longest.
     notebook.metadata["measured"] = {"seconds": round(time.monotonic() - began)}
     nbformat.write(notebook, ours / f"{source.stem}.ipynb")
 
