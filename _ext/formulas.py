@@ -79,7 +79,7 @@ def mathml(tex: str, display: bool) -> str:
         known,
     )
     try:
-        made = _converter().convert_with_local_state(
+        result = _converter().convert_with_local_state(
             _laid_out(known) if display else known, displaystyle=display
         )
     except LatexError as error:
@@ -87,7 +87,7 @@ def mathml(tex: str, display: bool) -> str:
         raise FormulaError(
             f"the formula {' '.join(tex.split())} cannot be shown: {why[0].lower()}{why[1:]}"
         ) from None
-    return made.replace("<math", f'<math alttext="{html.escape(" ".join(tex.split()))}"', 1)
+    return result.replace("<math", f'<math alttext="{html.escape(" ".join(tex.split()))}"', 1)
 
 
 def _place(node: nodes.Element, folder: Path) -> str:

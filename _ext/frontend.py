@@ -177,8 +177,10 @@ def sized(app: Sphinx, match: re.Match[str]) -> str:
     )
 
 
-def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **options: object) -> str:
-    """The list of all pages for the page `name`, as Sphinx makes it with `made(**options)`.
+def menu(
+    app: Sphinx, menus: Menus, name: str, render: Callable[..., str], **options: object
+) -> str:
+    """The list of all pages for the page `name`, as Sphinx makes it with `render(**options)`.
 
     Sphinx makes one list for each page, which is slow for a thousand pages. Pages in one folder
     below one page share a list in `menus`: only the mark of the current page differs.
@@ -186,11 +188,11 @@ def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **optio
     assert isinstance(app.builder, StandaloneHTMLBuilder)
     parent = app.builder.relations.get(name, [None])[0]
     if parent is None or name in app.env.toctree_includes:
-        return made(**options)
+        return render(**options)
     place = (parent, posixpath.dirname(name))
     uri = posixpath.basename(app.builder.get_target_uri(name))
     if place not in menus:
-        text = made(**options)
+        text = render(**options)
         menus[place] = re.sub(
             CURRENT, rf'<li class="\1"><a class="reference internal" href="{uri}">', text
         )
@@ -200,7 +202,7 @@ def menu(app: Sphinx, menus: Menus, name: str, made: Callable[..., str], **optio
         r'<li class="\1 current"><a class="current reference internal" href="#">',
         menus[place],
     )
-    return text if count == 1 else made(**options)
+    return text if count == 1 else render(**options)
 
 
 def edit_address(repository: str, branch: str, path: str) -> str:

@@ -65,10 +65,10 @@ def pdf(page: Path, target: Path) -> None:
 
 def main(folder: Path) -> None:
     """Make both books in `folder`, and print their names."""
-    with tempfile.TemporaryDirectory() as made:
-        epub = next(build("epub", Path(made)).glob("*.epub"))
-        new = Path(made, "new.pdf")
-        pdf(build("singlehtml", Path(made)) / "index.html", new)
+    with tempfile.TemporaryDirectory() as temporary:
+        epub = next(build("epub", Path(temporary)).glob("*.epub"))
+        new = Path(temporary, "new.pdf")
+        pdf(build("singlehtml", Path(temporary)) / "index.html", new)
         folder.mkdir(parents=True, exist_ok=True)
         for path in (epub, new):
             print(shutil.move(path, folder / f"{epub.stem}{path.suffix}"))

@@ -202,7 +202,7 @@ def faults(folder: Path) -> float:
             triton, people, count, seed, say=lambda line: print(f"  {line}", flush=True)
         )
     ready = sum(outcome.ready for outcome in outcomes.values())
-    print(f"  of {count} starts, seed {seed}, {ready} gave a server; the others were told why not")
+    print(f"  of {count} starts, seed {seed}, {ready} gave a server; the others gave a message")
     return sum(bool(outcome.lost) for outcome in outcomes.values())
 
 

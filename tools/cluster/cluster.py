@@ -485,9 +485,7 @@ def apps(folder: Path) -> None:
     namespace = ["unshare", "--mount", "--propagation", "private"]
     program: list[str | Path] = [sys.executable, HERE / "machine_room.py", "--apps", folder]
     if subprocess.run([*namespace, *program]).returncode:
-        raise ClusterError(
-            "The folders of the cluster's programs could not be made; the reason stands above"
-        )
+        raise ClusterError("The cluster's programs could not be installed; the reason stands above")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -164,7 +164,7 @@ class Outcome:
     lost: str = ""
 
     def __str__(self) -> str:
-        return self.lost or ("ready" if self.ready else "told that it failed")
+        return self.lost or ("ready" if self.ready else "failed, with a message to the user")
 
 
 def within(seconds: float, holds: Callable[[], object]) -> bool:
@@ -217,7 +217,7 @@ def trial(
         ).stdout.rstrip()
         return Outcome(
             ready(),
-            f"orphan or loss: the hub knows {known['servers']}, pending {known['pending']}; "
+            f"hub and Slurm differ: the hub knows {known['servers']}, pending {known['pending']}; "
             f"Slurm has {jobs}{queue}",
         )
     return use_and_stop(triton, people, user) if ready() else Outcome(False)
@@ -237,10 +237,10 @@ def use_and_stop(triton: Triton, people: People, user: str) -> Outcome:
         return answer["job"] in alive(triton, user)
 
     if not within(30, answers):
-        return Outcome(True, "it is ready and does not answer")
+        return Outcome(True, "the server is ready and does not answer")
     people.ask(user, "stop")
     if not within(40, lambda: not alive(triton, user)):
-        return Outcome(True, f"orphan after Stop: {alive(triton, user)}")
+        return Outcome(True, f"jobs are left after Stop: {alive(triton, user)}")
     return Outcome(True)
 
 
@@ -519,6 +519,6 @@ def restarts(triton: Triton, people: People, count: int = 12) -> Measured:
         lost,
         looks,
         f"every daemon is restarted while {count} servers start: {count - len(again)} "
-        f"came, {len(again)} were told to start again and did, the one that "
+        f"started, {len(again)} failed and started when they were asked again, the one that "
         f"ran before was not lost; {looks}",
     )
