@@ -33,7 +33,7 @@ import pamela
 from addresses import Authenticator, HubLogin
 from jupyterhub import orm
 from jupyterhub.utils import compare_token
-from profile_spawner import Looks
+from profile_spawner import Checks
 from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
@@ -53,8 +53,8 @@ CLOSED = {
     # ACCT_EXPIRED
 }
 
-by_a_server: ContextVar[bool] = ContextVar(
-    "by_a_server", default=False
+asked_by_server: ContextVar[bool] = ContextVar(
+    "asked_by_server", default=False
 )  # whether the current request comes from a server of the user
 
 
@@ -101,7 +101,7 @@ def network(address: str) -> str:
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
-def can_be(name: str, words: list[str]) -> bool:
+def is_possible(name: str, words: list[str]) -> bool:
     """Whether an account can have this name and these passwords.
 
     PAM or a directory could take an impossible name for another spelling of an existing account.
@@ -115,7 +115,7 @@ def can_be(name: str, words: list[str]) -> bool:
     )
 
 
-def is_of_a_server(token: str, user: orm.User) -> bool:
+def is_token_of_server(token: str, user: orm.User) -> bool:
     """Whether `token` is the token with which a server of this user was started.
 
     Such a token is also the secret of the server's OAuth client. A token that a user makes never
@@ -169,7 +169,7 @@ class CountingAuthenticator(Authenticator):
         self.by_shared = Attempts(self.wrong_per_address, self.shared_seconds)
         self.shared_addresses = set().union(*map(addresses_of, self.shared))
         self.known: OrderedDict[Hashable, None] = OrderedDict()
-        self.accounts = Looks()
+        self.accounts = Checks()
 
     async def authenticate(self, handler: Any, data: Any) -> str | None:
         """The name if its password is right, otherwise None. Raises 429 if this person has to wait.
@@ -186,7 +186,7 @@ class CountingAuthenticator(Authenticator):
         ]
         if not all(isinstance(word, str) for word in (name, *words)):
             raise web.HTTPError(400, "A user name and a password are needed.")
-        if not can_be(name, words):
+        if not is_possible(name, words):
             return None
         address, normal = (
             network(handler.request.remote_ip) if handler else "",
@@ -194,20 +194,22 @@ class CountingAuthenticator(Authenticator):
         )
         browser = self._known_browser(handler, normal)
         person = (browser or address, normal)
-        of_all = self.by_shared if address in self.shared_addresses else self.by_address
+        attempts_of_address = (
+            self.by_shared if address in self.shared_addresses else self.by_address
+        )
         is_known = bool(browser) or (address, normal) in self.known
         self._refuse_to_wait(self.by_name.wait(person), person)
         if not is_known:
-            self._refuse_to_wait(of_all.wait(address), address)
-            of_all.add(address)
+            self._refuse_to_wait(attempts_of_address.wait(address), address)
+            attempts_of_address.add(address)
         self.by_name.add(person)
         if await self._lets_in(handler, name, words):
             if not is_known:
-                of_all.take_back(address)
+                attempts_of_address.take_back(address)
             self.by_name.forget(person)
             self._welcome(handler, address, normal)
             return str(name)
-        if self.by_name.wait(person) or of_all.wait(address):
+        if self.by_name.wait(person) or attempts_of_address.wait(address):
             self.log.warning("Too many wrong passwords from %s, the last for %r", address, normal)
         return None
 
@@ -286,13 +288,13 @@ class CountingAuthenticator(Authenticator):
             pamela.check_account, user.name, service=self.service, encoding=self.encoding
         )
         try:
-            await self.accounts.look(user.name, self.account_seconds, ask)
+            await self.accounts.check(user.name, self.account_seconds, ask)
         except TimeoutError:
             self.log.warning("PAM does not say whether the account %s is open", user.name)
         except pamela.PAMError as error:
             if error.errno in CLOSED:
                 token = handler and handler.get_auth_token()
-                by_a_server.set(bool(token) and is_of_a_server(token, user.orm_user))
+                asked_by_server.set(bool(token) and is_token_of_server(token, user.orm_user))
                 return False
             self.log.warning(
                 "PAM does not say whether the account %s is open: %s", user.name, error
@@ -305,4 +307,4 @@ class CountingAuthenticator(Authenticator):
 
         Requests of people do. Requests of servers do not: the servers run on and report to the hub.
         """
-        return not by_a_server.get()
+        return not asked_by_server.get()

@@ -149,7 +149,7 @@ class KnownByName(SlurmSpawner):
     def server(self, server: Server | None) -> None:
         Spawner.server.fset(self, server)
 
-    async def is_put_aside(self) -> bool:
+    async def is_paused(self) -> bool:
         """Whether the server is alive but cannot answer now, so that the hub has to wait longer."""
         return False
 
@@ -160,7 +160,7 @@ class KnownByName(SlurmSpawner):
             server: Any = self.server  # the hub waits for a server, so there is one
             if answer := await self.own_answer(server.ip, server.port):
                 return answer
-            if await self.is_put_aside():
+            if await self.is_paused():
                 until = time.monotonic() + timeout
             if time.monotonic() > until:
                 raise TimeoutError(f"Server at {server.url} didn't respond in {timeout} s")

@@ -25,14 +25,14 @@ from typing import Any, TypeVar
 import slurm
 
 JOB_NAME = "jupyterhub"
-CALLS = 8  # the most sbatch, scancel and squeue that run as users at once
-ENDING = 2  # the most of them that end jobs which no server needs
-EACH_USER = 4  # the most of these jobs of one user in one round
-SECONDS = 60  # the time limit of a command; sudoers has a longer one
+MOST_CALLS = 8  # the most sbatch, scancel and squeue that run as users at once
+MOST_ENDING_CALLS = 2  # the most of them that end jobs which no server needs
+MOST_OF_USER = 4  # the most of these jobs of one user in one round
+COMMAND_SECONDS = 60  # the time limit of a command; sudoers has a longer one
 PATIENCE = 3  # seconds that a page waits for squeue; squeue itself may take longer
-EACH = 1  # seconds between two squeue for all jobs
-LATE = 600  # seconds after which an sbatch without an answer can no longer create a job
-AGAIN = 10  # seconds until scancel is repeated for a job that goes on
+SQUEUE_SECONDS = 1  # seconds between two squeue for all jobs
+SBATCH_SECONDS = 600  # seconds after which an sbatch without an answer can no longer create a job
+SCANCEL_SECONDS = 10  # seconds until scancel is repeated for a job that goes on
 MARK = re.compile(r"/[0-9a-f]{16}$")
 T = TypeVar("T")
 log = logging.getLogger(
@@ -48,7 +48,7 @@ class SlurmRefuses(SlurmSilent):
     """Slurm or sudo has refused."""
 
 
-async def aside(function: Callable[[], T], seconds: float | None) -> T:
+async def in_thread(function: Callable[[], T], seconds: float | None) -> T:
     """What `function` returns. It may hang, so it runs in a thread of its own.
 
     Raises TimeoutError after `seconds`; the thread goes on.
@@ -97,14 +97,17 @@ def _run(command: tuple[str, ...], input: str, env: dict[str, str], seconds: flo
 
 
 async def run(
-    *command: str, input: str = "", env: dict[str, str] | None = None, seconds: float = SECONDS
+    *command: str,
+    input: str = "",
+    env: dict[str, str] | None = None,
+    seconds: float = COMMAND_SECONDS,
 ) -> str:
     """Run `command`; return its output. Raises SlurmSilent or SlurmRefuses with its message.
 
     The command goes on if the caller is cancelled: killing sbatch does not undo what it has begun.
     """
     try:
-        return await aside(
+        return await in_thread(
             lambda: _run(command, input, slurm.for_queries() if env is None else env, seconds),
             seconds + 5,
         )
@@ -180,7 +183,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.silent = ""  # the error message of the last squeue
+        self.fault = ""  # the error message of the last squeue
         self.began = -float("inf")  # when the last squeue was started
         self.asking: asyncio.Task[None] | None = None
 
@@ -195,18 +198,18 @@ class Queue:
             done, _ = await asyncio.wait({self.asking}, timeout=max(0.0, until - time.monotonic()))
             if not done:
                 raise SlurmSilent("squeue has not answered yet")
-        if self.silent:
-            raise SlurmSilent(self.silent)
+        if self.fault:
+            raise SlurmSilent(self.fault)
         return self.jobs
 
     async def _ask(self) -> None:
         began = time.monotonic()
         try:
-            await asyncio.sleep(self.began + EACH - began)
+            await asyncio.sleep(self.began + SQUEUE_SECONDS - began)
             began = time.monotonic()
-            self.jobs, self.silent = parse(await run(*SQUEUE)), ""
+            self.jobs, self.fault = parse(await run(*SQUEUE)), ""
         except SlurmSilent as error:
-            self.silent = str(error)
+            self.fault = str(error)
             log.warning("squeue: %s", error)
         finally:
             self.began, self.asking = began, None
@@ -265,7 +268,7 @@ class Starts:
 
         temporary = self.path.with_suffix(".new")
         try:
-            await aside(write, SECONDS)
+            await in_thread(write, COMMAND_SECONDS)
         except (OSError, TimeoutError) as error:
             log.error("%s cannot be written: %s", self.path, error)
             return False
@@ -281,10 +284,13 @@ class Jobs:
     def __init__(self, hub: str, path: Path) -> None:
         self.hub, self.starts, self.queue = hub, Starts(path), Queue()
         self.own_mark = re.compile(re.escape(hub) + MARK.pattern)
-        self.calls, self.ending = asyncio.Semaphore(CALLS), asyncio.Semaphore(ENDING)
+        self.calls, self.ending = (
+            asyncio.Semaphore(MOST_CALLS),
+            asyncio.Semaphore(MOST_ENDING_CALLS),
+        )
         self.wake = asyncio.Event()
         self.next_try: dict[str, float] = {}
-        self.told_that_jobs_are_private = False
+        self.warned_of_private_jobs = False
 
     def new_mark(self) -> str:
         return f"{self.hub}/{os.urandom(8).hex()}"  # MARK matches it
@@ -332,7 +338,7 @@ class Jobs:
     async def _number(self, mark: str, user: str) -> str:
         """The number of the job with this mark, once Slurm answers; empty if there is none."""
         while True:
-            await asyncio.sleep(EACH)
+            await asyncio.sleep(SQUEUE_SECONDS)
             try:
                 job = await self.find(user, time.monotonic(), mark=mark)
                 return job.number if job else ""
@@ -354,8 +360,8 @@ class Jobs:
         ):
             return job  # the job is newer than the first listing
         job = _choose(parse(await self.as_user(user, *SQUEUE)).values(), user, number, mark)
-        if job and not self.told_that_jobs_are_private:
-            self.told_that_jobs_are_private = True
+        if job and not self.warned_of_private_jobs:
+            self.warned_of_private_jobs = True
             log.error(
                 "squeue hides from the hub what it shows to users. Make the hub's user "
                 "an operator: see PrivateData in README.md"
@@ -427,7 +433,7 @@ class Jobs:
             and not job.over
             and entries.get(job.mark, {"user": job.user})["user"] == job.user
         ]
-        strays = few_of_each((job.user, job) for job in own if job.mark not in entries)
+        strays = first_of_each_user((job.user, job) for job in own if job.mark not in entries)
         # A twin is a second job of a start: sbatch had reported an error, but created it.
         twins = {
             job.number: job.user
@@ -439,7 +445,7 @@ class Jobs:
         await self.starts.note_all((job.mark, job.user, job.number) for job in strays)
         left = {mark: entry["user"] for mark, entry in self._unwanted(wanted).items()}
         self.next_try = {key: self.next_try.get(key, 0.0) for key in left | twins}
-        due = few_of_each(
+        due = first_of_each_user(
             (user, key)
             for key, user in sorted((left | twins).items(), key=lambda item: self.next_try[item[0]])
             if self.next_try[key] < time.monotonic()
@@ -485,36 +491,36 @@ class Jobs:
                         )
                 except SlurmSilent as error:
                     log.warning("Whether a job of %s is to be ended is not known: %s", user, error)
-                    self.next_try[mark] = time.monotonic() + 6 * AGAIN
+                    self.next_try[mark] = time.monotonic() + 6 * SCANCEL_SECONDS
                     return False
                 # The start was written down just now, and its server appeared while squeue ran.
                 if mark not in self._unwanted(wanted):
                     return False
-            if job.over if job else number or time.time() - entry["since"] > LATE:
+            if job.over if job else number or time.time() - entry["since"] > SBATCH_SECONDS:
                 self.next_try.pop(mark, None)
                 return True
-            self.next_try[mark] = time.monotonic() + AGAIN * (1 if job else 6)
+            self.next_try[mark] = time.monotonic() + SCANCEL_SECONDS * (1 if job else 6)
             if job and job.state != "COMPLETING":
                 await self.cancel(user, job.number)
             return False
 
     async def _end_twin(self, number: str, user: str) -> bool:
         """End a second job of a start. Always returns False: the start itself goes on."""
-        self.next_try[number] = time.monotonic() + AGAIN
+        self.next_try[number] = time.monotonic() + SCANCEL_SECONDS
         async with self.ending:
             await self.cancel(user, number)
         return False
 
 
-def few_of_each(of_users: Iterable[tuple[str, T]]) -> list[T]:
-    """The first EACH_USER items of each user.
+def first_of_each_user(of_users: Iterable[tuple[str, T]]) -> list[T]:
+    """The first MOST_OF_USER items of each user.
 
     So a user who submits a thousand jobs with the hub's mark delays nobody else.
     """
     counts, few = Counter[str](), list[T]()
     for user, item in of_users:
         counts[user] += 1
-        if counts[user] <= EACH_USER:
+        if counts[user] <= MOST_OF_USER:
             few.append(item)
     return few
 

@@ -177,7 +177,8 @@ c.ProfileSpawner.startup_poll_interval = 0.1
 # all servers.
 c.ProfileSpawner.poll_interval = 5
 
-# Any number of servers may wait in the queue. CALLS in jobs.py limits how many sbatch run at once.
+# Any number of servers may wait in the queue. MOST_CALLS in jobs.py limits the sbatch that run at
+# once.
 c.JupyterHub.concurrent_spawn_limit = 0
 
 # A job that no server needs is ended, even if the hub, Slurm or the start has failed. The hub's

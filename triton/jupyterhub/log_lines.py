@@ -62,7 +62,7 @@ class Allowance:
         self.bytes -= size
         return True
 
-    def told(self) -> str:
+    def left_out_note(self) -> str:
         """The text that tells how many lines were left out since the last call; "" if none."""
         number, self.left_out = self.left_out, 0
         return f" ({number} lines before this one were too many to keep)" if number else ""
@@ -98,7 +98,7 @@ class Few(logging.Filter):
         if not (own.takes(size) or self.all.takes(size)):
             return False
         if self.all.left_out:
-            record.msg, record.args = message + self.all.told(), ()
+            record.msg, record.args = message + self.all.left_out_note(), ()
         return True
 
 
@@ -117,7 +117,7 @@ def copy(source: int, target: int) -> None:
         )
         if allowance.takes(len(short) + 1):
             with contextlib.suppress(OSError):
-                os.write(target, (short + allowance.told() + "\n").encode())
+                os.write(target, (short + allowance.left_out_note() + "\n").encode())
 
     while data := os.read(source, 65536):
         *lines, begun = (begun + data).split(b"\n")

@@ -31,7 +31,7 @@ import batchspawner.api  # this import registers the handler that the end of thi
 from batchspawner.batchspawner import JobStatus, format_template
 from certificates import KnownByName
 from clusterfacts import Profile  # copied from triton/lib
-from jobs import JOB_NAME, Job, Jobs, SlurmRefuses, SlurmSilent, aside
+from jobs import JOB_NAME, Job, Jobs, SlurmRefuses, SlurmSilent, in_thread
 from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from jupyterhub.app import JupyterHub
@@ -46,7 +46,7 @@ T = TypeVar("T")
 # take a second: jsonschema's check of international addresses. No schema of Jupyter has such an
 # address (issue 1559 of jupyter_server). First it removes the current folder from the import path:
 # the folder belongs to a user, who may have a types.py there.
-QUICKLY = (
+FAST_START = (
     "import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; "
     "sys.modules['rfc3987_syntax'] = None; "
     "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -109,7 +109,7 @@ PUT_BACK = {
 }  # states of a job that ran, and that Slurm would start again
 
 
-def most(profile: Profile) -> float:
+def kill_limit(profile: Profile) -> float:
     """The bytes of memory above which Slurm kills a server of this profile."""
     return profile.kill_bytes or math.inf
 
@@ -125,7 +125,7 @@ class NotStarted(web.HTTPError):
 # ---------------------------------------------------------------- what may hang
 
 
-class Looks:
+class Checks:
     """Calls functions that may hang on a disk or a daemon; at most MOST of them at once."""
 
     MOST = 64
@@ -133,7 +133,7 @@ class Looks:
     def __init__(self) -> None:
         self.tasks: dict[str, asyncio.Task[Any]] = {}
 
-    async def look(self, name: str, seconds: float, function: Callable[[], T]) -> T:
+    async def check(self, name: str, seconds: float, function: Callable[[], T]) -> T:
         """The answer of `function`.
 
         Callers who ask for the same name meanwhile get the same answer. Raises TimeoutError if
@@ -142,7 +142,7 @@ class Looks:
         if name not in self.tasks:
             if len(self.tasks) >= self.MOST:
                 raise TimeoutError
-            self.tasks[name] = asyncio.create_task(aside(function, None))
+            self.tasks[name] = asyncio.create_task(in_thread(function, None))
             self.tasks[name].add_done_callback(
                 lambda task: (self.tasks.pop(name), task.cancelled() or task.exception())
             )
@@ -150,7 +150,7 @@ class Looks:
 
 
 # two, so that home directories that hang do not delay the checks of accounts
-ACCOUNTS, HOMES = Looks(), Looks()
+ACCOUNTS, HOMES = Checks(), Checks()
 
 
 def wanted_jobs() -> set[str]:
@@ -317,7 +317,7 @@ class ProfileSpawner(KnownByName):
     async def _check_home(self) -> None:
         """Check that the home directory exists and has room. Raises NotStarted."""
         try:
-            self.req_homedir = await ACCOUNTS.look(
+            self.req_homedir = await ACCOUNTS.check(
                 self.user.name, 30, lambda: pwd.getpwnam(self.user.name).pw_dir
             )
         except KeyError:
@@ -327,7 +327,7 @@ class ProfileSpawner(KnownByName):
                 "The cluster's list of accounts does not answer. Try again in some minutes.", 503
             ) from None
         try:
-            trouble = await HOMES.look(self.home, self.home_seconds, self._trouble_at_home)
+            trouble = await HOMES.check(self.home, self.home_seconds, self._trouble_at_home)
         except Exception as error:  # the state of the home is unknown, and the job will check it
             self.log.warning(
                 "%s cannot be looked at before the start: %s",
@@ -410,7 +410,7 @@ class ProfileSpawner(KnownByName):
         return [
             str(python),
             "-c",
-            QUICKLY,
+            FAST_START,
             self.batchspawner_singleuser_cmd,
             *self.cmd,
             *self.get_args(),
@@ -551,7 +551,7 @@ class ProfileSpawner(KnownByName):
             return JobStatus.NOTFOUND
         return JobStatus.RUNNING if self.job.state == "RUNNING" else JobStatus.PENDING
 
-    async def is_put_aside(self) -> bool:
+    async def is_paused(self) -> bool:
         status = await self.query_job_status()
         return bool(status == JobStatus.PENDING and self.job and self.job.state not in PUT_BACK)
 
@@ -606,7 +606,7 @@ class ProfileSpawner(KnownByName):
             # the accounting may not know the end yet
             state = recorded if recorded in ENDS else state or recorded
             # The state is FAILED if slurmd itself measures the memory.
-            if state == "FAILED" and used >= 0.95 * most(profile):
+            if state == "FAILED" and used >= 0.95 * kill_limit(profile):
                 state = "OUT_OF_MEMORY"
         if state is None:
             return "Slurm does not know it any more. Start it again."
@@ -618,7 +618,9 @@ class ProfileSpawner(KnownByName):
 
     def _advice(self) -> str:
         bigger = sorted(
-            (most(other), other.name) for other in self.profiles if most(other) > most(self.profile)
+            (kill_limit(other), other.name)
+            for other in self.profiles
+            if kill_limit(other) > kill_limit(self.profile)
         )
         return (
             f"Choose “{bigger[0][1]}” next time, or take less."
@@ -659,7 +661,7 @@ class ProfileSpawner(KnownByName):
         last = ""
         while True:
             job = self.job
-            if job is None and (self.job_id or self.jobs.queue.silent):
+            if job is None and (self.job_id or self.jobs.queue.fault):
                 message = "Slurm does not answer. The job waits for it..."
             elif job is None:
                 message = "Submitting the job..."
