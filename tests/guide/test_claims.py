@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import time
+from contextlib import closing
 from urllib.parse import urlparse
 
 import pytest
@@ -77,8 +78,7 @@ def server(triton, user):
     """A Jupyter server in the queue, submitted from an ssh session on a laptop that has ended
     since.
     """
-    terminal = Terminal(triton, "laptop", user, PROMPTS)
-    try:
+    with closing(Terminal(triton, "laptop", user, PROMPTS)) as terminal:
         terminal.type(f"ssh {user}@{HOSTS.login}")
         assert terminal.host == "login"
         running = Server(triton, user, submit=lambda command: terminal.type(command)[0][0])
@@ -86,8 +86,6 @@ def server(triton, user):
         assert running.first.execute("answer = 42")["status"] == "ok"
         terminal.type("exit")
         assert terminal.host == "laptop"
-    finally:
-        terminal.close()
     yield running
     running.end()
 
@@ -149,13 +147,10 @@ def test_from_outside_ssh_needs_the_gateway(triton, user):
     ):
         assert triton.run("outside", f"{ssh} {way} hostname", user).stdout.strip() == HOSTS.login
     assert triton.run("laptop", f"{ssh} {there} hostname", user).stdout.strip() == HOSTS.login
-    terminal = Terminal(triton, "laptop", user, PROMPTS)
-    try:
+    with closing(Terminal(triton, "laptop", user, PROMPTS)) as terminal:
         for command, host in ((f"ssh {there} hostname", "laptop"), (f"ssh {there}", "login")):
             terminal.type(command)
             assert terminal.host == host
-    finally:
-        terminal.close()
 
 
 @pytest.mark.claims(
@@ -1347,8 +1342,7 @@ def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
         ).stdout.strip()
         == "[]"
     )
-    terminal = Terminal(triton, "login", user, PROMPTS)
-    try:
+    with closing(Terminal(triton, "login", user, PROMPTS)) as terminal:
         terminal.type("unset LMOD_PAGER PAGER; export TERM=xterm; stty rows 4")
         for keys in (" q", "q"):
             terminal.screen.sendline("module spider")
@@ -1358,8 +1352,6 @@ def test_avail_spider_and_show_find_modules_and_load_none(triton, user):
                 )
                 terminal.screen.send(key)
             terminal._wait(PATIENCE)
-    finally:
-        terminal.close()
 
 
 @pytest.mark.claims("There they change every shell, the one that starts your Jupyter too,")
@@ -1372,11 +1364,8 @@ def test_a_module_in_bashrc_changes_shells_and_servers(triton, user):
         user,
     )
     try:
-        terminal = Terminal(triton, "login", user, PROMPTS)
-        try:
+        with closing(Terminal(triton, "login", user, PROMPTS)) as terminal:
             assert terminal.type("srun printenv DEMO_GREETING")[1] == 0
-        finally:
-            terminal.close()
     finally:
         triton.run("login", "mv bashrc-kept .bashrc; rm with-module", user)
 
@@ -1583,8 +1572,9 @@ def test_srun_runs_a_command_on_a_compute_node(triton, user):
     "``exit`` gives back what you reserved. Until then it is yours, typing or not.",
 )
 def test_a_shell_on_a_node_is_reserved_until_exit(triton, user):
-    terminal = Terminal(triton, "login", user, PROMPTS | {node: node for node in triton.nodes})
-    try:
+    with closing(
+        Terminal(triton, "login", user, PROMPTS | {node: node for node in triton.nodes})
+    ) as terminal:
         terminal.type("touch of-mine")
         terminal.type(
             f"srun -p {PARTITIONS.interactive} --time=00:05:00 --mem=100M "
@@ -1602,8 +1592,6 @@ def test_a_shell_on_a_node_is_reserved_until_exit(triton, user):
         terminal.type("exit")
         assert terminal.host == "login"
         ended(triton, user, listed[0])
-    finally:
-        terminal.close()
 
 
 @pytest.mark.claims(
@@ -2342,8 +2330,7 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
         in triton.run("login", f"cd {tree}; git config diff.jupyternotebook.command", user).stdout
     )
     triton.run("login", f"cat > {tree}/deep/analysis.ipynb", user, input=notebook("mean = 2"))
-    terminal = Terminal(triton, "login", user, PROMPTS)
-    try:
+    with closing(Terminal(triton, "login", user, PROMPTS)) as terminal:
         # It works with any modules, and from any directory.
         for module, folder in (
             (f"module load {MODULES.python}", "deep"),
@@ -2359,8 +2346,6 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
                 and '"cells"' not in text
                 and '"source"' not in text
             ), text
-    finally:
-        terminal.close()
     # In a pipe, git prints a normal patch.
     patch = triton.run(
         "login",

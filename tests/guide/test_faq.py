@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shlex
+from contextlib import closing
 
 import pytest
 
@@ -566,12 +567,9 @@ def test_a_variable_of_bashrc_comes_with_env_or_the_first_cell(reader, entry):
     value = set_in_cell.partition("=")[2]
     reader.run(f"cp .bashrc bashrc-kept; echo 'export {name}={value}' >> .bashrc")
     try:
-        terminal = Terminal(reader.triton, "login", reader.user, PROMPTS)
-        try:
+        with closing(Terminal(reader.triton, "login", reader.user, PROMPTS)) as terminal:
             assert terminal.type(in_terminal) == ([value], 0)
             entry.seen.add(entry.messages.index(in_terminal))
-        finally:
-            terminal.close()
         with Server(
             reader.triton, reader.user, "--mem=500M --time=5", before="export OF_THE_SERVER=1"
         ) as server:

@@ -1,8 +1,8 @@
-// The proxy's library takes away the "Transfer-Encoding" of a DELETE or OPTIONS, and sends the body
-// nevertheless. Whoever gets it, the hub or a server, would take such a body for the next request of
-// the same connection, and its last words for the beginning of what somebody else sends next.
+// The proxy's library removes the header "Transfer-Encoding" of a DELETE or OPTIONS, but sends the body.
+// The hub or a server would read such a body as the next request of the same connection, and the end
+// of the body as the beginning of somebody else's request.
 //
-// The proxy starts with this file (start-proxy), and does not without what is changed here.
+// start-proxy loads this file. The proxy does not start if the function that is replaced here is missing.
 "use strict";
 
 const { WEB_PASSES } = require("/opt/jupyterhub/node_modules/http-proxy-3/dist/lib/http-proxy/passes/web-incoming.js");
