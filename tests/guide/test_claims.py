@@ -2356,7 +2356,7 @@ def test_nbdime_git_is_enabled_from_any_directory(triton, user, where):
     assert '"source": "mean = 2"' in patch and patch.endswith("\n1\n")
 
 
-# ---------------------------------------------------------------- last, since it takes a minute
+# ---------------------------------------------------------------- last: its job runs a minute
 
 
 @pytest.mark.claims(

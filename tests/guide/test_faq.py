@@ -59,7 +59,7 @@ def section(page, label):
     ]
 
 
-# ---------------------------------------------------------------- who does it
+# ---------------------------------------------------------------- fixtures
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def server(triton, user):
         yield running
 
 
-# ---------------------------------------------------------------- the connection; before the proxy
-# of the other tests
+# ---------------------------------------------------------------- connections
+# These tests run before the proxy of the others.
 
 
 def forwards(reader, options=""):
@@ -803,7 +803,7 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     assert "second" not in reader.run("cat twice.ipynb")
 
 
-# ---------------------------------------------------------------- last, since it takes a minute
+# ---------------------------------------------------------------- last: its server runs a minute
 
 
 @pytest.mark.claims(

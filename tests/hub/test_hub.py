@@ -80,7 +80,7 @@ def as_hub(triton, command, **options):
     )
 
 
-# ---------------------------------------------------------------- start, and be there
+# ---------------------------------------------------------------- start
 
 
 @pytest.mark.claims(
@@ -378,7 +378,7 @@ def test_a_kernel_that_loads_a_module_first_runs(server, alice, kernel, triton):
     assert modules_of_kernel.endswith(modules.demo) and modules.python in modules_of_kernel
 
 
-# ---------------------------------------------------------------- what JupyterLab has more
+# ---------------------------------------------------------------- extensions of JupyterLab
 
 
 def git(triton, user, command):
@@ -674,7 +674,7 @@ def test_nobody_installs_extensions(server, alice, triton):
     ).returncode
 
 
-# ---------------------------------------------------------------- others
+# ---------------------------------------------------------------- other users
 
 
 def test_nobody_reaches_anothers_server_files_or_api(alice, server, visit, triton):
@@ -1245,9 +1245,7 @@ def test_no_token_stands_in_a_log(alice, server, kernel, triton):
     }
     assert "[D " in texts["hub"] and "[D " in texts["server"] and len(secrets) >= 8
     for name, text in texts.items():
-        assert not [secret for secret in secrets if secret in text], (
-            f"what is told of the {name} has a secret"
-        )
+        assert not [secret for secret in secrets if secret in text], f"a secret is in: {name}"
 
 
 def test_two_servers_of_one_user_run_at_once_and_on_one_node(

@@ -99,8 +99,7 @@ def kernel(staying):
     server.close()
 
 
-# ---------------------------------------------------------------- what does not start, and what
-# ends
+# ---------------------------------------------------------------- failed starts, and ends
 
 
 @pytest.mark.claims("Jupyter does not start then,")
@@ -445,8 +444,8 @@ def test_who_takes_the_port_of_a_server_gets_nothing(staying, kernel, visit, tri
     )
 
 
-# ---------------------------------------------------------------- restarts, after all that a
-# restart would disturb
+# ---------------------------------------------------------------- restarts: last, since a restart
+# would disturb the other tests
 
 
 @pytest.mark.claims("servers survive a restart of the service.")

@@ -70,7 +70,7 @@ def test_the_hub_keeps_no_cookie_of_a_server(people, started):
     assert [people.ask(user, "whose")["cookies"] for user in users] == [[], [], []]
 
 
-# ---------------------------------------------------------------- no job is forgotten
+# ---------------------------------------------------------------- jobs without a server
 
 
 @pytest.mark.claims(
@@ -247,7 +247,7 @@ def test_a_server_that_the_hub_refuses_ends_and_none_else(triton, people, starte
     assert alive(triton, staying) and people.ask(staying, "whose")["user"] == staying
 
 
-# ---------------------------------------------------------------- why none came
+# ---------------------------------------------------------------- reasons of a failed start
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, dam
     assert "quota" not in reason and not alive(triton, user)
 
 
-# ---------------------------------------------------------------- many
+# ---------------------------------------------------------------- many users
 
 
 def nothing_is_lost(measured, record_property):

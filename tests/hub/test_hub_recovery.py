@@ -130,7 +130,7 @@ def test_the_proxy_and_what_reads_its_output_end_together(triton, killed):
         hub.answers(triton)
 
 
-# ---------------------------------------------------------------- what a stranger sends
+# ---------------------------------------------------------------- requests of strangers
 
 STRANGER = (ROOT / "tests/data/hub/stranger.py").read_text(encoding="utf-8")
 
@@ -408,7 +408,7 @@ def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
             )
 
 
-# ---------------------------------------------------------------- when something breaks
+# ---------------------------------------------------------------- recovery
 
 
 def commands(heading):

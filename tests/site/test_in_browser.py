@@ -29,7 +29,7 @@ COURSE = editions.load()
 MEGABYTES, SECONDS = 40, 120  # seconds to the first output; other programs may use this machine too
 
 
-# ---------------------------------------------------------------- which ones
+# ---------------------------------------------------------------- notebooks that can run there
 
 
 def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
@@ -104,7 +104,7 @@ def test_a_cell_becomes_the_picture_that_it_drew(later, tags, lacks):
     ) is not bool(lacks)
 
 
-# ---------------------------------------------------------------- that they do
+# ---------------------------------------------------------------- notebooks in a browser
 
 made = pytest.mark.skipif(
     HAVE is None, reason="what runs notebooks in the browser is not here: make lite"

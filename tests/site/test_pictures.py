@@ -116,7 +116,7 @@ def test_the_words_for_the_recording_are_those_of_its_rows():
         "is ended",
     ]
     assert not [step for step in steps if not any(re.search(step, row) for row in rows)], (
-        "one that it does not show, and what follows it"
+        "the picture does not show these steps"
     )
 
     text = "\n".join(text for _, text in shown(name))

@@ -53,7 +53,7 @@ FAST_START = (
 )
 
 
-# ---------------------------------------------------------------- what Slurm says
+# ---------------------------------------------------------------- messages about states of Slurm
 
 WAITS = {  # {Slurm's reason, up to its first comma: its meaning for the user who waits}
     "None": "Slurm looks for a place.",
@@ -122,7 +122,7 @@ class NotStarted(web.HTTPError):
         self.jupyterhub_message = message
 
 
-# ---------------------------------------------------------------- what may hang
+# ---------------------------------------------------------------- checks that may hang
 
 
 class Checks:
