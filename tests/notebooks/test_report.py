@@ -1,16 +1,20 @@
 """What people read about a validation says which cell failed, where, and how its outputs differ."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
 
 from tools.course.cells import FINE, cell, image_output, picture, shows, stream
 from tools.course.pairs import sync, write_ipynb
 from tools.files import ROOT
 from tools.validate import catalogue, changes, local, report, requirements, runner
+from tools.validate.result import CellResult, Problem, Result
 
 WRONG = [
     FINE,
@@ -58,11 +62,65 @@ def test_the_difference_is_nbdimes_and_of_the_failed_cells_alone(wrong, tmp_path
     assert "takes more than 0.2 s" in report.difference(result, notebook, nbdiff)
 
 
+def test_the_page_shows_how_pictures_differ_and_runs_nothing(wrong):
+    """They stand side by side, with their difference; no output is run."""
+    notebook, result = wrong
+    differences = {"wrong": report.difference(result, notebook, requirements.NBDIFF)}
+    text = report.page([result], {"wrong": notebook}, differences, "notebooks: 0 passed, 1 failed")
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption>\s*<img", text)
+    assert captions == ["stored", "fresh", "where they differ"]
+    differ = text.split('<img alt="where they differ" src="data:image/png;base64,')[1]
+    shown = Image.open(io.BytesIO(base64.b64decode(differ.split('"')[0])))
+    pixels = [(x, y) for x in range(shown.width) for y in range(shown.height)]
+    assert [pixel for pixel in pixels if shown.getpixel(pixel) < 128] == [(3, 3)]
+    assert "<ins>+" in text and "<del>-" in text
+    assert "<2>" not in text and "&lt;2&gt;" in text and 'src="http' not in text
+
+
+@pytest.mark.parametrize(
+    ("fresh", "images"),
+    [([picture(0, (60, 20))], 3), ([], 1), ([picture(255)], 0), ([picture(255), picture(0)], 1)],
+    ids=["another size", "one less", "the same", "one more"],
+)
+def test_pictures_that_differ_are_shown(fresh, images, wrong):
+    outputs = [image_output(data) for data in fresh]
+    result = Result("wrong", "failed", cells=[CellResult(3, 0.0, outputs)])
+    shown = report.pictures(result, wrong[0])
+    assert [number for number, _ in shown] == [3] * bool(images)
+    assert len([data for _, row in shown for data in row.values() if data]) == images
+
+
+def test_annotations_are_one_line_each_at_file_and_line(wrong):
+    _, result = wrong
+    lines = report.annotations([Result("good", "passed"), result])
+    places = [
+        re.match(r"::error file=notebooks/wrong\.md,line=(\d+),title=wrong::", line)[1]
+        for line in lines
+    ]
+    assert places == [str(number) for number, _ in result.problems]
+    assert all("\n" not in line for line in lines)
+    odd = Result("odd,name", "failed", problems=[Problem(0, "100 %\nof it")])
+    assert report.annotations([odd, Result("x", "failed", "no cell was validated")]) == [
+        "::error file=notebooks/odd%2Cname.md,line=1,title=odd%2Cname::100 %25%0Aof it",
+        "::error file=notebooks/x.md,line=1,title=x::no cell was validated",
+    ]
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
+    assert report.write(tmp_path / "_build", "page") == "report: _build/notebooks.html"
+    assert [path.name for path in (tmp_path / "_build").iterdir()] == ["notebooks.html"]
+    (tmp_path / "taken").write_text("")
+    assert "the report could not be written" in report.write(tmp_path / "taken", "page")
+
+
 def test_the_command_says_what_became_of_each_notebook():
     name = "02-hidden-state"
     command = [sys.executable, "-m", "tools.validate.runner", "validate", "--changed", name]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"passed  {name}")
-    assert done.stdout.splitlines()[-1] == "notebooks: 1 passed, 0 failed"
+    assert done.stdout.splitlines()[-2:] == [
+        "report: _build/notebooks.html",
+        "notebooks: 1 passed, 0 failed",
+    ]
     assert changes.load_record(runner.RECORDS, name)["passed"]

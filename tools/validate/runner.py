@@ -12,6 +12,7 @@ says for each why it runs (see changes.py).
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -110,9 +111,12 @@ def _validate(notebooks: list[StoredNotebook], options: argparse.Namespace) -> i
         for name, reason in why.items():
             print(f"{name:24}{f'runs: {reason}' if reason else WITHOUT_CHANGE}")
 
+    differences: dict[str, str] = {}  # of the outputs of what failed
+
     def report(result: Result) -> None:
         print(reports.describe(result))
         difference = reports.difference(result, by_name[result.name], requirements.NBDIFF)
+        differences[result.name] = difference
         print(difference, end="", flush=True)
 
     to_run = [notebook for notebook in notebooks if why[notebook.name]]
@@ -125,7 +129,11 @@ def _validate(notebooks: list[StoredNotebook], options: argparse.Namespace) -> i
             sys.exit(130)
     elif to_run:
         results += local.validate(to_run, report, RECORDS, surroundings)
-    print(summary(results))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(*reports.annotations(results), sep="\n")
+    line = summary(results)
+    print(reports.write(ROOT / "_build", reports.page(results, by_name, differences, line)))
+    print(line)
     return 1 if any(result.outcome == "failed" for result in results) else 0
 
 
