@@ -317,60 +317,44 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         """Whether `word` is a subcommand."""
         if program.words == ("git",):
             return word in self.answer(program.host, "git --list-cmds=main,others").split()
-        if program.words[0] == "git":
-            return (
-                re.search(
-                    rf"git {program.words[1]} \(?(?:[\w| ]*[| (])?{word}(?!\S)", self.help(program)
-                )
-                is not None
-            )
-        if program.words == ("module",):
-            return (
-                re.search(rf"^ {{2}}(?:\S+ \| )*{word}(?![\w-])", self.help(program), re.MULTILINE)
-                is not None
-            )
-        if len(program.words) > 1 or program.words[0] in (
-            "echo",
-            "bash",
-            "ssh",
-            "exit",
-            "srun",
-            "sbatch",
-        ):
+        name = program.words[0]
+        if name in ("echo", "bash", "ssh", "exit", "srun", "sbatch"):
             return False
-        usage = re.search(
-            rf"^usage: {program.words[0]} [a-z].*(?:\n {{7}}.*)*", self.help(program), re.MULTILINE
-        )
-        if usage:  # it has a line for each subcommand
-            return word in re.findall(rf"(?<=\s){program.words[0]} ([a-z-]+)", usage[0])
-        listed = re.search(
-            rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{program.words[0]} "
-            rf"(?:\[[^\]]*\] )?\(?(?:[\w|]+\|)?){word}(?![\w-])",
-            self.help(program),
-            re.MULTILINE,
-        )
-        return listed is not None
+        if name != "git" and len(program.words) > 1:
+            return False
+        printed = self.help(program)
+        usage = re.search(rf"^usage: {name} [a-z].*(?:\n {{7}}.*)*", printed, re.MULTILINE)
+        if name == "git":
+            pattern = rf"git {program.words[1]} \(?(?:[\w| ]*[| (])?{word}(?!\S)"
+        elif name == "module":
+            pattern = rf"^ {{2}}(?:\S+ \| )*{word}(?![\w-])"
+        elif usage:  # it has a line for each subcommand
+            return word in re.findall(rf"(?<=\s){name} ([a-z-]+)", usage[0])
+        else:
+            pattern = (
+                rf"(?:^ {{2,}}|[{{,|] ?|(?:modules|subcommands):[\w \n]* |{name} "
+                rf"(?:\[[^\]]*\] )?\(?(?:[\w|]+\|)?){word}(?![\w-])"
+            )
+        return re.search(pattern, printed, re.MULTILINE) is not None
 
     @once
     def help(self, program: Program) -> str:
         """The help text of a program."""
-        words = shlex.join(program.words)
-        if program.words[0] == "module":
+        name = program.words[0]
+        command = f"{program.before}timeout 20 {shlex.join(program.words)}"
+        if name == "module":
             ways = ["module help"]
-        elif program.words[0] == "git":
+        elif name in self.builtins:
+            ways = [f"help {name}"]
+        elif name == "git":
             ways = [f"git {program.words[1]} -h" if len(program.words) > 1 else "git --help"]
-        elif program.words[0] in self.builtins:
-            ways = [f"help {words}"]
+        elif name == "curl":
+            ways = ["curl --help all"]
         else:
-            ways = [f"{words} --help", f"{words} -h"]
-            if program.words[0] == "curl":
-                ways = ["curl --help all"]
+            ways = [f"{command} --help", f"{command} -h"]
         printed = ""
         for way in ways:
-            printed = self.ask(
-                program.host,
-                program.before + f"timeout 20 {way}" if way[:4] not in ("modu", "help") else way,
-            )[1]
+            printed = self.ask(program.host, way)[1]
             if re.search(r"usage|options", printed, re.IGNORECASE):
                 break
         return printed
@@ -409,12 +393,8 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             and any(flag[1] in letters for letters in re.findall(r"\[-(\w+)\]", printed))
         ):
             return True
-        return (
-            re.search(
-                rf"^\s+(?:-\w, )*{re.escape(flag)}(?!\w|-\w)", self.manual(program), re.MULTILINE
-            )
-            is not None
-        )
+        pattern = rf"^\s+(?:-\w, )*{re.escape(flag)}(?!\w|-\w)"
+        return re.search(pattern, self.manual(program), re.MULTILINE) is not None
 
     @fixed
     def _traveller(self) -> tuple[str, str]:
