@@ -314,7 +314,7 @@ class Looks:
         )
 
 
-# (what is wrong, the times of another user, a line that says both)
+# (what is wrong, the waits of another user, a line about both)
 Measured = tuple[list[Wrong], Looks, str]
 
 

@@ -12,8 +12,6 @@ from tools.files import ROOT
 FAQ = "triton/apps/jupyter/faq.rst"
 LABELS = re.findall(r"^\.\. _(faq-[\w-]+):$", pages.read(FAQ), re.MULTILINE)
 
-# Entries that no test brings about yet, and why. The list may only shrink.
-NOT_YET: dict[str, str] = {}
 # {entry: {place of a message in it: why no test can see the message here}}
 UNSEEN: dict[str, dict[int, str]] = {
     "faq-spawn": {3: "the page says itself that older versions said it"},

@@ -66,7 +66,7 @@ class Reader(threading.Thread):
         """Prepare what the page assumes; return what went wrong, or an empty string."""
         try:
             stages.prepare(self.triton, self.page, self.user)
-        except Exception as error:  # the outcome of each block
+        except Exception as error:  # it becomes the outcome of each block
             return f"the stage of {self.page} (tools/proof/stages.py) could not be set: {error}"
         return ""
 

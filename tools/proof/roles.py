@@ -465,7 +465,7 @@ def said_by_jupyter(text: str, page: Page, reality: Reality, depth: int = 0) -> 
     plain, templates = reality.jupyter_messages
     if text in plain:
         return True
-    # tornado writes an error so; the hub's page puts "Error: " before it.
+    # tornado writes errors in this form; the hub's page puts "Error: " before it.
     if match := re.fullmatch(r"(?:Error: )?HTTP (\d{3}): (.+?) \((.+)\)", text):
         code, phrase, reason = match.groups()
         standard = phrase == http.client.responses.get(int(code))
