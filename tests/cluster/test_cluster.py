@@ -200,7 +200,7 @@ def test_a_job_that_takes_more_memory_than_asked_for_is_killed(own, mode):
 @pytest.mark.claims(
     "``QOSMaxJobsPerUserLimit`` and the like - you have as many jobs as you may; the rest follows"
 )
-def test_who_has_as_many_jobs_as_allowed_waits(own):
+def test_a_user_at_the_limit_of_jobs_has_to_wait(own):
     """The next job waits, and starts when another one has ended."""
     from tools.cluster.small_triton import Triton
 

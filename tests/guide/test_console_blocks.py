@@ -62,7 +62,7 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
     assert wrong == []
 
 
-def test_who_goes_over_the_gateway_is_outside():
+def test_commands_through_the_gateway_run_outside():
     gateway = cluster.facts().hosts.gateway
     assert [
         f"{block.page}:{command.line}: it is typed on {command.host}"
@@ -72,7 +72,7 @@ def test_who_goes_over_the_gateway_is_outside():
     ] == []
 
 
-def test_who_goes_to_the_login_node_is_not_there_yet():
+def test_no_command_on_the_cluster_logs_in_to_it():
     """From the login node the command would work too, but teach something else."""
     hosts = cluster.facts().hosts
     assert [
@@ -96,7 +96,7 @@ LOADS = [
 
 
 @pytest.mark.parametrize("block", LOADS, ids=lambda block: block.name)
-def test_a_module_that_is_loaded_has_what_is_used_after_it(block, triton):
+def test_a_loaded_module_has_the_programs_that_follow(block, triton):
     """The next program of the block must come from the module. Without it, another module would
     work too, but teach something else.
     """
@@ -135,7 +135,7 @@ def test_the_block_does_what_the_page_shows(block, readers, record_property):
     "``tools/proof/console_blocks.toml``, with a reason that a reader "
     "accepts."
 )
-def test_what_is_not_run_is_little_and_has_a_reason():
+def test_few_blocks_are_not_run_each_with_a_reason():
     code = {(block.page, block.commands[0].text) for block in BLOCKS}
     code |= {(page, lines) for page in pages.sources() for _, _, lines in pages.other_code(page)}
     listed = {(page, command) for page, commands in NOT_RUN.items() for command in commands}
@@ -204,7 +204,7 @@ WRONG = {
     "An exit status other than 0 is an "
     "error, unless the page shows a message.",
 )
-def test_the_reader_notices_what_is_wrong(triton):
+def test_the_reader_reports_faults(triton):
     readers = {
         name: Reader(triton, name, pages.blocks(name, _page(text)), patience=5)
         for name, (text, _) in WRONG.items()
@@ -221,7 +221,7 @@ def _page(text):
 
 
 @pytest.mark.claims("``username`` stands for its name.")
-def test_the_reader_goes_through_right_blocks(triton):
+def test_the_reader_accepts_correct_blocks(triton):
     hosts, port = cluster.facts().hosts, cluster.facts().proxy.port
     text = (
         f"username@laptop:~$ ssh -D {port} username@{hosts.login}\nusername@laptop:~$ "
@@ -234,7 +234,7 @@ def test_the_reader_goes_through_right_blocks(triton):
     assert reader.outcomes[1].result(timeout=60) == ""
 
 
-def test_a_command_that_goes_on_is_left_in_its_window(triton):
+def test_a_running_command_stays_in_its_window(triton):
     text = f"{LOGIN}:~$ echo ready; sleep 300\nready\n{LOGIN}:~$ pgrep --exact sleep > /dev/null"
     reader = Reader(triton, "on", pages.blocks("on", _page(text)), patience=40)
     reader.start()

@@ -95,7 +95,7 @@ def test_every_fact_is_used():
 
 
 @pytest.mark.parametrize("page", pages.sources())
-def test_the_address_that_the_prose_opens_is_the_hubs(page):
+def test_every_address_in_the_prose_is_the_hubs(page):
     """No other host of the cluster has web pages. Links to the internet have a text."""
     prose = re.sub(r"``[^`\n]*``", "", pages.read(page))  # a message may name another address
     opened = [
@@ -189,7 +189,7 @@ def test_a_wrong_fact_is_told_with_its_line(tmp_path, name):
         (b"", "cluster is missing"),
     ],
 )
-def test_a_file_that_holds_no_facts_is_told(tmp_path, data, says):
+def test_a_file_without_facts_is_an_error(tmp_path, data, says):
     (tmp_path / "facts.toml").write_bytes(data)
     with pytest.raises(clusterfacts.FactsError, match=re.escape(says)):
         clusterfacts.load(tmp_path / "facts.toml")

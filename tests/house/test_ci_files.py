@@ -24,7 +24,7 @@ from tools.files import ROOT
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/command-fault.yml"),
     ],
 )
-def test_it_follows_its_schema(schema, path):
+def test_each_file_follows_its_schema(schema, path):
     check = subprocess.run(
         [
             sys.executable,

@@ -58,7 +58,7 @@ def test_a_python_too_old_or_missing_is_named_with_the_remedy(folder):
         assert "Traceback" not in failed.stderr and not (folder / ".venv").exists()
 
 
-def test_packages_that_cannot_be_had_leave_no_environment(folder, monkeypatch):
+def test_missing_packages_leave_no_environment(folder, monkeypatch):
     """One sentence says so."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
@@ -78,7 +78,7 @@ def test_lint_without_a_network_fails_with_a_sentence(folder, monkeypatch):
     assert "Traceback" not in failed.stderr and not (folder / ".lint").exists()
 
 
-def test_an_environment_that_is_whole_is_not_made_again(folder):
+def test_a_complete_environment_is_not_made_again(folder):
     environment(folder, folder)
     assert "make-venv" not in make(folder, "-n", "html").stdout
 
@@ -86,7 +86,7 @@ def test_an_environment_that_is_whole_is_not_made_again(folder):
 @pytest.mark.parametrize(
     "made", [None, "/somewhere/else"], ids=["killed in the middle", "moved here"]
 )
-def test_an_environment_that_is_not_whole_is_made_again(folder, made):
+def test_an_incomplete_environment_is_made_again(folder, made):
     environment(folder, made)
     assert "make-venv" in make(folder, "-n", "html").stdout
 
@@ -172,13 +172,13 @@ def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
     [{"installed": PACKAGES}, {"root": False}, {"version": "13"}],
     ids=["there", "not root", "Debian 13"],
 )
-def test_where_nothing_can_or_need_be_installed_nothing_is_said(how, tmp_path):
+def test_nothing_to_install_prints_nothing(how, tmp_path):
     completed, requests = install(tmp_path, "--if-possible", **how)
     assert (completed.returncode, completed.stdout, completed.stderr, requests) == (0, "", "", "")
 
 
 @pytest.mark.parametrize("options, status", [(["--if-possible"], 0), ([], 1)])
-def test_packages_that_cannot_be_installed_are_told(options, status, tmp_path):
+def test_a_failed_installation_is_reported(options, status, tmp_path):
     """The other tests run all the same. `make system` does nothing else, so it fails."""
     completed, _ = install(
         tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100"
@@ -205,6 +205,6 @@ def test_make_test_begins_with_lint():
     assert shown.index("-m tools.lint") < shown.index("install-packages --if-possible")
 
 
-def test_make_test_installs_before_it_looks_what_can_be_tested():
+def test_make_test_installs_before_it_chooses_tests():
     shown = make(ROOT, "-n", "test").stdout
     assert shown.index("install-packages --if-possible") < shown.index("-m pytest")

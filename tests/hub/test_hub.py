@@ -832,7 +832,7 @@ def test_the_log_has_the_address_that_a_request_comes_from(triton, kernel):
         ("[], 9999", "ends in 18"),
     ],
 )
-def test_certificates_that_end_or_have_other_names_are_told(triton, asks, says):
+def test_expiring_or_wrong_certificates_are_reported(triton, asks, says):
     """The hub reports them in its log when it starts. The certificates between hub, proxy and
     servers are valid for five years.
     """

@@ -129,7 +129,7 @@ def test_a_full_home_is_told_before_a_job_is_submitted(visit, triton, entry):
     "The end of the newest log says what Jupyter did:",
 )
 @pytest.mark.proves("faq-spawn", [1])
-def test_a_server_that_ends_before_it_answers_is_told_at_once(visit, triton, entry):
+def test_a_server_that_ends_early_is_reported_at_once(visit, triton, entry):
     window = visit()
     triton.run(
         "login",

@@ -263,7 +263,7 @@ def test_a_killed_hub_leaves_no_job_of_those_who_were_starting(
     triton.run("login", "scancel --me", window.user)
 
 
-def test_the_failure_of_a_node_is_told(staying, triton):
+def test_the_failure_of_a_node_is_reported(staying, triton):
     job, node = staying.job(), node_of(triton, staying)
     triton.run("ctl", f"scontrol update nodename={node} state=down reason=test")
     try:

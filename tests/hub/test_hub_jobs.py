@@ -309,7 +309,7 @@ HOMES = {  # {a change of the home, made by root on the login node: the message 
 
 
 @pytest.mark.parametrize("damage", HOMES)
-def test_what_is_wrong_with_the_home_is_told_and_is_no_quota(triton, people, damage):
+def test_a_fault_of_the_home_is_reported_as_no_quota(triton, people, damage):
     user = triton.account()
     home = f"{FACTS.paths.home}/{user}"
     triton.run("login", damage.format(home=home))

@@ -143,7 +143,7 @@ def test_secrets_are_made_by_the_hubs_own_user(stage):
         ("useradd --system --uid 642 jupyterhub", "", 642),
     ],
 )
-def test_its_number_is_fixed_and_one_that_is_there_stays(stage, before, setting, number):
+def test_the_users_number_is_fixed_and_an_old_one_stays(stage, before, setting, number):
     completed = stage(before, f"{setting} {INSTALL}", "id -u jupyterhub")
     assert (
         completed.stdout.splitlines()[-1] == str(number)

@@ -66,7 +66,7 @@ def test_every_link_and_picture_of_the_epub_leads_somewhere(chapters):
     assert len(pages) > 25 and broken == []
 
 
-def test_the_epub_has_what_every_reader_of_epub_knows(made, chapters):
+def test_the_epub_uses_only_features_of_every_reader(made, chapters):
     """EPUBCheck 4.2 once reported WebP pictures, CSS 4 selectors, and two names for one book."""
     _, names = chapters
     assert {posixpath.splitext(name)[1] for name in names} <= {
@@ -103,7 +103,7 @@ def test_the_epub_has_what_every_reader_of_epub_knows(made, chapters):
     )
 
 
-def test_what_stands_behind_a_click_or_a_tab_is_open_in_both(chapters, text):
+def test_hidden_parts_of_pages_are_open_in_both_books(chapters, text):
     pages, _ = chapters
     details = [
         element

@@ -342,7 +342,7 @@ def test_what_people_write_in_jupyter_is_known(tex):
         r"\begin{tabular}{ll} a & b \end{tabular}",
     ],
 )
-def test_what_is_no_formula_is_told_in_one_sentence(tex):
+def test_a_text_that_is_no_formula_gives_one_sentence(tex):
     with pytest.raises(formulas.FormulaError) as error:
         formulas.mathml(tex, True)
     assert "\n" not in str(error.value) and len(str(error.value)) < 150

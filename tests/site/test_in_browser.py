@@ -72,7 +72,7 @@ def notebook(*codes, needs=(), language="python", drawn=(), tags=()):
     ],
 )
 @pytest.mark.claims("A package in pure Python runs, if the guide brings it.")
-def test_what_a_browser_has_not_is_read_off_the_code(codes, lacks):
+def test_the_code_shows_what_a_browser_lacks(codes, lacks):
     assert in_browser.edition(notebook(*codes), SITE, {"IPython", "traitlets"}).lacks == lacks
 
 
@@ -134,7 +134,7 @@ for code, fails in CELLS:
     "no Slurm."
 )
 @pytest.mark.parametrize("name", EDITIONS)
-def test_solved_it_needs_nothing_but_the_standard_library(name, tmp_path):
+def test_a_solved_notebook_needs_the_standard_library_only(name, tmp_path):
     """It runs in a Python without packages, and without the modules that browsers lack."""
     solved = editions.student(EDITIONS[name].notebook, SITE, editions.exercises(COURSE[name]))
     cells = [

@@ -69,7 +69,7 @@ def violations(opened):
     ],
 )
 @pytest.mark.parametrize("name", TYPES)
-def test_axe_finds_nothing_that_keeps_anybody_out(name, width, scheme, zoom, page):
+def test_axe_finds_no_violation(name, width, scheme, zoom, page):
     width //= zoom
     opened = page(name, width, color_scheme=scheme, device_scale_factor=zoom)
     opened.wait_for_load_state("networkidle")
@@ -241,7 +241,7 @@ def test_on_paper_there_is_the_text_alone(page):
     assert opened.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
 
 
-def test_who_says_that_a_page_was_not_right_need_not_say_where(page):
+def test_the_report_of_a_fault_names_page_and_section(page):
     opened = page("triton/apps/jupyter/faq.html#my-server-or-kernel-died")
     opened.wait_for_function(
         "looked.size && [...looked].sort((one, other) => other[1] - one[1])[0][0] === "

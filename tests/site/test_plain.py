@@ -103,7 +103,7 @@ def descriptions(site, pages):
     return texts
 
 
-def test_what_is_told_of_pages_holds_words_and_no_targets(descriptions):
+def test_descriptions_of_pages_have_words_and_no_targets(descriptions):
     """They have no ``jupyter/faq`` or ``faq-died`` where the page shows a title, no message of the
     parser, no mark, and no half sentence.
     """

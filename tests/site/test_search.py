@@ -142,12 +142,12 @@ def test_a_section_is_shown_by_its_own_text(page):
     ).first.wait_for()
 
 
-def test_what_is_found_by_nothing_says_so(page):
+def test_a_search_without_results_says_so(page):
     opened = page("search.html?q=xyzzyqqq")
     opened.get_by_text("Nothing found for “xyzzyqqq”").wait_for()
 
 
-def test_it_works_where_the_site_is_not_at_the_top(browser, site, tmp_path):
+def test_the_search_works_below_another_path(browser, site, tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/guide").symlink_to(site)
     with http.server.ThreadingHTTPServer(

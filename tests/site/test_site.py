@@ -151,7 +151,7 @@ def labels():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_reference_speaks_of_what_it_leads_to(path, labels):
+def test_a_reference_has_words_of_its_target(path, labels):
     text, wrong = path.read_text(encoding="utf-8"), []
     for match in re.finditer(r":ref:`([^`<]+?)\s*<([\w-]+)>`", text):
         if not _words(match[1]) & labels.get(match[2], set()):
