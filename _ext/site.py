@@ -5,6 +5,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 IN_A_BOOK = (
     "facts",
+    "examples",
     "notebook_facts",
     "classroom",
     "in_browser",

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from _ext.examples import EXAMPLE
 from _ext.roles import SOURCE
 from tools import pages
 from tools.files import ROOT, copy_source
@@ -152,7 +153,9 @@ def _typed(name: str, lines: Sequence[str]) -> Iterator[Place]:
                     if kind == "option":
                         yield Place(kind, name, command.line, *token.span(), "drop")
             for number in range(command.line + 1, command.line + 1 + len(command.shown)):
-                for word in re.finditer(r"\{\{.*?\}\}|\w{2,}|\d", lines[number - 1]):
+                # Of an example any other would do.
+                line = EXAMPLE.sub(lambda match: "-" * len(match[0]), lines[number - 1])
+                for word in re.finditer(r"\{\{.*?\}\}|\w{2,}|\d", line):
                     yield Place("output", name, number, *word.span())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from sybil import Document
 from sybil.parsers.rest.lexers import DirectiveLexer
 
+from _ext import examples
 from _ext.facts import Facts, substitute
 from _ext.roles import Word, as_shown, words
 from tools.files import ROOT
@@ -245,15 +246,14 @@ def _commands(content: str, page: str, first_line: int) -> list[Command]:
 def matches(shown: Sequence[str], printed: Sequence[str]) -> bool:
     """Whether the lines `printed` match the lines `shown`.
 
-    In `shown`, `...` stands for any text, and alone in a line for any lines. Spaces at the ends of
-    lines are ignored. If all of `shown` is `...`, anything may be printed, but not nothing.
+    In `shown`, `...` stands for any text, and alone in a line for any lines; an example stands for
+    its kind (see _ext/examples.py). Spaces at the ends of lines are ignored. If all of `shown` is
+    `...`, anything may be printed, but not nothing.
     """
     if shown and not any(line.strip(". ") for line in shown):
         return bool(printed)
     pattern = "".join(
-        "(?:[^\n]*\n)*"
-        if line.strip() == "..."
-        else ".*".join(map(re.escape, line.rstrip().split("..."))) + "\n"
+        "(?:[^\n]*\n)*" if line.strip() == "..." else examples.pattern(line.rstrip()) + "\n"
         for line in shown
     )
     return (

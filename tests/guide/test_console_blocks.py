@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from _ext.examples import EXAMPLE, KINDS
 from tools import pages
 from tools.cluster import cluster
 from tools.proof.reader import LIST, NOT_RUN, Reader, typed
@@ -267,10 +268,21 @@ def test_a_block_without_a_prompt_is_no_console_block():
         ("a.c", "abc", False),
         ("a\n...\nc", "a\nc", True),
         ("a\n...\nc", "a\nb\nd", False),
+        ("  <number:4711> R", "12 R", True),
+        ("<number:4711>  R", "123456 R", True),
+        ("<number:4711> R", "12 PD", False),
+        ("<number:4711>.batch", "x.batch", False),
+        ("<time:0:02> <word:c1>", "1-02:03:04 c2", True),
     ],
 )
 @pytest.mark.claims(
     "What is printed has to be what the page shows; three dots stand for what varies."
 )
-def test_three_dots_stand_for_what_varies(shown, printed, same):
+def test_dots_and_examples_stand_for_what_varies(shown, printed, same):
     assert pages.matches(shown.splitlines(), printed.splitlines()) == same
+
+
+def test_each_example_is_one_of_its_kind():
+    for name in pages.sources():
+        for match in EXAMPLE.finditer(pages.filled(name)):
+            assert re.fullmatch(KINDS[match["kind"]], match["example"]), f"{name}: {match[0]}"
