@@ -276,7 +276,8 @@ def test_a_block_without_a_prompt_is_no_console_block():
     ],
 )
 @pytest.mark.claims(
-    "What is printed has to be what the page shows; three dots stand for what varies."
+    "What is printed has to be what the page shows; three dots stand for what varies.",
+    "Three dots stand for anything, and ``<number:4711>`` for any number,",
 )
 def test_dots_and_examples_stand_for_what_varies(shown, printed, same):
     assert pages.matches(shown.splitlines(), printed.splitlines()) == same
