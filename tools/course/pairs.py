@@ -467,7 +467,9 @@ def _bases(pair: Pair) -> list[Content]:
     if not in_git or in_git == known:
         return [known]
     written = _written_by_git(pair)
-    if not written or min(written.values()) <= since:
+    # A file system tells no two moments of some milliseconds apart. What a sync has written at the
+    # moment of its record is what git has, once it is added, and was returned above.
+    if not written or min(written.values()) < since:
         return [known]
     untouched = any(path.stat().st_mtime_ns == when for path, when in written.items())
     return [in_git] if untouched else [known, in_git]
