@@ -40,7 +40,7 @@ test:  ## lint, then run every test; as root on Debian 12 also install, first, t
 	@tools/install-packages --if-possible
 	@$(MAKE) --no-print-directory tests
 
-lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome
+lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome, words
 	@$(RUN) tools.lint $(ONLY)
 
 format: .venv .lint  ## format Python, JavaScript and CSS

@@ -277,13 +277,17 @@ def test_a_block_without_a_prompt_is_no_console_block():
 )
 @pytest.mark.claims(
     "What is printed has to be what the page shows; three dots stand for what varies.",
-    "Three dots stand for anything, and ``<number:4711>`` for any number,",
+    "Three dots stand for anything, and ``<KIND:EXAMPLE>`` for anything of its kind,",
 )
 def test_dots_and_examples_stand_for_what_varies(shown, printed, same):
     assert pages.matches(shown.splitlines(), printed.splitlines()) == same
 
 
-def test_each_example_is_one_of_its_kind():
-    for name in pages.sources():
-        for match in EXAMPLE.finditer(pages.filled(name)):
-            assert re.fullmatch(KINDS[match["kind"]], match["example"]), f"{name}: {match[0]}"
+@pytest.mark.parametrize("name", pages.sources())
+def test_each_example_is_one_of_its_kind(name):
+    for number, line in enumerate(pages.filled(name).splitlines(), start=1):
+        for match in EXAMPLE.finditer(line):
+            kind = match["kind"]
+            assert re.fullmatch(KINDS[kind], match["example"]), (
+                f"{name}:{number}: {match[0]} is no {kind} as outputs have it: _ext/examples.py"
+            )

@@ -42,7 +42,8 @@ def test_each_word_with_a_role_is_true(name, reality, record_property):
             problems.append(f"{name}:{line} :{word.role}:`{word.text}`: {problem}")
         if word.role != "elsewhere":
             record_property("word", name)
-    assert not problems, "\n".join(problems)
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
 
 
 def test_few_words_are_compared_with_nothing():

@@ -92,7 +92,7 @@ def test_the_state_that_the_page_needs_is_there(stand, tmp_path):
 
 
 @pytest.mark.claims(
-    "types all blocks before the one at line 83, and gives you the reader's terminal."
+    "types all blocks before the one at line 121, and gives you the reader's terminal."
 )
 def test_a_stage_types_the_blocks_before_and_ends_cleanly(stand, tmp_path):
     """The stage types all blocks before the chosen one. Closing the window ends the cluster."""

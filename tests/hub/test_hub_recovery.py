@@ -82,9 +82,7 @@ def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
     while size(triton, "login", log, staying.user) > 4_100_000:
         assert time.monotonic() < until
         time.sleep(0.5)
-    output = triton.run(
-        "login", f"head -n 1 {log}; grep -x 'the last' {log}", staying.user
-    ).stdout
+    output = triton.run("login", f"head -n 1 {log}; grep -x 'the last' {log}", staying.user).stdout
     assert "what came before was too much to keep" in output and "the last" in output
     assert kernel.prints("print(6 * 7)") == "42"
 

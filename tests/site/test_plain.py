@@ -178,5 +178,6 @@ def test_the_page_on_storage_reads_as_it_should(pages):
     assert (
         "\n## When home is full\n" in text
         and "| ----" in text
-        and f"\n```console\nusername@{FACTS.hosts.short}:~$ du -sh ~\n4.1G    {FACTS.paths.home}/username\n" in text
+        and f"username@{FACTS.hosts.short}:~$ du -sh ~\n4.1G    {FACTS.paths.home}/username\n"
+        in text
     )

@@ -150,10 +150,8 @@ def lint(folder: Path, names: list[str]) -> int:
         if not all(passed for passed, _ in results):
             failed.append(name)
     if failed:
-        print(
-            f"Not as it should be: {', '.join(failed)}. What is about form, make format mends.",
-            file=sys.stderr,
-        )
+        mend = " What is about form, make format mends." if {"ruff", "biome"} & {*failed} else ""
+        print(f"Not as it should be: {', '.join(failed)}.{mend}", file=sys.stderr)
     return bool(failed)
 
 

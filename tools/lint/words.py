@@ -47,5 +47,6 @@ def plain_words(name: str, text: str) -> Iterator[str]:
             target = f" <PROGRAM {word}>" if role == "option" else ""
             yield (
                 f"{name}:{line}: ``{word}`` looks like the role {role}: write "
-                f":{role}:`{word}{target}`; if nothing here can tell, :elsewhere:`{word}`"
+                f":{role}:`{word}{target}`; if nothing here can tell, :elsewhere:`{word}`, with "
+                "its reason in tools/proof/elsewhere.toml"
             )

@@ -500,7 +500,7 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         """
         name = program.words[0]
         alone = all("=" not in word and re.match("--", word) for word in words)
-        if alone and name in ("sbatch", "sacct"):
+        if alone and name in ("sbatch", "sacct", "squeue", "scancel"):
             return ""
         for script, text in scripts:
             self.triton.write("login", f"~/{script}", text, self.user)

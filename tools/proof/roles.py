@@ -454,7 +454,7 @@ def message(word: Word, page: Page, reality: Reality) -> str:
         return "" if reality.python_says(text, match[1]) else "Python says something else"
     if len(text) > 6 and reality.printed_by_programs(text):
         return ""
-    return "no program that the guide speaks of says it"
+    return "no program that the guide speaks of says it; leave out what was typed: a name, a number"
 
 
 def said_by_jupyter(text: str, page: Page, reality: Reality, depth: int = 0) -> bool:

@@ -2,7 +2,7 @@
 prepared for this page.
 
     make stage PAGE=triton/tut/storage.rst              before the first block
-    make stage PAGE=triton/tut/storage.rst BLOCK=83     before the block at line 83: all blocks
+    make stage PAGE=triton/tut/storage.rst BLOCK=121    before the block at line 121: all blocks
                                                         above it are typed first
 
 The cluster ends with the shell. It needs root, on Debian 12.
