@@ -1727,9 +1727,11 @@ def test_the_shown_memory_script_holds_what_it_says(triton, user):
                 and f"WorkDir={home}\n" in output
                 and f"StdOut={home}/{out}\n" in output
             ), output
-            assert bool(re.search(rf"^   NodeList={HOSTS.node[0]}\d+$", output, re.MULTILINE)) == (
-                number == job
-            )
+            assert bool(
+                re.search(
+                    rf"^   NodeList={HOSTS.node.rstrip('0123456789')}\d+$", output, re.MULTILINE
+                )
+            ) == (number == job)
         triton.run("login", f"scancel {waits}", user)
     finally:
         triton.run("login", f"scancel {job}", user)
