@@ -12,14 +12,18 @@ def services(triton):
 
 
 @pytest.fixture(scope="module")
-def chromium(triton, services, tmp_path_factory):
-    from playwright.sync_api import sync_playwright
+def people(triton, services):
+    """People at a reader's computer who call the hub's API."""
+    asked = hub.People(triton)
+    yield asked
+    asked.close()
 
-    with (
-        sync_playwright() as playwright,
-        jupyter_server.browser(playwright, triton, tmp_path_factory.mktemp("browser")) as context,
-    ):
-        yield context
+
+@pytest.fixture(scope="module")
+def chromium(playwright, triton, services, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    with jupyter_server.browser(playwright, triton, folder) as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 and the hub recovers from a broken database and a full disk while servers run on.
 """
 
+import contextlib
 import json
 import re
+import shlex
 import subprocess
 import time
 from urllib.parse import urlencode
@@ -13,12 +15,12 @@ import pytest
 from tools.browser import needs_chromium
 from tools.cluster import cluster, hub
 from tools.cluster.hub import FACTS, LOGS, PROFILES, TINY, HubServer
+from tools.cluster.hub_faults import alive, is_ready, within
 from tools.cluster.jupyter_server import PATIENCE
 from tools.files import ROOT
 
 pytestmark = [needs_chromium, pytest.mark.usefixtures("services")]
 STATE, DATABASE = "/var/lib/jupyterhub", "/var/lib/jupyterhub/jupyterhub.sqlite"
-AS_HUB = "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups"
 README = (cluster.ROOT / "triton/jupyterhub/README.md").read_text(encoding="utf-8")
 
 
@@ -63,9 +65,7 @@ def test_no_stranger_fills_a_log(staying, triton):
         )
     for path, (host, user) in places.items():
         assert size(triton, host, path, user) - before[path] < 40 * 4 * 2500, path
-    assert "characters)" in triton.run("login", f"cat {log}", staying.user).stdout, (
-        "the message is not cut"
-    )
+    assert "characters)" in staying.user.run(f"cat {log}"), "the message is not cut"
 
 
 @pytest.mark.claims("and no log grows without end.")
@@ -82,7 +82,7 @@ def test_the_log_of_a_server_keeps_its_newer_half(staying, kernel, triton):
     while size(triton, "login", log, staying.user) > 4_100_000:
         assert time.monotonic() < until
         time.sleep(0.5)
-    output = triton.run("login", f"head -n 1 {log}; grep -x 'the last' {log}", staying.user).stdout
+    output = staying.user.run(f"head -n 1 {log}; grep -x 'the last' {log}")
     assert "what came before was too much to keep" in output and "the last" in output
     assert kernel.prints("print(6 * 7)") == "42"
 
@@ -136,19 +136,9 @@ STRANGER = (ROOT / "tests/data/hub/stranger.py").read_text(encoding="utf-8")
 def stranger(triton, address, many, says, sends, seconds=3):
     """The longest time, in seconds, that another user waited for the login page."""
     triton.write("laptop", "/tmp/stranger.py", STRANGER)
-    return float(
-        triton.run(
-            "laptop",
-            [
-                "/usr/bin/python3",
-                "/tmp/stranger.py",
-                hub.HUB,
-                address,
-                *map(str, (many, says, sends, seconds)),
-            ],
-            timeout=300,
-        ).stdout
-    )
+    numbers = f"{many} {says} {sends} {seconds}"
+    command = f"/usr/bin/python3 /tmp/stranger.py {hub.HUB} {address} {numbers}"
+    return float(triton.run("laptop", command, timeout=300).stdout)
 
 
 def memory(triton, host, pid):
@@ -197,6 +187,137 @@ def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
         node.stdout.close()
 
 
+def test_requests_that_await_no_answer_hold_up_nobody(triton):
+    """Whoever sends many at once on one connection gets no answers: the proxy would open a
+    connection to the hub for each, all at the same time. Whoever waits keeps the connection.
+    """
+    lines = f"GET /hub/login HTTP/1.1\\r\\nHost: {FACTS.hosts.hub}\\r\\n\\r\\n"
+    ask = f"(printf '{lines}%.0s' $(seq 300); sleep 5)"
+    connect = f"openssl s_client -quiet -connect {FACTS.hosts.hub}:443 2>/dev/null"
+    count = "grep --only-matching --text 'HTTP/1.1 200' | wc --lines"
+    assert int(triton.run("laptop", f"{ask} | {connect} | {count}").stdout) < 2
+    again = (
+        f"--write-out ' %{{http_code}}/%{{num_connects}}' --output /dev/null {hub.HUB}/hub/login"
+    )
+    curl = f"curl --silent --http1.1 {again} {again}"
+    assert triton.run("laptop", curl).stdout.split() == ["200/1", "200/0"]
+
+
+@pytest.fixture
+def token(staying):
+    server = HubServer(staying)
+    yield server.token
+    server.close()
+
+
+def test_who_reads_slowly_fills_no_memory_of_the_proxy(staying, triton, token):
+    """A user asks for a big file as if it were a WebSocket, and reads little of the answer."""
+    pid = triton.run("hub", HTTP_PROXY).stdout.strip()
+    staying.user.run("truncate --size=1G ~/big; seq 1000000 > ~/numbers")
+    curl = (
+        f"curl --silent --http1.1 --header 'Authorization: token {token}' --header 'Connection: "
+        f"Upgrade' --header 'Upgrade: websocket' {hub.own(staying.user)}/user/{staying.user}/files"
+    )
+    before = memory(triton, "hub", pid)
+    slowly = "--limit-rate 10k --max-time 10 --output /dev/null"
+    assert triton.run("laptop", f"{curl}/home/big {slowly}", check=False).returncode == 28
+    assert memory(triton, "hub", pid) - before < 50 * 2**20
+    numbers = triton.run("laptop", f"{curl}/home/numbers | cksum").stdout
+    assert numbers == staying.user.run("cksum < ~/numbers; rm ~/big ~/numbers")
+
+
+PIECES = (ROOT / "tests/data/hub/pieces.py").read_text(encoding="utf-8")
+ENDLESS = (ROOT / "tests/data/hub/endless.py").read_text(encoding="utf-8")
+LOOKS_ONLY = (hub.HUB, 0, 0, 0)  # for `stranger`: who sends is another program
+HTTP_PROXY = "pgrep --full '[/]configurable-http-proxy .*--port=443'"
+
+
+@contextlib.contextmanager
+def runs(triton, host, command, user=None):
+    """Run `command` on a host as long as the `with` takes."""
+    process = triton.start(host, command, user)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def worked(triton):
+    """The seconds for which the hub has worked."""
+    used = "cut --delimiter=' ' --fields=14,15 /proc/$(cat /run/jupyterhub-hub.pid)/stat"
+    return sum(map(int, triton.run("hub", used).stdout.split())) / 100
+
+
+@pytest.mark.claims("Nor does one whose data comes in very many tiny pieces.")
+@pytest.mark.parametrize("kind", ["chunks", "records"])
+def test_tiny_pieces_hold_up_nobody(staying, triton, kind):
+    """A stranger sends them through the proxy to the server of somebody. The proxy makes large ones
+    of them, and reads from nobody else less often.
+    """
+    pid = triton.run("hub", HTTP_PROXY).stdout.strip()
+    triton.write("laptop", "/tmp/pieces.py", PIECES)
+    before = memory(triton, "hub", pid)
+    name = hub.own(staying.user).removeprefix("https://")
+    sends = f"/usr/bin/python3 /tmp/pieces.py {name} 443 /user/{staying.user}/login 40 12 {kind}"
+    with runs(triton, "laptop", sends):
+        assert stranger(triton, *LOOKS_ONLY, seconds=12) < 8
+    assert memory(triton, "hub", pid) - before < 400 * 2**20
+
+
+def test_tiny_records_from_a_node_take_the_hub_no_time(staying, kernel, triton):
+    """A user has the certificate of the own server, and can ask the hub without the proxy."""
+    folder = kernel.prints("import os; print(os.environ['JUPYTERHUB_SSL_KEYFILE'])")
+    node = triton.run("login", f"squeue --noheader --jobs={staying.job()} --format=%N").stdout
+    triton.write(node.strip(), "/tmp/pieces.py", PIECES)
+    sends = f"/usr/bin/python3 /tmp/pieces.py {FACTS.hosts.inside} 8081 /hub/login 40 10 records"
+    sends += f" {folder.rpartition('/')[0]}"
+    before = worked(triton)
+    with runs(triton, node.strip(), sends, staying.user):
+        assert stranger(triton, *LOOKS_ONLY, seconds=8) < 5
+    assert worked(triton) - before < 7
+
+
+@pytest.mark.claims("Nor does the server of a user that answers without end.")
+def test_a_server_that_answers_without_end_holds_up_nobody(triton, people):
+    """First it answers the hub so, which looks whether it has started, and then its owner."""
+    user = triton.account()
+    triton.run("login", "mkdir ~/.jupyter", user)
+    user.write("~/.jupyter/jupyter_server_config.py", ENDLESS)
+    people.ask(user, "log_in")
+    servers = ("", "one", "two", "three")
+    for name in servers:
+        people.ask(user, "start", TINY, name)
+    try:
+        asked = "ls asked-* | wc --lines"
+        assert within(PATIENCE, lambda: int(user.tries(asked).stdout) == len(servers))
+        before = worked(triton)
+        assert stranger(triton, *LOOKS_ONLY, seconds=8) < 5
+        assert worked(triton) - before < 4
+        user.run("touch ~/good")
+        assert within(PATIENCE, lambda: is_ready(people, user))
+        token = people.ask(user, "token")["token"]
+        curl = (
+            f"seq 40 | xargs --max-procs=40 --replace nice curl --silent --max-time 12 --output "
+            f"/dev/null --header 'Authorization: token {token}' "
+            f"{hub.own(user)}/user/{user}/endless"
+        )
+        with runs(triton, "laptop", curl):
+            assert stranger(triton, *LOOKS_ONLY, seconds=10) < 8
+    finally:
+        user.run("scancel --me")
+
+
+def test_a_name_of_thousands_of_folders_takes_the_hub_no_time(triton):
+    """Tornado would look for a link at each of them, and the hub would do nothing else."""
+    before = worked(triton)
+    name = "$(printf 'a/%.0s' $(seq 28000))"
+    look = "curl --silent --output /dev/null --write-out '%{http_code} '"
+    asked = triton.run("laptop", f'{look} "{hub.HUB}/hub/static/{name}?[1-10]"').stdout
+    assert asked.split() == ["404"] * 10
+    assert worked(triton) - before < 1
+
+
 # This program loads the hub's configuration. Its loggers repeat one message many times, with and
 # without a traceback, and then log another message.
 AGAIN = """
@@ -223,24 +344,18 @@ def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
     output = triton.run(
         "hub", ["env", "-C", "/", "/opt/jupyterhub/bin/python", "-B", "-c", AGAIN]
     ).stderr
-    assert (
-        "any, again" in output
-        and "an error, again" in output
-        and "FileNotFoundError" in output
-        and len(output) < 1_000_000
-    ), output[:1000]
+    for words in ("any, again", "an error, again", "FileNotFoundError"):
+        assert words in output, output[:1000]
+    assert len(output) < 1_000_000
     assert re.search(r"said once \(\d+ lines before this one were too many to keep\)$", output), (
         output[-1000:]
     )
-    lines, python = (
-        "yes 'what a stranger makes the proxy print' | head -c 20000000",
-        "/opt/jupyterhub/bin/python -B -c",
+    lines = "yes 'what a stranger makes the proxy print' | head -c 20000000"
+    copy = (
+        "import sys; sys.path.insert(0, '/etc/jupyterhub'); import log_lines; log_lines.copy(0, 1)"
     )
-    printed = triton.run(
-        "hub",
-        f"{lines} | {python} \"import sys; sys.path.insert(0, '/etc/jupyterhub'); import "
-        'log_lines; log_lines.copy(0, 1)"',
-    ).stdout
+    python = f'/opt/jupyterhub/bin/python -B -c "{copy}"'
+    printed = triton.run("hub", f"{lines} | {python}").stdout
     assert "a stranger" in printed and len(printed) < 1_000_000, printed[:1000]
 
 
@@ -262,6 +377,33 @@ def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton
     assert kernel.prints("print(6 * 7)") == "42"
 
 
+# Two requests without a login, each with a long word that no other request has: in its address,
+# and as a token. Arguments: the number of such pairs, and the address of a server.
+LONG_WORDS = """
+word=$(head -c 55000 /dev/zero | tr '\\0' x)
+echo "url = $2/api"
+for number in $(seq $1); do
+    printf 'next\nurl = "%s/lab?%s"\n' "$2" "$number$word"
+    printf 'next\nurl = "%s/api/contents"\n' "$2"
+    printf 'header = "Authorization: token %s"\n' "$number$word"
+done
+"""
+
+
+def test_what_a_server_remembers_of_strangers_is_bounded(staying, kernel, triton):
+    """It remembers where a login began, and of each token whether the hub knows it."""
+    job, pid = staying.job(), kernel.prints("import os; print(os.getppid())")
+    node = triton.run("login", f"squeue --noheader --jobs={job} --format=%N").stdout.strip()
+    base = f"{hub.own(staying.user)}/user/{staying.user}"
+    before = memory(triton, node, pid)
+    triton.write("laptop", "/tmp/long_words.sh", LONG_WORDS)
+    many = f"bash /tmp/long_words.sh 300 {base} | curl --silent --config -"
+    answers = triton.run("laptop", f"{many} 2>&1 | wc --bytes", timeout=600).stdout
+    assert int(answers) > 1000, "the server has not answered"
+    assert memory(triton, node, pid) - before < 20 * 2**20
+    assert staying.job() == job and kernel.prints("print(6 * 7)") == "42"
+
+
 UPLOAD = (ROOT / "tests/data/hub/upload.py").read_text(encoding="utf-8")
 
 
@@ -275,53 +417,87 @@ def test_the_owner_uploads_a_big_file(visit, triton):
     cookies = {cookie["name"]: cookie["value"] for cookie in window.context.cookies(f"{base}/")}
     [xsrf] = [value for name, value in cookies.items() if name.endswith("_xsrf")]
     server = HubServer(window)
-    headers = {
-        "cookie": {
-            "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
-            "X-XSRFToken": xsrf,
-        },
-        "token": {"Authorization": f"token {server.token}"},
-    }
-    headers["page"] = {"Cookie": headers["cookie"]["Cookie"]}
+    cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    token = {"Authorization": f"token {server.token}"}
+    headers = {"cookie": cookie | {"X-XSRFToken": xsrf}, "token": token, "page": cookie}
     triton.write("laptop", "/tmp/upload.py", UPLOAD)
-    assert triton.run(
-        "laptop", ["/usr/bin/python3", "/tmp/upload.py", base], input=json.dumps(headers)
-    ).stdout.split() == ["201", "201", "closed"]
-    assert (
-        triton.run(
-            "login", "stat --format=%s cookie token; rm cookie token", window.user
-        ).stdout.split()
-        == ["100000000"] * 2
-    )
-    triton.run("login", "scancel --me", window.user)
+    upload = f"/usr/bin/python3 /tmp/upload.py {base}"
+    statuses = triton.run("laptop", upload, input=json.dumps(headers)).stdout.split()
+    assert statuses == ["201", "201", "closed"]
+    sizes = window.user.run("stat --format=%s cookie token; rm cookie token").split()
+    assert sizes == ["100000000"] * 2
+    window.user.run("scancel --me")
 
 
 def test_a_long_note_of_a_token_is_cut(visit, triton):
     window = visit()
     window.log_in()
     window.waits_for("Choose the least memory")
-    assert (
-        window.ask(
-            "POST", f"/users/{window.user}/tokens", {"note": "x" * 3000}, base="/hub/api"
-        ).status
-        == 201
-    )
+    path = f"/users/{window.user}/tokens"
+    assert window.ask("POST", path, {"note": "x" * 3000}, base="/hub/api").status == 201
     scopes = [f"access:servers!server={window.user}/{number}" for number in range(200)]
     for asks in ({"note": "x" * 1_000_000}, {"scopes": scopes}):
-        assert window.ask("POST", f"/users/{window.user}/tokens", asks, base="/hub/api").status in (
-            0,
-            400,
-            503,
-        )
-    assert (
-        max(
-            len(token["note"])
-            for token in window.ask("GET", f"/users/{window.user}/tokens", base="/hub/api").json()[
-                "api_tokens"
-            ]
-        )
-        <= 1000
+        assert window.ask("POST", path, asks, base="/hub/api").status in (0, 400, 503)
+    tokens = window.ask("GET", path, base="/hub/api").json()["api_tokens"]
+    assert max(len(token["note"]) for token in tokens) <= 1000
+
+
+MANY_TOKENS = """
+import sqlite3, sys
+with sqlite3.connect("/var/lib/jupyterhub/jupyterhub.sqlite", timeout=30) as database:
+    [user] = database.execute("select id from users where name = ?", sys.argv[1:]).fetchone()
+    database.executemany(
+        "insert into api_tokens (user_id, hashed, prefix, client_id, scopes, created)"
+        " values (?, ?, 'none', 'jupyterhub', '[]', '2026-01-01 00:00:00.000000')",
+        [(user, f"{user}-{number}") for number in range(99)],
     )
+"""
+
+
+def test_a_user_has_few_tokens(visit, triton):
+    """The hub lists all of them, or removes all that have expired, and does nothing else."""
+    window = visit()
+    window.log_in()
+    window.waits_for("Choose the least memory")
+    path = f"/users/{window.user}/tokens"
+    assert window.ask("POST", path, base="/hub/api").status == 201
+    hub.as_hub(triton, shlex.join(["/opt/jupyterhub/bin/python", "-c", MANY_TOKENS, window.user]))
+    answer = window.ask("POST", path, {"note": "one more"}, base="/hub/api")
+    assert answer.status == 403 and "Revoke some" in answer.text
+    choice = {"profile": PROFILES[0]}
+    answer = window.ask("POST", f"/users/{window.user}/server", choice, base="/hub/api")
+    assert answer.status == 403 and "Revoke some" in answer.text
+    tokens = window.ask("GET", path, base="/hub/api").json()["api_tokens"]
+    assert len(tokens) == 100 and "one more" not in {token["note"] for token in tokens}
+    window.ask("DELETE", f"{path}/{tokens[-1]['id']}", base="/hub/api")
+    assert window.ask("POST", path, base="/hub/api").status == 201
+
+
+# JavaScript of a page of the hub that begins many logins at an address, and ends none.
+MANY_LOGINS = """async ([address, number]) => {
+  for (let each = 0; each < number; each++) await fetch(address, { redirect: "manual" });
+}"""
+UNUSED = """
+import sqlite3
+with sqlite3.connect("/var/lib/jupyterhub/jupyterhub.sqlite", timeout=30) as database:
+    print(*database.execute("select count(*), count(distinct user_id) from oauth_codes").fetchone())
+"""
+
+
+def test_a_user_has_few_codes_of_logins(staying, triton):
+    """The hub removes those that are unused for long one by one, and does nothing else."""
+    own = f"{hub.own(staying.user)}/user/{staying.user}/oauth_callback"
+    client = {"client_id": f"jupyterhub-user-{staying.user}", "redirect_uri": own}
+    asks = f"/hub/api/oauth2/authorize?{urlencode(client | {'response_type': 'code'})}"
+    page = staying.page_of(hub.HUB)
+    page.evaluate(MANY_LOGINS, [asks, 150])
+    page.close()
+    count = ["/opt/jupyterhub/bin/python", "-c", UNUSED]
+    codes, users = map(int, hub.as_hub(triton, shlex.join(count)).stdout.split())
+    assert 50 < codes <= 100 * users
+    assert staying.ask("GET", "/api/status").status == 200
+    token = HubServer(staying)
+    token.close()
 
 
 @pytest.mark.parametrize("number, status", [(3, 0), (2000, 400)])
@@ -344,21 +520,9 @@ def test_cookies_of_another_page_of_the_domain_harm_nobody(staying, triton):
     """
     cookies = "; ".join(f"bomb{number}={'x' * 3800}" for number in range(12))
     for address in (f"{hub.HUB}/hub/login", f"{hub.own(staying.user)}/user/{staying.user}/api"):
-        output = triton.run(
-            "laptop",
-            [
-                "curl",
-                "--silent",
-                "--output",
-                "/dev/null",
-                "--write-out",
-                "%{http_code}",
-                "--header",
-                f"Cookie: {cookies}",
-                address,
-            ],
-        ).stdout
-        assert output == "200", address
+        look = "curl --silent --output /dev/null --write-out '%{http_code}'"
+        asks = f"{look} --header 'Cookie: {cookies}' {address}"
+        assert triton.run("laptop", asks).stdout == "200", address
 
 
 def test_a_secret_in_a_nested_address_is_in_no_log(triton):
@@ -400,10 +564,8 @@ def test_a_next_with_the_end_of_a_line_is_forgotten(visit):
     window.waits_for("Choose the least memory")
     for page in ("login", "", "spawn"):
         for end in ("%0d%0aX:%20y", "%0bx", "%7f"):
-            assert window.page.goto(f"{hub.HUB}/hub/{page}?next=/hub/home{end}").status == 200, (
-                page,
-                end,
-            )
+            address = f"{hub.HUB}/hub/{page}?next=/hub/home{end}"
+            assert window.page.goto(address).status == 200, address
 
 
 # ---------------------------------------------------------------- recovery
@@ -423,16 +585,15 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
     """
     kernel.prints("kept = 'since before'")
     job = staying.job()
-    triton.run("hub", f"{AS_HUB} /etc/jupyterhub/backup")
+    hub.as_hub(triton, "/etc/jupyterhub/backup")
     triton.run(
         "hub",
         f"hub-services kill hub; dd if=/dev/zero of={DATABASE} bs=100 count=1 "
         "conv=notrunc status=none",
     )
-    refused = triton.run("hub", f"{AS_HUB} /etc/jupyterhub/backup", check=False)
-    assert refused.returncode == 1 and refused.stderr.startswith(
-        f"backup: {DATABASE} is not copied: "
-    ), refused
+    refused = hub.as_hub(triton, "/etc/jupyterhub/backup", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"backup: {DATABASE} is not copied: "), refused
     triton.run(
         "hub",
         "HUB_OPTIONS=--debug hub-services start hub; for i in $(seq 300); do kill -0 "
@@ -440,12 +601,9 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
     )
     assert "file is not a database" in hub.log(triton)
     began = time.monotonic()
-    triton.run(
-        "hub",
-        commands("A broken database")
-        .replace("systemctl stop jupyterhub", "true")
-        .replace("systemctl start jupyterhub", "HUB_OPTIONS=--debug hub-services start hub"),
-    )
+    recover = commands("A broken database").replace("systemctl stop jupyterhub", "true")
+    start = "HUB_OPTIONS=--debug hub-services start hub"
+    triton.run("hub", recover.replace("systemctl start jupyterhub", start))
     hub.answers(triton)
     until = time.monotonic() + PATIENCE
     while '"started"' not in staying.ask("GET", "/api/status").text:
@@ -473,38 +631,40 @@ def fill(triton):
     ).returncode, "the disk is not full"
 
 
-@pytest.mark.claims("without the loss of a server.")
-@pytest.mark.claims("and a full disk emptied,")
-def test_a_full_disk_of_the_hub_loses_no_server(visit, triton):
-    """The hub's state is on a small disk here.
+@pytest.mark.claims(
+    "without the loss of a server.",
+    "and a full disk emptied,",
+)
+def test_a_full_disk_of_the_hub_loses_no_server(triton):
+    """The hub's state is on a small disk here, and small servers take JupyterLab's place.
 
     While the disk is full, a login may fail. Afterwards everything works without a restart.
     """
-    triton.run(
-        "hub",
-        f"hub-services stop hub; cp -a {STATE} /root/state; mount -t tmpfs -o "
-        f"size=4M,mode=700,uid=jupyterhub,gid=jupyterhub state {STATE}; "
-        f"cp -a /root/state/. {STATE}; HUB_OPTIONS=--debug hub-services start hub",
-    )
+    hub.put_stand_in(triton)
+    small = "size=4M,mode=700,uid=jupyterhub,gid=jupyterhub"
+    mount = f"cp -a {STATE} /root/state; mount -t tmpfs -o {small} state {STATE}"
+    meanwhile = f"{mount}; cp -a /root/state/. {STATE}"
+    hub.restart(triton, hub.WITH_STAND_INS, "stop", meanwhile)
+    people, user, late = hub.People(triton), triton.account(), triton.account()
+
+    def start(one):
+        people.ask(one, "log_in")
+        people.ask(one, "start", TINY)
+        assert within(PATIENCE, lambda: is_ready(people, one)), hub.log(triton)[-3000:]
+
     try:
-        hub.answers(triton)
-        window = visit()
-        late = visit()
-        window.start(TINY)
-        job = window.job()
+        start(user)
+        before = people.ask(user, "whose")
         fill(triton)
-        assert window.ask("GET", "/api/status").status == 200
-        late.log_in()
-        late.page.wait_for_timeout(3000)
-        assert not late.job(), "the login or the start did not report a failure"
+        assert people.ask(user, "whose") == before
+        with contextlib.suppress(hub.Refused):
+            people.ask(late, "log_in")
+        time.sleep(3)
+        assert not alive(triton, late), "the login or the start did not report a failure"
         triton.run("hub", f"rm {STATE}/rest")
-        assert window.ask("GET", "/api/status").status == 200 and window.job() == job
-        late.start(TINY)
-        assert late.job()
+        assert people.ask(user, "whose") == before and alive(triton, user) == [before["job"]]
+        start(late)
     finally:
-        for user in (window.user, late.user):
-            triton.run("login", "scancel --me", user)
-        triton.run(
-            "hub",
-            f"hub-services stop hub; umount {STATE}; HUB_OPTIONS=--debug hub-services start hub",
-        )
+        people.close()
+        triton.run("login", f"scancel --user={user}; scancel --user={late}")
+        triton.run("hub", f"hub-services stop hub; umount {STATE}")

@@ -4,15 +4,21 @@ The tests send the requests of a browser.
 """
 
 import json
+import re
+import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
-from tools.cluster import hub
+from tools.cluster import cluster, hub
 from tools.cluster.hub import HUB, SERVERS, TINY, Refused
-from tools.cluster.hub_faults import OPTIONS, alive, within
+from tools.cluster.hub_faults import OPTIONS, alive, is_ready, within
+from tools.cluster.small_triton import PROMPTS
+from tools.cluster.terminal import Terminal
 from tools.files import ROOT
 
+FACTS = cluster.facts()
 LOGINS = (ROOT / "tests/data/hub/logins.py").read_text(encoding="utf-8")
 
 
@@ -25,14 +31,9 @@ def logins(triton):
 
     def attempt(host, *forms):
         triton.write(host, "/tmp/logins.py", LOGINS)
-        forms = json.dumps(
-            [[name, password, *(headers or [{}])] for name, password, *headers in forms]
-        )
-        return json.loads(
-            triton.run(
-                host, ["/usr/bin/python3", "/tmp/logins.py", HUB], input=forms, timeout=200
-            ).stdout
-        )
+        forms = [[name, password, *(headers or [{}])] for name, password, *headers in forms]
+        command = f"/usr/bin/python3 /tmp/logins.py {HUB}"
+        return json.loads(triton.run(host, command, input=json.dumps(forms), timeout=200).stdout)
 
     return attempt
 
@@ -49,16 +50,15 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     Ten passwords for one name reach PAM. The page says when to try again.
     """
     guessed, other = triton.account(), triton.account()
-    guesses = [
-        (f"{guessed}{number}" if number < names - 1 else guessed, "wrong") for number in range(40)
-    ]
+    tried = [f"{guessed}{number}" if number < names - 1 else guessed for number in range(40)]
+    guesses = [(name, "wrong") for name in tried]
     *wrong, late = logins(host, *guesses, right(triton, other))
     assert late[0] == 302 and late[1] < 10, late
     answers = sorted((status, text) for status, _, text, _ in wrong)
     heard = 10 if names == 1 else 40
-    assert answers == [(403, "Invalid username or password")] * heard + [
-        (429, "Too many wrong passwords. Try again in 5 minutes.")
-    ] * (40 - heard)
+    refused = (403, "Invalid username or password")
+    waits = (429, "Too many wrong passwords. Try again in 5 minutes.")
+    assert answers == [refused] * heard + [waits] * (40 - heard)
     record_property(
         "measured",
         f"40 wrong passwords at once, for {names} name{'s' * (names > 1)}: a right one of "
@@ -66,36 +66,61 @@ def test_forty_wrong_passwords_at_once_hold_up_nobody(triton, logins, names, hos
     )
 
 
-@pytest.mark.claims("and whose name it is can log in elsewhere.")
 @pytest.mark.claims(
-    "After ten wrong passwords in five minutes you have to wait; the page says how long."
+    "and the owner of the name can log in elsewhere.",
+    "After ten wrong passwords in five minutes you have to wait; the page says how long.",
+    "After ten wrong passwords the right one has to wait, too.",
+    "Wait for five minutes, and log in at the hub once more.",
 )
-def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins):
+@pytest.mark.proves("faq-login", [1])
+def test_who_guesses_waits_and_the_owner_elsewhere_does_not(triton, logins, entry):
     """For a while, that address cannot log in even with the right password; another address can."""
     user = triton.account()
     logins("laptop", *[(user, "wrong")] * 10)
     [(status, _, text, seconds)] = logins("laptop", right(triton, user))
-    assert status == 429 and "Try again in" in text and 200 < int(seconds) <= 300
+    assert status == 429 and 200 < int(seconds) <= 300
+    entry.shows(text, 1)
     assert logins("login", right(triton, user))[0][0] == 302
+
+
+@pytest.mark.claims(
+    "Try the same name and password with ``ssh``, which says more.",
+    "It prints the name of the login node? Your password is right.",
+    "It says that your account or your password has expired, or you have forgotten the password?",
+    "It says ``Permission denied``? The password is wrong, or you",
+)
+@pytest.mark.proves("faq-login", [])
+def test_ssh_says_more_than_the_hub(triton, entry):
+    """It is typed with a password, also where the reader has a key."""
+    user = triton.account()
+    [command] = entry.commands()
+    command = command.replace("username", user)
+    words = "ssh -o StrictHostKeyChecking=accept-new -o NumberOfPasswordPrompts=1"
+
+    def types():
+        with closing(Terminal(triton, "laptop", user, PROMPTS)) as terminal:
+            return "\n".join(terminal.type(command.replace("ssh", words, 1))[0])
+
+    assert types().splitlines()[-1] == FACTS.hosts.login
+    for option, ended, open_again in (("--lastday", 0, 20_000), ("--expiredate", 1, -1)):
+        triton.run("login", f"chage {option} {ended} {user}")
+        assert "expired" in types()
+        triton.run("login", f"chage {option} {open_again} {user}")
+    triton.run("login", f"passwd --quiet --lock {user}")
+    assert "Permission denied" in types()
 
 
 def test_an_address_that_guesses_for_many_names_waits(triton, logins):
     """People who have logged in from there need not wait: many people may share an address."""
     known, new = triton.account(), triton.account()
     assert logins("c3", right(triton, known))[0][0] == 302
-    statuses = [
-        status
-        for status, *_ in logins("c3", *[(f"nobody{number}", "wrong") for number in range(70)])
-    ]
-    assert sorted(statuses) == [403] * 60 + [429] * 10
-    assert [answer[0] for answer in logins("c3", right(triton, known), right(triton, new))] == [
-        302,
-        429,
-    ]
+    answers = logins("c3", *[(f"nobody{number}", "wrong") for number in range(70)])
+    assert sorted(status for status, *_ in answers) == [403] * 60 + [429] * 10
+    answers = logins("c3", right(triton, known), right(triton, new))
+    assert [status for status, *_ in answers] == [302, 429]
     assert logins("c4", right(triton, new))[0][0] == 302
 
 
-@pytest.mark.claims("Who guesses passwords has to wait, in whatever way;")
 def browser_of(triton, host, user):
     """The Cookie header that a browser sends after `user` has logged in there."""
     log_in = (
@@ -116,14 +141,8 @@ def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
     """
     user, new = triton.account(), triton.account()
     known = browser_of(triton, "login", user)
-    statuses = [
-        status
-        for status, *_ in logins(
-            "login",
-            *[(user, "wrong")] * 11,
-            *[(f"nobody{number}", "wrong") for number in range(60)],
-        )
-    ]
+    strangers = [(f"nobody{number}", "wrong") for number in range(60)]
+    statuses = [answer[0] for answer in logins("login", *[(user, "wrong")] * 11, *strangers)]
     assert statuses.count(403) == 70 and statuses.count(429) == 1
     late, held, wrong, other = logins(
         "login",
@@ -134,26 +153,20 @@ def test_who_guesses_at_the_login_node_holds_up_nobody(triton, logins):
     )
     assert (late[0], wrong[0]) == (302, 403)
     assert held[0] == other[0] == 429 and int(held[3]) <= 30, (held, other)
-    assert [status for status, *_ in logins("login", *[(user, "wrong", known)] * 11)].count(
-        429
-    ) >= 1, "a known browser has no limit"
+    statuses = [answer[0] for answer in logins("login", *[(user, "wrong", known)] * 11)]
+    assert 429 in statuses, "a known browser has no limit"
 
 
-@pytest.mark.parametrize("way", ["{}", "{} with a header"])
-def test_no_other_way_to_guess_is_uncounted(triton, logins, way):
+@pytest.mark.claims("Whoever guesses passwords has to wait, whichever way they try;")
+@pytest.mark.parametrize("header", [False, True])
+def test_no_other_way_to_guess_is_uncounted(triton, logins, header):
     """Another spelling of the name and an invented address do not start a new count."""
     user = triton.account()
-    names = [
-        way.removesuffix(" with a header").format(name)
-        for name in (user, user.upper(), user.title()) * 7
-    ]
-    headers = [
-        {"X-Forwarded-For": f"10.1.1.{number}", "X-Real-Ip": f"10.1.2.{number}"}
-        if "header" in way
-        else {}
-        for number in range(21)
-    ]
-    logins("c1", *[(name, "wrong", header) for name, header in zip(names, headers, strict=True)])
+    guesses = []
+    for number, name in enumerate((user, user.upper(), user.title()) * 7):
+        address = {"X-Forwarded-For": f"10.1.1.{number}", "X-Real-Ip": f"10.1.2.{number}"}
+        guesses.append((name, "wrong", address if header else {}))
+    logins("c1", *guesses)
     assert logins("c1", right(triton, user))[0][0] == 429
 
 
@@ -179,22 +192,17 @@ def test_system_accounts_and_empty_passwords_are_refused(triton, logins):
             (f"token of {empty}", "any"),
             (f"token of {empty}", "\0"),
         )
-        asked = triton.run(
-            "hub",
-            "cd /; setpriv --reuid jupyterhub --regid jupyterhub --init-groups "
-            "/opt/jupyterhub/bin/python -c "
-            '\'import pamela; pamela.authenticate("root", "right", '
-            f'service="jupyterhub"); pamela.authenticate("{empty}", "", '
-            'service="jupyterhub")\'',
-            check=False,
+        asks = "; ".join(
+            f'pamela.authenticate("{name}", "{password}", service="jupyterhub")'
+            for name, password in (("root", "right"), (empty, ""))
         )
+        python = f"/opt/jupyterhub/bin/python -c 'import pamela; {asks}'"
+        asked = hub.as_hub(triton, python, check=False)
     finally:
         triton.run("hub", "mv /root/shadow /etc/shadow")
     assert asked.returncode == 0, "PAM does not let them in, so the test shows nothing"
     assert {status for status, *_ in answers} == {403}
-    assert max(seconds for _, seconds, *_ in answers[:2]) < 2, (
-        "the answers take so long that PAM must have been asked"
-    )
+    assert max(seconds for _, seconds, *_ in answers[:2]) < 2, "PAM must have been asked"
 
 
 def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
@@ -216,16 +224,11 @@ def test_impossible_names_and_passwords_do_not_reach_pam(triton, logins):
         "/usr/bin/touch /tmp/asked' /etc/pam.d/jupyterhub",
     )
     try:
-        assert {
-            status
-            for status, *_ in logins(
-                "c2", *((f"token of {name}", password) for name, password in forms)
-            )
-        } == {403}
+        answers = logins("c2", *((f"token of {name}", password) for name, password in forms))
+        assert {status for status, *_ in answers} == {403}
         assert triton.run("hub", "ls /tmp/asked", check=False).returncode
-        assert (
-            logins("c2", (user, right))[0][0] == 302 and triton.run("hub", "ls /tmp/asked").stdout
-        ), "a name that reaches PAM leaves no trace"
+        assert logins("c2", (user, right))[0][0] == 302
+        triton.run("hub", "ls /tmp/asked")  # a name that reaches PAM leaves this trace
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/; rm -f /tmp/asked")
 
@@ -252,12 +255,9 @@ def test_an_account_that_differs_in_case_only_is_nobody_elses(triton, logins):
         f"echo '{twin}:its-own' | chpasswd",
     )
     try:
-        assert [
-            status
-            for status, *_ in logins(
-                "c2", (twin, "its-own"), right(triton, user), (user.upper(), triton.password(user))
-            )
-        ] == [403, 302, 403]
+        upper = (user.upper(), triton.password(user))
+        answers = logins("c2", (twin, "its-own"), right(triton, user), upper)
+        assert [status for status, *_ in answers] == [403, 302, 403]
     finally:
         triton.run("hub", "mv /root/passwd /root/shadow /etc/")
 
@@ -281,20 +281,10 @@ def test_a_page_that_is_not_the_hubs_logs_nobody_in(triton, logins):
 
 def api(triton, token, path, *options):
     """The answer of the hub to a program with this token: (status, text, seconds)."""
-    output = triton.run(
-        "laptop",
-        [
-            "curl",
-            "--silent",
-            "--header",
-            f"Authorization: token {token}",
-            "--write-out",
-            "\n%{http_code} %{time_total}",
-            *options,
-            f"{HUB}/hub/api{path}",
-        ],
-    )
-    body, _, numbers = output.stdout.rpartition("\n")
+    shows = ["--silent", "--write-out", "\n%{http_code} %{time_total}"]
+    words = ["curl", *shows, "--header", f"Authorization: token {token}", *options]
+    output = triton.run("laptop", [*words, f"{HUB}/hub/api{path}"]).stdout
+    body, _, numbers = output.rpartition("\n")
     status, seconds = numbers.split()
     return int(status), json.loads(body or "null"), float(seconds)
 
@@ -302,10 +292,10 @@ def api(triton, token, path, *options):
 CAREFUL = f"{OPTIONS} --Authenticator.auth_refresh_age=1 --ProfileSpawner.refused_seconds=4"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def with_a_server(triton):
     """(user, token, people): the server of this user runs, and the hub checks the account each
-    second.
+    second. The other tests come first, since the hub is another one from here on.
     """
     hub.put_stand_in(triton)
     hub.running(triton, CAREFUL)
@@ -313,21 +303,16 @@ def with_a_server(triton):
     try:
         people.ask(user, "log_in")
         people.ask(user, "start", TINY)
-        assert within(60, lambda: people.ask(user, "known")["servers"].get("", {}).get("ready")), (
-            hub.log(triton)[-3000:]
-        )
+        assert within(60, lambda: is_ready(people, user)), hub.log(triton)[-3000:]
         asks = json.dumps({"auth": {"username": user, "password": triton.password(user)}})
         status, text, _ = api(triton, "none", f"/users/{user}/tokens", "--data", asks)
-        assert status == 403, (
-            "a page of anybody could guess passwords in a browser inside the network"
-        )
+        assert status == 403, "a page of anybody could guess passwords inside the network"
         text = people.ask(user, "token")
         assert text["expires_at"], text
         yield user, text["token"], people
     finally:
         people.close()
         triton.run("login", f"scancel --user={user}")
-        hub.running(triton)
 
 
 def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
@@ -350,24 +335,33 @@ def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
     triton.run("hub", f"usermod --expiredate 1 {user}")
     time.sleep(1.1)
     assert api(triton, made["token"], "/user")[0] == 403
-    assert [
-        api(triton, token, path, *options)[0]
-        for path, *options in (
-            ("/user",),
-            (f"/users/{user}/servers/another", *start),
-            (f"/users/{user}/tokens", *start),
-        )
-    ] == [403] * 3
+    assert api(triton, token, "/user")[0] == 403
+    for path in ("servers/another", "tokens"):
+        assert api(triton, token, f"/users/{user}/{path}", *start)[0] == 403
     with pytest.raises(Refused, match="403"):
         people.ask(user, "known")
     hub.running(triton, CAREFUL)
-    time.sleep(10)
-    assert alive(triton, user) == [job], (
-        "the hub has refused the server's own token or its successor"
-    )
+    time.sleep(7)
+    assert alive(triton, user) == [job], "the hub has refused the server's own token"
     triton.run("hub", f"usermod --expiredate '' {user}; chage --lastday 0 {user}")
     assert api(triton, token, "/user")[0] == 200, "an expired password closes the account"
     assert people.ask(user, "known")["servers"][""]["ready"]
+
+
+def test_a_login_shell_keeps_out_whom_the_readme_says(triton, logins):
+    """It keeps out nobody, until the README's line stands in the rules for PAM."""
+    people = [right(triton, triton.account()) for _ in range(2)]
+    user = people[0][0]
+    readme = (ROOT / "triton/jupyterhub/README.md").read_text(encoding="utf-8")
+    [line] = re.findall("`(account .* pam_shells.so)`", readme)
+    rules = "/etc/pam.d/jupyterhub"
+    triton.run("hub", f"usermod --shell /usr/sbin/nologin {user}")
+    assert [status for status, *_ in logins("laptop", *people)] == [302, 302]
+    triton.run("hub", f"cp {rules} /root/rules; echo '{line}' >> {rules}")
+    try:
+        assert [status for status, *_ in logins("laptop", *people)] == [403, 302]
+    finally:
+        triton.run("hub", f"mv /root/rules {rules}; usermod --shell /bin/bash {user}")
 
 
 def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
@@ -379,24 +373,16 @@ def test_a_pam_that_does_not_answer_ends_nothing(triton, with_a_server):
         "/usr/bin/sleep 30' /etc/pam.d/jupyterhub",
     )
     try:
-        asks = [
-            triton.start(
-                "laptop",
-                f"curl --silent --output /dev/null --write-out '%{{http_code}} "
-                f"%{{time_total}}' --header 'Authorization: token {token}' "
-                f"{HUB}/hub/api/user",
-                stdout=-1,
-            )
-            for _ in range(5)
-        ]
+        shows = "--silent --output /dev/null --write-out '%{http_code} %{time_total}'"
+        look = f"curl {shows} --header 'Authorization: token {token}' {HUB}/hub/api/user"
+        asks = [triton.start("laptop", look, stdout=subprocess.PIPE) for _ in range(5)]
         time.sleep(1)
         assert api(triton, "none", "/")[2] < 2, "other users get no answer"
         outputs = [ask.communicate(timeout=60)[0].split() for ask in asks]
     finally:
         triton.run("hub", "mv /root/jupyterhub /etc/pam.d/")
-    assert [status for status, _ in outputs] == ["200"] * 5 and max(
-        float(seconds) for _, seconds in outputs
-    ) < 9, outputs
+    assert [status for status, _ in outputs] == ["200"] * 5
+    assert max(float(seconds) for _, seconds in outputs) < 9, outputs
 
 
 COUNTS = (ROOT / "tests/data/hub/counts.py").read_text(encoding="utf-8")

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools.cluster import cluster, jupyter_server
-from tools.cluster.jupyter_server import PATIENCE
-from tools.cluster.small_triton import Triton
+from tools.cluster.small_triton import PATIENCE, Triton
 
 if TYPE_CHECKING:  # playwright takes half a second to import, and most tests open no browser
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
@@ -26,6 +25,7 @@ SERVERS = f"https://{FACTS.hosts.servers}"
 TINY = "Tiny"  # tools/cluster/profiles.toml
 LOGS: str = FACTS.logs.pattern
 PROFILES: list[str] = [profile.name for profile in FACTS.profiles]
+FRONT = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook that others are open behind
 PENDING = re.compile(r"Pending in queue\.\.\. (Resources|Priority)")
 
 
@@ -65,13 +65,13 @@ class Reader:
 
     def __init__(self, triton: Triton, user: str, chromium: Browser) -> None:
         self.triton = triton
-        self.user = user
+        self.user = triton.account(user)
         self.chromium = chromium
         self.contexts: list[BrowserContext] = []
 
     def run(self, command: cluster.Command, **options: Any) -> str:
         """The output of `command` on the login node; options: of Triton.run."""
-        return self.triton.run("login", command, self.user, **options).stdout
+        return self.user.run(command, **options)
 
     def own(self, command: str) -> str:
         """The command as this reader types it, with the reader's name for `username`."""
@@ -81,7 +81,7 @@ class Reader:
         self, name: str, sources: Iterable[str], kernel: str = "python3", language: str = "python"
     ) -> None:
         """Write a notebook with these cells into the reader's home."""
-        self.triton.write("login", f"~/{name}", notebook(sources, kernel, language), self.user)
+        self.user.write(f"~/{name}", notebook(sources, kernel, language))
 
     def page(self) -> Page:
         """A page in a window of its own, which `close` closes."""
@@ -144,8 +144,30 @@ class Lab(Window):
         self.page = page
 
     def cell(self, number: int) -> Locator:
-        """The code cell with this number; the first is 0."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+        """The code cell with this number in the notebook in front; the first is 0."""
+        return self.page.locator(f"{FRONT} .jp-CodeCell").nth(number)
+
+    def shown(self) -> bool:
+        """Whether the page shows JupyterLab, and no dialog."""
+        return bool(
+            self.page.locator("#jp-main-statusbar").count()
+            and not self.page.locator(".jp-Dialog").count()
+        )
+
+    def open(self, path: str) -> None:
+        """Open a file in a tab of this page, in front of the others.
+
+        If it is a notebook, wait until its kernel is idle, or a dialog asks something.
+        """
+        self.menu("File", "Open from Path…")
+        self.page.locator(".jp-Dialog input").fill(path)
+        self.page.keyboard.press("Enter")
+        name = re.compile(rf"^{re.escape(path.rpartition('/')[2])}$")
+        tab = "#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current .lm-TabBar-tabLabel"
+        self.page.locator(tab, has_text=name).wait_for()
+        if path.endswith(".ipynb"):
+            idle = self.page.locator(f"{FRONT} .jp-Notebook-ExecutionIndicator[data-status=idle]")
+            idle.or_(self.page.locator(".jp-Dialog")).first.wait_for()
 
     def idle(self) -> None:
         """Wait until the kernel is connected and idle."""
@@ -154,15 +176,18 @@ class Lab(Window):
     def run_cell(self, number: int = 0) -> None:
         """Run a cell with Shift-Enter; press it again if the kernel was not ready.
 
+        A cell runs when its number changes.
+
         Raises AssertionError if the cell does not run.
         """
         prompt = self.cell(number).locator(".jp-InputPrompt")
+        before = prompt.inner_text()
         self.idle()
         for _ in range(20):
             self.cell(number).locator(".cm-content").click()
             self.page.keyboard.press("Shift+Enter")
             for _ in range(30):
-                if prompt.inner_text().strip(": ") != "[ ]":
+                if prompt.inner_text() != before:
                     return
                 self.page.wait_for_timeout(100)
         raise AssertionError(f"cell {number} does not run")
@@ -221,6 +246,17 @@ class Lab(Window):
     def save(self) -> None:
         """Save the notebook, with the keyboard."""
         self.page.keyboard.press("Control+s")
+
+    def close_all(self) -> None:
+        """Close all tabs without saving."""
+        self.menu("File", "Close All Tabs")
+        launcher = self.page.locator(".jp-LauncherCard:visible").first
+        discard = self.page.locator(".jp-Dialog button", has_text=re.compile("^Discard$"))
+        while True:
+            launcher.or_(discard).first.wait_for()
+            if not discard.count():
+                return
+            self.press("Discard")
 
     def menu(self, *names: str) -> None:
         """Choose an entry of the menus: menu("File", "Log Out")."""
@@ -303,9 +339,10 @@ class Visit(Window):
     def __init__(self, triton: Triton, user: str, chromium: Browser, **options: Any) -> None:
         """options: of new_window."""
         self.triton = triton
-        self.user = user
+        self.user = triton.account(user)
         self.context = new_window(chromium, **options)
         self.page = self.context.new_page()
+        self._asking: dict[str, Page] = {}  # {origin: the tab that sends the requests of `ask`}
 
     @property
     def lab(self) -> Lab:
@@ -317,6 +354,10 @@ class Visit(Window):
     def log_in(self, password: str | None = None) -> None:
         """Log in with `password`, or else with the user's own."""
         self.page.goto(HUB)
+        self.submit_login(password)
+
+    def submit_login(self, password: str | None = None) -> None:
+        """Fill in the form that is open, and send it; see log_in."""
         self.page.get_by_label("Username").fill(self.user)
         self.page.get_by_label("Password").fill(password or self.triton.password(self.user))
         self.click(self.page.get_by_role("button", name="Sign in", exact=True))
@@ -363,6 +404,18 @@ class Visit(Window):
             self.open()
         return self.said()
 
+    def notebook(self, name: str, *sources: str) -> Lab:
+        """Write a notebook with these cells into the user's home, and open it in JupyterLab.
+
+        If the page shows JupyterLab already, it is not loaded again.
+        """
+        self.user.write(f"~/{name}.ipynb", notebook(sources))
+        if self.lab.shown():
+            self.lab.open(f"home/{name}.ipynb")
+        else:
+            self.open(f"/user/{self.user}/lab/tree/home/{name}.ipynb?reset")
+        return self.lab
+
     def arrive(self, seconds: float = PATIENCE) -> tuple[str, float]:
         """Wait for JupyterLab; return (messages about the start, in lines; the seconds it took).
 
@@ -384,15 +437,19 @@ class Visit(Window):
             assert time.monotonic() - began < seconds, (
                 f"no server at {self.page.url}: {self.said()}\n{log(self.triton)[-3000:]}"
             )
-            self.page.wait_for_timeout(50)
+            self.page.wait_for_timeout(200)
         self.page.locator(".jp-LauncherCard").first.wait_for()
         return "\n".join(messages), time.monotonic() - began
 
-    def start(self, profile: str) -> tuple[str, float]:
-        """Log in, choose a profile, press Start, and arrive; return what `arrive` returns."""
+    def begin(self, profile: str) -> None:
+        """Log in, choose a profile, and press Start."""
         self.log_in()
         self.choose(profile)
         self.press_start()
+
+    def start(self, profile: str) -> tuple[str, float]:
+        """Log in, choose a profile, press Start, and arrive; return what `arrive` returns."""
+        self.begin(profile)
         return self.arrive()
 
     def open(self, path: str = "/hub/home") -> None:
@@ -417,18 +474,16 @@ class Visit(Window):
         token = next(
             (cookie["value"] for cookie in cookies if cookie["name"].endswith("_xsrf")), ""
         )
-        page = self.page_of(origin)
-        answer = page.evaluate(
+        if origin not in self._asking:
+            self._asking[origin] = self.page_of(origin)
+        answer = self._asking[origin].evaluate(
             FETCH, [method, f"{base}{path}", token, None if data is None else json.dumps(data)]
         )
-        page.close()
         return Answer(**answer)
 
     def job(self) -> str:
         """The number of the job of the user's server."""
-        return self.triton.run(
-            "login", "squeue --me --noheader --format=%i", self.user
-        ).stdout.strip()
+        return self.user.run("squeue --me --noheader --format=%i").strip()
 
     def close(self) -> None:
         """Close the window."""
@@ -464,6 +519,25 @@ def running(triton: Triton, options: str = "") -> None:
         f"HUB_OPTIONS='--debug {options}' hub-services start hub",
     )
     answers(triton)
+
+
+def restart(triton: Triton, options: str = "", verb: str = "kill", meanwhile: str = "true") -> None:
+    """End the hub and start it again; return when its login page answers.
+
+    options: more options of jupyterhub. verb: kill, or stop. meanwhile: a command for the hub's
+    host, in between.
+    """
+    start = f"HUB_OPTIONS='--debug {options}' hub-services start hub"
+    triton.run("hub", f"hub-services {verb} hub; {meanwhile}; {start}")
+    answers(triton)
+
+
+def as_hub(triton: Triton, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The completed process of a command of the hub's user on the hub's host; options: of
+    Triton.run.
+    """
+    user = "setpriv --reuid jupyterhub --regid jupyterhub --init-groups"
+    return triton.run("hub", f"cd /; {user} env HOME=/var/lib/jupyterhub {command}", **options)
 
 
 def answers(triton: Triton, seconds: int = PATIENCE) -> None:

@@ -31,9 +31,20 @@ GONE = (
 PARTITION: str = hub.FACTS.partitions.interactive
 NAMED_SERVERS = ("", "one", "two", "three")
 CONTROLLER = "/run/slurmctld.pid"
-ACCOUNTS = "/run/slurmdbd.pid"
 SLURMD = "/run/slurmd.pid"
-MUNGE = "/run/munge/munged.pid"
+# {fault: the signal that ends a daemon, its host, the file of its number, what starts it again}
+DAEMONS = {
+    "controller_stopped": ("TERM", "ctl", CONTROLLER, "slurmctld"),
+    "controller_killed": ("KILL", "ctl", CONTROLLER, "slurmctld"),
+    "accounts_stopped": ("TERM", "ctl", "/run/slurmdbd.pid", "slurmdbd"),
+    "munge_away": ("KILL", "hub", "/run/munge/munged.pid", "runuser -u munge -- munged --force"),
+}
+# The faults of the trials.
+NAMES = (
+    *("controller_stopped", "controller_killed", "controller_hangs", "hub_stopped", "hub_killed"),
+    *("slurmd_killed", "munge_away", "sbatch_killed", "start_cancelled", "job_suspended"),
+    *("job_cancelled", "job_put_back"),
+)
 
 Mend = Callable[[], object]
 Wrong = tuple[str, object]  # (a user, what is wrong there)
@@ -46,23 +57,10 @@ class Faults:
         self.triton = triton
         self.people = people
 
-    NAMES = (
-        "controller_stopped",
-        "controller_killed",
-        "controller_hangs",
-        "hub_stopped",
-        "hub_killed",
-        "slurmd_killed",
-        "munge_away",
-        "sbatch_killed",
-        "start_cancelled",
-        "job_suspended",
-        "job_cancelled",
-        "job_put_back",
-    )
-
     def make(self, name: str, user: str) -> Mend:
-        """Call the method `name` in the middle of a start of `user`; return what mends it."""
+        """Make the fault `name` in the middle of a start of `user`; return what mends it."""
+        if name in DAEMONS:
+            return self._end(*DAEMONS[name])
         fault: Callable[[str], Mend] = getattr(self, name)
         return fault(user)
 
@@ -88,17 +86,8 @@ class Faults:
             self.triton.run("ctl", f"scontrol {mend} {number}", check=False) for number in numbers
         ]
 
-    def controller_stopped(self, user: str) -> Mend:
-        return self._end("TERM", "ctl", CONTROLLER, "slurmctld")
-
-    def controller_killed(self, user: str) -> Mend:
-        return self._end("KILL", "ctl", CONTROLLER, "slurmctld")
-
     def controller_hangs(self, user: str) -> Mend:
         return self._signal("STOP", "ctl", CONTROLLER, f"kill -CONT $(cat {CONTROLLER})")
-
-    def accounts_stopped(self, user: str) -> Mend:
-        return self._end("TERM", "ctl", ACCOUNTS, "slurmdbd")
 
     def proxy_stopped(self, user: str) -> Mend:
         self.triton.run("hub", "hub-services stop proxy")
@@ -113,9 +102,6 @@ class Faults:
     def slurmd_killed(self, user: str) -> Mend:
         mends = [self._end("KILL", node, SLURMD, "slurmd") for node in self.triton.nodes]
         return lambda: [mend() for mend in mends]
-
-    def munge_away(self, user: str) -> Mend:
-        return self._end("KILL", "hub", MUNGE, "runuser -u munge -- munged --force")
 
     def sbatch_killed(self, user: str) -> Mend:
         self.triton.run("hub", f"for pid in $(pgrep -x sbatch -u {user}); do kill -KILL $pid; done")
@@ -180,7 +166,7 @@ def trial(
 ) -> Outcome:
     """The outcome of one start with a fault, after which the user stops the server.
 
-    fault: one of Faults.NAMES. moment: the seconds from the click to the fault. rest: the seconds
+    fault: one of NAMES. moment: the seconds from the click to the fault. rest: the seconds
     from the fault until it is mended.
     """
     people.ask(user, "log_in")
@@ -258,7 +244,7 @@ def trials(
     dice = random.Random(seed)
     users = [triton.account() for _ in range(12)]
     outcomes = {}
-    faults = dice.sample(Faults.NAMES, len(Faults.NAMES))
+    faults = dice.sample(NAMES, len(NAMES))
     for number in range(count):
         fault = faults[number % len(faults)]
         moment = dice.choice(MOMENTS)
@@ -334,13 +320,18 @@ def wrong(triton: Triton, people: People, users: Iterable[str]) -> list[Wrong]:
     return problems
 
 
+def log_in(people: People, users: Iterable[str]) -> None:
+    """All users log in, at once."""
+    for number in [people.tell(user, "log_in") for user in users]:
+        people.answer(number)
+
+
 def start_all(people: People, users: Sequence[str], within_seconds: float) -> float:
     """All users log in and click on Start within so many seconds.
 
     Returns the seconds until the last server is ready.
     """
-    for user in users:
-        people.ask(user, "log_in")
+    log_in(people, users)
     began = time.monotonic()
     clicks = []
     for number, user in enumerate(users):
@@ -380,74 +371,44 @@ def leftovers(triton: Triton, users: Sequence[str]) -> list[Wrong]:
     return [("some jobs", number) for number in alive(triton, *users)]
 
 
-def sixty_people(triton: Triton, people: People, count: int = 60) -> Measured:
-    """All people who start at once get their own server."""
-    users = [triton.account() for _ in range(count)]
-    with Looks(people, triton.account()) as looks:
-        took = start_all(people, users, 10)
-    lost = wrong(triton, people, users)
-    cancel_all(triton, users)
-    return (
-        lost,
-        looks,
-        f"{count} people who click within 10 s have their servers after {took:.0f} s, on "
-        f"{len(triton.nodes)} nodes; {looks}",
-    )
-
-
-def hundred_waiting(triton: Triton, people: People, count: int = 100) -> Measured:
-    """While `count` starts wait in the queue, the hub takes one more.
+def hundred_waiting(
+    triton: Triton, people: People, count: int = 100, windows: int = 200
+) -> Measured:
+    """While `count` starts wait in the queue, and `windows` show how they go, the hub takes one
+    more.
 
     Then the others are cancelled: that one starts, and no other job is left.
     """
     users = [triton.account() for _ in range(count // len(NAMED_SERVERS))]
     late = triton.account()
-    for user in (*users, late):
-        people.ask(user, "log_in")
+    log_in(people, [*users, late])
     with partition_down(triton):
         clicks = [
             people.tell(user, "start", TINY, name) for user in users for name in NAMED_SERVERS
         ]
         assert within(300, lambda: len(alive(triton, *users)) == count), alive(triton, *users)
+        streams = [
+            people.tell(users[number % len(users)], "progress", 30) for number in range(windows)
+        ]
         with Looks(people, triton.account()) as looks:
             began = time.monotonic()
             click = people.tell(late, "start", TINY)
             assert within(30, lambda: alive(triton, late)), "the hub has submitted no job"
             took = time.monotonic() - began
+            messages = [people.answer(stream) for stream in streams]
         for waiting in clicks:
             people.answer(waiting)  # raises Refused if the hub has not taken it
         cancel_all(triton, users)
     people.answer(click)
     assert within(60, lambda: is_ready(people, late))
-    lost = wrong(triton, people, [late]) + leftovers(triton, users)
+    lost: list[Wrong] = [("a window", "hears nothing") for heard in messages if not heard]
+    lost += wrong(triton, people, [late]) + leftovers(triton, users)
     cancel_all(triton, [late])
     return (
         lost,
         looks,
-        f"{count} starts wait for a place: one more is in the queue after {took:.1f} s; {looks}",
-    )
-
-
-def many_streams(triton: Triton, people: People, count: int = 200) -> Measured:
-    """`count` windows show the progress of starts that wait in the queue."""
-    users = [triton.account() for _ in range(10)]
-    for user in users:
-        people.ask(user, "log_in")
-    with partition_down(triton):
-        for user in users:
-            people.ask(user, "start", TINY)
-        streams = [
-            people.tell(users[number % len(users)], "progress", 12) for number in range(count)
-        ]
-        with Looks(people, triton.account()) as looks:
-            counts = [people.answer(stream) for stream in streams]
-        cancel_all(triton, users)
-    lost: list[Wrong] = [("a window", "hears nothing") for messages in counts if not messages]
-    lost += leftovers(triton, users)
-    return (
-        lost,
-        looks,
-        f"{count} windows that show the progress of starts: each hears of it; {looks}",
+        f"{count} starts wait for a place, and {windows} windows show how they go: each hears of "
+        f"it, and one more start is in the queue after {took:.1f} s; {looks}",
     )
 
 
@@ -482,8 +443,7 @@ def restarts(triton: Triton, people: People, count: int = 12) -> Measured:
     staying = triton.account()
     start_all(people, [staying], 0)
     faults = Faults(triton, people)
-    for user in users:
-        people.ask(user, "log_in")
+    log_in(people, users)
     for begin, fault in enumerate(
         (
             "proxy_stopped",

@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tools import pages
-from tools.browser import CHROMIUM, FLAGS
+from tools.browser import CHROMIUM, FLAGS, HEADLESS
 from tools.cluster import cluster
-from tools.cluster.small_triton import Triton
+from tools.cluster.small_triton import PATIENCE, Triton
 
 if TYPE_CHECKING:  # playwright takes half a second to import, and most tests open no browser
     from playwright.sync_api import Browser, Playwright
 
 FACTS = cluster.facts()
 CENTRAL = f"{FACTS.paths.jupyter_env}/bin"
-
-# The seconds that a wait may take if the guide promises no time: a machine may be slow.
-PATIENCE = 120
 
 # A client of kernels, a program for the login node.
 CLIENT = (cluster.HERE / "scripts/kernel_client.py").read_text(encoding="utf-8")
@@ -72,7 +69,7 @@ class Server:
         login node.
         """
         self.triton = triton
-        self.user = user
+        self.user = triton.account(user)
         self.token = os.urandom(12).hex()
         name = FACTS.logs.pattern.replace("~/", "").replace("*", "%j")
         script = f"""#!/bin/bash
@@ -83,9 +80,8 @@ cd {folder}
 export JUPYTER_TOKEN={self.token}
 exec jupyter lab --no-browser --ip=$(hostname) --port=0
 """
-        triton.write("login", "~/server.sh", script, user, "600")
-        submit = submit or (lambda command: triton.run("login", command, user).stdout)
-        self.job = submit(f"sbatch --parsable {options} server.sh").strip()
+        self.user.write("~/server.sh", script, "600")
+        self.job = (submit or self.user.run)(f"sbatch --parsable {options} server.sh").strip()
         self.log = name.replace("%j", self.job)
         self._url = ""
         self._client: subprocess.Popen[str] | None = None
@@ -99,17 +95,10 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
         """
         if not self._url:
             address = rf"http://[^/ ]*{re.escape(FACTS.hosts.domain)}:[0-9][0-9]*"
-            answers = (
-                f"url=$(grep -m1 -so '{address}' {self.log}) && curl --silent --output "
-                "/dev/null --max-time 5 $url/api"
-            )
-            look = (
-                f"for i in $(seq {PATIENCE * 5}); do {answers} && echo $url && break; sleep "
-                "0.2; done"
-            )
-            self._url = self.triton.run(
-                "login", look, self.user, timeout=PATIENCE + 60
-            ).stdout.strip()
+            ask = "curl --silent --output /dev/null --max-time 5 $url/api"
+            answers = f"url=$(grep -m1 -so '{address}' {self.log}) && {ask} && echo $url"
+            look = f"for i in $(seq {PATIENCE * 5}); do {answers} && break; sleep 0.2; done"
+            self._url = self.user.run(look, timeout=PATIENCE + 60).strip()
             assert self._url, f"job {self.job} has no server: {self.said()}"
         return self._url
 
@@ -120,7 +109,7 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
 
     def said(self) -> str:
         """Its log."""
-        return self.triton.run("login", f"cat {self.log}", self.user, check=False).stdout
+        return self.user.tries(f"cat {self.log}").stdout
 
     def talk(self, *words: Any) -> Any:
         """The answer of scripts/kernel_client.py to `words`. Raises AssertionError if it fails."""
@@ -158,34 +147,14 @@ exec jupyter lab --no-browser --ip=$(hostname) --port=0
     def end(self) -> None:
         """Cancel the job, and wait until it has left the queue."""
         self._hang_up()
-        self.triton.run(
-            "login", f"scancel --full --signal=KILL {self.job}; scancel {self.job}", self.user
-        )
-        ended(self.triton, self.user, self.job)
+        self.user.run(f"scancel --full --signal=KILL {self.job}; scancel {self.job}")
+        self.user.ended(self.job)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-def ended(triton: Triton, user: str, *jobs: str, seconds: int = PATIENCE) -> None:
-    """Wait until none of these jobs is in the queue. Raises AssertionError if one stays."""
-    look = (
-        f"for i in $(seq {seconds * 10}); do squeue --noheader --jobs={','.join(jobs)} "
-        "2>/dev/null | grep -q . || exit 0; sleep 0.1; done; exit 1"
-    )
-    triton.run("login", look, user, timeout=seconds + 30)
-
-
-def wait_until(triton: Triton, user: str, condition: str) -> None:
-    """Wait until `condition`, a shell command of the user on the login node, succeeds.
-
-    Raises AssertionError if it does not within PATIENCE seconds.
-    """
-    loop = f"for i in $(seq {PATIENCE * 5}); do {condition} && exit; sleep 0.2; done; exit 1"
-    triton.run("login", loop, user, timeout=PATIENCE * 2)
 
 
 # Read a page.
@@ -227,22 +196,14 @@ def let_in(triton: Triton, user: str, hosts: Sequence[str] = ("laptop", "outside
         key = triton.run(door, "cat /etc/ssh/ssh_host_ed25519_key.pub").stdout
         known += f"{getattr(FACTS.hosts, door)} {key}"
     for host in hosts:
-        triton.run(
-            host,
-            "mkdir -p -m 700 .ssh; "
-            "[ -e .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
-            "cat > .ssh/known_hosts",
-            user,
-            input=known,
-        )
-        key = triton.run(host, "cat .ssh/id_ed25519.pub", user).stdout
+        make = "[ -e id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f id_ed25519"
+        keep = f"mkdir -p -m 700 .ssh; cd .ssh; {make}; cat > known_hosts; cat id_ed25519.pub"
+        key = triton.run(host, keep, user, input=known).stdout
         for door in ("login", "gateway"):
-            triton.run(
-                door,
-                "mkdir -p -m 700 .ssh; cat >> .ssh/authorized_keys; chmod 600 .ssh/authorized_keys",
-                user,
-                input=key,
+            give = (
+                "mkdir -p -m 700 .ssh; cat >> .ssh/authorized_keys; chmod 600 .ssh/authorized_keys"
             )
+            triton.run(door, give, user, input=key)
 
 
 class Ssh:
@@ -285,12 +246,7 @@ class Ssh:
 
 def proxy(triton: Triton, user: str, host: str = "laptop", options: str = "") -> Ssh:
     """The guide's `ssh -D`, which works when this returns; a context manager."""
-    ssh = Ssh(
-        triton,
-        host,
-        user,
-        f"-N -D {FACTS.proxy.port} {options} {user}@{FACTS.hosts.login}",
-    )
+    ssh = Ssh(triton, host, user, f"-N -D {FACTS.proxy.port} {options} {user}@{FACTS.hosts.login}")
     proxy_answers(triton, host)
     return ssh
 
@@ -329,14 +285,18 @@ def browser(
     folder: Path,
     host: str = "laptop",
     pac: str | None = None,
+    whole: bool = False,
 ) -> Iterator[Browser]:
     """Chromium on `host`, driven from here through pipes.
 
-    folder: for the script that starts it. pac: the address of a proxy configuration file.
+    folder: for the script that starts it. pac: the address of a proxy configuration file. whole:
+    take the browser that people have, which shows PDFs and pages about errors, too; the one with a
+    proxy file always is.
     """
-    assert CHROMIUM, "no Chromium here: make system installs it"
+    binary = CHROMIUM if pac or whole else HEADLESS
+    assert binary, "no Chromium here: make system installs it"
     program = folder / f"chromium-{host}"
-    command = shlex.join(triton.command(host, [CHROMIUM], terminal="dumb"))
+    command = shlex.join(triton.command(host, [binary], terminal="dumb"))
     program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     chromium = playwright.chromium.launch(
@@ -351,18 +311,10 @@ def browser(
 @contextlib.contextmanager
 def proxy_file(triton: Triton, user: str, host: str = "laptop") -> Iterator[str]:
     """A context in which `host` serves the guide's proxy configuration file; gives its address."""
-    triton.run(
-        host,
-        "mkdir -p published; cat > published/proxy.pac",
-        user,
-        input=pages.read("triton/apps/jupyter/proxy.pac"),
-    )
-    web = triton.start(
-        host,
-        "cd published; echo $$ > pid; exec python3 -m http.server 8000 --bind 127.0.0.1",
-        user,
-        stderr=subprocess.DEVNULL,
-    )
+    text = pages.read("triton/apps/jupyter/proxy.pac")
+    triton.run(host, "mkdir -p published; cat > published/proxy.pac", user, input=text)
+    serve = "cd published; echo $$ > pid; exec python3 -m http.server 8000 --bind 127.0.0.1"
+    web = triton.start(host, serve, user, stderr=subprocess.DEVNULL)
     try:
         listens(triton, host, 8000)
         yield "http://127.0.0.1:8000/proxy.pac"

@@ -6,14 +6,18 @@ hub accepts logins at its own name only.
 
 import ipaddress
 import socket
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from clusterfacts import Hosts  # copied from triton/lib
+from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from jupyterhub.utils import url_path_join
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import SSLIOStream
 from tornado.web import HTTPError, OutputTransform
 
 
@@ -103,6 +107,19 @@ class HubLogout(LogoutHandler):
     who follows a link of another page first sees the home page, with its logout button.
     """
 
+    def clear_login_cookie(self, name: str | None = None) -> None:
+        """Log the reader out of the servers, too, whatever is in the session's cookie.
+
+        JupyterHub ends the logins of the session in that cookie, and the page of another user can
+        set it. A browser in which the reader stays logged in gets new ones without a password.
+        """
+        if user := self.get_current_user_cookie():
+            logins = orm.APIToken.user_id == user.id, orm.APIToken.session_id.isnot(None)
+            for token in self.db.query(orm.APIToken).filter(*logins):
+                self.db.delete(token)
+            self.db.commit()
+        super().clear_login_cookie(name)
+
     async def get(self) -> None:
         site, user = self.request.headers.get("Sec-Fetch-Site", "none"), self.current_user
         sender = urlsplit(self.request.headers.get("Referer", ""))
@@ -119,6 +136,18 @@ class HubLogout(LogoutHandler):
 class Authenticator(PAMAuthenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         return [("/login", HubLogin), ("/logout", HubLogout)]
+
+
+class KnownFiles(CacheControlStaticFilesHandler):
+    """Sends files of the hub's pages. Tornado looks for links in each part of a name, for a second
+    if there are thousands. No file has a name of more than 4096 bytes.
+    """
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        if len(absolute_path) > 4096:
+            raise HTTPError(404)
+        path: str | None = super().validate_absolute_path(root, absolute_path)
+        return path
 
 
 class TrueAddress(OutputTransform):
@@ -151,3 +180,25 @@ class TrueAddress(OutputTransform):
             if sum(map(len, scopes)) > self.longest_scopes:
                 arguments.clear()
                 request.uri = request.path  # the hub reads scopes from the uri too
+
+
+# A server on a node may ask the hub without the proxy, which makes one piece of many.
+TINY = 64  # bytes of a record of TLS
+MOST_TINY = 500  # in a second, of one connection
+_read = SSLIOStream.read_from_fd
+
+
+def no_tiny_records(stream: Any, buffer: bytearray | memoryview) -> int | None:
+    """Read from a connection to the hub; end it if it sends very many tiny records.
+
+    Tornado works on each of them, and does nothing else as long as there are more.
+    """
+    number = _read(stream, buffer)
+    if number and number < TINY:
+        since, count = getattr(stream, "tiny_records", (0.0, 0))
+        if time.monotonic() - since > 1:
+            since, count = time.monotonic(), 0
+        stream.tiny_records = since, count + 1
+        if count >= MOST_TINY:
+            return 0  # as if this were its end
+    return number

@@ -11,7 +11,14 @@ name, since the browser uses it.
 
 import asyncio
 import datetime
+import functools
+import http.client
+import io
+import re
+import ssl
 import time
+from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,9 +30,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jupyterhub.objects import Server
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import fetch, url_path_join
+from jupyterhub.utils import make_ssl_context, url_path_join
 
 ANSWER_SECONDS = 2
+ANSWER_BYTES = 4096  # of an answer's headers, at most
 # JupyterHub's name for the authority that signs the certificates of users' servers
 AUTHORITY = "notebooks-ca"
 USES = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -99,6 +107,41 @@ def faults(path: Path, names: list[str], days: int) -> str:
     return f"the certificate {path} ends in {left.days} days" if left.days < days else ""
 
 
+_tls = functools.cache(make_ssl_context)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The headers of a server's answer, which JupyterHub reads."""
+
+    headers: Message
+
+
+async def good_answer(
+    host: str, port: int, path: str, name: str, tls: ssl.SSLContext
+) -> Answer | None:
+    """The answer of the server that is called `name` to a request for `path`; None if that is no
+    good one. Raises OSError, and TimeoutError.
+
+    The owner of the server decides what it answers, and may send without end what means nothing, in
+    pieces as small as he likes. So this reads little, and not with a library that reads on.
+    """
+    async with asyncio.timeout(ANSWER_SECONDS):
+        reader, writer = await asyncio.open_connection(
+            host, port, ssl=tls, server_hostname=name, limit=ANSWER_BYTES
+        )
+        try:
+            lines = [f"GET {path} HTTP/1.1", f"Host: {name}", "Connection: close", "", ""]
+            writer.write("\r\n".join(lines).encode())
+            first, _, rest = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
+            is_good = re.match(rb"HTTP/1\.[01] [23]\d\d\b", first)
+            return Answer(http.client.parse_headers(io.BytesIO(rest))) if is_good else None
+        except (EOFError, asyncio.LimitOverrunError, http.client.HTTPException):
+            return None
+        finally:
+            writer.transport.abort()
+
+
 class KnownByName(SlurmSpawner):
     """A SlurmSpawner whose servers have the name of their user, not of their node."""
 
@@ -117,23 +160,17 @@ class KnownByName(SlurmSpawner):
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         return paths  # The batch script contains these.
 
-    async def own_answer(self, host: str, port: int) -> aiohttp.ClientResponse | None:
-        """The answer of the user's own server at this port; None if there is no answer, or it comes
-        from another process.
+    async def own_answer(self, host: str, port: int) -> Answer | None:
+        """The answer of the user's own server at this port; None if there is no good one, or it
+        comes from another process.
         """
-        prefix = self.server.base_url if self.server else "/"
-        url = url_path_join(f"https://{host}:{port}", prefix, "api")
+        path = url_path_join(self.server.base_url if self.server else "/", "api")
+        of_hub = (self.user.settings[f"internal_ssl_{part}"] for part in ("key", "cert", "ca"))
         try:
-            return await fetch(
-                url,
-                server_hostname=self.own_name,
-                headers={"Connection": "close"},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-            )
-        except aiohttp.ClientConnectorCertificateError as error:
+            return await good_answer(host, port, path, self.own_name, _tls(*of_hub))
+        except ssl.SSLCertVerificationError as error:
             self.log.warning("Not the server of %s: %s", self._log_name, error)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except OSError as error:  # TimeoutError is one
             self.log.debug("The server of %s does not answer: %s", self._log_name, error)
         return None
 
@@ -153,7 +190,7 @@ class KnownByName(SlurmSpawner):
         """Whether the server is alive but cannot answer now, so that the hub has to wait longer."""
         return False
 
-    async def _wait_up(self, timeout: float = 10, **_: Any) -> aiohttp.ClientResponse:
+    async def _wait_up(self, timeout: float = 10, **_: Any) -> Answer:
         """The answer of the user's own server, like Server.wait_up; raises TimeoutError."""
         until = time.monotonic() + timeout
         while True:

@@ -5,6 +5,7 @@
 #SBATCH --partition={{ partition }}
 #SBATCH --time={{ time }}
 #SBATCH --mem={{ memory }}
+#SBATCH --cpus-per-task={{ cores }}
 #SBATCH --chdir=/
 #SBATCH --no-requeue
 #SBATCH --comment="{{ mark }}"
@@ -35,9 +36,10 @@ prepare() {
 }
 remove() { [ -z "$own" ] || { chmod -f 700 "$begin"; rm -rf "$own"; own=; }; }
 trap remove EXIT
-for top in /tmp /var/tmp; do prepare "$top" && break; remove; done
-[ -n "$own" ] || fail 101 "The node $HOSTNAME has no room in /tmp and /var/tmp."
+for top in /tmp /var/tmp /dev/shm; do prepare "$top" && break; remove; done
+[ -n "$own" ] || fail 101 "The node $HOSTNAME has no room in /tmp, /var/tmp and /dev/shm."
 export JUPYTERHUB_ROOT_DIR=$begin JUPYTER_RUNTIME_DIR=$own/runtime
+export DASK_TEMPORARY_DIRECTORY=$own/runtime    # Python imports from it, and in /tmp others may have made it
 
 # With the key the server proves whose server it is (see certificates.py).
 export JUPYTERHUB_SSL_KEYFILE=$own/tls/key.pem JUPYTERHUB_SSL_CERTFILE=$own/tls/cert.pem JUPYTERHUB_SSL_CLIENT_CA=$own/tls/ca.pem
@@ -58,6 +60,9 @@ rm -f "$data/.$SLURM_JOB_ID"
     echo "{\"jobEnds\": \"$ends\", \"idleSeconds\": \"{{ idle_seconds }}\", \"disabledExtensions\": {\"@jupyterlab/apputils-extension:announcements\": true}}" > "$own/labconfig/page_config.json"
 } &
 export JUPYTER_CONFIG_PATH=$own${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+
+# JupyterLab shows them beside what the server takes (usage.py). Where Slurm tells no number, it shows none.
+export MEM_LIMIT=$((${SLURM_MEM_PER_NODE:-0} * 1048576)) CPU_LIMIT=$SLURM_CPUS_ON_NODE
 
 # Remove the variables that Slurm has set for this job. In a job that is started from a notebook, srun would read them as its own options.
 for name in $(compgen -e); do

@@ -11,14 +11,15 @@ HERE, STATE = Path(__file__).resolve().parent, Path("/var/lib/jupyterhub")
 sys.path.insert(0, str(HERE))
 import clusterfacts  # noqa: E402
 import log_lines  # noqa: E402  (all log records are short from here on)
-from addresses import TrueAddress, inside, own_names  # noqa: E402
+from addresses import KnownFiles, TrueAddress, inside, no_tiny_records, own_names  # noqa: E402
 from authenticator import CountingAuthenticator  # noqa: E402
 from certificates import NoCookies, faults  # noqa: E402
 from jobs import Jobs  # noqa: E402
 from jupyterhub import orm  # noqa: E402
-from profile_spawner import ProfileSpawner, wanted_jobs  # noqa: E402
-from sqlalchemy import event  # noqa: E402
+from profile_spawner import NotStarted, ProfileSpawner, wanted_jobs  # noqa: E402
+from sqlalchemy import event, inspect  # noqa: E402
 from tornado.httpserver import HTTPServer  # noqa: E402
+from tornado.iostream import SSLIOStream  # noqa: E402
 
 try:
     facts = clusterfacts.load(HERE / "facts.toml")
@@ -72,12 +73,47 @@ c.JupyterHub.cookie_secret_file = f"{STATE}/cookie_secret"
 HTTPServer.configure(
     None, max_body_size=4_000, body_timeout=30, idle_connection_timeout=97
 )  # bytes and seconds; 97, since no page sends requests at that interval
+SSLIOStream.read_from_fd = no_tiny_records  # type: ignore[assignment, method-assign]
 event.listen(
     orm.APIToken.note,
     "set",
     lambda token, note, *_: note[:1000] if isinstance(note, str) else note,
     retval=True,
 )
+
+# To list the tokens of a user, or to remove those that have expired, the hub works on all of them
+# and does nothing else. So a user has few.
+MOST_TOKENS = 100
+
+
+def few(token: orm.APIToken, user: orm.User | None, *_: object) -> None:
+    """Raise NotStarted, and forget `token`, if the user has so many already."""
+    session = inspect(token).session
+    with session.no_autoflush:
+        tokens = session.query(orm.APIToken).filter_by(user_id=user and user.id)
+        if user and tokens.count() >= MOST_TOKENS:
+            session.expunge(token)
+            raise NotStarted(
+                f"You have {MOST_TOKENS} tokens. Revoke some on the hub's page Token.", 403
+            )
+
+
+event.listen(orm.APIToken.user, "set", few)
+
+
+def newest(code: orm.OAuthCode, user: orm.User, *_: object) -> None:
+    """Forget old codes of the user. A login takes a code and uses it at once; the hub removes those
+    that nobody has used each hour, one by one, and does nothing else meanwhile.
+    """
+    session = inspect(code).session
+    with session.no_autoflush:
+        codes = session.query(orm.OAuthCode.id).filter_by(user_id=user.id)
+        older = codes.order_by(orm.OAuthCode.id.desc()).offset(MOST_TOKENS - 1)
+        unused = session.query(orm.OAuthCode).filter(orm.OAuthCode.id.in_(older))
+        unused.delete(synchronize_session=False)
+
+
+event.listen(orm.OAuthCode.user, "set", newest)
 
 # Servers on one node share its name, so the cookie of one would be sent to the others.
 c.JupyterHubHTTPClient.session_options = {"cookie_jar": NoCookies()}
@@ -122,6 +158,7 @@ elsewhere = f" https://{hosts.servers}" if own_names(hosts) else ""
 TrueAddress.proxies = frozenset([inside(hosts.inside)])
 c.JupyterHub.tornado_settings = {
     "transforms": [TrueAddress],
+    "static_handler_class": KnownFiles,
     "cookie_options": {"Secure": True, "SameSite": "Lax"},
     "headers": {
         "Content-Security-Policy": "default-src 'self'; script-src 'self' "
@@ -129,6 +166,7 @@ c.JupyterHub.tornado_settings = {
         "'unsafe-inline'; "
         "img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action "
         f"'self'{elsewhere}; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "Strict-Transport-Security": "max-age=31536000",
     },
@@ -156,7 +194,14 @@ c.ProfileSpawner.profiles = list(facts.profiles)
 c.ProfileSpawner.batch_script = (HERE / "job.sh").read_text(encoding="utf-8")
 c.ProfileSpawner.server_config = f"GUIDE = {facts.site.repository!r}\n" + "".join(
     (HERE / name).read_text(encoding="utf-8")
-    for name in ("log_lines.py", "server_config.py", "strangers.py", "links.py")
+    for name in (
+        "log_lines.py",
+        "server_config.py",
+        "strangers.py",
+        "pairs.py",
+        "usage.py",
+        "links.py",
+    )
 )
 c.ProfileSpawner.req_partition = facts.partitions.interactive
 c.ProfileSpawner.modules = [facts.modules.jupyter]

@@ -6,13 +6,17 @@ Two kinds of address act as soon as a page leads there. Those of nbgitpuller cop
 the home directory. That of a notebook starts a kernel in the notebook's folder, and a kernel runs
 files of that folder. Without a question, whoever writes such a link could run programs as the user
 who follows it.
+
+A script in a file that is opened in a tab learns no token with which it could answer that question.
+And the answer can be given only when the question has been in front for a second: another page may
+lie above it, ask for a double click, and close itself after the first.
 """
 
 import html
 import os
 import re
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import HTTPError
@@ -20,11 +24,23 @@ from tornado.web import HTTPError
 OPENS = re.compile(
     r"(?:(?:lab|doc)(?:/workspaces/[^/]+)?/tree|notebooks|consoles|tree)/(.*)", re.DOTALL
 )
+# What the guide's own button copies, and where to (see tools/course/editions.py).
+COURSE = {"branch": ["student"], "targetpath": ["home/jupyter-course"]}
 REPOSITORY = re.compile(r"(?:https?|ssh|git)://[^/]|[\w.-]+@[\w.-]+:")
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>A link</title></head>
-<body><p>{question}</p><p><a href="{address}">Go on</a></p><p><a href="{base}">Leave it</a></p>
-</body></html>"""
+<body><p>{question}</p><p><a data-to="{address}">Go on</a></p><p><a href="{base}">Leave it</a></p>
+<script>
+const link = document.querySelector("a");
+let timer;
+function wait() {{
+  clearTimeout(timer);
+  link.removeAttribute("href");
+  timer = setTimeout(() => (link.href = link.dataset.to), 1000);
+}}
+addEventListener("focus", wait);
+wait();
+</script></body></html>"""
 _prepare = JupyterHandler.prepare
 
 
@@ -40,7 +56,7 @@ def is_own(root: str, place: str) -> bool:
             known = os.stat(root)
         except OSError:
             return True  # nothing is there, and nobody else can create it
-        if known.st_uid not in (0, os.getuid()) or known.st_mode & 0o002:
+        if known.st_uid not in (0, os.getuid()) or known.st_mode & 0o022:
             return False
     return True
 
@@ -49,12 +65,10 @@ def is_the_guides(root: str, fields: dict[str, list[str]]) -> bool:
     """Whether these are exactly the fields of the guide's own button."""
     # the hub adds this field
     fields = {name: values for name, values in fields.items() if name != "redirects"}
-    target, opens = (fields.get(name, [""])[-1] for name in ("targetpath", "urlpath"))
+    opens = fields.pop("urlpath", [""])[-1]
     return (
-        {name: len(values) for name, values in fields.items()}
-        == dict.fromkeys(("repo", "branch", "targetpath", "urlpath"), 1)
-        and fields["repo"] == [globals().get("GUIDE")]
-        and opens.startswith(f"lab/tree/{target}/")
+        fields == {"repo": [globals().get("GUIDE")]} | COURSE
+        and opens.startswith(f"lab/tree/{COURSE['targetpath'][0]}/")
         and is_own(root, opens.removeprefix("lab/tree/"))
     )
 
@@ -78,6 +92,18 @@ def copies(root: str, fields: dict[str, list[str]]) -> str:
     return f"A link wants to copy {repository}{into}, and to open it. What is in there runs as you."
 
 
+def without_token(request: Any) -> str:
+    """The address of the page that is asked for, without the XSRF token; "" if there is none in it.
+
+    JupyterLab writes the token into the address of each file, where a script of that file reads it.
+    """
+    is_page = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    if request.method != "GET" or not is_page or "_xsrf" not in request.query_arguments:
+        return ""
+    fields = parse_qsl(request.query, keep_blank_values=True)
+    return f"{request.path}?{urlencode([field for field in fields if field[0] != '_xsrf'])}"
+
+
 async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
     """Prepare an answer as Jupyter does, or ask the user first."""
     await _prepare(handler, *words, **options)
@@ -95,6 +121,9 @@ async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
         if agreed or (path == "git-pull" and is_the_guides(root, fields)):
             return
         address = f"{base}git-pull?{urlencode(fields | {'_xsrf': token}, doseq=True)}"
+    elif page := without_token(request):
+        handler.redirect(page)
+        return
     elif (
         (opens := OPENS.fullmatch(path))
         and request.headers.get("Sec-Fetch-Site") != "same-origin"

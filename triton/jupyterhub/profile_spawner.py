@@ -92,7 +92,7 @@ GONE_WRONG = "it ended with an error; Slurm says {state}. The end of its log say
 NO_LOG = -53  # the signal that slurmd reports when it cannot open the log
 EXITS = {  # {exit status of job.sh when it cannot start a server: the message for the user}
     101: "its node {node} has no room for the few files that a start needs, neither in /tmp "
-    "nor in /var/tmp. Tell the support, with the name of the node.",
+    "nor in /var/tmp nor in /dev/shm. Tell the support, with the name of the node.",
     102: "it may not write into a folder of your home directory, which the end of its log "
     "names. Make that folder writable with chmod u+rwx and start again.",
     103: "your home directory is full: {home_advice}",
@@ -244,7 +244,7 @@ class ProfileSpawner(KnownByName):
         )
         for number, profile in enumerate(self.profiles):
             words = profile.in_words()
-            texts = [html.escape(words[key]) for key in ("time", "memory", "kill", "idle")]
+            texts = [html.escape(words[key]) for key in ("cores", "time", "memory", "kill", "idle")]
             rows.append(
                 '<tr><th scope="row" class="text-nowrap"><input type="radio" '
                 f'id="profile-{number}" name="profile" value="{html.escape(profile.name)}"'
@@ -259,7 +259,7 @@ class ProfileSpawner(KnownByName):
             else ""
         )
         return (
-            notice + '<table class="table"><thead><tr><th>Profile</th><th>Runs '
+            notice + '<table class="table"><thead><tr><th>Profile</th><th>Cores</th><th>Runs '
             "for</th><th>Memory</th><th>Killed above</th><th>When unused</th></tr>"
             f"</thead><tbody>{''.join(rows)}</tbody></table>{UNUSED}<p>Choose the least "
             "memory that you think you need.</p>"
@@ -385,6 +385,7 @@ class ProfileSpawner(KnownByName):
             "log_minutes": round(self.log_days * 24 * 60),
             "partition": self.req_partition,
             "time": profile.time,
+            "cores": profile.cores,
             "memory": profile.slurm_memory,
             "umask": self.job_umask,
             "modules": " ".join(map(quoted, self.modules)),

@@ -4,6 +4,8 @@ job.sh writes it to the folder where the server reads its configuration.
 """
 
 import contextlib
+import errno
+import functools
 import logging
 import os
 import signal
@@ -111,6 +113,25 @@ from jupyter_server._tz import utcnow  # noqa: E402
 from jupyter_server.base.handlers import AuthenticatedFileHandler, JupyterHandler  # noqa: E402
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
 from jupyter_server_terminals.terminalmanager import TerminalManager  # noqa: E402
+from jupyterhub.services import auth  # noqa: E402
+from jupyterhub.services.auth import _ExpiringDict  # noqa: E402
+from tornado.web import HTTPError  # noqa: E402
+
+
+class NoRoom(HTTPError):
+    """Tells why no kernel starts while others have filled the disk of the node."""
+
+    def __init__(self) -> None:
+        disk = os.environ["JUPYTER_RUNTIME_DIR"].split("/jupyter-")[0]
+        node = os.uname().nodename.split(".")[0]
+        super().__init__(
+            507,
+            f"{disk} of the node {node} is full, so no new kernel starts here; those that run go "
+            "on. Save your work, stop this server, and start it again: it takes another disk then.",
+        )
+
+    def __str__(self) -> str:
+        return str(self.log_message)
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -119,6 +140,14 @@ class Kernels(AsyncMappingKernelManager):
     Jupyter stores the state of the last message. But that message may come from another thread of
     the kernel (a subshell), which reports "idle" while the cell goes on.
     """
+
+    async def start_kernel(self, **words: Any) -> str:
+        try:
+            return str(await super().start_kernel(**words))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise NoRoom from error
 
     def start_watching_activity(self, kernel_id: str) -> None:
         super().start_watching_activity(kernel_id)
@@ -189,6 +218,28 @@ JupyterHandler.content_security_policy = property(own_pictures)
 # A server begins in a folder of links. From 6.5.9 on, Tornado sends no file behind a link, so
 # downloads and pictures in texts would fail.
 AuthenticatedFileHandler._resolve_symlink_target = staticmethod(lambda path, *_: path)
+
+# JupyterHub remembers each address at which a login began for ten minutes, and each token that
+# anybody sends for five. Strangers could fill the memory of the server, which is that of its job.
+MOST_REMEMBERED = 5_000  # of each
+LONGEST_REMEMBERED = 2_000  # characters of the token and the address; no real ones are longer
+_remember = _ExpiringDict.__setitem__
+
+
+def remember_few(known: Any, key: str, value: Any) -> None:
+    """Remember `value`, and forget the oldest ones if there are too many."""
+    if len(key) + len((value or {}).get("next_url") or "") > LONGEST_REMEMBERED:
+        return
+    _remember(known, key, value)
+    while len(known) > MOST_REMEMBERED:
+        del known[next(iter(known.timestamps))]
+
+
+_ExpiringDict.__setitem__ = remember_few
+
+# For each token that it asks the hub about, JupyterHub would make new settings of TLS, and a new
+# connection that stays open for some time: 200 kB for each request of a stranger.
+auth.make_ssl_context = functools.cache(auth.make_ssl_context)
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821  Jupyter gives it to this file
 c.ServerApp.kernel_manager_class = Kernels

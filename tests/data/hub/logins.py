@@ -9,6 +9,7 @@ import concurrent.futures
 import html
 import json
 import re
+import ssl
 import sys
 import time
 import urllib.error
@@ -26,7 +27,9 @@ class Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-opener = urllib.request.build_opener(Stay)
+# It reads the certificates of all authorities once, and not for each request.
+once = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+opener = urllib.request.build_opener(Stay, once)
 page = opener.open(hub + "/hub/login", timeout=60)
 cookie = page.headers["Set-Cookie"].partition(";")[0]
 token = cookie.partition("=")[2]

@@ -38,7 +38,7 @@ def look():
     while not done.is_set():
         began = time.monotonic()
         try:
-            urllib.request.urlopen(base + "/hub/login", timeout=60).close()
+            urllib.request.urlopen(base + "/hub/login", timeout=60, context=context).close()
             waits.append(time.monotonic() - began)
         except OSError:
             waits.append(1000)
