@@ -8,25 +8,15 @@ import subprocess
 import pytest
 
 from tools.cluster import cluster
+from tools.cluster.small_triton import Account
 from tools.files import ROOT
 
 FACTS = cluster.facts()
 DATA = ROOT / "tests/data/commands"
 
 
-class Person:
-    """Somebody on the small Triton: `name`. Without one, a person who has never logged in."""
-
-    def __init__(self, triton, name=None):
-        self.triton, self.name = triton, name or triton.account()
-
-    def run(self, command, host="login", **options):
-        """What the command prints; it must end well."""
-        return self.triton.run(host, command, self.name, **options).stdout
-
-    def tries(self, command, host="login", **options):
-        """The finished process of a command that may fail."""
-        return self.triton.run(host, command, self.name, check=False, **options)
+class Person(Account):
+    """Somebody on the small Triton, who uses our commands."""
 
     def sees(self, command, host="login", **options):
         """What the command prints, also if it fails."""
@@ -36,10 +26,7 @@ class Person:
         """Start a command; return its process."""
         pipes = {name: subprocess.PIPE for name in ("stdout", "stderr")}
         pipes |= {"stdin": subprocess.DEVNULL}
-        return self.triton.start(host, command, self.name, **pipes | options)
-
-    def write(self, path, text, mode="644"):
-        self.triton.write("login", path, text, self.name, mode)
+        return self.triton.start(host, command, self, **pipes | options)
 
     def jobs(self):
         """The numbers of the jobs in the queue."""
@@ -50,7 +37,7 @@ class Person:
         lines = self.run("sjupyter --list --json").splitlines()
         return {server["job"]: server for server in map(json.loads, lines)}
 
-    def submit(self, options=""):
+    def queued(self, options=""):
         """The number of the job of a server that is left in the queue."""
         return json.loads(self.run(f"sjupyter --json --detach {options}"))["job"]
 
@@ -109,7 +96,10 @@ class Started:
                 f"{line}{self.process.stderr.read()}"
             )
         self.job, self.node = self.said["job"], self.said["node"]
-        self.url = self.said.get("url", self.said["forward_url"])
+        there = re.search(r"-L \d+:(localhost:\d+) ", self.said["forward"])
+        forwarded = self.said["forward_url"]
+        here = re.sub(r"localhost:\d+", there[1], forwarded) if there else forwarded
+        self.url = self.said.get("url", here)
         self.origin, self.path, self.token = re.match(
             r"(http://[^/]+)(/\w+/)\w+\?token=(\w+)", self.url
         ).groups()
@@ -130,10 +120,10 @@ class Started:
         files = f"$(grep -l --null-data SLURM_JOB_ID={self.job} /proc/[0-9]*/environ)"
         return self.person.sees(f"cat {files} | tr '\\0' '\\n'", self.node).splitlines()
 
-    def execute(self, code, base=""):
+    def execute(self, code):
         """Run `code` in a new kernel, until it is done or the kernel or the server has ended."""
         python = f"{FACTS.paths.jupyter_env}/bin/python"
-        words = [python, "-", (base or self.base).rstrip("/"), self.token, code]
+        words = [python, "-", self.base.rstrip("/"), self.token, code]
         script = (DATA / "run_in_kernel.py").read_text(encoding="utf-8")
         self.person.run(shlex.join(words), input=script)
 
@@ -160,13 +150,13 @@ def person(triton):
     """
     people = []
 
-    def new(name=None):
-        people.append(Person(triton, name))
+    def new(name=""):
+        people.append(Person(triton, triton.account(name)))
         return people[-1]
 
     yield new
     for one in people:
-        one.sees(f"scancel --user={one.name}")
+        one.sees("scancel --me")
 
 
 @pytest.fixture

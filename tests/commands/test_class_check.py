@@ -25,12 +25,10 @@ from tools.proof import stages
 
 FACTS = cluster.facts()
 PROFILE = FACTS.course.profile
-WHOLE = next(
-    profile.name for profile in FACTS.profiles if not profile.kill_gb
-)  # one seat on each node
-NOTEBOOKS = [
-    name for name in editions.load() if name[:2] in ("01", "05", "08", "09")
-]  # each kernel, and one that starts programs
+# A profile with one seat on each node.
+WHOLE = next(profile.name for profile in FACTS.profiles if not profile.kill_gb)
+# Each kernel, and one that starts programs.
+NOTEBOOKS = [name for name in editions.load() if name[:2] in ("01", "05", "08", "09")]
 PYTHON = f"{FACTS.paths.jupyter_env}/bin/python"
 
 
@@ -46,11 +44,10 @@ def check(me, options="", before="", **more):
     assert done.returncode == bool(bad)
     for finding in bad:  # each says what to do
         assert finding["remedy"].endswith((".", "=" + finding["about"])), finding
-    return {
-        finding["about"]: finding
-        | {"all": [other for other in found if other["about"] == finding["about"]]}
-        for finding in found
-    }
+    same = {finding["about"]: [] for finding in found}
+    for finding in found:
+        same[finding["about"]].append(finding)
+    return {about: findings[-1] | {"all": findings} for about, findings in same.items()}
 
 
 def wrong(found):
@@ -165,10 +162,10 @@ def serves(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.claims(
-    "A certificate of the hub that browsers will refuse, now or within two weeks, it tells "
+    "If browsers will refuse the certificate of the hub, now or within two weeks, it says so "
     "everywhere.",
-    "A certificate of the hub that browsers will refuse is told before a class.",
-    "So is one that lacks the names of users' servers.",
+    "Before a class you are told of a certificate of the hub that browsers will refuse,",
+    "and of one that lacks the names of users' servers.",
 )
 def test_a_certificate_that_browsers_will_refuse_is_told(
     module, serves, monkeypatch, since, days, says
@@ -192,9 +189,12 @@ def test_a_certificate_that_browsers_will_refuse_is_told(
 
 @pytest.fixture(scope="module")
 def course(triton, person):
-    """Somebody with the student edition."""
+    """Somebody with the student edition, on nodes that no job of an earlier test holds."""
+    queue = "squeue --noheader --format=%A"
+    triton.run("ctl", f"{queue} | xargs --no-run-if-empty scancel", check=False)
+    triton.run("ctl", f'while [ -n "$({queue})" ]; do sleep 0.2; done', timeout=60)
     one = person()
-    stages.the_course_is_there(triton, one.name, NOTEBOOKS)
+    stages.the_course_is_there(triton, one, NOTEBOOKS)
     return one
 
 
@@ -207,7 +207,7 @@ def reserve(triton):
         made.append(f"class{len(made)}")
         triton.run(
             "ctl",
-            f"scontrol create reservation reservationname={made[-1]} users={user.name} "
+            f"scontrol create reservation reservationname={made[-1]} users={user} "
             f"starttime={begin} duration=11:00:00 nodes={nodes} flags=ignore_jobs",
         )
         return made[-1]
@@ -239,9 +239,9 @@ def test_who_has_all_that_the_course_needs_is_told_so(course):
     assert seen["good"] is None and "--folder DIR names its folder" in seen["said"]
 
 
-@pytest.mark.claims("What is wrong has a remedy below it.")
+@pytest.mark.claims("Below what is wrong stands a remedy.")
 def test_whatever_is_not_there_is_told_with_what_to_do(me, person, reserve):
-    name, lib = reserve(me, "c1"), f"{FACTS.paths.home}/{me.name}/lib"
+    name, lib = reserve(me, "c1"), f"{FACTS.paths.home}/{me}/lib"
     me.run(
         f"mkdir -p data {lib}/numpy-1.0.dist-info; touch data/daylight.csv; printf 'Name: "
         f"numpy\\nVersion: 1.0\\n' > {lib}/numpy-1.0.dist-info/METADATA;"
@@ -278,14 +278,14 @@ def test_files_of_others_in_the_folder_do_no_harm(me):
     """What others have put into the folder is neither run nor waited for.
 
     Files that are called like a module, or that R reads at its start; and a pipe, a device or a
-    large file where a notebook or a list should be.
+    large file where a notebook or a list should be; and notebooks that take much memory.
     """
     names = (
         "types runpy typing json argparse ssl stat pkgutil queue socket signal site "
         "sitecustomize ipykernel ipykernel_launcher IPython jupyter_client zmq traitlets "
         "packaging"
     )
-    ran = f"/home/{me.name}/ran"
+    ran = f"/home/{me}/ran"
     me.run(
         f"mkdir shared pipes devices large; for name in {names}; do "
         f'echo \'open("{ran}", "w")\' > shared/$name.py; done; '
@@ -300,6 +300,13 @@ def test_files_of_others_in_the_folder_do_no_harm(me):
     for about in ("kernel python3", "kernel ir", "packages of python3"):
         assert found[about]["good"], found[about]
     assert me.sees("ls ran") == ""
+    me.run(
+        "mkdir bombs; (printf '{\"a\":['; yes '[],[],[],[]' | head -c 60M | tr '\\n' ,; "
+        "printf '0]}') > bombs/many.ipynb; yes '[' | head -c 2M | tr -d '\\n' > bombs/deep.ipynb"
+    )
+    done = me.tries("ulimit -S -v 1000000; class-check --folder bombs")
+    for name in ("many", "deep"):
+        assert f"bombs/{name}.ipynb is no notebook that names its kernel." in done.stdout, done
     for place, why in (("pipes", "is no file"), ("devices", "is no file"), ("large", "has more")):
         found = check(me, f"--folder {place}", "timeout 60")
         said = {about: finding["said"] for about, finding in found.items()}
@@ -363,6 +370,18 @@ def test_forty_seats_in_a_reservation_get_a_place_at_once(triton, course, reserv
         f"A rehearsal with 40 seats on {len(triton.nodes)} nodes takes {took:.0f} s; the "
         f"slowest seat was ready after {numbers['slowest']:.0f} s.",
     )
+
+
+@pytest.mark.claims(
+    "It has no nbgrader, so nothing collects what students hand in, and nothing gives marks."
+)
+def test_the_hub_has_no_nbgrader(course):
+    """Its servers start in this environment."""
+    look = (
+        "from importlib.util import find_spec; print(find_spec('nbgrader'), find_spec('IPython'))"
+    )
+    found = course.run([PYTHON, "-c", look])
+    assert found.startswith("None ModuleSpec"), found
 
 
 @pytest.mark.claims("tries the seats of a reservation, once that has begun.")
@@ -487,7 +506,7 @@ def reserved(triton, person):
     me = person()
     triton.run(
         "ctl",
-        f"scontrol create reservation reservationname=ends users={me.name} starttime=now "
+        f"scontrol create reservation reservationname=ends users={me} starttime=now "
         "duration=60 nodes=c4 flags=ignore_jobs",
     )
     words = "--parsable --reservation=ends --time=10:00:00 --output=/dev/null"

@@ -49,12 +49,17 @@ def _are_solutions(value: object) -> bool:
 
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 _PATH = r"(/[\w.+-]+)+"
+_KEY = r"SHA256:[A-Za-z0-9+/]{43}"
 
 Text = Annotated[str, _text(r"\S(.*\S)?", "a phrase")]
 Name = Annotated[str, _text(r"[\w.+-]+(/[\w.+-]+)*", "a name without spaces")]
 Host = Annotated[str, _text(_HOST, "the name of a host, as login.example.org")]
 Servers = Annotated[str, _text(rf"(\*\.)?{_HOST}", "the name of a host, or *. and the name of one")]
 Node = Annotated[str, _text(r"[A-Za-z][\w-]*\d", "the name of a node, letters and then a number")]
+NodeSsh = Annotated[
+    str,
+    _text("nobody|whoever has a job there", '"nobody", or "whoever has a job there"'),
+]
 Pattern = Annotated[str, _text(r"[\w.*-]*\*[\w.*-]*", "a host name with a *")]
 Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an address that begins with https://")]
 Repository = Annotated[
@@ -75,8 +80,10 @@ SlurmTime = Annotated[
         "a time as Slurm writes it, as 5-00:00:00",
     ),
 ]
+Fingerprint = Annotated[str, _text(_KEY, "a fingerprint as ssh-keygen -l prints it, SHA256:...")]
 Port = Annotated[int, _number("a port, a number from 1024 to 65535", 1024, 65535, int)]
 Days = Annotated[int, _number("a number of days, as 7", 1, 10**6, int)]
+Cores = Annotated[int, _number("a number of cores, as 1", 1, 10**4, int)]
 Minutes = Annotated[int, _number("a number of minutes, as 60", 1, 10**6, int)]
 Gigabytes = Annotated[
     float, _number("a number of gigabytes, as 2 or 2.5", 2**-10, 10**6, int, float)
@@ -96,8 +103,21 @@ class Cluster:
     name: Text
     university: Text
     network: Text
+    wifi: Text | None = None
     guests: Text | None = None
     vpn: Text | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use it, where they ask for it, and whom they thank."""
+
+    form: Url
+    people: Text
+    price: Text
+    thanks: Text
+    report: Url | None = None
+    help: Url | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +129,9 @@ class Site:
     branch: Name
     issues: Url
     report: Report
+    status: Text | None = None
+    ai: Url | None = None
+    confidential: Url | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +145,17 @@ class Hosts:
     inside: Host
     domain: Host
     node: Node
+    node_ssh: NodeSsh
     gateway: Host | None = None
+    ondemand: Host | None = None
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A key by which the login node proves that it is the one; ssh shows the fingerprint."""
+
+    type: Name
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -163,7 +196,9 @@ class Modules:
     r: Name
     demo: Name
     matlab: Name | None = None
+    octave: Name | None = None
     julia: Name | None = None
+    cuda: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +207,7 @@ class Partitions:
 
     interactive: Name
     batch: Name
+    gpu: Name | None = None
 
 
 @dataclass(frozen=True)
@@ -199,15 +235,12 @@ class Profile:
     memory_gb: Gigabytes
     kill_gb: Gigabytes | None = None
     idle_minutes: Minutes | None = None
+    cores: Cores = 1
 
     @property
     def seconds(self) -> int:
-        """How long a server runs; `time` is as Slurm writes it: 5-00:00:00, 10:00:00, 10:00."""
-        days, _, clock = self.time.rpartition("-")
-        total = 0
-        for part in clock.split(":"):
-            total = total * 60 + int(part)
-        return int(days or 0) * 86400 + total
+        """How long a server runs."""
+        return round(seconds(self.time))
 
     @property
     def kill_bytes(self) -> int:
@@ -229,12 +262,24 @@ class Profile:
         return {
             "name": self.name,
             "time": duration(self.seconds),
+            "cores": str(self.cores),
             "memory": size(self.memory_gb),
             "kill": size(self.kill_gb) if self.kill_gb else "the whole node",
             "idle": f"stopped after {_count(self.idle_minutes, 'minute')}"
             if self.idle_minutes
             else "never stopped",
         }
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """GPUs of one kind: how they are asked for, and who may."""
+
+    name: Text
+    type: Name
+    memory_gb: Gigabytes
+    partition: Name
+    people: Text
 
 
 # ---------------------------------------------------------------- facts in words
@@ -246,6 +291,15 @@ def duration(seconds: int) -> str:
         if seconds % length == 0:
             return _count(seconds // length, unit)
     return _count(seconds, "second")
+
+
+def seconds(time: str) -> float:
+    """The seconds of a time as Slurm writes it: 5-00:00:00, 10:00:00, 10:00, 00:04.207."""
+    days, _, clock = time.rpartition("-")
+    total = 0.0
+    for part in clock.split(":"):
+        total = total * 60 + float(part)
+    return int(days or 0) * 86400 + total
 
 
 def size(gigabytes: float) -> str:
@@ -283,6 +337,7 @@ class Facts:
     """A whole facts.toml."""
 
     cluster: Cluster
+    access: Access
     site: Site
     hosts: Hosts
     proxy: Proxy
@@ -293,6 +348,8 @@ class Facts:
     logs: Logs
     course: Course
     profiles: tuple[Profile, ...]
+    host_keys: tuple[HostKey, ...]
+    gpus: tuple[Gpu, ...] = ()
     own: dict[str, Any] = field(default_factory=dict)  # other tables, for a centre's own pages
 
     def in_words(self) -> dict[str, Any]:
@@ -303,7 +360,19 @@ class Facts:
         tables = {
             name: _in_words(table) for name, table in vars(self).items() if is_dataclass(table)
         }
-        return self.own | tables | {"profiles": [profile.in_words() for profile in self.profiles]}
+        lists = {
+            "profiles": [profile.in_words() for profile in self.profiles],
+            "host_keys": [_in_words(key) for key in self.host_keys],
+        }
+        if self.gpus:
+            first = self.gpus[0]  # that of examples
+            # The last that the same people may ask for.
+            [*_, other] = [gpu for gpu in self.gpus if gpu.people == first.people]
+            tables["gpu"] = {"type": first.type, "partition": first.partition}
+            for key in ("name", "type", "partition"):
+                tables["gpu"][f"other_{key}"] = getattr(other, key)
+            lists["gpus"] = [_in_words(gpu) for gpu in self.gpus]
+        return self.own | tables | lists
 
     def prompts(self) -> dict[str, str]:
         """What a prompt's host is, in words: {"triton": "Triton, login node"}."""
@@ -393,13 +462,18 @@ def _facts(tables: dict[str, Any], place: _Place) -> Facts:
             if not isinstance(tables.get(name), dict):
                 raise place.error(name, f"is missing: write the table [{name}]")
             known[name] = _record(table, name, tables[name], place)
-    profiles = tables.get("profiles")
-    if not isinstance(profiles, list) or not profiles or not isinstance(profiles[0], dict):
-        raise place.error("profiles", "is missing: write the table [[profiles]], once or more")
-    known["profiles"] = tuple(
-        _record(Profile, "profiles", profile, place, index)
-        for index, profile in enumerate(profiles)
-    )
+    lists = (("profiles", Profile, 1), ("host_keys", HostKey, 1), ("gpus", Gpu, 0))
+    for name, cls, least in lists:
+        entries = tables.get(name, [])
+        if not (
+            isinstance(entries, list)
+            and len(entries) >= least
+            and all(isinstance(entry, dict) for entry in entries)
+        ):
+            raise place.error(name, f"is missing: write the table [[{name}]], once or more")
+        known[name] = tuple(
+            _record(cls, name, entry, place, index) for index, entry in enumerate(entries)
+        )
     return Facts(**known, own={name: tables[name] for name in tables if name not in known})
 
 
@@ -452,6 +526,8 @@ def _check_together(facts: Facts, place: _Place) -> None:
         if not Path(path).is_relative_to(above):
             sentence = f"is {path!r}: it lies in paths.{outer}, {above!r}"
             raise place.error(f"paths.{inner}", sentence)
+    if bool(facts.gpus) != bool(facts.partitions.gpu):
+        raise place.error("partitions.gpu", "and the tables [[gpus]] are there together, or not")
     _check_profiles(facts, place)
 
 

@@ -138,6 +138,15 @@ def for_users_code(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
 
 
+def memory_of_job(environ: Mapping[str, str] = os.environ) -> int:
+    """The bytes of memory that the job that we are in has on this node; 0 if Slurm does not say."""
+    per_node, per_core, cores = (
+        int(environ.get(f"SLURM_{name}", 0))
+        for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE")
+    )
+    return (per_node or per_core * cores) * 2**20
+
+
 def of_me() -> str:
     """The option that makes squeue and scancel take one's own jobs.
 
