@@ -127,21 +127,20 @@ def test_the_table_names_the_hosts_that_there_are():
 
 
 @pytest.mark.claims(
-    "Users are alice, bob, whose home is nearly full, and student01 to student199. The "
-    'password is the name and "-secret".',
+    "Users are alice, bob, whose home is nearly full, student01 to student299, and username, "
+    'whom the recording shows. The password is the name and "-secret".',
     "All disks together are one file of 6 GB.",
 )
 def test_users_and_sizes_are_those_of_the_cluster():
     text = " ".join(pages.read(PAGE).split())
-    [(first, second, begin, end)] = re.findall(
-        r"Users are (\w+), (\w+), whose home is nearly full, and (\w+) to (\w+)\. The "
-        r"password is the name and \"-secret\"\.",
+    [(first, second, begin, end, reader)] = re.findall(
+        r"Users are (\w+), (\w+), whose home is nearly full, (\w+) to (\w+), and (\w+), "
+        r"whom the recording shows\. The password is the name and \"-secret\"\.",
         text,
     )
-    assert [first, second, begin, end] == [
-        *cluster.USERS[:2],
-        cluster.USERS[2],
-        cluster.USERS[-1],
+    assert [first, second, begin, end, reader] == [
+        *cluster.USERS[:3],
+        *cluster.USERS[-2:],
     ] and second == cluster.FULL_USER
     assert cluster.password(first) == f"{first}-secret"
     assert f"one file of {cluster.IMAGE_SIZE.removesuffix('G')} GB" in text

@@ -48,8 +48,9 @@ STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
 APPS = ROOT / ".triton"  # made by `make .triton`: apps/, wheels/, hub/
 IMAGE_SIZE = "6G"  # the file is sparse: it takes no more space than hosts write
 FULL_HOME_MB = 16  # the size of the home that is nearly full
-USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 200))]
+USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 300)), "username"]
 FULL_USER = "bob"
+GPU_NODE = "gpu1"  # is there beside the other nodes if triton/facts.toml has GPUs
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 IN_NAMESPACES = ("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork")
@@ -84,6 +85,11 @@ def facts() -> clusterfacts.Facts:
         return clusterfacts.load(ROOT / "triton/facts.toml")
     except clusterfacts.FactsError as error:
         raise ClusterError(str(error)) from None
+
+
+def gpu_types() -> list[str]:
+    """The types of GPUs in triton/facts.toml, each once."""
+    return list(dict.fromkeys(gpu.type for gpu in facts().gpus))
 
 
 def password(user: str) -> str:
@@ -139,6 +145,10 @@ def plan(nodes: int) -> list[Host]:
         *(
             Host(f"{node}{number}", "node", f"{node}{number}.{domain}", {"cluster": 10 + number})
             for number in range(1, nodes + 1)
+        ),
+        *(
+            Host(GPU_NODE, "node", f"{GPU_NODE}.{domain}", {"cluster": 250})
+            for _ in gpu_types()[:1]
         ),
         Host("login", "login", names.login, {"cluster": 2, "campus": 2}),
         Host("hub", "hub", names.hub, {"cluster": 3, "campus": 3}),

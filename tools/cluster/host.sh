@@ -15,10 +15,14 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 dev dev
 for device in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "dev/${device%:*}" c 1 "${device#*:}"; done
 mknod -m 666 dev/tty c 5 0
+# A GPU here is /dev/null under another name: Slurm wants a device, and no driver may take it for a card.
+for ((number = 0; number < ${GPUS:-0}; number++)); do mknod -m 666 "dev/nvidia$number" c 1 3; done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,gid=5,mode=620 devpts dev/pts
 mount -t tmpfs -o mode=1777 shm dev/shm
 ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd; ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr
+# A compute node has no Node.js. With one, JupyterLab would start it for the settings of yarn again and again, half a second each.
+rm -f usr/bin/node
 for folder in run var/log var/spool root; do mount -t tmpfs -o mode=755,size=256M "$name" "$folder"; done
 mount --bind ../tmp tmp
 if cluster; then
@@ -58,6 +62,7 @@ rmdir old
 cd /
 
 hostname "$(cat /etc/hostname)"
+if [ -d /etc/pki/nssdb ]; then mkdir /root/.pki; ln -s /etc/pki/nssdb /root/.pki; fi
 mkdir -p /run/{munge,sshd,lock,mysqld,user} /var/log/{munge,slurm,mysql} /var/spool/{slurmd,slurmctld,cron}
 chown munge: /run/munge /var/log/munge
 chown slurm: /var/log/slurm /var/spool/slurmctld

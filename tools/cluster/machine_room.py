@@ -28,7 +28,12 @@ LAYERS = ("all", "cluster", "reader")
 HUB_ENVIRONMENT = "/opt/jupyterhub"
 HUB_CONFIG = "/etc/jupyterhub"
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30")
-COMPUTE_PACKAGES = ("ipykernel", "numpy", "matplotlib", "psutil")
+COMPUTE_PACKAGES = ("ipykernel", "numpy", "pandas", "matplotlib", "psutil")
+# Users can install these, as pages say; Jupyter's environment lacks them.
+USERS_PACKAGES = {
+    *("marimo", "jupyter_server_proxy", "mpi4py", "mpich"),
+    *("octave_kernel", "metakernel", "xllamacpp", "gguf"),
+}
 SIZES: dict[Memory, str] = {
     "cgroup": """\
 ProctrackType=proctrack/cgroup
@@ -158,7 +163,7 @@ def hub(disk: Path, hosts: Iterable[Host], everywhere: Path) -> None:
     shutil.copytree(
         cluster.ROOT / "triton/jupyterhub", config, ignore=shutil.ignore_patterns("__pycache__")
     )
-    for name in ("slurm.py", "clusterfacts.py", "strangers.py"):
+    for name in ("slurm.py", "clusterfacts.py", "strangers.py", "pairs.py", "usage.py"):
         shutil.copy(cluster.ROOT / "triton/lib" / name, config)
     profiles = (cluster.HERE / "profiles.toml").read_text(encoding="utf-8")
     write(
@@ -203,34 +208,41 @@ def certificate(folder: Path, name: str) -> str:
 
 
 def trust(authority: str, everywhere: Path) -> None:
-    """Make all hosts, and the browsers on them, trust the certificates of `authority`."""
-    trusted = Path("/etc/ssl/certs/ca-certificates.crt")
-    write(
-        everywhere / "etc/ssl/certs/ca-certificates.crt",
-        (trusted.read_text() if trusted.exists() else "") + authority,
-    )
+    """Make all hosts, and the browsers on them, trust the certificates of `authority`.
+
+    They meet no others. With those of this machine, which curl and Python read anew for each
+    connection, it would take 25 ms more of processor time.
+    """
+    write(everywhere / "etc/ssl/certs/ca-certificates.crt", authority)
     body = "".join(authority.splitlines()[1:-1])
     for browser in ("chromium", "opt/chrome"):
         write(
             everywhere / "etc" / browser / "policies/managed/authority.json",
             json.dumps({"CACertificates": [body]}),
         )
+    if shutil.which("certutil"):
+        # host.sh makes it that of root, who runs the browsers.
+        database = f"sql:{everywhere / 'etc/pki/nssdb'}"
+        (everywhere / "etc/pki/nssdb").mkdir(parents=True)
+        run("certutil", "-N", "-d", database, "--empty-password")
+        trusts = ("-A", "-n", "authority", "-t", "C,,")
+        run("certutil", *trusts, "-d", database, input=authority)
 
 
-def layers(disk: Path, hosts: Sequence[Host], memory: Memory) -> None:
+def layers(disk: Path, hosts: Sequence[Host], nodes: int, memory: Memory) -> None:
     """Make the layers over this machine's files: for all hosts, for the cluster, for readers."""
     for name in LAYERS:
         (disk / "layers" / name / "etc").mkdir(parents=True)
     everywhere, inside, readers = (disk / "layers" / name for name in LAYERS)
     accounts(everywhere)
     hub(disk, hosts, everywhere)
-    configuration(everywhere, inside, hosts, memory)
+    configuration(everywhere, inside, hosts, nodes, memory)
     write(everywhere / "etc/resolv.conf", "")
     for folder in ("srv/pypi", "srv/git"):
         (everywhere / folder).mkdir(parents=True)
     for folder in (facts().paths.apps, facts().paths.scratch):
         (inside / folder.lstrip("/")).mkdir(parents=True)
-    shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc/jupyter")
+    shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc", dirs_exist_ok=True)
     (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
     shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
     munge_key(inside / "etc/munge/munge.key")
@@ -241,27 +253,57 @@ def layers(disk: Path, hosts: Sequence[Host], memory: Memory) -> None:
     hide_programs(readers)
 
 
-def configuration(everywhere: Path, inside: Path, hosts: Sequence[Host], memory: Memory) -> None:
+def configuration(
+    everywhere: Path, inside: Path, hosts: Sequence[Host], nodes: int, memory: Memory
+) -> None:
     """Write the files of tools/cluster/etc, with the facts filled in, into their layers."""
     known = facts()
     values = {
         "cluster": known.cluster.name.lower(),
         "node": known.hosts.node.rstrip("0123456789"),
-        "nodes": len([host for host in hosts if host.role == "node"]),
+        "nodes": nodes,
         "controller": hosts[0].addresses["cluster"],
         "batch": known.partitions.batch,
         "interactive": known.partitions.interactive,
         "apps": known.paths.apps,
         "work": known.paths.work,
         "memory_lines": SIZES[memory],
+        "gpu_lines": gpu_lines(),
+        "gres_lines": "\n".join(
+            f"NodeName={cluster.GPU_NODE} Name=gpu Type={kind} Flags=nvidia_gpu_env "
+            f"File=/dev/nvidia[{2 * number}-{2 * number + 1}]"
+            for number, kind in enumerate(cluster.gpu_types())
+        ),
         "repository": known.site.repository,
     }
     for source in sorted((cluster.HERE / "etc").rglob("*")):
         if source.is_file():
             name = source.relative_to(cluster.HERE)
-            layer = everywhere if name.parts[1] in ("pip.conf", "gitconfig", "ssh") else inside
+            layer = (
+                everywhere if name.parts[1] in ("pip.conf", "uv", "gitconfig", "ssh") else inside
+            )
             template = string.Template(source.read_text(encoding="utf-8"))
-            write(layer / name, template.substitute(values))
+            mode = 0o755 if os.access(source, os.X_OK) else 0o644
+            write(layer / name, template.substitute(values), mode)
+
+
+def gpu_lines() -> str:
+    """The lines of slurm.conf about the node with GPUs, two of each type; "" without GPUs."""
+    types = cluster.gpu_types()
+    if not types:
+        return ""
+    gres = ",".join(f"gpu:{name}:2" for name in types)
+    nodes = f"Nodes={cluster.GPU_NODE}"
+    partitions = sorted({gpu.partition for gpu in facts().gpus} - {facts().partitions.gpu})
+    return "\n".join(
+        [
+            "GresTypes=gpu",
+            "AccountingStorageTRES=gres/gpu",
+            f"NodeName={cluster.GPU_NODE} CPUs=32 RealMemory=128000 State=UNKNOWN Gres={gres}",
+            f"PartitionName={facts().partitions.gpu} {nodes} MaxTime=30 DefaultTime=15",
+            *(f"PartitionName={name} {nodes} MaxTime=5-0 DefaultTime=60" for name in partitions),
+        ]
+    )
 
 
 def munge_key(key: Path) -> None:
@@ -327,12 +369,19 @@ def software(disk: Path) -> None:
             text = text.replace(word, value)
         write(disk / "apps/modulefiles" / f"{module if '/' in module else f'{module}/1'}.lua", text)
     for program in tomllib.loads((cluster.HERE / "stand-ins.toml").read_text(encoding="utf-8")):
+        path = disk / "apps/stand-ins" / program
+        if ".so" in program:
+            path.symlink_to(next(Path("/usr/lib").glob("*-linux-gnu/libm.so.6")))
+            continue
         write(
-            disk / "apps/stand-ins" / program,
+            path,
             f"#!/bin/sh\necho 'This is the small Triton: it has no {program}, only this "
             "stand-in.' >&2\nexit 1\n",
             0o755,
         )
+    (disk / "apps/octave/bin").mkdir(parents=True)
+    for program in ("octave", "octave-cli"):
+        (disk / "apps/octave/bin" / program).symlink_to(f"/usr/bin/{program}")
     guide = disk / "apps/triton"
     for name in ("bin", "lib"):
         shutil.copytree(
@@ -394,6 +443,8 @@ def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subp
         "APPS": facts().paths.apps,
         "SCRATCH": facts().paths.scratch,
     }
+    if host.name == cluster.GPU_NODE:
+        environment["GPUS"] = str(2 * len(cluster.gpu_types()))
     if memory == "cgroup" and host.role == "node":
         environment |= {
             "CGROUP": cluster.cgroup_name(state),
@@ -451,7 +502,7 @@ def start(state: Path, nodes: int, memory: Memory) -> None:
     run("mount", "-t", "tmpfs", "run", "/run")
     hosts = cluster.plan(nodes)
     disk = make_disk(state)
-    layers(disk, hosts, memory)
+    layers(disk, hosts, nodes, memory)
     network(hosts)
     say("disk and network")
     (disk / "scratch").mkdir()
@@ -462,12 +513,12 @@ def start(state: Path, nodes: int, memory: Memory) -> None:
     for host, process in zip(hosts, processes, strict=True):
         wait_for_services(host, process, state)
     say("services answer")
-    ask = ["sinfo", "--noheader", "--states=idle", "--Format=Nodes"]
-    ask = command_on("ctl", state, *ask, f"--partition={facts().partitions.batch}")
+    ask = command_on("ctl", state, "sinfo", "--noheader", "--Node", "--format=%N %t")
+    idle = {f"{host.name} idle" for host in hosts if host.role == "node"}
     wait(
         "idle nodes",
         60,
-        lambda: subprocess.run(ask, capture_output=True, text=True).stdout.strip() == str(nodes),
+        lambda: {*subprocess.run(ask, capture_output=True, text=True).stdout.splitlines()} == idle,
     )
     say("all nodes idle")
     (state / "ready").touch()
@@ -483,7 +534,7 @@ def make_apps(folder: Path) -> None:
     """Install the central software and the hub's environment below `folder`; see cluster.apps."""
     root = host_root(folder)
     central, compute = (f"{facts().paths.apps}/{path}" for path in environments())
-    install(root, central, "/srv/pypi", packages_in(root, "/srv/pypi"))
+    install(root, central, "/srv/pypi", {*packages_in(root, "/srv/pypi")} - USERS_PACKAGES)
     install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
     if (folder / "hub-wheels").exists():
         # The hub's environment does not depend on the facts, so `make adopted` keeps it.
@@ -549,11 +600,15 @@ def install(root: Path, target: str, wheels: str, packages: Iterable[str]) -> No
     """
     inside = ("chroot", root, "env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root")
     run(*inside, "LANG=C.UTF-8", "/usr/bin/python3", "-m", "venv", "--without-pip", target)
+    python = f"--python={target}/bin/python"
     run(
-        *(*inside, "LANG=C.UTF-8", "uv", "pip", "install", f"--python={target}/bin/python"),
+        *(*inside, "LANG=C.UTF-8", "uv", "pip", "install", python),
         *("--quiet", "--offline", "--no-index", f"--find-links={wheels}", "--no-cache"),
         *("--compile-bytecode", "--link-mode=copy", *packages),
     )
+    # jsonschema would compile its grammar for two seconds at each start, for addresses of a kind
+    # that no schema of Jupyter has. It takes the package only where it is there.
+    run(*inside, "uv", "pip", "uninstall", "--quiet", python, "rfc3987-syntax")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tools.cluster import cluster
 
@@ -16,6 +16,9 @@ PROMPTS: dict[str, str] = {
     cluster.facts().hosts.short: "login",
 }
 
+# The seconds that a wait may take if the guide promises no time: a machine may be slow.
+PATIENCE = 120
+
 
 class Triton:
     """A running cluster, with accounts that no other test has used."""
@@ -24,13 +27,13 @@ class Triton:
         self.state = Path(state)
         self._accounts = (user for user in cluster.USERS if user.startswith("student"))
 
-    def account(self) -> str:
-        """The name of a user who has never logged in; the password is `password(user)`.
+    def account(self, name: str = "") -> "Account":
+        """The account `name`, or one that has never logged in; its password is `password(user)`.
 
         Raises RuntimeError if no such user is left.
         """
         try:
-            return next(self._accounts)
+            return Account(self, name or next(self._accounts))
         except StopIteration:
             raise RuntimeError(
                 f"all {len(cluster.USERS)} accounts are taken: add more to USERS in "
@@ -144,6 +147,57 @@ class Triton:
     ) -> None:
         """Write `text` to `path` on `host`; `path` may begin with ~/."""
         self.run(host, f"cat > {path} && chmod {mode} {path}", user, input=text)
+
+
+class Account(str):
+    """The name of somebody on the small Triton, who types commands there."""
+
+    triton: Triton
+
+    def __new__(cls, triton: Triton, name: str) -> Self:
+        account = super().__new__(cls, name)
+        account.triton = triton
+        return account
+
+    def tries(
+        self, command: cluster.Command, host: str = "login", **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """The completed process of a command that may fail; see Triton.run."""
+        return self.triton.run(host, command, self, check=False, **options)
+
+    def run(self, command: cluster.Command, host: str = "login", **options: Any) -> str:
+        """What the command prints. Raises AssertionError if it fails."""
+        return self.triton.run(host, command, self, **options).stdout
+
+    def write(self, path: str, text: str, mode: str = "644", host: str = "login") -> None:
+        """Write `text` to `path`, which may begin with ~/."""
+        self.triton.write(host, path, text, self, mode)
+
+    def wait_until(self, condition: str, seconds: int = PATIENCE) -> None:
+        """Wait until `condition`, a shell command for the login node, succeeds.
+
+        Raises AssertionError if it does not.
+        """
+        loop = f"for i in $(seq {seconds * 5}); do {condition} && exit; sleep 0.2; done; exit 1"
+        self.run(loop, timeout=seconds * 2)
+
+    def submit(self, script: str, options: str = "", name: str = "job.sh") -> str:
+        """Submit `script`, a bash script without its first line; return the number of the job."""
+        self.write(f"~/{name}", f"#!/bin/bash\n{script}\n")
+        return self.run(f"sbatch --parsable {options} {name}").strip()
+
+    def ended(self, *jobs: str, seconds: int = PATIENCE) -> None:
+        """Wait until none of these jobs is in the queue. Raises AssertionError if one stays."""
+        listed = f"squeue --noheader --jobs={','.join(jobs)} 2>/dev/null | grep -q ."
+        self.wait_until(f"! {listed}", seconds)
+
+    def state(self, job: str, wanted: str = "[!PR]") -> list[str]:
+        """[State, ExitCode] of `job` in Slurm's accounting, once the state begins as `wanted`. It
+        begins with neither P nor R when the job has ended.
+        """
+        look = f"sacct --noheader --parsable2 --allocations --jobs={job} --format=State,ExitCode"
+        self.wait_until(f"case $({look} | tail -n 1) in {wanted}*) true;; *) false;; esac", 150)
+        return self.run(look).splitlines()[-1].split("|")
 
 
 def bring_up(folder: Path) -> tuple[Triton, Callable[[], None]]:
