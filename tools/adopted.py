@@ -23,6 +23,7 @@ TESTS = [
     "guide/test_roles.py",
     "notebooks/test_course.py",
     "guide/test_claims.py",
+    "guide/test_parallel.py",
     "guide/test_faq.py",
 ]
 

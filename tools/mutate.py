@@ -3,9 +3,9 @@
     python -m tools.mutate [-n N] [--seed SEED] [--page FILE] [--list]
 
 A mutation is a mistake that a writer could make: a misspelled option, another host, a wrong digit
-in an output. The tests of the guide run in a copy of the checkout with one mutation in each of
-several pages. A mutation is caught if a failure names its page and line. A mutated fact is tested
-alone, since many pages show it.
+in an output, a *not* that was left out. The tests of the guide run in a copy of the checkout with
+one mutation in each of several pages. A mutation is caught if a failure names its page and line. A
+mutated fact is tested alone, since many pages show it.
 
 The same seed makes the same mutations, and a larger N continues where a smaller one ended. External
 addresses are not changed, since only the internet could tell. The exit status is 1 if a mutation
@@ -26,10 +26,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sybil import Document
+from sybil.parsers.rest.lexers import DirectiveLexer
+
 from _ext.examples import EXAMPLE
 from _ext.roles import SOURCE
 from tools import pages
 from tools.files import ROOT, copy_source
+from tools.proof.amounts import NUMBERS
 
 FACTS = "triton/facts.toml"
 TESTS = ["tests/guide", "tests/site/test_site.py"]
@@ -45,6 +49,14 @@ PROMPT = re.compile(
     r" *username@(?P<host>\{\{.*?\}\}|[\w-]+):(?P<folder>(?:\{\{.*?\}\}|[^\s$])*)\$ ?"
     r"(?P<command>.*)"
 )
+# Words of plain sentences in which a mistake misleads a reader. "One" often stands for no number.
+PLAIN = {
+    "number": re.compile(
+        rf"\b(?:\d+|{'|'.join(name for name in NUMBERS if len(name) > 2 and name != 'one')})\b"
+    ),
+    "negation": re.compile(r"\b(?:not|no|nobody|nothing|never|none|without) "),
+    "button": re.compile(r"(?<!\*)(?<=\*)[^\s*][^*\n]*(?=\*(?!\*))|(?<=:guilabel:`)[^`\n]+"),
+}
 REFERENCE = re.compile(
     r":(?:doc|ref):`(?:[^`<]*<)?(?P<target>[^`<>\n]+)>?`|^\.\. _(?P<label>[\w-]+):"
 )
@@ -160,7 +172,7 @@ def _typed(name: str, lines: Sequence[str]) -> Iterator[Place]:
 
 
 def _words(name: str, text: str) -> Iterator[Place]:
-    """Words with a role, references and facts in the prose."""
+    """Words with a role, references and facts in the prose, and words of PLAIN."""
     hidden = list(text)
     for word in SOURCE.finditer(text):
         for at in range(*word.span()):
@@ -186,6 +198,22 @@ def _words(name: str, text: str) -> Iterator[Place]:
         place = _place("fact in prose", name, text, *fact.span(), "swap")
         if place.line not in typed:
             yield place
+    code = {
+        number
+        for region in DirectiveLexer("code-block|screenshot|figure")(Document(text, name))
+        for number in _lines(text, region.start, region.end)
+    }
+    code |= {n for n, line in enumerate(text.split("\n"), 1) if re.match(r" +:[a-z-]+: ", line)}
+    for kind, look in PLAIN.items():
+        for word in look.finditer(PLACEHOLDER.sub(lambda fact: "-" * len(fact[0]), prose)):
+            place = _place(kind, name, text, *word.span(), "drop" if kind == "negation" else "swap")
+            if place.line not in code:
+                yield place
+
+
+def _lines(text: str, start: int, end: int) -> range:
+    """The numbers of the lines of this part of `text`."""
+    return range(text.count("\n", 0, start) + 1, text.count("\n", 0, end) + 2)
 
 
 def _place(kind: str, name: str, text: str, start: int, end: int, way: str = "spell") -> Place:

@@ -80,7 +80,7 @@ def notebooks() -> list[str]:
 
 def shown_files() -> list[str]:
     """The files that pages show and publish, as paths below the root folder."""
-    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in sources()}
+    texts = {page: filled(page) for page in sources()}
     return sorted(
         {
             os.path.normpath(Path(page).parent / directive.argument)
@@ -100,9 +100,15 @@ def facts() -> Facts:
 def filled(name: str) -> str:
     """The text of the file `name` below the root folder, with the facts filled in.
 
-    Raises ValueError, with the line, if a placeholder is no fact.
+    A page that is wholly for centres with something that this one lacks is read as theirs, with an
+    example of that fact. Raises ValueError, with the line, if a placeholder is no fact.
     """
-    text, unknown = substitute((ROOT / name).read_text(encoding="utf-8"), facts())
+    source, known = (ROOT / name).read_text(encoding="utf-8"), facts()
+    text, unknown = substitute(source, known)
+    if not text.strip() and (lacking := re.match(r"\{\{ if (\w+)\.(\w+) \}\}", source)):
+        table, key = lacking.groups()
+        theirs = known | {table: known[table] | {key: f"{key}.example.org"}}
+        text, unknown = substitute(source, theirs)
     if unknown:
         raise ValueError(f"{name}:{unknown[0][0]}: there is no fact {unknown[0][1]!r}")
     return text

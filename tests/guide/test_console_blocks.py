@@ -63,6 +63,24 @@ def test_a_command_asks_for_the_partition_that_its_page_explains():
     assert wrong == []
 
 
+AMOUNT = re.compile(r" (?:--mem=|--time=|-t )(\d\S*)")
+ROUND = {
+    *("100M", "500M", "1G", "2G", "3G", "4G", "8G"),
+    *("00:05:00", "00:10:00", "00:30:00", "02:00:00", "04:00:00"),
+}
+
+
+def test_a_command_asks_for_a_round_amount():
+    """Another amount would work too, so nothing else shows a slip in a digit."""
+    assert [
+        f"{block.page}:{command.line}: --mem or --time is {amount}; one of {sorted(ROUND)}, please"
+        for block in BLOCKS
+        for command in block.commands
+        for amount in AMOUNT.findall(command.text)
+        if amount not in ROUND
+    ] == []
+
+
 def test_commands_through_the_gateway_run_outside():
     gateway = cluster.facts().hosts.gateway
     assert [
@@ -107,10 +125,11 @@ def test_a_loaded_module_has_the_programs_that_follow(block, triton):
     load = block.commands[place]
     rest = [command for command in block.commands[place + 1 :] if command.host == load.host]
     programs = {
-        words[0]
+        program
         for command in rest
         for words in simple_commands(command.text)
-        if re.fullmatch(r"[\w-]+", words[0])
+        for program in [next((word for word in words if "=" not in word), "")]
+        if re.fullmatch(r"[\w-]+", program)
     }
     look = (
         f"before=:$PATH:; {load.text}; for one in {' '.join(sorted(programs))}; do "
@@ -126,6 +145,8 @@ def test_a_loaded_module_has_the_programs_that_follow(block, triton):
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
 def test_the_block_does_what_the_page_shows(block, readers, record_property):
     record_property("console block", block.page)
+    for command in block.commands:
+        record_property("typed on", command.host)
     fault = readers[block.page].outcomes[block.line].result(timeout=600)
     if fault:
         pytest.fail(fault, pytrace=False)

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shlex
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -13,18 +14,16 @@ import pytest
 from tools import pages
 from tools.browser import needs_chromium
 from tools.cluster import cluster, jupyter_server
-from tools.cluster.hub import Reader
+from tools.cluster.hub import FRONT, Lab, Reader
 from tools.cluster.jupyter_server import (
     Server,
     Ssh,
-    ended,
     let_in,
     listens,
     literals,
     proxy,
     proxy_answers,
     rows,
-    wait_until,
 )
 from tools.cluster.small_triton import PROMPTS
 from tools.cluster.terminal import Terminal
@@ -79,14 +78,6 @@ def short(triton, user):
 
 
 @pytest.fixture(scope="module")
-def playwright():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def chromium(playwright, triton, user, short, tmp_path_factory):
     """The browser on the laptop, with the guide's proxy file."""
     with (
@@ -114,8 +105,44 @@ def tunnel(triton, user):
 
 @pytest.fixture(scope="module")
 def server(triton, user):
-    with Server(triton, user, "--mem=2G --time=30") as running:
+    with Server(triton, user, "--mem=2G --time=90") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def staying(triton, user, chromium, tunnel, server):
+    """JupyterLab of `server`, in a page that stays: to load it takes longer than most tests."""
+    person = Reader(triton, user, chromium)
+    lab = person.lab(server)
+    lab.page.locator(".jp-LauncherCard").first.wait_for()
+    yield lab
+    person.close()
+
+
+@pytest.fixture
+def window(staying):
+    """That page, without an open menu, a dialog or a file that another test has left.
+
+    A file that stays open is saved in the middle of a later test, and asks there if it has changed.
+    """
+    yield staying
+    for _ in range(2):  # a menu and its submenu
+        staying.page.keyboard.press("Escape")
+    if not staying.shown():
+        staying.page.reload()
+    staying.close_all()
+
+
+@pytest.fixture
+def opens(reader, window):
+    """opens(name, sources) writes a notebook, and opens it in that page."""
+
+    def new(name, sources):
+        reader.write(name, sources)
+        window.open(name)
+        return window
+
+    return new
 
 
 # ---------------------------------------------------------------- connections
@@ -126,6 +153,26 @@ def forwards(reader, options=""):
     return Ssh(
         reader.triton, "laptop", reader.user, f"{options} -D {PORT} {reader.user}@{HOSTS.login}"
     )
+
+
+def other_number_on_the_left(reader, entry, server):
+    """A program on the laptop has the port that the reader's `ssh -L` names."""
+    here, taken = re.search(r"(\d+) in place of (\d+)", entry.do).groups()
+    rest = f"{server.url.partition('//')[2]} {reader.user}@{HOSTS.login}"
+    serve = f"echo $$ > pid; exec python3 -m http.server {taken} --bind 127.0.0.1"
+    program = reader.triton.start("laptop", serve, reader.user, stderr=subprocess.DEVNULL)
+    try:
+        listens(reader.triton, "laptop", taken)
+        with Ssh(reader.triton, "laptop", reader.user, f"-tt -L {taken}:{rest}") as refused:
+            refused.waits_for("Address already in use")
+            entry.shows(refused.said(), 4)
+        with Ssh(reader.triton, "laptop", reader.user, f"-N -L {here}:{rest}"):
+            listens(reader.triton, "laptop", here)
+            ask = f"curl --silent http://localhost:{here}/api"
+            assert "version" in reader.triton.run("laptop", ask, reader.user).stdout
+    finally:
+        reader.triton.run("laptop", "kill $(cat pid); rm pid", reader.user)
+        program.wait(timeout=30)
 
 
 @pytest.mark.claims(
@@ -150,6 +197,11 @@ def forwards(reader, options=""):
     "In the browser: the ``ssh -D {{ proxy.port }}`` has ended. In the window of "
     "``ssh``: the proxy works and your server has "
     "ended; or, with ``Address already in use``, an earlier ``ssh`` still has the port."
+)
+@pytest.mark.claims(
+    "A program on your own computer has it, such as another Jupyter or an earlier ``ssh``. Write "
+    "a 1 in front of the number on the left, and of the number in the address behind "
+    "``localhost``: 1{{ proxy.example }} in place of {{ proxy.example }}."
 )
 @pytest.mark.proves("faq-tunnel")
 def test_each_message_of_the_tunnel_means_what_the_page_says(
@@ -187,6 +239,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
         first.waits_for(re.escape(messages_of_rows[3][0]))
         # The server answers.
         assert reader.fails(server.url) == "" and "version" in curl(server.url)
+        other_number_on_the_left(reader, entry, server)
         # A second ssh logs in, but has no proxy.
         with forwards(reader, "-tt") as second:
             bind, could_not = messages_of_rows[0]
@@ -209,7 +262,7 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
         "laptop", f"curl --silent --show-error {server.url}", reader.user, check=False
     )
     assert by_curl in direct.stderr
-    with jupyter_server.browser(playwright, reader.triton, tmp_path) as without:
+    with jupyter_server.browser(playwright, reader.triton, tmp_path, whole=True) as without:
         assert in_chrome in Reader(reader.triton, reader.user, without).fails(server.url)
 
 
@@ -266,10 +319,9 @@ def test_the_hubs_address_opens_from_where_you_are(reader, entry, playwright, tm
 
 
 @pytest.mark.claims(
-    "Give it the address with ``localhost`` and the token.",
-    "Its remote server runs where ``ssh`` leads, on the login node, which everyone "
-    "shares. No compute node lets you in without a "
-    "job.",
+    "Give it the address with ``localhost`` and the token,",
+    "But its remote server runs where ``ssh`` leads, on the login node, which everyone "
+    "shares, and so would your cells. No compute node lets you in without a job.",
 )
 @pytest.mark.proves("faq-vscode")
 def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
@@ -313,7 +365,7 @@ def test_an_editor_on_the_laptop_reaches_a_server_over_one_port(
 
 
 @pytest.mark.claims("JupyterLab shows ``Kernel Restarting`` when it was a kernel,")
-@pytest.mark.claims("It was: start again with a bigger profile,")
+@pytest.mark.claims("If it was, start again with a bigger profile,")
 @pytest.mark.proves("faq-died", [0, 1])
 def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tunnel):
     reader.write("analysis.ipynb", ["held = bytearray(900_000_000); print(len(held))"])
@@ -343,9 +395,165 @@ def test_a_kernel_of_too_much_memory_dies_and_lives_with_more(reader, entry, tun
 
 
 @pytest.mark.claims(
-    "It does go on: what computes runs until its time is up.",
-    "But it is the page in your browser that puts outputs into the notebook. What is "
-    "printed while no page is open may be lost.",
+    "The cell runs, or it waits for an earlier cell that runs: a kernel computes one cell at a "
+    "time.",
+    "stops the cell, and your variables stay.",
+    "always works, but your variables are gone.",
+)
+@pytest.mark.proves("faq-star")
+def test_a_star_ends_when_the_kernel_is_interrupted(entry, opens):
+    deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
+    lab = opens("star.ipynb", ["import time\nx = 42\ntime.sleep(600)", "x", deaf])
+
+    def runs(number):
+        lab.cell(number).locator(".cm-content").click()
+        lab.page.keyboard.press("Shift+Enter")
+        star = lab.cell(number).locator(".jp-InputPrompt", has_text="[*]")
+        star.wait_for()
+        entry.shows(star.inner_text())
+        lab.page.locator(f"{FRONT} .jp-Notebook-ExecutionIndicator[data-status=busy]").wait_for()
+
+    lab.idle()
+    runs(0)
+    runs(1)
+    for _ in range(10):  # an interrupt in the moment before the code begins is lost
+        lab.menu("Kernel", "Interrupt Kernel")
+        lab.page.wait_for_timeout(2000)
+        if lab.cell(0).locator(".jp-OutputArea-output").count():
+            break
+    assert "KeyboardInterrupt" in lab.output(0)
+    lab.run_cell(1)
+    assert lab.output(1).strip() == "42"
+    runs(2)
+    lab.menu("Kernel", "Interrupt Kernel")
+    lab.page.wait_for_timeout(2000)
+    assert "[*]" in lab.cell(2).locator(".jp-InputPrompt").inner_text()
+    lab.menu("Kernel", "Restart Kernel…")
+    lab.press("Restart")
+    lab.run_cell(1)
+    lab.cell(1).locator(".jp-OutputArea-output", has_text="NameError").wait_for()
+
+
+@pytest.mark.claims(
+    "``del`` takes away a name, not the values. Another name may still have them, or a part of "
+    "them: a row of a table, a list that they are in. A notebook also keeps what its cells have "
+    "shown, in a list with the name ``Out``.",
+    "Delete the other names too. What a cell has shown is kept until the kernel is restarted, so "
+    "do not end a cell with the name of a large table: show its first rows.",
+)
+@pytest.mark.proves("faq-del")
+def test_memory_is_given_back_when_no_name_and_no_output_has_it(server):
+    kernel, size = server.kernel(), 200  # megabytes
+    make = f"import numpy; large = numpy.ones({size} * 2**17); row = large[:1]"
+    used = "import os, psutil; print(psutil.Process(os.getpid()).memory_info().rss // 2**20)"
+    kernel.prints("import numpy")
+    full = int(kernel.prints(used)) + size / 2
+    kernel.prints(f"{make}\ndel large")
+    assert int(kernel.prints(used)) > full
+    kernel.prints("del row")
+    assert int(kernel.prints(used)) < full
+    kernel.prints(make)
+    kernel.execute("large[:5]")
+    kernel.execute("large")
+    kernel.prints("del large, row")
+    assert int(kernel.prints(used)) > full
+
+
+@pytest.mark.claims(
+    "You can make a job that runs shorter, but no user can make one longer:",
+    "a job of ``sjupyter`` may take what its partition allows, with ``-t``.",
+    "Write into a file what took long, now, while the kernel lives.",
+    "In the next server this brings them back:",
+    "Open such a file only if you wrote it yourself: it can run programs.",
+)
+@pytest.mark.proves("faq-extend")
+def test_a_job_gets_no_more_time_and_its_results_are_saved(entry, triton, user, server):
+    job = user.run("sbatch --parsable --mem=100M --time=5 --wrap='sleep 300'").strip()
+    user.wait_until(f"squeue --noheader --jobs={job} --format=%t | grep -x R")
+    more = f"scontrol update jobid={job} TimeLimit=6"
+    entry.shows(triton.run("login", more, user, check=False).stderr)
+    limit = f"squeue --noheader --jobs={job} --format=%l"
+    assert user.run(limit).strip() == "5:00"
+    user.run(more.replace("=6", "=4"))
+    assert user.run(limit).strip() == "4:00"
+    user.run(f"scancel {job}")
+    [look] = entry.commands()
+    partition = FACTS.partitions.interactive
+    longest = re.search(rf"^{partition} +(\S+)", user.run(look), re.MULTILINE)[1]
+    ask = f"sbatch --test-only --partition={partition} --wrap=true --time="
+    triton.run("login", f"{ask}{longest}", user)
+    keep, bring_back = (
+        pages.read(f"triton/apps/jupyter/{name}.py") for name in ("keep", "bring_back")
+    )
+    server.kernel().prints(keep)
+    later = server.kernel()
+    assert later.prints(f"{bring_back}\nprint(model, scores)") == "{'slope': 0.5} [0.8, 0.9]"
+    planted = "class Planted:\n    def __reduce__(self): return print, ('it ran',)"
+    later.prints(f"{planted}\n{keep.replace('[0.8, 0.9]', 'Planted()')}")
+    assert later.prints("pickle.load(open('results.pkl', 'rb'))") == "it ran"
+
+
+@pytest.mark.claims(
+    "You typed it on your own computer. The command is on {{ cluster.name }}, and needs no module.",
+    "Then your ``~/.bashrc`` sets ``PATH`` without what stood in it:",
+)
+@pytest.mark.proves("faq-sjupyter")
+def test_the_login_node_has_sjupyter_and_the_laptop_has_not(entry, triton, user):
+    entry.shows(triton.run("laptop", "sjupyter", user, check=False).stderr)
+    [look] = entry.commands()
+    assert user.run(f"module purge; {look}").startswith(f"sjupyter is {PATHS.apps}/")
+    [variable] = re.findall(r"``(\$PATH)``", entry.do)
+    lost = triton.run("login", "PATH=~/programs; sjupyter", user, check=False)
+    entry.shows(lost.stderr)
+    assert user.run(f"PATH=~/programs:{variable}; {look}").startswith("sjupyter is ")
+
+
+@pytest.mark.claims(
+    "Notebooks run on compute nodes.",
+    "A first line with the word HTTP means that it does.",
+)
+@pytest.mark.proves("faq-internet")
+def test_a_node_says_whether_it_reaches_an_address(entry, triton, user, server):
+    """It reaches a server on another node, and no other network."""
+    [ask] = entry.commands()
+    entry.shows(triton.run("login", ask, user, check=False).stderr)
+    reached = user.run(ask.replace("www.python.org", server.url))
+    assert reached.startswith("HTTP/")
+
+
+@pytest.mark.claims(
+    "In a cell, ``import socket; socket.gethostname()`` says on which node it runs, and "
+    "``%env SLURM_JOB_ID`` which job that is.",
+)
+def test_a_cell_names_its_node_and_its_job(user, server):
+    kernel = server.kernel()
+    node = kernel.execute("import socket; socket.gethostname()")["result"].strip("'")
+    assert kernel.execute("%env SLURM_JOB_ID")["result"].strip("'") == server.job
+    where = user.run(f"squeue --noheader --jobs={server.job} --format=%N").strip()
+    assert node.split(".")[0] == where
+
+
+@pytest.mark.claims("If not, see how long the disk takes:")
+@pytest.mark.proves("faq-slow")
+def test_the_disk_is_timed(reader, entry):
+    """A folder of twenty thousand files takes longer than an empty one."""
+
+    def seconds(folder):
+        measure = entry.commands()[0].replace("$WRKDIR", folder)
+        printed = reader.run(f"{{ {measure}; }} 2>&1")
+        return float(re.search(r"^real\s+0m([\d.]+)s$", printed, re.MULTILINE)[1])
+
+    reader.run("mkdir $WRKDIR/none $WRKDIR/many; cd $WRKDIR/many; seq 20000 | xargs touch")
+    assert min(seconds("$WRKDIR/none") for _ in range(3)) < min(
+        seconds("$WRKDIR/many") for _ in range(3)
+    )
+    reader.run("rm -r $WRKDIR/none $WRKDIR/many")
+
+
+@pytest.mark.claims(
+    "Yes, it goes on: what computes runs until its time is up.",
+    "But the page in your browser puts the outputs into the notebook. What is printed while "
+    "no page is open may be lost.",
     "A cell with ``[*]`` that never ends, or one without its output, when you come back.",
     "The variables are there: look at them.",
 )
@@ -365,7 +573,7 @@ def test_a_cell_goes_on_without_the_page(reader, entry, tunnel, server):
     lab = reader.lab(server, "long.ipynb")
     lab.run_cell()
     lab.page.locator(".jp-InputPrompt", has_text="[*]").first.wait_for()
-    wait_until(reader.triton, reader.user, "ls began")
+    reader.user.wait_until("ls began")
     entry.shows(lab.cell(0).locator(".jp-InputPrompt").inner_text())
     lab.page.context.close()
     reader.contexts.clear()
@@ -419,12 +627,154 @@ def test_a_job_is_submitted_from_a_job(triton, user, entry):
     assert triton.run("login", "cat inner.txt", user).stdout.strip() in triton.nodes
 
 
-@pytest.mark.claims("No profile of the hub has one.")
+@pytest.mark.claims(
+    "``nohup`` and ``tmux`` help against a connection that ends, not against a job that ends. On a "
+    "compute node all that a job has started ends with the job, and the shell was the job.",
+    "Jupyter that you started in a shell on a compute node is gone as soon as you have left that "
+    "shell. On the login node it goes on, and Slurm does not list it.",
+)
+@pytest.mark.proves("faq-nohup")
+def test_nohup_and_tmux_do_not_outlive_their_job(triton, user, entry):
+    """They do on the login node, where they are no job."""
+    triton.write("login", "jupyter.sh", f"module load {MODULES.jupyter}\njupyter lab\n", user)
+    mine = f"ps --no-headers -o args= --user {user} | grep -c [j]upyter-lab || true"
+    start = (
+        "nohup bash -l jupyter.sh > nohup.out 2>&1 & tmux new-session -d 'bash -l jupyter.sh'; "
+        f"for i in $(seq 300); do [ $({mine}) = 2 ] && break; sleep 0.2; done; {mine}"
+    )
+    node = sorted(triton.nodes)[-1]
+    srun = f"srun --nodelist={node} --mem=800M --time=5 bash -lc {shlex.quote(start)}"
+    try:
+        assert triton.run("login", srun, user).stdout.split()[-1] == "2"
+        assert triton.run(node, mine).stdout.strip() == "0"
+        before = triton.run("login", "squeue --me --noheader | wc -l", user).stdout
+        assert triton.run("login", f"bash -lc {shlex.quote(start)}", user).stdout.strip() == "2"
+        assert triton.run("login", mine).stdout.strip() == "2"
+        assert triton.run("login", "squeue --me --noheader | wc -l", user).stdout == before
+    finally:
+        triton.run("login", "tmux kill-server; pkill -u $UID -f jupyter-lab", user, check=False)
+
+
+@pytest.mark.claims(
+    "Yes. Ask with two options, here or as lines with ``#SBATCH`` in the script. The subject "
+    "says how the job ended:"
+)
+@pytest.mark.proves("faq-mail")
+def test_slurm_writes_a_mail_to_who_asks(triton, user, entry):
+    [command] = entry.commands()
+    address = re.search("--mail-user=(\\S+)", command)[1]
+    for submit, mails in ((command, 1), (re.sub(r"--mail-\S+", "", command), 0)):
+        job = triton.run("login", f"{submit} --wait", user).stdout.split()[-1]
+        kept = f"grep -B1 'Job_id={job} ' /var/spool/slurmctld/mail"
+        waits = f"for i in $(seq 30); do {kept} && break; sleep 0.1; done"
+        mail = triton.run("ctl", waits, check=False).stdout
+        assert mail.count(f"To: {address}\n") == mail.count("COMPLETED, ExitCode 0") == mails
+
+
+@pytest.mark.claims(
+    "In JupyterLab, click the gears on the right, then *Common Tools*: there you add the tag."
+)
+def test_a_tag_is_written_below_the_gears(reader, opens):
+    lab = opens("tagged.ipynb", ["town = 1"])
+    lab.idle()
+    gears = lab.page.locator(".jp-SideBar.jp-mod-right .lm-TabBar-tab[title='Property Inspector']")
+    lab.click(gears)
+    lab.cell(0).locator(".cm-content").click()
+    lab.click(lab.page.get_by_text("Common Tools", exact=True))
+    lab.click(lab.page.locator(".jp-CellTags-Add"))
+    lab.page.keyboard.type("parameters")
+    lab.page.keyboard.press("Enter")
+    lab.save()
+    reader.user.wait_until("grep -q parameters tagged.ipynb")
+    kept = json.loads(reader.run("cat tagged.ipynb"))
+    assert kept["cells"][0]["metadata"]["tags"] == ["parameters"]
+
+
+@pytest.mark.claims(
+    "The new notebook grows as well: open it in JupyterLab, and "
+    ":menuselection:`File --> Reload Notebook from Disk` shows what has come since.",
+    "the outputs are there, plots too. The variables are not, as the kernel ended with the job.",
+    "Back in JupyterLab, open ``town-done.ipynb`` or one of those in ``towns`` as any notebook:",
+)
+def test_an_executed_notebook_is_opened_and_reloaded(reader, window):
+    """It is opened while papermill executes it, and once more when the job has ended."""
+    plot = "import matplotlib.pyplot as plt\nx = 42\nplt.plot([1, 2])\nplt.show()"
+    waits = "import pathlib, time\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.1)"
+    reader.write("grows.ipynb", ["print('first')", waits, plot, "print('last')"])
+    wrapper = pages.read("triton/apps/jupyter/private_papermill.py")
+    reader.user.write("private_papermill.py", wrapper)
+    job = (
+        f"#!/bin/bash\n#SBATCH --mem=500M --time=5\nmodule load {MODULES.jupyter}\n"
+        "python3 private_papermill.py grows.ipynb grown.ipynb\n"
+    )
+    reader.user.write("grows.sh", job)
+    reader.run("rm -f go-on; sbatch grows.sh")
+    reader.user.wait_until("grep -q '\"first' grown.ipynb")
+    lab = window
+    lab.open("grown.ipynb")
+    assert lab.output().strip() == "first"
+    last = lab.cell(3).locator(".jp-OutputArea-output")
+    assert not last.count()
+    reader.run("touch go-on")
+    reader.user.wait_until("grep -q '\"last' grown.ipynb")
+    lab.menu("File", "Reload Notebook from Disk")
+    sure = lab.page.locator(".jp-Dialog button", has_text=re.compile("^Reload$"))
+    last.or_(sure).first.wait_for()
+    if sure.count():  # JupyterLab has written the kernel into its copy
+        lab.press("Reload")
+    last.wait_for()
+    assert lab.cell(2).locator("img").count()
+    lab.write("\nx", 3)
+    lab.run_cell(3)
+    lab.cell(3).locator(".jp-OutputArea-output", has_text="NameError").wait_for()
+
+
+@pytest.mark.claims(
+    "No profile of the hub has one.",
+    "No profile of JupyterHub has a GPU.",
+)
+@pytest.mark.claims("Where there is none, this prints nothing:")
 @pytest.mark.proves("faq-gpu")
 def test_there_is_no_gpu_in_a_server(entry, server):
     entry.shows(server.kernel().execute("!nvidia-smi")["stdout"])
+    [look] = entry.commands()
+    assert server.kernel().prints(f"!{look}") == ""
     asks = pages.read("triton/jupyterhub/jupyterhub_config.py") + repr(FACTS.profiles)
     assert not re.search(r"\b(gpus?|gres)\b", asks, re.IGNORECASE)
+
+
+@pytest.mark.skipif(not MODULES.cuda, reason="triton/facts.toml has no module for CUDA")
+@pytest.mark.claims("a kernel that runs already does not look again.")
+@pytest.mark.proves("faq-cuda")
+def test_a_library_of_cuda_is_found_with_its_module(entry, triton, user, server):
+    load, look = entry.commands()
+    before = f"module load {MODULES.python}"
+    entry.shows(triton.run("login", f"{before}; {look}", user, check=False).stderr)
+    assert "<CDLL 'libcudart.so.12'" in triton.run("login", f"{load}; {look}", user).stdout
+    code = look.split("'")[1]
+    folder = triton.run("login", f"{load}; echo $LD_LIBRARY_PATH", user).stdout.split(":")[0]
+    late = server.kernel().execute(f"%env LD_LIBRARY_PATH={folder.strip()}\n{code}")
+    entry.shows(late["error"])
+    modules = f"{MODULES.python} {MODULES.cuda}"
+    printed = triton.run(
+        "login",
+        f"module load {MODULES.jupyter}; envkernel lmod --user --name=cuda {modules}; "
+        "cat > look.py; jupyter run --kernel=cuda look.py",
+        user,
+        input=code,
+    )
+    assert "<CDLL 'libcudart.so.12'" in printed.stdout
+
+
+@pytest.mark.proves("faq-nodes")
+def test_what_no_node_of_a_partition_has_is_refused(entry, triton, user):
+    [look] = entry.commands()
+    has = triton.run("login", f"{look} | grep '^{FACTS.partitions.interactive} '", user).stdout
+    cores, memory, gres = has.split()[1:]
+    asked = [f"--mem={int(memory) + 1}M", f"--cpus-per-task={int(cores) + 1}"]
+    for option in (*asked, *["--gres=gpu:1"] * ("gpu" not in gres and bool(FACTS.gpus))):
+        command = f"srun --partition={FACTS.partitions.interactive} {option} true"
+        entry.shows(triton.run("login", command, user, check=False).stderr)
 
 
 # ---------------------------------------------------------------- kernels and modules
@@ -462,36 +812,49 @@ def environment_of_ones_own(reader, register):
 )
 @pytest.mark.claims(
     "Jupyter lists kernels that are registered, not environments.",
-    ":ref:`Make a kernel of it <own-kernel>`, then reload the page.",
+    ":ref:`Make a kernel of it <own-kernel>`, again if it has disappeared. Then reload the page.",
+    "when you empty or move ``~/.local``, your kernels disappear from the list, and the "
+    "environments are still there.",
+    "It is here, but does not start? Then its environment may be deleted or moved. This lists the "
+    "kernels whose Python is gone;",
+    "Put the environment back to where it was, or register it again from where it is now.",
     "Choose the kernel of your environment at the top right of the notebook,",
 )
 @pytest.mark.proves("faq-kernel-list")
 def test_an_environment_is_in_the_list_once_it_is_registered(reader, entry, tunnel, server):
     environment_of_ones_own(reader, register=False)
     name = named(KERNELS, "own-kernel")
-    listed = "; ".join(entry.commands())
+    load, look, missing = entry.commands()
+    listed, missing = f"{load}; {look}", f"{load}; {missing}"
     assert name not in reader.run(listed) and name not in server.kernelspecs()
     reader.write("which.ipynb", ["1"])
     lab = reader.lab(server, "which.ipynb")
     lab.idle()
     choose, notebook = (
         lab.page.locator(where).first.bounding_box()
-        for where in (".jp-Toolbar-kernelName", ".jp-NotebookPanel")
+        for where in (".jp-Toolbar-kernelName:visible", ".jp-NotebookPanel:visible")
     )
     assert (
         choose["x"] > notebook["x"] + notebook["width"] / 2
         and choose["y"] < notebook["y"] + notebook["height"] / 4
     ), "the kernel's name is not at the top right"
-    environment_of_ones_own(reader, register=True)
+    python = environment_of_ones_own(reader, register=True)
     assert re.search(rf"^ +{name} ", reader.run(listed), re.MULTILINE)
+    assert name not in reader.run(missing)
+    environment = python.rpartition("/bin/")[0]
+    reader.run(f"mv {environment} {environment}-moved")
+    assert name in reader.run(missing) and name in reader.run(listed)
+    reader.run(f"mv {environment}-moved {environment}; mv .local aside")
+    assert name not in reader.run(listed) and reader.run(f"ls {python}")
+    reader.run("rm -rf .local; mv aside .local")
     shown = server.kernelspecs()[name]["spec"]["display_name"]
     lab.page.reload()
     lab.idle()
-    lab.page.locator(".jp-Toolbar-kernelName").first.click()
+    lab.page.locator(".jp-Toolbar-kernelName:visible").click()
     lab.page.locator(".jp-Dialog select").first.select_option(label=shown)
     lab.press("Select")
-    lab.page.locator(".jp-Toolbar-kernelName", has_text=shown).wait_for()
-    lab.page.locator("[title^='New Launcher']").first.click()
+    lab.page.locator(".jp-Toolbar-kernelName:visible", has_text=shown).wait_for()
+    lab.page.locator("[title^='New Launcher']:visible").first.click()
     lab.page.locator(".jp-LauncherCard", has_text=shown).first.wait_for()
     reader.run(f"rm -r {PATHS.user_kernels}/{name} which.ipynb")
 
@@ -637,17 +1000,128 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
         reader.run("rm -rf aside R .Renviron .Rprofile")
 
 
+# A Python that is no virtual environment, as Anaconda's. Debian's has its packages in that folder.
+PLAIN = """mkdir -p plain/bin plain/lib/python3; cp /usr/bin/python3 plain/bin
+ln -s /usr/lib/python3.11 plain/lib
+/usr/bin/python3 -m pip install --quiet --target plain/lib/python3/dist-packages ipykernel
+plain/bin/python3 -m ipykernel install --user --name plain
+"""
+
+
+@pytest.mark.claims(
+    "A package in that folder takes the place of the kernel's own, and does not fit the others.",
+    "A virtual environment does not look into that folder. Any other Python, Anaconda's too, looks "
+    "there first.",
+    "See whether the kernel starts without that folder. Type its name in place of ``python3``:",
+    "If it does, move ``~/.local/lib`` aside. Or keep the folder out of this kernel alone:",
+    "Or the kernel lives, and has another version of NumPy than you installed:",
+)
+@pytest.mark.proves("faq-local")
+def test_a_package_of_local_does_not_fit_the_kernel(reader, entry, tunnel, server):
+    """The package is an old traitlets, without most of its names."""
+    folder = entry.messages[2]
+    old = f"{folder}/python3.11/site-packages/traitlets"
+    reader.run(PLAIN, timeout=120)
+    try:
+        assert server.kernel("plain").prints("print('hello')") == "hello"
+        home, look = reader.run("echo ~").strip(), entry.messages[3]
+        look = f"{look.replace('; ', '; print(')})"  # the display of a result asks this NumPy
+        mine = folder.replace("~", home)
+        numpy = f"{folder}/python3.11/site-packages/numpy"
+        reader.run(f"mkdir -p {numpy} plain/lib/python3/dist-packages/numpy")
+        reader.run(f"touch {numpy}/__init__.py plain/lib/python3/dist-packages/numpy/__init__.py")
+        assert server.kernel("plain").prints(look).startswith(f"{mine}/")
+        entry.seen.add(3)
+        reader.run(f"mkdir -p {old}; echo '__version__ = \"4.0\"' > {old}/__init__.py")
+        reader.write("plain.ipynb", ["1"], "plain")
+        entry.shows(reader.lab(server, "plain.ipynb").states("disconnected", 60), 0)
+        entry.shows(server.said().replace(reader.run("echo ~").strip(), "~"), 2)
+        load, write, start = entry.commands()
+        theirs = start.replace("python3", "plain")
+        fails = f"{load}; {write}; {theirs.removeprefix('PYTHONNOUSERSITE=1 ')}"
+        entry.shows(reader.user.tries(fails).stderr, 1)
+        assert reader.run(f"{load}; {write}; {theirs}") == "It starts\n"
+        assert server.kernel().prints("print('hello')") == "hello"
+        spec = f"{PATHS.user_kernels}/plain/kernel.json"
+        [(name, value)] = re.findall(r'set ``(\w+)`` to ``"(.)"``', " ".join(entry.do.split()))
+        assert start.startswith(f"{name}={value} ")
+        kept = json.loads(reader.run(f"cat {spec}"))
+        reader.user.write(spec, json.dumps(kept | {"env": {name: value}}))
+        assert server.kernel("plain").prints("print('hello')") == "hello"
+        assert server.kernel("plain").prints(look).startswith(f"{home}/plain/")
+        reader.user.write(spec, json.dumps(kept))
+        reader.run(f"mv {folder} aside")
+        assert server.kernel("plain").prints("print('hello')") == "hello"
+    finally:
+        reader.run(f"rm -rf plain aside {folder} {PATHS.user_kernels}/plain")
+
+
+@pytest.mark.claims(
+    "Matplotlib makes pictures unless you ask for more.",
+    "In the kernel Python 3 that is all. For :ref:`a kernel of your own <own-kernel>` first "
+    "install ``ipympl`` into its environment, where ``ipykernel`` is, and restart the kernel.",
+    ":ref:`A kernel of your own <own-kernel>` needs the package ``ipywidgets``: install it into "
+    "its environment, where ``ipykernel`` is.",
+)
+@pytest.mark.proves("faq-widget")
+def test_a_figure_is_zoomed_with_the_mouse(reader, entry, tunnel, server):
+    environment, line = "$WRKDIR/envs/figures", literals(entry.do)[0]
+    pip = f"{environment}/bin/pip install --quiet"
+    make = f"module load {MODULES.python}; python3 -m venv {environment}"
+    register = f"{environment}/bin/python -m ipykernel install --user --name figures"
+    reader.run(f"{make}; {pip} ipykernel matplotlib; {register}", timeout=300)
+    entry.shows(server.kernel("figures").execute(line)["error"])
+    no_sliders = server.kernel("figures").execute("import ipywidgets")["error"]
+    assert "No module named 'ipywidgets'" in no_sliders
+    reader.run(f"{pip} {literals(entry.do)[1]}")
+    own = server.kernel("figures")
+    assert own.execute(line)["status"] == "ok"
+    reader.write("slider.ipynb", ["import ipywidgets; ipywidgets.IntSlider(7)"], "figures")
+    lab = reader.lab(server, "slider.ipynb")
+    lab.run_cell()
+    lab.cell(0).locator(".jupyter-widgets.widget-slider", has_text="7").wait_for()
+    draw = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\naxes.plot([0, 1])"
+    drawn = f"{draw}\nprint(plt.get_backend())"
+    assert own.prints(drawn) == line.split()[1]
+    reader.write("figure.ipynb", [draw, f"{line}\n{draw}", "print(axes.get_xlim()[1] < 0.9)"])
+    lab = reader.lab(server, "figure.ipynb")
+    lab.run_cell(0)
+    lab.cell(0).locator("img").wait_for()
+    lab.run_cell(1)
+    figure = lab.cell(1).locator(".jupyter-matplotlib-canvas-container")
+    figure.hover()  # that shows the buttons
+    lab.cell(1).locator(".jupyter-matplotlib-toolbar button[title^=Zoom]").click()
+    for _ in range(10):  # the figure grows when its picture comes, and a drag may miss it
+        box = figure.bounding_box()
+        left, top, mouse = (
+            box["x"] + box["width"] * 0.3,
+            box["y"] + box["height"] / 3,
+            lab.page.mouse,
+        )
+        mouse.move(left, top)
+        mouse.down()
+        mouse.move(left + 100, top + 100, steps=5)
+        mouse.up()
+        lab.run_cell(2)
+        if lab.output(2).strip() == "True":
+            break
+    else:
+        raise AssertionError("the figure has not zoomed")
+    reader.run(f"rm -r {PATHS.user_kernels}/figures figure.ipynb")
+
+
 @pytest.mark.claims(
     "The notebook names a kernel that is not here;",
     "Choose one of the same language. The notebook remembers it when you save.",
 )
 @pytest.mark.claims("Where no kernel has that name, Jupyter asks you to choose another.")
 @pytest.mark.proves("faq-select-kernel")
-def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, server):
+def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, window, server):
     """The notebook stores the choice."""
     question = re.search('"(.+?)"', entry.title)[1]
     reader.write("elsewhere.ipynb", ["print('hello')"], "a-kernel-of-another-computer")
-    lab = reader.lab(server, "elsewhere.ipynb")
+    lab = window
+    lab.open("elsewhere.ipynb")
     assert question in lab.dialog()
     lab.page.locator(".jp-Dialog select").first.select_option(
         label=server.kernelspecs()["python3"]["spec"]["display_name"]
@@ -656,9 +1130,11 @@ def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, serve
     lab.run_cell()
     assert lab.output().strip() == "hello"
     lab.save()
-    wait_until(reader.triton, reader.user, 'grep -q \'"name": "python3"\' elsewhere.ipynb')
-    reader.close()
-    lab = reader.lab(server, "elsewhere.ipynb")
+    reader.user.wait_until('grep -q \'"name": "python3"\' elsewhere.ipynb')
+    lab.menu("File", "Close Tab")
+    tab = lab.page.locator(".lm-TabBar-tabLabel", has_text="elsewhere.ipynb")
+    tab.wait_for(state="detached")
+    lab.open("elsewhere.ipynb")
     lab.run_cell()
     assert not lab.page.locator(".jp-Dialog").count()
 
@@ -671,13 +1147,13 @@ def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, tunnel, serve
     "or put a link into your home directory once:",
 )
 @pytest.mark.proves("faq-scratch")
-def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server):
+def test_a_link_leads_the_file_browser_to_scratch(reader, entry, window, server):
     link = next(command for command in entry.commands() if command.startswith("ln")).rpartition(
         "/"
     )[2]
     reader.run("touch $WRKDIR/data-of-mine")
     try:
-        lab = reader.lab(server)
+        lab = window
         items = lab.page.locator(".jp-DirListing-item")
         items.first.wait_for()
         assert not items.filter(has_text=re.compile(f"^(scratch|{link})")).count()
@@ -687,6 +1163,8 @@ def test_a_link_leads_the_file_browser_to_scratch(reader, entry, tunnel, server)
         lab.page.locator("[title^='Refresh the file']").first.click()
         items.filter(has_text=re.compile(f"^{link}")).first.dblclick()
         items.filter(has_text="data-of-mine").first.wait_for()
+        lab.page.locator(".jp-BreadCrumbs-home").click()
+        items.filter(has_text=re.compile(f"^{link}")).first.wait_for()
     finally:
         reader.run(f"rm -f {link} $WRKDIR/data-of-mine")
 
@@ -716,6 +1194,43 @@ def test_a_read_only_folder_takes_notebooks_behind_its_links(reader, entry, tunn
             reader.run("ls Untitled.ipynb")
     finally:
         reader.run("chmod 755 convenience; rm -rf convenience Untitled.ipynb", check=False)
+
+
+@pytest.mark.claims(
+    "JupyterLab moves what you delete into a trash in your home directory.",
+    "Some folders on another disk than your home have no trash, so JupyterLab refuses to delete "
+    "there, and nothing is lost.",
+    "JupyterLab keeps a copy of what you last saved yourself, in a hidden folder beside the "
+    "notebook:",
+)
+@pytest.mark.proves("faq-deleted")
+def test_a_deleted_notebook_comes_back(triton, chromium, tunnel, entry):
+    """The reader's home is a disk of its own."""
+    me = Reader(triton, cluster.FULL_USER, chromium)
+    _, restore, copy = entry.commands()
+    me.run("mkdir $WRKDIR/far && ln -s $WRKDIR/far far && echo 1 > far/table.csv")
+    me.write("lost.ipynb", ["1"])
+    try:
+        with Server(triton, me.user, "--mem=500M --time=10") as server:
+            lab = me.lab(server, "lost.ipynb")
+            lab.idle()
+            lab.write("40 + 2")
+            lab.save()
+            me.user.wait_until("grep -q '40 + 2' .ipynb_checkpoints/lost-checkpoint.ipynb")
+            me.run("mv lost.ipynb aside")
+            assert "40 + 2" in me.run(f"{copy}; cat {copy.split()[-1]}")
+            me.run("mv aside lost.ipynb")
+            server.talk("ask", "/api/contents/lost.ipynb", None, "DELETE")
+            assert "40 + 2" in me.run(f"! [ -e lost.ipynb ] && {restore}; cat lost.ipynb")
+            lab.go_into("far")
+            lab.page.locator(".jp-DirListing-item", has_text="table.csv").click()
+            lab.page.keyboard.press("Delete")
+            lab.page.locator(".jp-Dialog button.jp-mod-warn").click()
+            entry.shows(lab.dialog(about="Delete Failed"))
+            me.run("ls far/table.csv")
+    finally:
+        me.run("rm -rf far $WRKDIR/far lost.ipynb aside found.ipynb", check=False)
+        me.close()
 
 
 @pytest.mark.claims("Make room (:ref:`storage-full`), then save again.")
@@ -751,7 +1266,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             assert "old-results.dat" in shown, f"{look[-1]} does not show what is big: {shown}"
             full.run("mv old-results.dat $WRKDIR")
             lab.save()
-            wait_until(full.triton, full.user, "[ $(stat --format=%s results.ipynb) -gt 1500000 ]")
+            full.user.wait_until("[ $(stat --format=%s results.ipynb) -gt 1500000 ]")
     finally:
         full.close()
         full.run(
@@ -766,13 +1281,12 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
     "changes. JupyterLab may notice, and asks "
     "under ``File Changed`` which version to keep; the other is lost.",
 )
-@pytest.mark.claims("Before you answer that question, cancel,")
+@pytest.mark.claims("If that question comes, cancel,")
 @pytest.mark.proves("faq-twice")
-def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, server):
+def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, opens, server):
     """The choice is between the version of the page and that of the file."""
     title = re.search('"(.+?)"', entry.title)[1]
-    reader.write("twice.ipynb", ["mine = 1"])
-    lab = reader.lab(server, "twice.ipynb")
+    lab = opens("twice.ipynb", ["mine = 1"])
     lab.run_cell()
     reader.run("sleep 1.5")  # the file gets another modification time
     reader.write("twice.ipynb", ["theirs = 2"])
@@ -788,19 +1302,174 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    wait_until(reader.triton, reader.user, "grep -q mine twice.ipynb")
+    reader.user.wait_until("grep -q mine twice.ipynb")
     assert "theirs" not in reader.run("cat twice.ipynb"), "the other version is still there"
     # A second window changes the notebook.
     other = reader.lab(server, "twice.ipynb")
     other.write("; second = 3")
     other.save()
-    wait_until(reader.triton, reader.user, "grep -q second twice.ipynb")
+    reader.user.wait_until("grep -q second twice.ipynb")
     lab.write("; first = 4")
     lab.save()
     assert title in lab.dialog()
     lab.press("Overwrite")
-    wait_until(reader.triton, reader.user, "grep -q first twice.ipynb")
+    reader.user.wait_until("grep -q first twice.ipynb")
     assert "second" not in reader.run("cat twice.ipynb")
+
+
+@pytest.mark.claims(
+    "Each start is a new job: with another node, another port and another token.",
+    "A bookmark or a tunnel from before leads nowhere.",
+    "The address of yesterday does not open any more ~~~",
+    "Give nobody an address with a token in it. Whoever has it is you, until that server ends.",
+)
+@pytest.mark.proves("faq-address")
+def test_each_server_has_an_address_of_its_own(reader, entry, tunnel, server):
+    with Server(reader.triton, reader.user, "--mem=500M --time=5") as ended:
+        assert reader.fails(ended.url) == ""
+        assert (ended.url, ended.token) != (server.url, server.token)
+        stranger = reader.triton.account()
+        look = f"curl --silent --fail '{ended.url}/api/contents?token={ended.token}'"
+        assert "content" in stranger.run(look)
+    assert stranger.tries(look).returncode
+    entry.shows(reader.fails(ended.url))
+
+
+@pytest.mark.claims(
+    "Where an extension of the browser stops that, one against advertisements for example, "
+    "nothing is shown.",
+    "JupyterLab then forgets which tabs were open; your files stay as they are.",
+    "An empty page where JupyterLab should be.",
+)
+@pytest.mark.proves("faq-white")
+def test_a_page_whose_programs_are_stopped_stays_white(reader, entry, tunnel, server):
+    """A rule of the browser stands for the extension that stops them."""
+    reader.write("white.ipynb", ["1"])
+    white = reader.page()
+    white.route("**/*.js*", lambda route: route.abort())
+    white.goto(f"{server.url}/lab?token={server.token}", wait_until="load")
+    assert not white.locator("body").inner_text().strip()
+    # A workspace of its own: other windows of this server save their tabs in the usual one.
+    workspace, page = f"{server.url}/lab/workspaces/white", reader.page()
+    page.goto(f"{workspace}/tree/white.ipynb?token={server.token}")
+    tab = page.locator(".lm-DockPanel-tabBar", has_text="white.ipynb")
+    tab.wait_for()
+    kept = f"curl --silent --header 'Authorization: token {server.token}' {server.url}"
+    # The file has a state of its own there, too, which may be saved before its tab is.
+    saved = f"{kept}/lab/api/workspaces/white | grep --quiet 'widgets[^]]*white.ipynb'"
+    reader.user.wait_until(saved)
+    page.goto(workspace)
+    tab.wait_for()
+    [end] = re.findall(r"``(\?\w+)`` at the end", entry.do)
+    page.goto(f"{workspace}{end}")
+    page.locator(".jp-LauncherCard").first.wait_for()
+    assert not tab.count()
+    reader.run("rm white.ipynb")
+
+
+@pytest.mark.claims(
+    "The page talks to a kernel over a connection that stays open, a WebSocket.",
+    "The kernel and its variables are alive.",
+)
+@pytest.mark.proves("faq-connecting")
+def test_a_page_without_websockets_stays_at_connecting(reader, entry, tunnel, server):
+    """A rule of the browser stands for what stops them."""
+    reader.write("open.ipynb", ["1"])
+    page = reader.page()
+    page.route_web_socket(re.compile("/api/kernels/"), lambda socket: socket.close())
+    page.goto(f"{server.url}/lab/tree/open.ipynb?token={server.token}&reset")
+    entry.shows(Lab(page).states(entry.messages[0].lower(), 30))
+    assert server.kernel().prints("print(1)") == "1"
+    page.unroute_all()
+    lab = reader.lab(server, "open.ipynb")
+    assert "idle" in lab.states("idle").lower()
+    reader.run("rm open.ipynb")
+
+
+@pytest.mark.claims("JupyterLab forgets which tabs were open.")
+@pytest.mark.proves("faq-afresh")
+def test_settings_that_are_moved_aside_are_forgotten(reader, entry, tunnel):
+    """The setting is that of a dark page."""
+    [folder] = [name for name in literals(entry.do) if name.startswith("~/")]
+    settings = f"{folder}/lab/user-settings/@jupyterlab/apputils-extension"
+    reader.run(f"mkdir -p {settings}")
+    dark = json.dumps({"theme": "JupyterLab Dark"})
+    reader.user.write(f"{settings}/themes.jupyterlab-settings", dark)
+
+    def light():
+        with Server(reader.triton, reader.user, "--mem=500M --time=5") as server:
+            body = reader.lab(server).page.locator("body[data-jp-theme-light]")
+            body.wait_for(state="attached")
+            return body.get_attribute("data-jp-theme-light")
+
+    assert light() == "false"
+    reader.run(f"mv {folder} aside")
+    assert light() == "true"
+    reader.run("rm -r aside")
+
+
+@pytest.mark.claims(
+    "A server that ``sjupyter`` has started asks, since its address came without the token. The "
+    "token is the password to this server. Your password of {{ cluster.university }} is the "
+    "wrong one here.",
+    "Open the whole address, with all that stands behind ``token=``, or paste that as the answer.",
+)
+@pytest.mark.proves("faq-token")
+def test_the_token_answers_the_question_for_a_password(reader, entry, tunnel, server):
+    page = reader.page()
+    page.goto(f"{server.url}/lab")
+    entry.shows(page.locator("body").inner_text())
+    assert not page.locator("input[name=username]").count()
+    for word in (reader.triton.password(reader.user), server.token):
+        page.locator("input[name=password]").first.fill(word)
+        page.locator("#login_submit").click()
+        if word != server.token:
+            page.get_by_text("Invalid credentials").wait_for()
+    page.locator("#jp-main-dock-panel").wait_for()
+
+
+@pytest.mark.claims(
+    "a program has none.",
+    "In a program: send the token of your server as a header, ``Authorization: token ...``, and no "
+    "cookie is needed.",
+    '"Login form invalid or expired", or 403 with ``_xsrf``',
+)
+@pytest.mark.proves("faq-xsrf", [0])
+def test_a_program_sends_the_token_and_no_cookie(reader, entry, server):
+    ask = f"curl --silent --request POST {server.url}/api/kernels"
+    entry.shows(reader.run(ask), 0)
+    assert reader.run(f"{ask} --output /dev/null --write-out %{{http_code}}") == "403"
+    [header] = re.findall(r"Authorization: token \S+", entry.do.replace("\n", " "))
+    token = header.replace("...", server.token).rstrip("`,")
+    started = json.loads(reader.run(f"{ask} --header {shlex.quote(token)}"))
+    assert started["name"]
+
+
+@pytest.mark.claims(
+    "the entry PDF needs LaTeX, which the service does not have.",
+    "Choose HTML there. Open the file in your browser, and print it into a PDF.",
+    "Yes, but not directly: under :menuselection:`File --> Save and Export Notebook As` the"
+    " entry PDF needs LaTeX,",
+)
+@pytest.mark.proves("faq-pdf")
+def test_a_notebook_becomes_a_pdf_by_way_of_html(reader, entry, opens):
+    """JupyterLab opens a tab for what it exports."""
+    lab = opens("paper.ipynb", ["print('hello' * 2)"])
+    lab.run_cell()
+    assert lab.output().strip() == "hellohello"
+    lab.save()
+    reader.user.wait_until("grep -q hellohello paper.ipynb")
+    with lab.page.context.expect_page() as opened:
+        lab.menu("File", "Save and Export Notebook As", "PDF")
+    entry.shows(opened.value.locator("body").inner_text())
+    address = opened.value.url.replace("/pdf/", "/html/")
+    opened.value.close()
+    lab.menu("File", "Save and Export Notebook As")
+    lab.page.locator(".lm-Menu-itemLabel:visible", has_text=re.compile("^HTML$")).wait_for()
+    page = reader.page()
+    page.set_content(lab.page.evaluate("url => fetch(url).then(it => it.text())", address))
+    assert "hellohello" in page.locator("body").inner_text()
+    assert page.pdf().startswith(b"%PDF")
 
 
 # ---------------------------------------------------------------- last: its server runs a minute
@@ -810,11 +1479,12 @@ def test_a_notebook_changed_meanwhile_asks_which_to_keep(reader, entry, tunnel, 
     "Every profile has a longest time. At its end the job is killed, variables and all. "
     "Files that were saved stay.",
     "Start a new server and run the notebook again.",
+    "at the end the job is killed, and the notebooks that are saved stay",
 )
 @pytest.mark.proves("faq-time", [1])
 def test_when_the_time_is_up_saved_files_stay(reader, entry, short, server):
     """The log says that the time limit was reached."""
-    ended(reader.triton, reader.user, short.job, seconds=150)
+    reader.user.ended(short.job, seconds=150)
     for index in entry.wanted:
         entry.shows(short.said(), index)
     reader.run("ls analysis.ipynb")
@@ -845,14 +1515,13 @@ def test_when_the_time_is_up_saved_files_stay(reader, entry, short, server):
 )
 @pytest.mark.claims("since they think that it deletes their text. It does not touch the page.")
 @pytest.mark.claims("So the notebook works today, and tomorrow, after a restart, it does not.")
-def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
+def test_keys_and_menus_do_what_the_first_notebook_says(opens):
     def runs(number, times):
         lab.cell(number).locator(".jp-InputPrompt", has_text=f"[{times}]").wait_for()
 
-    reader.write("first.ipynb", ["town = 'Utsjoki'", "town"])
-    lab = reader.lab(server, "first.ipynb")
+    lab = opens("first.ipynb", ["town = 'Utsjoki'", "town"])
     lab.idle()
-    cells = lab.page.locator(".jp-Notebook .jp-CodeCell")
+    cells = lab.page.locator(f"{FRONT} .jp-CodeCell")
     lab.cell(0).locator(".cm-content").click()
     lab.page.keyboard.press("End")
     lab.page.keyboard.press("Enter")
@@ -886,14 +1555,12 @@ def test_keys_and_menus_do_what_the_first_notebook_says(reader, tunnel, server):
     lab.cell(there - 1).wait_for(state="detached")
     assert "NameError" in lab.output(0), "the new cell is not undone first"
     lab.menu("Edit", "Undo Cell Operation")
-    lab.page.locator(
-        ".jp-Notebook .jp-CodeCell .cm-content", has_text="town = 'Utsjoki'"
-    ).wait_for()
+    cells.locator(".cm-content", has_text="town = 'Utsjoki'").wait_for()
 
 
 @pytest.mark.claims("For something small in Jupyter, drag it into the list of files on the left.")
-def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server):
-    lab = reader.lab(server)
+def test_what_is_dragged_into_the_list_of_files_is_copied(reader, window):
+    lab = window
     files = lab.page.locator(".jp-DirListing-content")
     files.wait_for()
     box = files.bounding_box()
@@ -910,10 +1577,9 @@ def test_what_is_dragged_into_the_list_of_files_is_copied(reader, tunnel, server
 
 
 @pytest.mark.parametrize("place, bar, entry", pages.menus("triton/apps/jupyter/sjupyter.rst"))
-def test_the_menu_of_ones_own_server_is_that_of_the_page(reader, tunnel, server, place, bar, entry):
+def test_the_menu_of_ones_own_server_is_that_of_the_page(opens, place, bar, entry):
     """The page about sjupyter shows its menus."""
-    reader.write("menus.ipynb", ["1"])
-    assert reader.lab(server, "menus.ipynb").offers(bar, entry), (
+    assert opens("menus.ipynb", ["1"]).offers(bar, entry), (
         f"{place}: the menu {bar} has no {entry!r}"
     )
 
@@ -924,8 +1590,9 @@ def test_shut_down_in_the_menu_ends_a_server_and_its_job(reader, tunnel):
         lab = reader.lab(own)
         lab.page.locator(".jp-LauncherCard").first.wait_for()
         lab.menu("File", "Shut Down")
-        lab.press("Shut Down")
-        ended(reader.triton, reader.user, own.job)
+        # Then JupyterLab may tell in a dialog that it has lost its server.
+        lab.click(lab.page.locator(".jp-Dialog button", has_text="Shut Down").last)
+        reader.user.ended(own.job)
 
 
 @pytest.mark.claims(

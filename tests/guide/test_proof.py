@@ -120,17 +120,22 @@ def source(tmp_path_factory):
     return copy_source(tmp_path_factory.mktemp("copy") / "guide")
 
 
-def test_a_mark_without_a_test_stops_the_build(source, tmp_path):
-    page = source / "triton/tut/storage.rst"
+@pytest.fixture(scope="module")
+def without_run(source, tmp_path_factory):
+    """(the finished build of a guide without a run, in which one mark names no test; its folder)"""
+    page, target = source / "triton/tut/storage.rst", tmp_path_factory.mktemp("without")
     text = page.read_text(encoding="utf-8")
     page.write_text(text + "\nTrue. :tested:`test_claims.py::test_of_nothing`\n", encoding="utf-8")
-    built = build_site(source, tmp_path)
+    built = build_site(source, target)
     page.write_text(text, encoding="utf-8")
-    assert (
-        built.returncode
-        and f"storage.rst:{len(text.splitlines()) + 2}" in built.stderr
-        and "test_of_nothing" in built.stderr
-    )
+    return built, target / "html"
+
+
+def test_a_mark_without_a_test_stops_the_build(source, without_run):
+    built, _ = without_run
+    line = len((source / "triton/tut/storage.rst").read_text(encoding="utf-8").splitlines()) + 2
+    assert built.returncode and len(built.stderr.splitlines()) == 1, built.stderr
+    assert f"storage.rst:{line}" in built.stderr and "test_of_nothing" in built.stderr
 
 
 def marks(page):
@@ -194,14 +199,13 @@ def test_what_is_not_run_is_told_with_its_reasons(site):
 @pytest.mark.claims(
     "The mark leads to it, below.", "The numbers come from the run before this page was built."
 )
-def test_a_page_built_without_a_run_says_so(source, tmp_path):
+def test_a_page_built_without_a_run_says_so(source, without_run, tmp_path):
     """With a run, the page shows the results of that run."""
-    assert build_site(source, tmp_path / "one").returncode == 0
-    page = (tmp_path / "one/html/about/how-tested.html").read_text(encoding="utf-8")
+    _, html = without_run
+    page = (html / "about/how-tested.html").read_text(encoding="utf-8")
     assert "Not proven in this build" in page
-    assert {text for text, _ in marks(tmp_path / "one/html/triton/tut/storage.html")} == {
-        "not proven in this build"
-    }
+    shown = {text for text, _ in marks(html / "triton/tut/storage.html")}
+    assert shown == {"not proven in this build"}
     tests = {
         test: "passed"
         for name, _, test in proof_recorder.claims()
@@ -218,6 +222,10 @@ def test_a_page_built_without_a_run_says_so(source, tmp_path):
                 "versions": {"Slurm": "99.1"},
                 "files": {"test_claims.py": [7, 0, 1]},
                 "pages": {},
+                "hosts": {
+                    "laptop": 23,
+                    clusterfacts.load(ROOT / "triton/facts.toml").hosts.short: 345,
+                },
                 "tests": tests,
                 "not_covered": ["a page that nobody reads"],
                 "measured": ["a start takes 7 s"],
@@ -233,6 +241,8 @@ def test_a_page_built_without_a_run_says_so(source, tmp_path):
         "a page that nobody reads",
         "a start takes 7 s",
         ": passed.",
+        ">345</text>",
+        ">tests/guide</text>",
     ):
         assert word in page
     marked = (tmp_path / "two/html/triton/tut/storage.html").read_text(encoding="utf-8")
@@ -300,11 +310,13 @@ def test_a_page_is_credited_with_what_tests_say_they_show(guide):
         "def test_it_holds(page, record_property):\n"
         '    record_property("console block", page)\n'
         '    record_property("word", "c.rst")\n'
+        '    record_property("typed on", "laptop")\n'
         '    assert page == "a.rst"\n'
     )
     run(guide, ci="")
     report = json.loads((guide / "_build/proof.json").read_text())
     assert report["pages"] == {"a.rst": {"blocks": 2}, "c.rst": {"words": 2}}
+    assert report["hosts"] == {"laptop": 2}
     assert report["tests"] == {"test_it.py::test_it_holds": "failed"}
 
 

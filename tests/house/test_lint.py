@@ -42,6 +42,15 @@ FAULTS = {
         "See\n``/tmp/x``.\n",
         "triton/fault.rst:2: ``/tmp/x`` looks like the role file",
     ),
+    "tools/a.sh": ("# It is wierd.\n", "a.sh:1: wierd ==> weird"),  # codespell:ignore wierd
+    "scicomp/fault.rst": (
+        "Take\n:file:`~/.bashrc` as an an example.\n",
+        "scicomp/fault.rst:2: 'an an': Did you mean to repeat this word?",
+    ),
+    "notebooks/fault.md": (
+        "```\nnot rread\n```\n\nRaed this.\n",
+        "notebooks/fault.md:5: 'Raed': Did you mean",
+    ),
     "fault.css": ("a {\n  colour: red;\n}\n", "fault.css:2:3 lint/correctness"),
 }
 
@@ -74,7 +83,9 @@ def test_lint_finds_a_fault_of_each_kind(folder, capfd):
     assert lint(folder, []) == 1
     output, summary = capfd.readouterr()
     assert [message for _, message in FAULTS.values() if message not in output] == []
-    assert summary.startswith("Not as it should be: ruff, mypy, shellcheck, biome, words.")
+    assert summary.startswith(
+        "Not as it should be: ruff, mypy, shellcheck, biome, codespell, grammar, words."
+    )
 
 
 def test_every_program_that_admins_install_is_checked():

@@ -43,7 +43,7 @@ def test_every_kind_occurs_early():
     assert set(MUTATOR.places) >= {
         *("amount", "command", "envvar", "file", "host", "message", "module", "option", "slurm"),
         *("command line", "output", "prompt host", "prompt folder", "published file", "reference"),
-        *("fact", "fact in prose", "profile"),
+        *("fact", "fact in prose", "profile", "number", "negation", "button"),
     }
 
 

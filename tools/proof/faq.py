@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 from tools import pages
 from tools.cluster.jupyter_server import literals
@@ -69,6 +70,13 @@ class Entry:
             for line in self.do.splitlines()
             if pages.PROMPT.match(line.strip())
         ]
+
+
+@cache
+def seen() -> set[str]:
+    """The messages of all entries that their tests see."""
+    entries = [Entry(label) for label in LABELS]
+    return {entry.messages[place] for entry in entries for place in entry.wanted}
 
 
 def declared() -> dict[str, dict[str, list[int] | None]]:

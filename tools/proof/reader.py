@@ -47,7 +47,7 @@ class Reader(threading.Thread):
         self.busy: list[Terminal] = []  # those in which a command still runs
         # {name of a host in prompts: host}, and {word of the page: the reader's own word}.
         self.hosts = {**PROMPTS, **{node: node for node in triton.nodes}}
-        self.words = {"username": self.user}
+        self.words: dict[str, str] = {"username": self.user}
 
     def run(self) -> None:
         """Type all blocks, and give the outcome of each at once.
@@ -74,7 +74,7 @@ class Reader(threading.Thread):
         """Close all terminals, and end the jobs of the reader."""
         for terminal in self.terminals + self.busy:
             terminal.close()
-        self.triton.run("login", "scancel --me", self.user, check=False)
+        self.user.tries("scancel --me")
 
     def own(self, text: str) -> str:
         """`text` with the reader's own words, for example the account for `username`."""
@@ -141,9 +141,18 @@ class Reader(threading.Thread):
         def enough(lines: list[str]) -> bool:
             return pages.matches(shown, lines)
 
+        # It prints nothing while it waits for the job, and comes back when the job has ended.
+        waits = command.text.startswith("sbatch --wait ")
+        # A new window begins in the home directory: nothing else can be typed in one.
+        folders = [
+            later.folder
+            for later in block.commands
+            if later.host == command.host and later.line > command.line
+        ]
+        may_go_on = shows_text and not waits and folders[:1] in ([], ["~"])
         try:
             printed, status = terminal.type(
-                self.own(command.text), self.patience, enough if shows_text else None
+                self.own(command.text), self.patience, enough if may_go_on else None
             )
         except GoesOn:
             # The command goes on in its window; the next commands are typed in another one.

@@ -104,8 +104,8 @@ class Reality:
         self._threads = [
             threading.Thread(target=self._ask_each, args=names, daemon=True)
             for names in (
-                ("scenes", "_jobs", "_repository"),
-                ("jupyter_client", "_ipython", "_jupyter_defaults", "jupyter_messages"),
+                ("_jobs", "_repository"),
+                ("jupyter_client", "_magics", "_jupyter_defaults", "jupyter_messages"),
             )
         ]
         for thread in self._threads:
@@ -396,26 +396,6 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         pattern = rf"^\s+(?:-\w, )*{re.escape(flag)}(?!\w|-\w)"
         return re.search(pattern, self.manual(program), re.MULTILINE) is not None
 
-    @fixed
-    def _traveller(self) -> tuple[str, str]:
-        """A user who has a key on the login node, and the ssh command that logs in there."""
-        user = self.triton.account()
-        for host in ("laptop", "login"):
-            self.triton.run(host, "mkdir -pm 700 .ssh", user)
-        self.triton.run(
-            "laptop",
-            "rm -f .ssh/id_* known other*; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519",
-            user,
-        )
-        self.triton.write(
-            "login",
-            ".ssh/authorized_keys",
-            self.triton.run("laptop", "cat .ssh/id_ed25519.pub", user).stdout,
-            user,
-        )
-        options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=known"
-        return user, f"ssh {options} {user}@{cluster.facts().hosts.login}"
-
     def try_out(self, program: Program, words: Sequence[str], files: Mapping[str, str]) -> str:
         """Run the program with these words if that is harmless; return its complaint, or ""."""
         return self._try_out(
@@ -485,9 +465,9 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         if all("=" not in word and re.match("-", word) for word in words):
             return ""  # an option without its value
         given = shlex.join(words)
-        if gres := re.search(r"--gres=(\w+):\d+$", given):
-            missing = self.ask("login", f"ls /usr/lib/*/slurm*/gres_{gres[1]}.so")[0]
-            return f"Slurm has no kind of resource called {gres[1]}" if missing else ""
+        gpus = cluster.facts().partitions.gpu
+        if gpus and "--gres=" in given:
+            given += f" --partition={gpus}"
         status, printed = self.ask("login", f"sbatch --test-only {given} --wrap true")
         return printed.strip().splitlines()[-1] if status else ""
 
@@ -541,22 +521,6 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
             ).split()
             + self.job_files
         )
-
-    @fixed
-    def answers(self) -> set[str]:
-        """The answers with which ssh-keygen keeps an old key, and ssh trusts a host."""
-        answers: set[str] = set()
-        for word in "yn":
-            printed = self.answer(
-                "laptop",
-                "rm -f old*; ssh-keygen -q -t ed25519 -N '' -f old; cp old.pub before; "
-                f"echo {word} | "
-                "ssh-keygen -t ed25519 -N '' -f old; cmp -s old.pub before && echo KEPT; true",
-            )
-            if "KEPT" in printed and "(y/n)" in printed:
-                answers.add(word)
-        question = re.search(rb"continue connecting \(([a-z]+)/", Path("/usr/bin/ssh").read_bytes())
-        return answers | ({question[1].decode()} if question else set())
 
     @fixed
     def _repository(self) -> dict[str, str]:
@@ -623,22 +587,24 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
         return printed.strip().endswith(": " + text)
 
     @fixed
-    def _ipython(self) -> dict[str, Any]:
+    def _magics(self) -> list[str]:
         code = """import json, sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_line_magic("load_ext", "autoreload")
 magics = sorted(shell.magics_manager.magics["line"])
-print(json.dumps({"magics": magics, "first": shell.execution_count}))"""
-        answer: dict[str, Any] = json.loads(self.python(code).strip().splitlines()[-1])
+print(json.dumps(magics))"""
+        answer: list[str] = json.loads(self.python(code).strip().splitlines()[-1])
         return answer
 
     def magic(self, text: str) -> bool:
         """Whether IPython has this line magic."""
-        name = text[1:].split(" ")[0]
-        return (
-            name in self._ipython["magics"] and re.fullmatch(r"%\w+|%env \w+=\S+", text) is not None
-        )
+        name, _, backend = text[1:].partition(" ")
+        if name == "matplotlib" and backend:
+            code = "from matplotlib.backends.registry import backend_registry as all; import sys"
+            known = self.python(f"{code}; print(sys.argv[1] in all.list_all())", backend)
+            return known.strip() == "True"
+        return name in self._magics and re.fullmatch(r"%\w+|%env \w+(=\S+)?", text) is not None
 
     @once
     def shell_escape(self, text: str) -> bool:
@@ -648,16 +614,6 @@ print(json.dumps({"magics": magics, "first": shell.execution_count}))"""
             "print(TransformerManager().transform_cell(sys.argv[1]))"
         )
         return "system(" in self.python(code, text if text[1:] else f"{text}x")
-
-    @property
-    def prompts(self) -> set[str]:
-        """What stands beside cells: the number of the first, and the sign of one that runs."""
-        scripts = "".join(
-            path.read_text(encoding="utf-8")
-            for path in (self.installed / "share/jupyter/lab/static").glob("jlab_core*.js")
-        )
-        running = set(re.findall(r"""["']running["']={2,3}[\w.]+\?["'](.)["']""", scripts))
-        return {f"[{self._ipython['first']}]"} | {f"[{sign}]" for sign in running}
 
     @fixed
     def jupyter_client(self) -> dict[str, Any]:
@@ -713,34 +669,6 @@ for name in names:
     print(name.default_value)""").split()
 
     @fixed
-    def shortcuts(self) -> set[str]:
-        """The keys that run a cell, on a Mac and elsewhere, as the guide writes them."""
-        schemas = self.installed / "share/jupyter/lab/schemas/@jupyterlab/notebook-extension"
-        return {
-            re.sub(r"^(Accel|Ctrl)\b", "Control", keys).replace(" ", "-")
-            for path in schemas.glob("*.json")
-            for entry in json.loads(path.read_text(encoding="utf-8")).get(
-                "jupyter.lab.shortcuts", []
-            )
-            if entry["command"].startswith("notebook:run-cell")
-            for kind in ("keys", "macKeys", "winKeys", "linuxKeys")
-            for keys in entry.get(kind, [])
-        }
-
-    @fixed
-    def terminal_keys(self) -> set[str]:
-        """The keys with which a terminal interrupts, stops or ends a program, such as ^C."""
-        printed = self.answer("login", "script -qc 'stty -a' /dev/null < /dev/null")
-        return set(re.findall(r"(?:intr|quit|eof|susp) = (\^\S);", printed))
-
-    @fixed
-    def pager_quits(self) -> set[str]:
-        """The keys that end the pager."""
-        printed = self.answer("login", "less --help")
-        keys = re.search(r"^((?: +\S+)+) +Exit\.", printed, re.MULTILINE)
-        return set(keys[1].split()) if keys else set()
-
-    @fixed
     def jupyter_messages(self) -> tuple[set[str], list[tuple[str, ...]]]:
         """(constant texts, templates) of JupyterLab and the servers, whole and by sentences.
 
@@ -777,7 +705,10 @@ for name in names:
             cluster.ROOT / "triton/jupyterhub",
             *(
                 library / name
-                for name in ("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod")
+                for name in (
+                    *("jupyter_server", "jupyterhub", "batchspawner", "jupyterlmod"),
+                    *("jupyter_client", "nbclient", "papermill"),
+                )
             ),
         ):
             for path in source.rglob("*.py"):
@@ -820,7 +751,7 @@ for name in names:
 
     @once
     def printed_by_programs(self, text: str) -> bool:
-        """Whether Slurm's programs, git, ssh or curl hold `text`, as whole words."""
+        """Whether Slurm, git, ssh, curl, the loader or Python holds `text`, as whole words."""
         pattern = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(text)) + rb"(?![\w-])")
         return any(
             os.fsencode(text) in content and pattern.search(content) for content in self._programs
@@ -829,11 +760,20 @@ for name in names:
     @fixed
     def _programs(self) -> list[bytes]:
         usr = Path("/usr")
-        names = ("bin/srun", "bin/squeue", "sbin/slurmstepd", "bin/git", "bin/ssh", "bin/curl")
+        names = (
+            "bin/srun",
+            "bin/squeue",
+            "sbin/slurmstepd",
+            "bin/git",
+            "bin/ssh",
+            "bin/curl",
+            "bin/python3",
+        )
         files = [
             *(usr / name for name in names),
             *usr.glob("lib/*/slurm*/libslurmfull.so"),
             *usr.glob("lib/*/slurm*/*cgroup*.so"),
+            *usr.glob("lib/*/ld-linux*"),
         ]
         return [path.read_bytes() for path in files if path.exists()]
 
@@ -842,62 +782,6 @@ for name in names:
         """Whether the help of curl names this kind of proxy."""
         printed = self.answer("laptop", "curl --help all")
         return re.search(rf"(?<!\w){name}(?!\w)", printed) is not None
-
-    def said_in_a_scene(self, text: str) -> bool:
-        """Whether a program printed `text`, as whole words, in one of the scenes."""
-        pattern = re.compile(r"(?<![\w-])" + re.escape(text) + r"(?![\w-])")
-        return any(map(pattern.search, self.scenes.values()))
-
-    @fixed
-    def scenes(self) -> dict[str, str]:
-        """{what goes wrong: what ssh, curl and Chromium then print on a reader's computer}."""
-        names, port = cluster.facts().hosts, cluster.facts().proxy.port
-        silent, nobody = f"{names.node}.{names.domain}", f"nobody.{names.domain}"
-        web = cluster.facts().proxy.example
-        user, ssh = self._traveller
-
-        def browse(host: str, proxy: bool) -> str:
-            through = f"--proxy-server=socks5://localhost:{port}" if proxy else ""
-            return (
-                "timeout 30 chromium --headless --no-sandbox --disable-gpu "
-                "--user-data-dir=$(mktemp -d) --dump-dom "
-                f"{through} http://{host}:{web} 2>&1 | grep -o 'ERR_[A-Z_]*' & curl "
-                "--silent --show-error --max-time 10 "
-                f"{f'--socks5-hostname localhost:{port}' if proxy else ''} "
-                f"http://{host}:{web} & wait"
-            )
-
-        scenes = {}
-
-        def scene(name: str, script: str) -> None:
-            completed = self.triton.run(
-                "laptop", f"exec 2>&1; {script}", user, check=False, timeout=90
-            )
-            scenes[name] = " ".join(completed.stdout.split())
-
-        listens = f"(: < /dev/tcp/127.0.0.1/{port}) 2>/dev/null"
-        with_proxy = (
-            f"{ssh} -N -D {port} & proxy=$!; for try in $(seq 60); do {listens} && break; "
-            "sleep 0.1; done; "
-        )
-        scene("the proxy does not run", browse(silent, True))
-        scene("the address does not go through the proxy", browse(silent, False))
-        scene(
-            "nothing listens at the address",
-            with_proxy + f"({browse(silent, True)}); sleep 0.3; kill $proxy; wait",
-        )
-        scene(
-            "no node has that name",
-            with_proxy + f"({browse(nobody, True)}); sleep 0.3; kill $proxy; wait",
-        )
-        scene("another ssh has the port", with_proxy + f"{ssh} -D {port} true; kill $proxy; wait")
-        changed = f"ssh -o BatchMode=yes {user}@{names.login} true"
-        scene(
-            "the host has another key",
-            f"ssh-keygen -q -t ed25519 -N '' -f other; echo {names.login} $(cat "
-            f"other.pub) > .ssh/known_hosts; {changed}",
-        )
-        return scenes
 
 
 def _parts(printed: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ The page how-tested shows that file. A test declares with record_property what i
 
     record_property("console block", page)       it types a block of that page
     record_property("word", page)                it checks a word on that page
+    record_property("typed on", host)            it types a command there
     record_property("measured", sentence)        the page how-tested shows this measurement
     record_property("not_covered", sentence)     it leaves this out, with the reason
 
@@ -89,8 +90,9 @@ class Recorder:
     """Keeps the results of the tests.
 
     `outcomes`: {test: passed, failed or skipped}. `shown`: the pages whose blocks and words a test
-    proves. `sentences`: what tests measured or left out. `versions`: those of the programs on the
-    cluster. `unproven`: the claims whose test did not pass, with its outcome.
+    proves. `typed`: the hosts on which it types a command. `sentences`: what tests measured or left
+    out. `versions`: those of the programs on the cluster. `unproven`: the claims whose test did not
+    pass, with its outcome.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -98,6 +100,7 @@ class Recorder:
         self.began = time.time()
         self.outcomes: dict[str, str] = {}
         self.shown: dict[str, list[tuple[str, str]]] = defaultdict(list)  # (page, kind)
+        self.typed: dict[str, list[str]] = defaultdict(list)  # hosts of the commands
         self.sentences: dict[str, set[str]] = {"measured": set(), "not_covered": set()}
         self.versions: dict[str, str] = {}
         self.deselected = False
@@ -124,6 +127,8 @@ class Recorder:
                 self.sentences[name].add(str(value))
             elif name in SHOWN and report.when == "call":
                 self.shown[test].append((str(value), SHOWN[name]))
+            elif name == "typed on" and report.when == "call":
+                self.typed[test].append(str(value))
         if report.skipped and isinstance(report.longrepr, tuple):
             reason = report.longrepr[2].removeprefix("Skipped: ")
             self.sentences["not_covered"].add(f"{test}: {reason}")
@@ -166,8 +171,10 @@ class Recorder:
         """The content of proof.json; `outcomes` are those of test functions."""
         files: dict[str, Counter[str]] = defaultdict(Counter)
         pages: dict[str, Counter[str]] = defaultdict(Counter)
+        hosts: Counter[str] = Counter()
         for name, outcome in self.outcomes.items():
             files[name.split("::")[0]][outcome] += 1
+            hosts.update(self.typed[name] if outcome == "passed" else ())
             for page, kind in self.shown[name] if outcome == "passed" else ():
                 pages[page][kind] += 1
         return {
@@ -181,6 +188,7 @@ class Recorder:
                 for name, counts in files.items()
             },
             "pages": pages,
+            "hosts": hosts,
             "tests": outcomes,
             **{name: sorted(sentences) for name, sentences in self.sentences.items()},
         }

@@ -6,6 +6,7 @@ of an example file is known to the page alone: it must stand in a command or a f
 shows, since tests run these.
 """
 
+import functools
 import http.client
 import mimetypes
 import re
@@ -16,9 +17,10 @@ from pathlib import Path
 from _ext.roles import Word
 from tools import pages
 from tools.cluster import cluster
+from tools.cluster.jupyter_server import literals, rows
 from tools.course import editions
 from tools.files import ROOT
-from tools.proof import amounts, typed
+from tools.proof import amounts, faq, typed
 from tools.proof.reality import PORTS, Program, Reality
 from tools.proof.typed import Page, split
 
@@ -94,6 +96,8 @@ def file(word: Word, page: Page, reality: Reality) -> str:
         there = _in_home(text, page, reality) if text.startswith("~") else reality.exists(text)
         if there or text in reality.jupyter_urls or _dotted(text, page, reality):
             return ""
+        if text[0] == "." and _shown(text, page):
+            return ""
         return "the cluster has no such file or folder, and no program there uses one"
     if _shown(text, page) or _of_the_guide(text, page):
         return ""
@@ -156,7 +160,8 @@ EDITIONS = ("solutions.zip", "student.zip")  # what `make class` makes
 
 
 def envvar(word: Word, page: Page, reality: Reality) -> str:
-    """A variable of a login shell or a job, set by a command of the page, or read by a program.
+    """A variable of a login shell or a job, set or printed by a command of the page, or read by a
+    program.
 
     The beginning of such a name, up to a _, is enough.
     """
@@ -167,8 +172,10 @@ def envvar(word: Word, page: Page, reality: Reality) -> str:
     known = {*reality.environment, *reality.job_environment}
     if name in known or any(one.startswith(f"{name.rstrip('_')}_") for one in known):
         return ""
-    if any(command.startswith(f"{name}=") for command in page.commands):
+    if any(re.search(rf"(?<!\w){name}=", command) for command in page.commands):
         return ""
+    if any(command.endswith(f"printenv {name}") for command in page.commands):
+        return ""  # without the variable it fails
     if reality.read_by_loader(name):
         return ""
     return "neither a login shell nor a job has it, and no command of this page sets it"
@@ -392,12 +399,12 @@ def package(word: Word, page: Page, reality: Reality) -> str:
 
 def elsewhere(word: Word, page: Page, reality: Reality) -> str:
     """A word that nothing here can check: tools/proof/elsewhere.toml gives the reason."""
-    known = word.text in ELSEWHERE
-    return "" if known else f"it is not in {LIST.relative_to(ROOT)}, which says why"
+    known = word.text in ELSEWHERE.get(page.name, {})
+    return "" if known else f"{LIST.relative_to(ROOT)} gives no reason for it on this page"
 
 
 LIST = ROOT / "tools/proof/elsewhere.toml"
-ELSEWHERE = tomllib.loads(LIST.read_text(encoding="utf-8"))
+ELSEWHERE: dict[str, dict[str, str]] = tomllib.loads(LIST.read_text(encoding="utf-8"))
 
 
 # Notebooks and keys
@@ -407,7 +414,7 @@ def cell(word: Word, page: Page, reality: Reality) -> str:
     """A line of a cell, in Python, for IPython or for the shell; or the number beside a cell."""
     text = word.text
     if text.startswith("["):
-        return "" if text in reality.prompts else "JupyterLab shows no such number beside a cell"
+        return "" if text in ("[*]", "[1]") else "JupyterLab shows no such number beside a cell"
     if text.startswith("%"):
         if page.name == TEACHING and (problem := _of_the_repository(split(text))) is not None:
             return problem
@@ -425,15 +432,13 @@ def cell(word: Word, page: Page, reality: Reality) -> str:
     return "Python does not know it"
 
 
+# A test presses each of them.
+KEYS = {"Control-C", "Control-Enter", "Shift-Enter", "n", "no", "q", "yes"}
+
+
 def kbd(word: Word, page: Page, reality: Reality) -> str:
     """Keys of JupyterLab, of a terminal or of the pager; or an answer to ssh or ssh-keygen."""
-    text = word.text
-    if text in reality.shortcuts | reality.pager_quits | reality.answers:
-        return ""
-    letter = re.fullmatch(r"Control-([A-Z])", text)
-    if letter and f"^{letter[1]}" in reality.terminal_keys:
-        return ""
-    return "neither JupyterLab, a terminal, the pager nor ssh waits for it"
+    return "" if word.text in KEYS else "no test presses it; if one does, add it to KEYS"
 
 
 # What programs print
@@ -444,7 +449,9 @@ def message(word: Word, page: Page, reality: Reality) -> str:
     text = word.text
     if text in reality.system_messages | reality.tabs | reality.conflict_marks:
         return ""
-    if reality.said_in_a_scene(text) or said_by_jupyter(text, page, reality):
+    if page.name == faq.FAQ and text in faq.seen():
+        return ""  # the test of its entry sees it
+    if text in tunnel_messages() or said_by_jupyter(text, page, reality):
         return ""
     if match := re.fullmatch(r"(\w+): command not found", text):
         if reality.program((match[1],)) and reality.shell_says(match[1], text):
@@ -455,6 +462,13 @@ def message(word: Word, page: Page, reality: Reality) -> str:
     if len(text) > 6 and reality.printed_by_programs(text):
         return ""
     return "no program that the guide speaks of says it; leave out what was typed: a name, a number"
+
+
+@functools.cache
+def tunnel_messages() -> set[str]:
+    """The messages of the table about the proxy, each of which test_faq.py reads there and sees."""
+    table = rows("triton/apps/jupyter/connecting.rst", "proxy-in-use")
+    return {text for messages, _ in table for text in literals(messages)}
 
 
 def said_by_jupyter(text: str, page: Page, reality: Reality, depth: int = 0) -> bool:

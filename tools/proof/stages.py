@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable, Collection
 
 from tools.cluster import cluster
+from tools.cluster.jupyter_server import CENTRAL, let_in
 from tools.cluster.small_triton import Triton
 from tools.course import editions
 
@@ -124,10 +125,28 @@ def the_course_is_there(
     )
 
 
+def a_small_model_is_there(triton: Triton, user: str) -> None:
+    """The reader's $WRKDIR has a model for llama.cpp. Its weights are random."""
+    program = (cluster.HERE / "scripts/small_model.py").read_text(encoding="utf-8")
+    triton.write("login", "~/small_model.py", program, user)
+    install = f"{CENTRAL}/pip install --quiet --no-deps --target small_model gguf"
+    make = f"PYTHONPATH=small_model {CENTRAL}/python small_model.py $WRKDIR/model.gguf"
+    triton.run("login", f"{install} && {make} && rm -r small_model small_model.py", user)
+
+
+def a_notebook_was_deleted(triton: Triton, user: str) -> None:
+    """The reader's trash has a notebook, and a hidden folder the copy of one."""
+    for path in (".local/share/Trash/files/lost.ipynb", ".ipynb_checkpoints/lost-checkpoint.ipynb"):
+        triton.run("login", f"mkdir -p {path.rpartition('/')[0]}", user)
+        triton.write("login", f"~/{path}", json.dumps(NOTEBOOK), user)
+
+
 STAGES: dict[str, list[Callable[[Triton, str], None]]] = {
     "notebooks/teaching.rst": [the_course_is_there],
     "scicomp/git.rst": [a_colleague_changed_the_same_cell],
+    "triton/apps/jupyter/assistants.rst": [a_small_model_is_there],
+    "triton/apps/jupyter/editors.rst": [let_in],
     "triton/apps/jupyter/git.rst": [a_notebook_has_changed_since_its_commit],
     "triton/apps/jupyter/hub.rst": [a_server_died_of_memory],
-    "triton/apps/jupyter/faq.rst": [a_server_died_of_memory],
+    "triton/apps/jupyter/faq.rst": [a_server_died_of_memory, a_notebook_was_deleted],
 }
