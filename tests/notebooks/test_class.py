@@ -12,6 +12,7 @@ import io
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import threading
@@ -21,11 +22,13 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urljoin
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
 from tools import pages
-from tools.browser import needs_chromium
+from tools.browser import Quiet, needs_chromium
+from tools.cluster.checkout import check_out
 from tools.course import editions, slides
 from tools.files import ROOT
 from tools.site import build_site
@@ -314,7 +317,11 @@ def test_a_students_copy_is_clean_with_stubs_and_checks(name):
     count = kinds.count("exercise")
     assert [kind for kind in kinds if kind] == ["exercise", "stub", "check"] * count, FORM
     assert count >= 2, FORM
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in student["cells"])
+    jobs = "slurm" in COURSE[name]["metadata"]["course"]["needs"]
+    assert not any(
+        cell.get("outputs") or cell.get("execution_count")
+        for cell in student["cells"][kinds.index("exercise") if jobs else 0 :]
+    )
     assert not {"solution", "instructor", "hidden-test", "hide-cell"} & {
         tag for cell in student["cells"] for tag in editions.tags(cell)
     }
@@ -343,9 +350,9 @@ def test_links_of_a_students_copy_lead_to_pages_that_it_has(site):
     assert [target for target in found if not (site / target.split("#")[0]).exists()] == []
 
 
-def ran(name, tmp_path, solved=0, answers=()):
+def ran(name, tmp_path, request, solved=0, answers=()):
     """The cells of a student's copy with so many exercises solved, run where the runner runs
-    notebooks; `answers` are tried before the solutions.
+    notebooks; `answers` are tried before the solutions. What needs Slurm runs on the small Triton.
     """
     folder = tmp_path / "course"
     copy = editions.student(COURSE[name], SITE, solved)
@@ -354,8 +361,12 @@ def ran(name, tmp_path, solved=0, answers=()):
         folder,
         {f"{name}.ipynb": editions.ipynb(copy | {"cells": with_answers(copy["cells"], answers)})},
     )
+    if "slurm" in COURSE[name]["metadata"]["course"]["needs"]:
+        return ran_on_triton(name, folder, request.getfixturevalue("triton"))
+    metadata = COURSE[name]["metadata"]
+    longer = metadata["course"] | {"seconds": metadata["course"]["seconds"] + 5 * len(answers)}
     notebook = catalogue.StoredNotebook(
-        name, folder / f"{name}.ipynb", folder, COURSE[name]["metadata"]
+        name, folder / f"{name}.ipynb", folder, metadata | {"course": longer}
     )
     surroundings = changes.Surroundings()
     if (absent := requirements.missing(catalogue.load([name])[0], surroundings)) and absent[
@@ -367,9 +378,43 @@ def ran(name, tmp_path, solved=0, answers=()):
         return refresh.executed(notebook, surroundings, stop=False).cells
 
 
+RUN_THERE = """
+import json, sys
+from pathlib import Path
+import nbformat
+from tools.validate import catalogue, changes, refresh
+folder = Path("../course").resolve()
+metadata = json.loads(sys.stdin.read())
+metadata["course"]["seconds"] = 1800  # many answers, one after the other
+path = folder / (sys.argv[1] + ".ipynb")
+notebook = catalogue.StoredNotebook(sys.argv[1], path, folder, metadata)
+print(nbformat.writes(refresh.executed(notebook, changes.Surroundings(), stop=False)))
+"""
+
+
+def ran_on_triton(name, folder, triton):
+    """The cells of the notebook `name` in `folder`, run on the login node of the small Triton."""
+    user = triton.account()
+    check_out(triton, user)
+    packed = subprocess.run(
+        ["tar", "--create", f"--directory={folder}", "."], capture_output=True, check=True
+    )
+    unpack = "mkdir $WRKDIR/course && tar --extract --no-same-owner --directory=$WRKDIR/course"
+    subprocess.run(triton.command("login", unpack, user), input=packed.stdout, check=True)
+    python = f"{FACTS.paths.jupyter_env}/bin/python"
+    done = triton.run(
+        "login",
+        f"cd $WRKDIR/guide && {python} -c {shlex.quote(RUN_THERE)} {name}",
+        user,
+        input=json.dumps(COURSE[name]["metadata"]),
+        timeout=1800,
+    )
+    return nbformat.reads(done.stdout, as_version=4).cells
+
+
 def with_answers(cells, answers):
-    """The cells, and before the first solution of an exercise each answer to it, followed by the
-    exercise's check; both know the answer by their metadata.
+    """The cells, and before the first solution of an exercise the cells of each answer to it,
+    followed by the exercise's check, which knows the answer by its metadata.
     """
     exercises = [place for place, cell in enumerate(cells) if "exercise" in editions.tags(cell)]
     for number, begin in reversed(list(enumerate(exercises, 1))):
@@ -382,15 +427,11 @@ def with_answers(cells, answers):
         check = next(cell for cell in cells[begin:] if "check" in editions.tags(cell))
         tried = []
         for answer in (answer for answer in answers if answer["exercise"] == number):
-            given = {"source": answer["answer"].strip(), "metadata": {"tags": ["answer"]}}
-            tried += [
-                check | given | {"id": f"answer-{len(cells)}-{len(tried)}"},
-                check
-                | {
-                    "metadata": {"tags": ["checks"], "answer": answer},
-                    "id": f"check-{len(cells)}-{len(tried)}",
-                },
-            ]
+            sources = re.split(r"^# %%\n", answer["answer"].strip(), flags=re.MULTILINE)
+            given = [check | {"source": source, "metadata": {}} for source in sources]
+            judge = check | {"metadata": {"tags": ["checks"], "answer": answer}}
+            for cell in [*given, judge]:
+                tried.append(cell | {"id": f"tried-{len(cells)}-{len(tried)}"})
         cells = cells[:first] + tried + cells[first:]
     return cells
 
@@ -416,9 +457,9 @@ def turned_away(check, answer):
 
 
 @every_notebook
-def test_a_check_fails_on_the_empty_stub_with_a_sentence(name, tmp_path):
+def test_a_check_fails_on_the_empty_stub_with_a_sentence(name, tmp_path, request):
     """Nothing else fails."""
-    for cell in ran(name, tmp_path):
+    for cell in ran(name, tmp_path, request):
         if cell.cell_type == "code" and "check" in cell.metadata.get("tags", []):
             turned_away(cell, "empty")
         elif cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", []):
@@ -426,7 +467,20 @@ def test_a_check_fails_on_the_empty_stub_with_a_sentence(name, tmp_path):
 
 
 @every_notebook
-def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path):
+def test_each_exercise_has_right_answers_and_usual_mistakes(name):
+    """At least three of the right ones, but where the data say why there are fewer."""
+    few = {(each["notebook"], each["exercise"]) for each in ANSWERS["fewer-right"] if each["why"]}
+    for exercise in range(1, editions.exercises(COURSE[name]) + 1):
+        given = [answer for answer in ANSWERS[name] if answer["exercise"] == exercise]
+        right = sum("right" in answer for answer in given)
+        assert (right < 3) == ((name, exercise) in few), (
+            f"{name}, {exercise}: {right} right answers"
+        )
+        assert len(given) - right >= 5, f"{name}, {exercise}: too few wrong answers"
+
+
+@every_notebook
+def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path, request):
     """Each check takes right answers and turns wrong ones away, and with the solutions the whole
     notebook runs.
     """
@@ -435,10 +489,13 @@ def test_checks_tell_right_answers_from_wrong_ones(name, tmp_path):
     assert {answer["exercise"] for answer in given} == set(
         range(1, editions.exercises(COURSE[name]) + 1)
     )
-    for cell in ran(name, tmp_path, editions.exercises(COURSE[name]), given):
+    for cell in ran(name, tmp_path, request, editions.exercises(COURSE[name]), given):
         kinds = cell.metadata.get("tags", [])
         if "checks" in kinds and "wrong" in cell.metadata.answer:
             turned_away(cell, cell.metadata.answer.wrong)
+            assert cell.metadata.answer.get("says", "") in text_of(cell), (
+                f"this hint does not fit, {cell.metadata.answer.wrong}: {text_of(cell)}"
+            )
         elif cell.cell_type == "code" and "raises-exception" not in kinds:
             assert not failure(cell), f"{text_of(cell)}\n{cell.source}"
         if ("checks" in kinds and "right" in cell.metadata.answer) or "check" in kinds:
@@ -568,6 +625,20 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
                 )
         assert opened.faults == [], "nothing comes from elsewhere"
     assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    "scheme, chosen, dark",
+    [("light", "", False), ("dark", "", True), ("dark", "light", False), ("light", "dark", True)],
+)
+def test_slides_have_the_colours_that_the_pages_have(scheme, chosen, dark, page):
+    """Those of the system, until the reader presses the button of a page."""
+    opened = page("index.html", color_scheme=scheme)
+    opened.evaluate("chosen => localStorage.theme = chosen", chosen)
+    opened.goto(opened.url.replace("index.html", "course/slides/07-measure.html"))
+    background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(22, 25, 29)" if dark else "rgb(255, 255, 255)")
 
 
 @pytest.mark.claims("The key S shows your notes.")
@@ -711,28 +782,24 @@ def test_each_button_of_each_notebook_leads_to_its_file(page, site):
 # ---------------------------------------------------------------- catching up
 
 
-@pytest.fixture
-def desk(tmp_path):
-    """A student's folder; the states after each exercise, of all notebooks but the last, are served
-    at the address that `catch_up` is told.
-    """
-    served, folder = tmp_path / "served", tmp_path / "my course"
-    editions.write(folder, editions.student_files(COURSE, SITE, FACTS.in_words()))
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The address of the states after each exercise, of all notebooks but the last."""
+    served = tmp_path_factory.mktemp("served")
     editions.write(served, editions.published(COURSE, SITE, FACTS.in_words(), list(COURSE)[:-1]))
-    handler = type(
-        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None}
-    )
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=served)
-    ) as server:
+    handler = functools.partial(Quiet, directory=served)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield (
-            functools.partial(
-                catch_up, folder, "--from", f"http://127.0.0.1:{server.server_port}/after"
-            ),
-            folder,
-        )
+        yield f"http://127.0.0.1:{server.server_port}/after"
         server.shutdown()
+
+
+@pytest.fixture
+def desk(published, tmp_path):
+    """(what runs `catch_up` with the published states, a student's folder)"""
+    folder = tmp_path / "my course"
+    editions.write(folder, editions.student_files(COURSE, SITE, FACTS.in_words()))
+    return functools.partial(catch_up, folder, "--from", published), folder
 
 
 def catch_up(folder, *arguments, **options):
@@ -785,7 +852,7 @@ def test_catching_up_finds_the_notebook_beside_copies_of_it(desk):
     [
         (("01", "0"), 2, "The first exercise is 1"),
         (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
-        (("09", "1"), 1, "are not released yet"),
+        (("10", "1"), 1, "are not released yet"),
         (("99", "1"), 2, "There are: 01-first-notebook, "),
         (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
     ],

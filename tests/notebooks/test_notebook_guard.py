@@ -164,6 +164,12 @@ CASES = {
     "removes_its_data": Case(
         [cell("import os; os.remove('data.txt')"), FINE], "data.txt was removed by cell 1"
     ),
+    "number_varies": Case(
+        [FINE, cell("print(' 98 MB')\nprint(7)", stream("123 MB\n5\n"), tags=["numbers-within-3"])]
+    ),
+    "number_varies_too_much": Case(
+        [FINE, cell("print('98 MB')", stream("12 MB\n"), tags=["numbers-within-3"])], "differ"
+    ),
     "shows_too_much": Case([FINE, cell("print('x' * 2_200_000)", stream("x\n"))], "shows 2.2 MB"),
     "sends_too_much": Case(
         [FINE, cell("for _ in range(3_000): print('x' * 10_000)"), FINE], "sent more than 20 MB"
@@ -192,6 +198,9 @@ CASES = {
     "passes_the_same_image": Case([cell(shows(picture(0)), image_output(picture(0)))]),
     "passes_an_image_smoothed_otherwise": Case(
         [cell(shows(picture(200)), image_output(picture(200 + nbval_plugin.PIXEL_TOLERANCE)))]
+    ),
+    "passes_a_dot_in_a_large_image": Case(
+        [cell(shows(picture(0, (1400, 800))), image_output(picture(255, (1400, 800))))]
     ),
     "passes_what_a_semicolon_hides": Case([cell("40 + 2;")]),
     "passes_the_last_result": Case(

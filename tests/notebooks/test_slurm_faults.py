@@ -44,11 +44,14 @@ class Checkout:
     def at_a_terminal(self, command):
         """Start `command` at a terminal of its own on the login node, where Ctrl-C works also if it
         does not here; return the pid of that there.
+
+        A shell stays above the command, as at a real terminal. Without one make would be told of
+        the terminal's end alone, and would wait for its children.
         """
         started = self.triton.start(
             "login",
             "cd $WRKDIR/guide; echo $$; exec env --default-signal=INT script --quiet "
-            f"--flush --command '{command}' said >/dev/null",
+            f"--flush --command '{command}; exit $?' said >/dev/null",
             self.user,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -159,6 +162,7 @@ def test_node_preemption_and_terminal_cost_no_result(triton, checkout):
     terminal = course.at_a_terminal(f'{ON_SLURM} NB="dies preempted wrong"')
     course.until("ls _build/slurm/*/results/wrong.json", "a result came")
     nodes = course.until_computing("dies", "preempted")
+    course.until("grep --quiet wrong said", "it is told")
     beside = course.run(ON_SLURM, check=False)
     assert beside.returncode and "gathers from" in beside.stderr
 

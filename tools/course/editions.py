@@ -120,6 +120,8 @@ def student(notebook: Json, site: str, solved: int = 0) -> Notebook:
     """A copy to work in: no outputs, no notes, and solutions of the first `solved` exercises only,
     in place of their stubs.
 
+    A notebook that needs a cluster keeps its outputs up to the exercises, to be read elsewhere.
+
     site: the address of the built guide, to which links lead that the copy would break.
     """
     book = Notebook(notebook)
@@ -130,7 +132,8 @@ def student(notebook: Json, site: str, solved: int = 0) -> Notebook:
             exercise += 1
         unwanted = "stub" if exercise <= solved else "solution"
         if unwanted not in cell.tags or not exercise:
-            cells.append(_bare(cell, site))
+            shown = "slurm" in book.course.needs and not exercise
+            cells.append(_bare(cell, site, shown))
     metadata = {
         key: book.metadata[key] for key in ("kernelspec", "language_info") if key in book.metadata
     }
@@ -165,10 +168,12 @@ def exercises(notebook: Json) -> int:
     return sum("exercise" in cell.tags for cell in Notebook(notebook).cells)
 
 
-def _bare(cell: Cell, site: str) -> Cell:
+def _bare(cell: Cell, site: str, shown: bool) -> Cell:
     kept = [tag for tag in cell.tags if tag not in ("hide-cell", "slide")]
     new = linked(cell, site).having(metadata={"tags": kept} if kept else {})
-    return new.having(outputs=[], execution_count=None) if cell.kind == "code" else new
+    if shown or cell.kind != "code":
+        return new
+    return new.having(outputs=[], execution_count=None)
 
 
 # ---------------------------------------------------------------- the instructor's run sheet

@@ -42,6 +42,7 @@ PAGE = """{% extends 'index.html.j2' %}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>Slides: {{ resources.title | e }}</title>
+<script>try { document.documentElement.dataset.theme = localStorage.theme || "" } catch { }</script>
 <link rel="stylesheet" href="reveal/dist/reset.css">
 <link rel="stylesheet" href="reveal/dist/reveal.css">
 <link rel="stylesheet" href="reveal/dist/theme/white.css">

@@ -1,6 +1,7 @@
 """Refresh the stored outputs of notebooks: execute each anew, keep what a second run repeats."""
 
 import dataclasses
+import os
 import shutil
 import sys
 import tempfile
@@ -11,7 +12,8 @@ from typing import Any
 import nbformat
 
 from tools.course import pairs
-from tools.validate import changes, execution, local, requirements, sandbox, sanitize
+from tools.files import ROOT
+from tools.validate import changes, execution, local, requirements, sandbox, sanitize, varies
 from tools.validate import report as reports
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.report import describe
@@ -20,10 +22,11 @@ from tools.validate.result import Result, Run
 # What makes a cell give something else in each run, and what to do.
 ADVICE = """
     Random numbers get a seed: random.seed(1), np.random.default_rng(1), np.random.seed(1),
-    in R set.seed(1). In the place of a time show what follows from it: that it takes less than
-    a minute. Files and sets come in any order: sorted(...). An address or the number of a process
-    is another one each time: leave it out. What must differ gets a pattern in
-    tools/validate/sanitize.toml."""
+    in R set.seed(1). A number, a time, a path or an id that differs gets a tag on its cell:
+    numbers-within-3, times-vary, paths-vary, ids-vary. Files and sets come in any order:
+    sorted(...). An address in memory: leave it out. What must differ in many cells gets a pattern
+    in tools/validate/sanitize.toml."""
+BUILD = ROOT / "_build"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 Accept = Callable[[str], bool]
@@ -107,6 +110,9 @@ def executed(
     A stored output that shows the same stays, so that a refresh changes no more than it must.
     RuntimeError says what is wrong; without `stop`, only if not every cell ran.
     """
+    if notebook.online:
+        BUILD.mkdir(exist_ok=True)
+        tempfile.tempdir = os.fspath(BUILD)  # what it submits runs on other nodes
     with tempfile.TemporaryDirectory(prefix="notebooks-") as top:
         work = Path(tempfile.mkdtemp(dir=top))  # a path as long as that of a validation
         isolated = sandbox.obstacle() is None
@@ -136,9 +142,8 @@ def _with_outputs(notebook: StoredNotebook, run: Run) -> nbformat.NotebookNode:
     ):
         outputs = new["outputs"] or []
         cell.execution_count = new["count"]
-        if sanitize.apply(patterns, _shown(cell.outputs)) != sanitize.apply(
-            patterns, _shown(outputs)
-        ):
+        same = varies.settled(outputs, cell.outputs, cell.metadata.get("tags", []))
+        if sanitize.apply(patterns, _shown(cell.outputs)) != sanitize.apply(patterns, _shown(same)):
             cell.outputs = nbformat.from_dict(outputs)
         for output in cell.outputs:
             if "execution_count" in output:

@@ -4,6 +4,7 @@ kernel, two halves that say the same.
 
 import functools
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,14 @@ def installed_kernels() -> set[str]:
     return set(KernelSpecManager(kernel_dirs=jupyter_path("kernels")).find_kernel_specs())
 
 
+@functools.cache
+def _slurm_answers() -> bool:
+    """Whether this machine belongs to a cluster: Slurm's commands alone do not make it one."""
+    if not shutil.which("sinfo"):
+        return False
+    return not subprocess.run(["sinfo"], capture_output=True, timeout=60).returncode
+
+
 class Need(NamedTuple):
     """Something that a notebook can need: whether it is here, and how one gets it."""
 
@@ -48,7 +57,7 @@ class Need(NamedTuple):
 NEEDS = {
     "r": Need(lambda: "ir" in installed_kernels(), "make system installs it (r-cran-irkernel)"),
     "nbdime": Need(NBDIFF.exists, "make .venv-nbdime installs it"),
-    "slurm": Need(lambda: shutil.which("sbatch") is not None, "run it on a cluster"),
+    "slurm": Need(_slurm_answers, "run it on a cluster"),
 }
 
 
