@@ -29,6 +29,8 @@ nitpicky = True
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
 include_patterns = ["index.rst", "about/**", "triton/**", "scicomp/**", "notebooks/**"]
 exclude_patterns = [".*", "_build", "about/page-template.rst", "**/.*", "**/README*"]
+exclude_patterns += [] if _facts.gpus else ["triton/tut/gpu.rst"]
+exclude_patterns += [] if _facts.hosts.ondemand else ["triton/apps/jupyter/ondemand.rst"]
 _pairs = ROOT.glob("notebooks/**/*.ipynb")
 exclude_patterns += [str(path.relative_to(ROOT).with_suffix(".md")) for path in _pairs]
 # A build executes nothing: what it shows is what the last validation has compared with a fresh run.
@@ -74,9 +76,10 @@ copybutton_prompt_text = r"\w+@[\w-]+:[^$]*\$ "
 copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
 copybutton_here_doc_delimiter = "EOF"
-copybutton_selector = "div:not(.no-copybutton) > div.highlight > pre"
+copybutton_selector = "div:not(.no-copybutton, .output) > div.highlight > pre"
 git_untracked_check_dependencies = False
 suppress_warnings = ["git.too_shallow", "git.subprocess_error"]  # an archive has no dates
+notfound_template = "404.html"
 notfound_urls_prefix = urlparse(html_baseurl).path
 ogp_site_url = html_baseurl
 ogp_social_cards = {"enable": False}

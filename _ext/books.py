@@ -130,10 +130,7 @@ def _open(
         if not re.search("mystnb|formulas", str(file.filename))
     ]
     body = re.sub(
-        r"<summary\b.*?</summary>",
-        "<summary>Solution</summary>",
-        context.get("body", ""),
-        flags=re.DOTALL,
+        r'<p class="expanded\b.*?</p>|(?<=>)Show the ', "", context.get("body", ""), flags=re.DOTALL
     ).replace("<details", '<details open="open"')
     body = re.sub(r"<input\b[^>]*>", "", body)
     body = re.sub(

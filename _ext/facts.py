@@ -5,8 +5,9 @@ a reST page, and in a file that the page publishes with ``rendered-file``. It is
 reST is parsed, so it works in prose, literals and code blocks. Line numbers do not change.
 ``facts_file`` names the file of the facts: when it changes, pages that show a fact are read again.
 
-The text between ``{{ if table.key }}`` and ``{{ end }}`` is removed if there is no such key. It may
-be a part of a line, lines of a list, or sections. ``facts_optional`` names the keys that may be
+The text between ``{{ if table.key }}`` and ``{{ end }}`` is removed if there is no such key, and
+with ``{{ if not table.key }}`` if there is one. It may be a part of a line, lines of a list, or
+sections. ``facts_optional`` names the keys that may be
 missing.
 """
 
@@ -27,7 +28,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 logger = logging.getLogger(__name__)
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
-CONDITION = re.compile(r"\{\{ if ([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
+CONDITION = re.compile(r"\{\{ if (not )?([\w.]+) \}\}(.*?)\{\{ end \}\}", re.DOTALL)
 Facts = dict[str, Any]
 Unknown = tuple[int, str]  # the line and the name of a placeholder that is no fact
 
@@ -49,11 +50,13 @@ def substitute(text: str, facts: Facts) -> tuple[str, list[Unknown]]:
     unknown: list[Unknown] = []
 
     def kept(match: re.Match[str]) -> str:
+        unwanted, name, inside = match.groups()
         try:
-            lookup(facts, match[1])
+            lookup(facts, name)
+            there = True
         except KeyError:
-            return "\n" * match[2].count("\n")
-        return match[2]
+            there = False
+        return "\n" * inside.count("\n") if there == bool(unwanted) else str(inside)
 
     def value(match: re.Match[str]) -> str:
         try:
@@ -72,8 +75,8 @@ def _substitute_in(app: Sphinx, text: str, path: str | PathLike[str]) -> str:
     """
     new, unknown = substitute(text, app.config.facts)
     for match in CONDITION.finditer(text):
-        if match[1] not in app.config.facts_optional:
-            unknown.append((text.count("\n", 0, match.start()) + 1, match[1]))
+        if match[2] not in app.config.facts_optional:
+            unknown.append((text.count("\n", 0, match.start()) + 1, match[2]))
     for line, name in unknown:
         logger.warning(
             "there is no fact %r in %s",

@@ -3,18 +3,15 @@
 So a page with formulas loads no JavaScript for them. Browsers show MathML themselves, screen
 readers read it, and books can hold it. The LaTeX stands in the role ``:math:``, the directive
 ``math``, ``$...$`` in a notebook, or a notebook's output. A formula that cannot be converted is a
-warning with file and line.
+warning with its place, as other warnings of Sphinx have it.
 """
 
 import functools
 import html
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.utils import get_source_line
 from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -90,36 +87,11 @@ def mathml(tex: str, display: bool) -> str:
     return result.replace("<math", f'<math alttext="{html.escape(" ".join(tex.split()))}"', 1)
 
 
-def _place(node: nodes.Element, folder: Path) -> str:
-    """file:line of a formula; for a notebook in its half NAME.md, which people edit."""
-    source, line = get_source_line(node)
-    path, first = Path(source or ""), next(iter(node.astext().strip().splitlines()), "")
-    start = (line or 1) - 1
-    texts = [(path, first)]
-    if path.suffix == ".ipynb":  # MyST-NB counts lines of cells, not of the file
-        start, texts = (
-            0,
-            [(path.with_suffix(".md"), first), (path, json.dumps(first, ensure_ascii=False)[1:-1])],
-        )
-    for file, text in texts:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        for number, content in enumerate(lines[max(0, start - 1) :], max(1, start)):
-            if text in content:
-                return (
-                    f"{file.relative_to(folder) if file.is_relative_to(folder) else file}:{number}"
-                )
-    return f"{path.relative_to(folder) if path.is_relative_to(folder) else path}" + (
-        f":{line}" if line and path.suffix != ".ipynb" else ""
-    )
-
-
 def _shown(translator: HTML5Translator, node: nodes.Element, display: bool) -> str:
     try:
         return mathml(node.astext(), display)
     except FormulaError as error:
-        logger.warning(
-            "%s", error, location=_place(node, Path(translator.builder.srcdir)), type="formula"
-        )
+        logger.warning("%s", error, location=node, type="formula")
         return f"<code>{html.escape(node.astext())}</code>"
 
 

@@ -114,6 +114,20 @@ def bundle(app: Sphinx, paths: Iterable[str], suffix: str, pieces: Pieces) -> st
     return target.relative_to(app.outdir).as_posix()
 
 
+def as_cards(table: str) -> str:
+    """The HTML of a table; a small screen shows each row of three columns or more as a card.
+
+    Each cell then says what its column is called.
+    """
+    head, end, body = table.partition("</thead>")
+    names = [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"(?s)<th\b.*?</th>", head)]
+    if len(names) < 3 or "docutils" not in head or re.search("(?:col|row)span", table):
+        return table
+    column = itertools.cycle(names)
+    body = re.sub(r"<t[dh]\b", lambda cell: f'{cell[0]} data-head="{next(column)}"', body)
+    return head.replace('class="docutils', 'class="cards docutils', 1) + end + body
+
+
 def usable(body: str, hosts: dict[str, str]) -> str:
     """The HTML of a page's text with names and keyboard access for what scrolls."""
     number = itertools.count(1)
@@ -121,7 +135,7 @@ def usable(body: str, hosts: dict[str, str]) -> str:
         r"<table\b.*?</table>",
         lambda table: (
             '<div class="wide" tabindex="0" role="region" aria-label="Table '
-            f'{next(number)}">{table[0]}</div>'
+            f'{next(number)}">{as_cards(table[0])}</div>'
         ),
         body,
         flags=re.DOTALL,
@@ -155,7 +169,8 @@ def usable(body: str, hosts: dict[str, str]) -> str:
 def sized(app: Sphinx, match: re.Match[str]) -> str:
     """An <img> with its size, so that the text below does not jump, and with lazy loading.
 
-    A WebP picture also gets a JPEG, for browsers that do not know WebP.
+    A WebP picture has two pixels for each of the page, and gets a JPEG for browsers that do not
+    know WebP.
     """
     tag, address = match[0], match[1]
     folder, _, name = address.rpartition("/")
@@ -165,7 +180,8 @@ def sized(app: Sphinx, match: re.Match[str]) -> str:
         return tag
     with Image.open(Path(app.srcdir, source)) as image:
         if "width=" not in tag and "height=" not in tag:
-            tag = tag.replace("<img", f'<img width="{image.width}" height="{image.height}"')
+            width, height = (side // (1 + name.endswith(".webp")) for side in image.size)
+            tag = tag.replace("<img", f'<img width="{width}" height="{height}"')
         if not name.endswith(".webp"):
             return tag
         plain = Path(name).with_suffix(".jpg").name

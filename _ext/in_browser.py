@@ -73,7 +73,12 @@ def _publish(app: Sphinx, error: Exception | None) -> None:
 
 
 class InBrowserTable(SphinxDirective):
-    """A table: whether each notebook runs in the browser, and what it lacks."""
+    """A table: whether each notebook runs in the browser, and what it lacks.
+
+    The directive's content stands above the table, and only where there is one.
+    """
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         if self.config.lite_packages is None:
@@ -81,7 +86,11 @@ class InBrowserTable(SphinxDirective):
                 nodes.admonition(
                     "",
                     nodes.title("", "Not here"),
-                    nodes.paragraph("", "This copy of the guide was built without it."),
+                    nodes.paragraph(
+                        "",
+                        "This copy of the guide was built without it. The end of this page "
+                        "names other ways.",
+                    ),
                     classes=["warning"],
                 )
             ]
@@ -92,7 +101,8 @@ class InBrowserTable(SphinxDirective):
             body += self._row(name, notebook)
         head = nodes.thead("", _cells(_text("Notebook"), _text("In the browser")))
         widths = [nodes.colspec(colwidth=width) for width in (35, 65)]
-        return [nodes.table("", nodes.tgroup("", *widths, head, body, cols=2))]
+        table = nodes.table("", nodes.tgroup("", *widths, head, body, cols=2))
+        return [*self.parse_content_to_nodes(), table]
 
     def _row(self, name: str, notebook: Notebook) -> nodes.row:
         edition = in_browser_of(self.config).edition(notebook, "", set(self.config.lite_packages))

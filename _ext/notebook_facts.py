@@ -1,4 +1,4 @@
-"""Sphinx extension: a line below the title of each notebook: what it takes, and links to run or
+"""Sphinx extension: a card below the title of each notebook: what it takes, and links to run or
 download it.
 
 The numbers come from the notebook's metadata: its author declares those in ``course``, and its last
@@ -27,25 +27,33 @@ def _add_lines(app: Sphinx, doctree: nodes.document) -> None:
     declared = notebook["metadata"].get("course")
     if not declared or title is None or title.parent is None:
         return
-    line = nodes.paragraph("", " · ".join(_takes(notebook)), classes=["notebook-facts"])
+    buttons = nodes.paragraph("", classes=["buttons"])
     for text, address in _buttons(app, path.stem, notebook):
-        line += [
-            nodes.Text(", " if text.islower() else " · "),
-            nodes.reference("", text, refuri=address, internal=not address.startswith("https:")),
-        ]
-    line.source, line.line = str(path), 1
-    promise = nodes.paragraph("", course_of(app.config).promise(declared))
-    title.parent.insert(title.parent.index(title) + 1, [promise, line])
+        link = nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))
+        buttons += [link, nodes.Text(" ")]
+    kernel = notebook["metadata"]["kernelspec"]["display_name"]
+    card = nodes.container(
+        "",
+        nodes.paragraph("", f"{declared['minutes']} minutes · {kernel}"),
+        buttons,
+        nodes.raw("", "<details><summary>What it took</summary>", format="html"),
+        nodes.paragraph("", _took(notebook)),
+        nodes.raw("", "</details>", format="html"),
+        classes=["notebook-facts"],
+    )
+    for paragraph in card.findall(nodes.paragraph):
+        paragraph.source, paragraph.line = str(path), 1
+    promise = nodes.paragraph("", course_of(app.config).promise(declared), classes=["lead"])
+    title.parent.insert(title.parent.index(title) + 1, [promise, card])
 
 
-def _takes(notebook: Notebook) -> list[str]:
-    """What the notebook takes: a reader's minutes, a kernel, run time and memory."""
-    metadata = notebook["metadata"]
-    declared, measured = metadata["course"], metadata.get("measured")
-    limits = f"limits {declared['seconds']} s, {declared['memory_mb']} MB"
-    if measured:
-        limits = f"ran in {measured['seconds']} s with {measured['memory_mb']} MB ({limits})"
-    return [f"{declared['minutes']} minutes", metadata["kernelspec"]["display_name"], limits]
+def _took(notebook: Notebook) -> str:
+    """The run time and the memory of the last validated run, and their limits."""
+    declared, measured = notebook["metadata"]["course"], notebook["metadata"].get("measured")
+    limits = f"It may take {declared['seconds']} s and {declared['memory_mb']} MB."
+    if not measured:
+        return limits
+    return f"Its last run took {measured['seconds']} s and {measured['memory_mb']} MB. {limits}"
 
 
 def _buttons(app: Sphinx, name: str, notebook: Notebook) -> list[tuple[str, str]]:
@@ -84,7 +92,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("doctree-read", _add_lines, priority=100)  # before Sphinx collects the downloads
     return {
         "version": "1",
-        "env_version": 2,
+        "env_version": 3,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -100,7 +100,8 @@ def sentences(doctree: nodes.document) -> list[str]:
         if (
             isinstance(node, nodes.paragraph)
             and not isinstance(node.parent, nodes.entry)
-            and not {"notebook-facts", "minutes"} & set(node["classes"])
+            and "notebook-facts" not in node.parent["classes"]
+            and "minutes" not in node["classes"]
         ):
             result += [
                 sentence

@@ -30,7 +30,9 @@ CODE = re.compile(
     re.DOTALL,
 )
 TAB = re.compile(r"<label\b[^>]*>(.*?)</label>", re.DOTALL)
-SOLUTION = re.compile(r"<summary\b.*?</summary>", re.DOTALL)
+SUMMARY = re.compile(
+    r"<summary\b[^>]*>\s*(?:<\w+\b[^>]*>)?(?:Show the )?(.)([^<]*).*?</summary>", re.DOTALL
+)
 LANGUAGES = {"ipython3": "python", "none": "", "text": "", "default": ""}
 FORMULA = re.compile(r'<math alttext="([^"]*)"([^>]*)>.*?</math>', re.DOTALL)
 LINK = re.compile(r'(<a\b[^>]*?href=")([^":#]+)\.html(?=["#])')
@@ -51,7 +53,7 @@ def markdown(body: str, folder: str, pages: Set[str]) -> str:
         lambda formula: f"$${formula[1]}$$" if "block" in formula[2] else f"${formula[1]}$", body
     )
     body = CODE.sub(_code, body)
-    body = SOLUTION.sub("<p>Solution:</p>", body)
+    body = SUMMARY.sub(lambda title: f"<p>{title[1].upper()}{title[2].strip()}:</p>", body)
     body = TAB.sub(r"<p><strong>\1</strong></p>", body)
     return (convert(body).content or "").strip() + "\n"
 

@@ -14,7 +14,9 @@ import ast
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Set
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -36,11 +38,12 @@ Run = dict[str, Any]  # what the tests wrote of their last run
 
 class Tests(NamedTuple):
     """All tests: {file::name: (the name as a sentence, the docstring)}, and all their files: {file:
-    the first paragraph of its docstring}.
+    the first paragraph of its docstring}, {file: its folder}.
     """
 
     tests: dict[str, tuple[str, str]]
     files: dict[str, str]
+    folders: dict[str, str]
 
 
 _known: WeakKeyDictionary[Config, Tests] = WeakKeyDictionary()
@@ -50,8 +53,10 @@ def tests(folder: Path) -> Tests:
     """The tests in the files test_*.py of `folder`."""
     functions: dict[str, tuple[str, str]] = {}
     files: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for path in sorted(Path(folder).rglob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
+        folders[path.name] = path.parent.name
         files[path.name] = (
             (ast.get_docstring(tree) or path.name).split("\n\n")[0].replace("\n", " ")
         )
@@ -61,7 +66,7 @@ def tests(folder: Path) -> Tests:
                     item.name.removeprefix("test_").replace("_", " "),
                     ast.get_docstring(item) or "",
                 )
-    return Tests(functions, files)
+    return Tests(functions, files, folders)
 
 
 class Mark(nodes.reference):
@@ -137,6 +142,13 @@ class Proof(SphinxDirective):
         return [nodes.container("", proof=True)]
 
 
+class Total(SphinxDirective):
+    """The place of one line with what the last run tested, which `_total` writes."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.container("", proof_total=True)]
+
+
 class NotRun(SphinxDirective):
     """What pages show and no test checks, each with the reason, from the lists of the tests."""
 
@@ -202,6 +214,11 @@ def _resolve(app: Sphinx, tree: nodes.document, docname: str) -> None:
         if place.get("proof"):
             report = _report(app, docname, proof)
             place.replace_self(nodes.container("", *report, classes=["not-searched"]))
+        elif place.get("proof_total"):
+            page = app.builder.get_relative_uri(docname, app.config.proof_page)
+            link = nodes.reference("", "How this guide is tested", refuri=page, internal=True)
+            line = nodes.paragraph("", f"{_total(app.env, proof)} ", link, classes=["proof-total"])
+            place.replace_self(line)
 
 
 def _proof(app: Sphinx) -> Run | None:
@@ -221,6 +238,26 @@ def _claims(env: BuildEnvironment) -> dict[str, list[str]]:
     return claims
 
 
+def _counted(counts: dict[str, int], claims: int) -> str:
+    """What was tested, as "3 console blocks, 20 names, 1 claim"."""
+    shown = [
+        (counts.get("blocks", 0), "console block"),
+        (counts.get("words", 0), "name"),
+        (claims, "claim"),
+    ]
+    return ", ".join(f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number)
+
+
+def _total(env: BuildEnvironment, proof: Run | None) -> str:
+    """One sentence: what the last run tested of all pages."""
+    if not proof:
+        return "Not proven in this build."
+    counts: Counter[str] = sum(map(Counter, proof["pages"].values()), Counter())
+    claims = sum(map(len, _claims(env).values()))
+    day = proof["date"].split()[0]
+    return f"{_counted(counts, claims)} of this guide were tried on a real small cluster on {day}."
+
+
 def _foot(
     app: Sphinx,
     docname: str,
@@ -236,14 +273,9 @@ def _foot(
     context["proof"] = "Not proven in this build"
     if proof:
         counts = proof["pages"].get(f"{docname}.rst", {})
-        shown = [
-            (counts.get("blocks", 0), "console block"),
-            (counts.get("words", 0), "name"),
-            (len(_claims(app.env).get(docname, [])), "claim"),
-        ]
-        parts = [f"{number} {word}{'s' * (number > 1)}" for number, word in shown if number]
+        tested = _counted(counts, len(_claims(app.env).get(docname, [])))
         context["proof"] = (
-            f"{', '.join(parts) or 'Nothing to run here'}: tested on {proof['date'].split()[0]}, "
+            f"{tested or 'Nothing to run here'}: tested on {proof['date'].split()[0]}, "
             f"commit {proof['commit']}"
         )
         context["proof_versions"] = _versions(proof)
@@ -262,9 +294,15 @@ def _report(app: Sphinx, docname: str, proof: Run | None) -> list[nodes.Node]:
         text = "Not proven in this build: the tests did not run before it."
         run: list[nodes.Node] = [nodes.paragraph("", text, classes=["proof-none"])]
     else:
-        run = [*_run(proof, _known[app.config].files), *_pages(proof, _claims(app.env))]
+        run = _run(proof, _known[app.config].files)
+        if app.builder.name == "html":  # in an EPUB it would need words in the manifest
+            picture = _places(proof, _known[app.config].folders, app.config.frontend_hosts)
+            run.insert(1, nodes.raw("", picture, format="html"))
+        run += _pages(proof, _claims(app.env))
         run += _lists(proof)
-    return [*run, nodes.rubric("", "Claims and their tests"), _tests(app, docname, proof)]
+    if app.builder.name != "html":  # a book has no marks that lead to a test
+        return run
+    return [*run, nodes.rubric("", "Claims and their tests"), *_tests(app, docname, proof)]
 
 
 def _run(proof: Run, files: dict[str, str]) -> list[nodes.Node]:
@@ -282,6 +320,39 @@ def _run(proof: Run, files: dict[str, str]) -> list[nodes.Node]:
         ),
         _table(["What", "Passed", "Failed", "Not run"], rows),
     ]
+
+
+def _places(proof: Run, folders: dict[str, str], hosts: dict[str, str]) -> str:
+    """A picture, as SVG: on which computers how many commands were typed, and in which folders
+    how many tests passed.
+
+    hosts: what a prompt's host is, in words.
+    """
+    typed = {name: proof.get("hosts", {}).get(host, 0) for host, name in hosts.items()}
+    passed: Counter[str] = Counter()
+    for file, (count, *_) in proof["files"].items():
+        passed[f"tests/{folders[file]}" if file in folders else "other tests"] += count
+    parts: list[str] = []
+    y = 0
+    for title, counts in (
+        ("Commands typed", typed),
+        ("Tests passed", dict(sorted(passed.items()))),
+    ):
+        most = max([1, *counts.values()])
+        parts.append(f'<text x="0" y="{y + 16}" class="head">{title}</text>')
+        y += 26
+        for name, count in counts.items():
+            parts.append(
+                f'<text x="0" y="{y + 14}">{escape(name)}</text>'
+                f'<text x="400" y="{y + 14}" text-anchor="end">{count}</text>'
+                f'<rect y="{y + 20}" width="{400 * count / most:.0f}" height="6" rx="3"/>'
+            )
+            y += 34
+        y += 12
+    return (
+        f'<svg class="places" viewBox="0 0 400 {y}" role="group" aria-label="What was run where">'
+        f"{''.join(parts)}</svg>"
+    )
 
 
 def _pages(proof: Run, claims: dict[str, list[str]]) -> list[nodes.Node]:
@@ -311,32 +382,52 @@ def _lists(proof: Run) -> list[nodes.Node]:
     return result
 
 
-def _tests(app: Sphinx, docname: str, proof: Run | None) -> nodes.definition_list:
-    """Each test that a mark names: its outcome, its docstring, and the pages with the mark."""
-    claims = _claims(app.env)
-    entries = nodes.definition_list()
-    for test in sorted({test for names in claims.values() for test in names}):
-        outcome = (
-            "not proven in this build" if proof is None else proof["tests"].get(test, "not run")
-        )
-        sentence, docstring = _known[app.config].tests[test]
-        text = nodes.Text(f": {outcome}. {docstring}")
-        definition = nodes.definition("", nodes.paragraph("", "", nodes.literal("", test), text))
-        links = nodes.paragraph("", "On: ")
-        if app.builder.format == "html":
-            for page in (page for page, names in sorted(claims.items()) if test in names):
-                links += nodes.reference(
-                    "",
-                    app.env.titles[page].astext(),
-                    internal=True,
-                    refuri=app.builder.get_relative_uri(docname, page),
-                )
-                links += nodes.Text(" ")
-        definition += links
-        entries += nodes.definition_list_item(
-            "", nodes.term("", sentence, ids=[nodes.make_id(test)]), definition
-        )
-    return entries
+def _tests(app: Sphinx, docname: str, proof: Run | None) -> list[nodes.Node]:
+    """Each test that a mark names, folded under the first page that has its mark.
+
+    The page with the list comes last.
+    """
+    marked = sorted(_claims(app.env).items(), key=lambda item: (item[0] == docname, item[0]))
+    claims = {page: set(names) for page, names in marked}
+    result: list[nodes.Node] = []
+    shown: set[str] = set()
+    for page, names in claims.items():
+        if entries := [
+            _test(app, docname, proof, test, [other for other in claims if test in claims[other]])
+            for test in sorted(names - shown)
+        ]:
+            title = f"{app.env.titles[page].astext()}: {len(entries)}"
+            result += [
+                nodes.raw("", f"<details><summary>{escape(title)}</summary>", format="html"),
+                nodes.definition_list("", *entries),
+                nodes.raw("", "</details>", format="html"),
+            ]
+        shown |= names
+    return result
+
+
+def _test(
+    app: Sphinx, docname: str, proof: Run | None, test: str, pages: list[str]
+) -> nodes.definition_list_item:
+    """A test: its name as a sentence, its outcome, its docstring, and the pages with its mark."""
+    outcome = "not proven in this build" if proof is None else proof["tests"].get(test, "not run")
+    sentence, docstring = _known[app.config].tests[test]
+    text = nodes.Text(f": {outcome}. {docstring}")
+    definition = nodes.definition("", nodes.paragraph("", "", nodes.literal("", test), text))
+    links = nodes.paragraph("", "On: ")
+    if app.builder.format == "html":
+        for page in pages:
+            links += nodes.reference(
+                "",
+                app.env.titles[page].astext(),
+                internal=True,
+                refuri=app.builder.get_relative_uri(docname, page),
+            )
+            links += nodes.Text(" ")
+    definition += links
+    return nodes.definition_list_item(
+        "", nodes.term("", sentence, ids=[nodes.make_id(test)]), definition
+    )
 
 
 def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
@@ -407,6 +498,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_role("tested", Tested())
     app.add_directive("not-run", NotRun)
     app.add_directive("proof", Proof)
+    app.add_directive("proof-total", Total)
     app.connect("builder-inited", _read_tests)
     app.connect("env-get-outdated", _outdated)
     app.connect("env-purge-doc", _forget)

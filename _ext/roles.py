@@ -70,7 +70,10 @@ def words(source: str) -> list[tuple[int, Word]]:
         text, of = _parts(role, " ".join(_escaped(match["text"]).split()))
         if role == "option":
             above = (name for at, name in reversed(programs) if at < match.start())
-            of = of.rpartition(" ")[0] or next(above, "")
+            program, _, named = of.rpartition(" ")
+            # A target with another option than the text names no program.
+            right = not of or named == re.split("[= ]", text)[0]
+            of = (program or next(above, "")) if right else ""
         result.append((match.start(), Word(role, text, of)))
     return result
 

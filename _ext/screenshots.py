@@ -11,10 +11,12 @@ A page shows the one that has the page's own colours.
 
        Text below it.
 
-A click on the still loads the film and starts it; the next click closes it.
+A click on the still loads the film and starts it; the next click closes it. A figure of the class
+`recording` is a picture that plays at its own address with #play, to which a click leads.
 """
 
-from typing import ClassVar
+import re
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -115,8 +117,20 @@ def visit_film(writer: HTML5Translator, node: film) -> None:
     raise nodes.SkipNode
 
 
+def _play(
+    app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Let the link of a recording lead to its play."""
+    context["body"] = re.sub(
+        r'(<figure class="recording\b[^>]*>\s*<a\b[^>]*\.svg)"',
+        r'\1#play"',
+        context.get("body", ""),
+    )
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("screenshot", Screenshot)
     app.add_directive("film", Film)
+    app.connect("html-page-context", _play)
     app.add_node(film, html=(visit_film, None))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

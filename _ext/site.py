@@ -14,6 +14,7 @@ IN_A_BOOK = (
     "roles",
     "screenshots",
     "books",
+    "readers_words",
 )
 # These are for a screen, or for programs.
 ON_A_SITE = ("frontend", "page_text", "site_search", "plain")

@@ -4,9 +4,7 @@ Pagefind gets each section as a page, so a question leads to its answer and not 
 page. A browser loads the index when somebody searches. static/guide.js searches in it, and corrects
 misspelt words with the list of all words, words.json.
 
-`search` in conf.py has three tables. `words`: {a word of the guide: words that readers use instead,
-separated by commas}. `sections`: {page: {anchor: what readers call that section}}. `weights`:
-{pattern of page#anchor: how much more the text of these sections counts}.
+The words are those of _ext/readers_words.py.
 """
 
 import html
@@ -26,7 +24,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 from _ext.page_text import Section, text_of
 
-WORD = re.compile(r"[a-z][a-z'_-]+[a-z]")
+WORD = re.compile(r"[a-z][a-z\d'_-]+[a-z]")
 # The parts of Pagefind that static/guide.js does not use.
 UNUSED = ("ui", "component-ui", "modular-ui", "highlight", "worker")
 # A section as a page for Pagefind.
@@ -98,7 +96,7 @@ def begin(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    app.add_config_value("search", {"words": {}, "sections": {}, "weights": {}}, "")
+    app.setup_extension("_ext.readers_words")
     app.connect("builder-inited", begin)
     app.connect("build-finished", finish)
     return {

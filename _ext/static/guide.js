@@ -1,11 +1,11 @@
 // Menu, colours, report and search. Without JavaScript all pages can still be read and found.
 "use strict";
 
-// The menu, on a small screen.
-const open = document.getElementById("open-menu");
-open.addEventListener("click", () =>
-  open.setAttribute("aria-expanded", open.getAttribute("aria-expanded") === "false"),
-);
+// The menu and the sections of the page, on a small screen.
+for (const button of document.querySelectorAll("button[aria-controls]"))
+  button.addEventListener("click", () =>
+    button.setAttribute("aria-expanded", button.getAttribute("aria-expanded") === "false"),
+  );
 
 // Light and dark: as in the system's settings, until the reader presses the button.
 document.getElementById("colours").addEventListener("click", () => {
@@ -23,11 +23,12 @@ document.getElementById("colours").addEventListener("click", () => {
 
 // A report by "Was this page right?" names the section at which the reader stayed longest. Nothing is sent without a report.
 const looked = new Map();
+const sections = [...document.querySelectorAll("main section[id]")];
+const here = () =>
+  sections.findLast(section => section.getBoundingClientRect().top < innerHeight / 4);
 setInterval(() => {
-  const here = [...document.querySelectorAll("main section[id]")].findLast(
-    section => section.getBoundingClientRect().top < innerHeight / 4,
-  );
-  if (here && !document.hidden) looked.set(here.id, (looked.get(here.id) ?? 0) + 1);
+  const id = here()?.id;
+  if (id && !document.hidden) looked.set(id, (looked.get(id) ?? 0) + 1);
 }, 500);
 document.getElementById("report")?.addEventListener(
   "click",
@@ -44,6 +45,20 @@ document.getElementById("report")?.addEventListener(
   },
   { once: true },
 );
+
+// The list of sections marks the one that is read.
+const entries = [...document.querySelectorAll("#sections a")];
+function mark() {
+  const id = here()?.id;
+  const current = entries.find(link => id && link.hash === `#${id}`) ?? entries[0];
+  if (!current || current.hasAttribute("aria-current")) return;
+  for (const link of entries) link.removeAttribute("aria-current");
+  current.setAttribute("aria-current", "location");
+  const list = current.closest(".here");
+  list.scrollTop = current.offsetTop - list.clientHeight / 2;
+}
+addEventListener("scroll", mark, { passive: true });
+mark();
 
 // The search. The index and the words are loaded when the reader clicks into the box.
 const root = new URL(document.documentElement.dataset.content_root, location);
@@ -63,6 +78,7 @@ function load() {
       .then(answer => answer.json())
       .then(({ words, synonyms }) => ({
         words,
+        all: [...Object.keys(words), ...Object.keys(synonyms)],
         synonyms: new Map(
           Object.entries(synonyms).flatMap(([word, others]) => [
             [stem(word), others],
@@ -141,6 +157,9 @@ const SMALL = new Set(
   ).split(" "),
 );
 
+const MOST = 10, // sections that are shown
+  WEAKEST = 0.4; // of the best section's score: a section with less has one of two words, or only similar ones
+
 // The results, best first. Each typed word counts once for a section: a rare word counts more than a common one, a number less.
 async function search(question) {
   const [pagefind, language] = await load();
@@ -178,7 +197,11 @@ async function search(question) {
     for (const [id, { result, score }] of best)
       scores.set(id, { result, sum: score + (scores.get(id)?.sum ?? 0) });
   }
-  return [...scores.values()].sort((one, other) => other.sum - one.sum).map(score => score.result);
+  const ranked = [...scores.values()].sort((one, other) => other.sum - one.sum);
+  return ranked
+    .filter(({ sum }) => sum > WEAKEST * ranked[0].sum)
+    .slice(0, MOST)
+    .map(({ result }) => result);
 }
 
 // An excerpt of a section's own text, which stands between two broken bars: before it is the title, behind it what readers call it.
@@ -187,12 +210,18 @@ function excerpt(content, locations) {
     first = words.indexOf("\u00a6") + 1,
     end = words.lastIndexOf("\u00a6");
   const hits = locations.filter(place => place >= first && place < end);
-  const start = Math.max(first, Math.min((hits[0] ?? first) - 5, end - 30));
-  return words.slice(start, Math.min(start + 30, end)).flatMap((word, number) => {
+  const hit = hits[0] ?? first;
+  const sentence =
+    words.findLastIndex((word, place) => place < hit && /[.?!\u00a6]$/.test(word)) + 1;
+  const whole = hit - sentence < 20;
+  const start = whole ? sentence : Math.max(first, hit - 5),
+    stop = Math.min(start + 30, end);
+  const shown = words.slice(start, stop).flatMap((word, number) => {
     const mark = document.createElement("mark");
     mark.textContent = word;
     return [hits.includes(start + number) ? mark : word, " "];
   });
+  return [whole || start === first ? "" : "… ", ...shown, stop < end ? "…" : ""];
 }
 
 async function entry(result) {
@@ -201,11 +230,12 @@ async function entry(result) {
     link = document.createElement("a"),
     page = document.createElement("small"),
     text = document.createElement("p");
+  item.page = meta.page;
   link.href = new URL(meta.address, root);
   link.textContent = meta.title;
   page.textContent = meta.page === meta.title ? "" : meta.page;
   text.append(...excerpt(content, locations));
-  link.append(page);
+  link.append(" ", page);
   item.append(link, text);
   return item;
 }
@@ -273,26 +303,80 @@ document.addEventListener("keydown", event => {
   }
 });
 
+// On the page for an address that does not exist: the pages with the most similar addresses or titles.
+const likely = document.getElementById("likely");
+if (likely) {
+  const name = address =>
+    address
+      .replace(/(\/index)?(\.html?)?\/?$/, "")
+      .split("/")
+      .pop();
+  const wanted = name(location.pathname.toLowerCase());
+  const similar = [...document.querySelectorAll("#menu a")]
+    .map(link => [
+      Math.min(
+        ...[name(link.pathname), link.textContent].map(called =>
+          distance(wanted, called.toLowerCase(), Infinity),
+        ),
+      ),
+      link,
+    ])
+    .filter(([wrong]) => wrong <= wanted.length / 2)
+    .sort(([one], [other]) => one - other)
+    .slice(0, 3);
+  for (const [, link] of similar) {
+    const item = document.createElement("li");
+    item.append(link.cloneNode(true));
+    likely.append(item);
+  }
+  document.getElementById("perhaps").hidden = !similar.length;
+}
+
+// Where nothing is found: the known words that look most like the question, each as a search.
+async function offer(question) {
+  const [, { all }] = await load(),
+    most = Math.ceil(question.length / 3);
+  const near = all
+    .filter(word => /^\w{3,}$/.test(word) && !SMALL.has(word))
+    .map(word => [distance(question.toLowerCase(), word, most), word])
+    .filter(([wrong]) => wrong <= most)
+    .sort(([one], [other]) => one - other)
+    .slice(0, 4);
+  const place = document.getElementById("nearest");
+  place.hidden = !near.length;
+  for (const [, word] of near) {
+    const link = document.createElement("a");
+    link.href = `?q=${encodeURIComponent(word)}`;
+    link.textContent = word;
+    place.append(" ", link);
+  }
+}
+
 // The search page.
 const results = document.getElementById("results");
 if (results) {
   const question = new URLSearchParams(location.search).get("q") ?? "";
   box.value = question;
+  results.hidden = !question;
   if (question)
     search(question)
-      .then(sections => {
+      .then(async sections => {
         document.getElementById("found").textContent = sections.length
           ? `${sections.length} ${sections.length === 1 ? "section" : "sections"} for “${question}”`
           : `Nothing found for “${question}”`;
-        const more = document.getElementById("more");
-        async function add() {
-          const items = await Promise.all(sections.splice(0, 8).map(entry));
-          results.append(...items);
-          more.hidden = !sections.length;
-          return items[0];
+        document.getElementById("nothing").hidden = sections.length > 0;
+        results.hidden = !sections.length;
+        if (!sections.length) await offer(question);
+        const items = await Promise.all(sections.map(entry));
+        for (const [first, ...others] of Map.groupBy(items, item => item.page).values()) {
+          const list = document.createElement("ul"); // the page's other sections
+          for (const item of others) {
+            for (const part of item.querySelectorAll("small, p")) part.remove();
+            list.append(item);
+          }
+          if (others.length) first.append(list);
+          results.append(first);
         }
-        more.addEventListener("click", async () => (await add()).firstChild.focus());
-        add();
       })
       .catch(
         () =>

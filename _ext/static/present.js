@@ -19,7 +19,7 @@ button.className = "present";
 button.textContent = "Present";
 button.title = "Large text for a room. Key: P";
 button.addEventListener("click", () => present(!page.classList.contains("presented")));
-document.querySelector(".notebook-facts").append(" ", button);
+document.querySelector(".notebook-facts .buttons").append(button);
 document.addEventListener("keydown", event => {
   const typing =
     event.target.closest("input, textarea, select, [contenteditable]") ||

@@ -147,6 +147,12 @@ def test_the_pdf_has_bookmarks_and_links_to_its_own_pages(text):
     assert outside and not [address for address in outside if not address.startswith("http")]
 
 
+def test_no_page_of_the_pdf_is_empty_and_the_recording_is_whole(text):
+    pdf, content = text
+    assert not [number for number, page in enumerate(pdf.pages, 1) if len(page.extract_text()) < 60]
+    assert re.search(r"sjupyter --stop Job \d+ is ended", content)
+
+
 def test_the_plots_of_the_course_are_in_both(chapters, text):
     pages, _ = chapters
     plots = {

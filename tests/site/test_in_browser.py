@@ -225,7 +225,8 @@ def assert_what_is_written_stays_in_this_browser(browser, context, opened):
     "itself runs in your browser.",
     "Two clicks, and you have a notebook: choose one below, then press Shift-Enter in "
     "its first cell.",
-    "What you write stays in this browser, on this computer: clear its data and it has gone.",
+    "What you write stays in this browser, on this computer: if you clear its data, your work is "
+    "lost.",
     "The first start loads about 30 MB,",
 )
 @made

@@ -6,10 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image, ImageChops, ImageDraw
-from playwright.sync_api import sync_playwright
 
 from tools import pages
-from tools.browser import CHROMIUM, FLAGS, needs_chromium
+from tools.browser import needs_chromium
 from tools.files import ROOT
 from tools.pictures import tour
 from tools.pictures.take import PICTURES, Failed
@@ -27,7 +26,7 @@ SQUARE, LEVELS, MOST = 8, 20, 3
 VARIES = [  # These texts differ in each run, and no reader needs them.
     (r"\b([Jj])ob \d+\b|^\d+(?= +c\d)", "JOB"),  # as in: Job 7 is ended.
     (r"\bc\d+\b", "NODE"),  # as in: runs on c1
-    (r":\d{5}\b", ":PORT"),  # an address with a port, as c1.int...:39343, but not localhost:8888
+    (r"(:|-L )\d{5}\b", r"\1PORT"),  # a port, as in c1.int...:39343
     (r"\((Resources|Priority|None)\)", "(REASON)"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "DATE"),
     (r"\b1:5\d:\d\d\b", "LEFT"),  # the time that is left of 2 hours
@@ -133,19 +132,6 @@ def test_a_picture_is_small_and_gives_no_token_away(name):
     )
 
 
-@pytest.fixture(scope="module")
-def playwright():
-    with sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-    yield launched
-    launched.close()
-
-
 @needs_chromium
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_recording_plays_once_or_stands_still(name, browser):
@@ -155,12 +141,14 @@ def test_a_recording_plays_once_or_stands_still(name, browser):
     )
     page = browser.new_page()
     page.goto((ROOT / name).as_uri())
+    assert set(page.evaluate(seen)) == {"visible"}
+    page.goto((ROOT / name).as_uri() + "#play")
     assert set(page.evaluate(seen)[-10:]) == {"hidden"}
     page.evaluate("document.getAnimations().forEach(piece => piece.finish())")
     assert set(page.evaluate(seen)) == {"visible"}
     page.close()
     page = browser.new_page(reduced_motion="reduce")
-    page.goto((ROOT / name).as_uri())
+    page.goto((ROOT / name).as_uri() + "#play")
     assert set(page.evaluate(seen)) == {"visible"}
     page.close()
 
@@ -175,17 +163,18 @@ def views(triton, playwright):
         return tour.go(triton, triton.account(), chromium)
 
 
-def off(picture, view, scheme):
-    """The squares of the picture that differ from today's view, as their (left, top) in pixels of
-    the window. Texts that vary are left out.
+def off(picture, shots, scheme):
+    """The squares of the picture that differ from today's, as their (left, top) in pixels of the
+    window. Texts that vary are left out.
     """
-    size = tour.WIDTH, tour.HEIGHT
+    today = shots.images[scheme]
+    size = today.width // tour.SCALE, today.height // tour.SCALE
     pair = [
         picture.convert("RGB").resize(size, Image.Resampling.BOX),
-        view.shots[scheme].resize(size, Image.Resampling.BOX),
+        today.resize(size, Image.Resampling.BOX),
     ]
     for one in pair:
-        for box in view.varies:
+        for box in shots.varies:
             ImageDraw.Draw(one).rectangle([side / tour.SCALE for side in box], fill="grey")
     squares = ImageChops.difference(*pair).reduce(SQUARE)
     return [
@@ -196,17 +185,18 @@ def off(picture, view, scheme):
 
 
 @pytest.mark.claims(
-    "Each step that a screenshot or a film shows is gone anew, and what the service "
-    "shows is compared with the picture, in both "
-    "colours."
+    "Each step that a screenshot or a film shows is done anew, and what the service shows is "
+    "compared with the picture, in both colours."
 )
 @needs_chromium
 @pytest.mark.parametrize(("name", "scheme"), STILLS)
 def test_a_screenshot_shows_what_the_service_shows_today(name, scheme, views):
     view = next(view for view in views if view.name == tour.STILLS[name])
     with Image.open(IMAGES / f"{name}-{scheme}.webp") as picture:
-        assert picture.size == view.shots[scheme].size
-        assert len(off(picture, view, scheme)) <= MOST, "If today's page is right: make pictures"
+        assert picture.size == view.still.images[scheme].size
+        assert len(off(picture, view.still, scheme)) <= MOST, (
+            "If today's page is right: make pictures"
+        )
 
 
 @pytest.mark.claims("From the login to the stop, taken from the running service.")
@@ -223,7 +213,7 @@ def test_the_film_shows_what_the_service_shows_today(file, scheme, views):
         assert film.n_frames == len(views)
         for number, view in enumerate(views):
             film.seek(number)
-            assert len(off(film, view, scheme)) <= MOST, (
+            assert len(off(film, view.film, scheme)) <= MOST, (
                 f"view {number}, {view.name}. If today's page is right: make pictures"
             )
 
@@ -370,12 +360,12 @@ def test_a_page_shows_the_pictures_in_its_own_colours(page):
 
 
 @needs_chromium
-@pytest.mark.claims("Click it to see it again, or to copy from it.")
+@pytest.mark.claims("Click it to see it play, or to copy from it.")
 def test_a_click_on_the_recording_opens_it_alone(page):
     """The reader can select its text there."""
     opened = page("triton/apps/jupyter/sjupyter.html")
     opened.locator(".recording img").click()
-    opened.wait_for_url("**/*.svg")
+    opened.wait_for_url("**/*.svg#play")
     opened.evaluate("document.getAnimations().forEach(piece => piece.finish())")
     assert "sjupyter --list" in opened.evaluate(
         "getSelection().selectAllChildren(document.documentElement), String(getSelection())"

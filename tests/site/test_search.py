@@ -11,11 +11,14 @@ import tomllib
 
 import pytest
 
+from _ext import facts
 from tools import questions
 from tools.browser import Quiet, needs_chromium
 from tools.files import ROOT
+from triton.lib import clusterfacts
 
 pytestmark = needs_chromium
+FACTS = clusterfacts.load(ROOT / "triton/facts.toml").in_words()
 WORDS = tomllib.loads((ROOT / "triton/search.toml").read_text(encoding="utf-8"))
 
 
@@ -54,6 +57,31 @@ def test_words_for_sections_are_for_sections_that_are_there(sections):
                 f"triton/search.toml: {address} is no section; is it {sections.get(address)}?"
             )
         assert page in sections, f"triton/search.toml: there is no page {page}"
+
+
+def test_the_index_shows_what_readers_call_each_section(site):
+    shown = (site / "about/words.html").read_text(encoding="utf-8")
+    for page, sections in WORDS["sections"].items():
+        for anchor in filter(None, sections):
+            assert f"{page.removeprefix('about/')}.html#{anchor}" in shown
+    assert "kernel died, " in shown
+
+
+def test_a_name_in_the_words_for_a_section_stands_on_its_page(site):
+    """A name has a capital or a digit. Other words may be those of readers alone."""
+    name = re.compile(r"(?=[a-z.+_-]*[A-Z\d])\w[\w.+-]*\w")
+    unknown = []
+    for page, words in WORDS["sections"].items():
+        path = site / f"{page}.html.md"  # a cluster without GPUs has no page on them
+        text = path.read_text(encoding="utf-8").lower() if path.exists() else None
+        unknown += [
+            f"triton/search.toml: {page}#{section} is called {promised}, which its page does not "
+            "know: let the page say it, or make it a synonym in [words], or take it away"
+            for section, called in words.items()
+            for promised in name.findall(facts.substitute(called, FACTS)[0])
+            if text is not None and promised.lower() not in text
+        ]
+    assert unknown == []
 
 
 @pytest.mark.claims("and for all pages *crash* where the guide says *died*.")
@@ -115,6 +143,30 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
     assert "sections for “proxy”" in opened.get_by_role("status").inner_text()
 
 
+def test_sections_of_a_page_stand_together(page):
+    """Each page is one result, with links to its other sections."""
+    opened = page("search.html?q=git+diff+notebook")
+    opened.locator("#results ul a").first.wait_for()
+
+    def pages(links):
+        return [re.sub(r"#.*", "", link.get_attribute("href")) for link in links]
+
+    results = opened.locator("#results > li").all()
+    firsts = [pages(result.locator("> a").all()) for result in results]
+    assert [len(first) for first in firsts] == [1] * len(firsts)
+    assert len({first for [first] in firsts}) == len(firsts)
+    others = [pages(result.locator("ul a").all()) for result in results]
+    assert all({first} >= set(other) for [first], other in zip(firsts, others, strict=True))
+    assert len(firsts) < len(firsts) + sum(map(len, others)) <= 10
+
+
+@pytest.mark.parametrize("one, both", [("disk", "disk quota"), ("gpu", "gpu memory")])
+def test_two_words_find_no_section_with_one_of_them(one, both, page):
+    opened = page("search.html?q=disk+quota")
+    found = "async question => (await search(question)).length"
+    assert 0 < opened.evaluate(found, both) < opened.evaluate(found, one)
+
+
 def test_late_results_do_not_open_a_closed_list(page):
     opened = page("index.html")
     opened.get_by_role("combobox").press_sequentially("proxy")
@@ -147,6 +199,17 @@ def test_a_section_is_shown_by_its_own_text(page):
 def test_a_search_without_results_says_so(page):
     opened = page("search.html?q=xyzzyqqq")
     opened.get_by_text("Nothing found for “xyzzyqqq”").wait_for()
+    assert opened.get_by_role("link", name="tell us what you looked for").is_visible()
+    for link in ("FAQ", "The index"):
+        there = opened.locator("main").get_by_role("link", name=link, exact=True)
+        there.wait_for()
+        assert there.bounding_box()["y"] < 500, f"{link} is below the screen"
+
+
+def test_where_nothing_is_found_the_nearest_words_are_offered(page):
+    opened = page("search.html?q=segfalt")
+    opened.locator("#nearest").get_by_role("link", name="segfault").click()
+    opened.get_by_role("link", name="My server or kernel died").first.wait_for()
 
 
 def test_the_search_works_below_another_path(browser, site, tmp_path):

@@ -214,9 +214,7 @@ def numbers(folder: Path) -> float:
     count = 0
     with people_at_a_hub(folder) as (triton, people):
         for measure in (
-            hub_faults.sixty_people,
             hub_faults.hundred_waiting,
-            hub_faults.many_streams,
             hub_faults.starts_and_stops,
             hub_faults.restarts,
         ):

@@ -30,7 +30,8 @@ SECRET = re.compile(r"(?<=token=)\w+|\b[0-9a-f]{16}\b")  # the token and the pat
 KEY = 0.06  # seconds between two keys
 READ = 2  # seconds before the next command, in which a person reads
 LONGEST = 2  # the picture shortens longer waits to so many seconds
-# In it, an animation of no length hides each piece of text until its delay is over.
+# It plays at the address NAME.svg#play: an animation of no length hides each piece of text until
+# its delay is over. Elsewhere the whole text stands there.
 FRAME = Path(__file__).with_name("recording.svg")
 
 
@@ -127,9 +128,8 @@ class Window(Terminal):
 
 
 def svg(recording: Recording) -> str:
-    """The recording as the text of an SVG file, in which each piece of text appears at its time.
-
-    Without animation, the whole text is there.
+    """The recording as the text of an SVG file; in NAME.svg#play each piece of text appears at its
+    time.
     """
     rows = recording.rows()
     wide = max(len("".join(text for _, text in row)) for row in rows)
@@ -239,7 +239,7 @@ def main() -> None:
         triton, end = bring_up(Path(folder) / "state")
         try:
             for name, steps in PICTURES.items():
-                keep(name, svg(steps(triton, "alice", pace=1)).encode())
+                keep(name, svg(steps(triton, "username", pace=1)).encode())
             name = "images/jupyter_demo"
             with sync_playwright() as playwright, tour.chromium(triton, playwright) as chromium:
                 views = tour.go(triton, triton.account(), chromium)

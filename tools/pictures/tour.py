@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
+from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
 from tools.cluster import hub, jupyter_server
@@ -22,7 +22,9 @@ from tools.cluster.small_triton import Triton
 
 WIDTH = 1000  # of the window, in pixels
 HEIGHT = 680
+TALL = 900  # of a narrow window
 SCALE = 2  # pixels of a screenshot for each of the window's
+MARGIN = 16  # pixels of the window that stay empty below the last thing of a page
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SECONDS = 2  # that the film shows each view
 PROFILE = FACTS.profiles[0].name
@@ -38,6 +40,7 @@ VARIES = [
     "#progress-message",
     ".jp-DirListing-itemModified",
     ".jp-DirListing-item:has-text('.log')",
+    "#jp-main-statusbar",  # memory and processor
 ]
 RING = """box => {
     const ring = document.body.appendChild(document.createElement("div"));
@@ -70,9 +73,19 @@ STILLS = {
     "hub-stop": "Stop My Server",
 }
 FILM = "jupyter_demo"
+# {view: the width of the window of its screenshot}, so that it can be read on a phone
+NARROW = {"Sign in": 440, "Start": 640, "pending": 640, "Stop My Server": 640}
 
 
 Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels of a screenshot
+
+
+@dataclass
+class Shots:
+    """A page in light and dark colours."""
+
+    images: dict[str, Image.Image]  # by colour scheme
+    varies: list[Box]  # the parts that differ in each run
 
 
 @dataclass
@@ -81,8 +94,8 @@ class View:
 
     name: str  # the text of the button, or a word for the page
     clicks: bool
-    shots: dict[str, Image.Image]  # by colour scheme
-    varies: list[Box]  # the parts that differ in each run
+    film: Shots
+    still: Shots  # without what is empty below the page
     says: str  # the text of the page
 
 
@@ -112,22 +125,33 @@ class Camera:
 
     def take(self, name: str, page: Page, target: Locator | None = None) -> None:
         """Take a view of `page`, with a ring around `target` if there is one."""
-        if target:
-            target.scroll_into_view_if_needed()
-            still(page)  # late content would move the target away from the ring
-            page.evaluate(RING, target.bounding_box())
-        page.evaluate(CALL, [self.user, "username"])
-        shots: dict[str, Image.Image] = {}
-        for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(HAS_COLOURS, arg=scheme == "dark")
-            shots[scheme] = still(page)
-        boxes = [box for selector in VARIES for box in _boxes(page.locator(selector))]
-        page.evaluate(CALL, ["username", self.user])
-        if target:
-            page.evaluate("document.getElementById('ring').remove()")
         words = " ".join(page.locator("body").inner_text().split())
-        self.views.append(View(name, bool(target), shots, boxes, words))
+        page.evaluate(CALL, [self.user, "username"])
+        wide = narrow = _shots(page, target)
+        if name in NARROW:
+            page.set_viewport_size({"width": NARROW[name], "height": TALL})
+            narrow = _shots(page, target)
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        page.evaluate(CALL, ["username", self.user])
+        whole = {scheme: cropped(image) for scheme, image in narrow.images.items()}
+        self.views.append(View(name, bool(target), wide, Shots(whole, narrow.varies), words))
+
+
+def _shots(page: Page, target: Locator | None) -> Shots:
+    """The page as its window shows it, with a ring around `target` if there is one."""
+    if target:
+        target.scroll_into_view_if_needed()
+        still(page)  # late content would move the target away from the ring
+        page.evaluate(RING, target.bounding_box())
+    images: dict[str, Image.Image] = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(HAS_COLOURS, arg=scheme == "dark")
+        images[scheme] = still(page)
+    boxes = [box for selector in VARIES for box in _boxes(page.locator(selector))]
+    if target:
+        page.evaluate("document.getElementById('ring').remove()")
+    return Shots(images, boxes)
 
 
 def _boxes(locator: Locator) -> Iterator[Box]:
@@ -198,7 +222,7 @@ def go(triton: Triton, user: str, browser: Browser) -> list[View]:
 
 def film(views: Sequence[View], scheme: str, format: str, **options: Any) -> bytes:
     """An animated picture of the views, with one pixel for each pixel of the window."""
-    frames = [view.shots[scheme].reduce(SCALE) for view in views]
+    frames = [view.film.images[scheme].reduce(SCALE) for view in views]
     if format == "GIF":
         frames = [frame.quantize(256, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
@@ -212,6 +236,15 @@ def film(views: Sequence[View], scheme: str, format: str, **options: Any) -> byt
         **options,
     )
     return out.getvalue()
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    """The screenshot without what is empty at its end, but for a margin."""
+    width, height = image.size
+    below = Image.new("RGB", image.size, image.getpixel((width // 2, height - 1)))
+    box = ImageChops.difference(image, below).getbbox()
+    end = box[3] + MARGIN * SCALE if box else height
+    return image.crop((0, 0, width, min(end, height)))
 
 
 def webp(image: Image.Image) -> bytes:
@@ -230,7 +263,7 @@ def files(views: Sequence[View]) -> dict[str, bytes]:
             views, scheme, "AVIF", quality=75, subsampling="4:4:4"
         )
         contents |= {
-            f"{still}-{scheme}.webp": webp(by_name[name].shots[scheme])
+            f"{still}-{scheme}.webp": webp(by_name[name].still.images[scheme])
             for still, name in STILLS.items()
         }
     return contents
