@@ -40,7 +40,7 @@ test:  ## lint, then run every test; as root on Debian 12 also install, first, t
 	@tools/install-packages --if-possible
 	@$(MAKE) --no-print-directory tests
 
-lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome, words
+lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome, codespell, grammar, words
 	@$(RUN) tools.lint $(ONLY)
 
 format: .venv .lint  ## format Python, JavaScript and CSS
@@ -71,7 +71,7 @@ notebooks: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## validate the not
 sync: .venv  ## bring the halves of each pair together; NB=name, FROM=md|ipynb
 	@$(RUN) tools.course.pairs sync $${NB:+--nb "$$NB"} $${FROM:+--from "$$FROM"} notebooks
 
-refresh: .venv .venv-nbdime  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
+refresh: $(if $(filter .venv,$(VENV)),.venv .venv-nbdime)  ## execute NB="name ..." anew, or what failed in the last run, show what changed, and keep the outputs that you accept
 	@$(RUN) tools.validate.runner refresh $${NB:+--nb "$$NB"}
 
 class: .venv  ## make the editions of the course in _build/class: for students, with solutions, for the instructor
@@ -167,7 +167,7 @@ endif
 	@tools/make-venv .lint tools/lint/requirements.txt $(PYTHON)
 	@cp tools/lint/package.json tools/lint/package-lock.json .lint
 	@PATH="$(CURDIR)/.lint/bin:$$PATH" npm ci --prefix .lint --ignore-scripts --no-audit --no-fund --loglevel=silent >/dev/null || \
-	    { echo "npm could not install biome into .lint. Is the network there, and space on the disk? Then: make lint" >&2; exit 1; }
+	    { echo "npm could not install biome and harper.js into .lint. Is the network there, and space on the disk? Then: make lint" >&2; exit 1; }
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.

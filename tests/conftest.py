@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from tools import git
-from tools.browser import CHROMIUM, FLAGS, Quiet
+from tools.browser import FLAGS, HEADLESS, Quiet
 from tools.cluster import cluster
 from tools.cluster.small_triton import bring_up
 from tools.files import ROOT
@@ -25,6 +25,7 @@ LONGEST = [
     "test_hub_faults.py",
     "test_hub_jobs.py",
     "test_sjupyter.py",
+    "test_class.py",
     "test_pairs.py",
     "test_class_check.py",
     "test_faq.py",
@@ -33,7 +34,7 @@ LONGEST = [
     "test_mutate.py",
     "test_console_blocks.py",
 ]
-LAST = ["test_page_quality.py", "test_class.py"]
+LAST = ["test_page_quality.py"]
 ALLOWED_SKIPS = tomllib.loads((ROOT / "tests/data/allowed-skips.toml").read_text(encoding="utf-8"))
 
 
@@ -76,6 +77,34 @@ def triton(tmp_path_factory, request):
     end()
 
 
+@pytest.fixture
+def small_tmp(triton):
+    """small_tmp(option, *folders) mounts a disk that is full, or has no inodes, on these folders of
+    all nodes, until the test ends.
+    """
+    mounted = []
+
+    def put(option, *folders):
+        for node in triton.nodes:
+            for folder in folders:
+                mounted.append((node, folder))
+                triton.run(
+                    node,
+                    f"mount -t tmpfs -o mode=1777,{option} small {folder} && findmnt "
+                    f"--target {folder} --source small && head -c 9000 /dev/zero > "
+                    f"{folder}/x",
+                    check=False,
+                )
+
+    yield put
+    for node, folder in mounted:
+        triton.run(
+            node,
+            f"while findmnt --source small --target {folder}; do umount {folder}; done",
+            check=False,
+        )
+
+
 @pytest.fixture(scope="module")
 def address(site):
     """The address that serves the built site, on the loopback interface."""
@@ -87,13 +116,18 @@ def address(site):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def playwright():
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    browser = playwright.chromium.launch(executable_path=HEADLESS, args=FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Check the code with ruff and mypy (Python), shellcheck (shell scripts) and biome (JavaScript and
-CSS), and find words of the pages that need a role.
+CSS), all text with codespell, and the English of pages with Harper; find words of the pages that
+need a role.
 
-    python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [words]
+    python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [codespell] [grammar] [words]
     python -m tools.lint --format
 
-Without a name, all five run and print their problems. The exit status is 1 if there are any. The
+Without a name, all run and print their problems. The exit status is 1 if there are any. The
 programs are in the environment `.lint`, which `make lint` makes. `--format` formats the code with
 ruff and biome.
 """
@@ -19,10 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tools.files import ROOT
+from tools.lint import grammar as english
 from tools.lint.words import plain_words
 
 BIN = ROOT / ".lint/bin"
 BIOME = ROOT / ".lint/node_modules/.bin/biome"
+HARPER = ROOT / ".lint/node_modules/harper.js"
 BIOME_SETTINGS = "--config-path=tools/lint"
 SHELL = re.compile(rb"#!.*\b(?:ba|da|k)?sh\b")
 PYTHON = re.compile(rb"#!.*\bpython")
@@ -53,11 +56,12 @@ def shell_scripts(folder: Path) -> list[str]:
 
 
 def installed_programs(folder: Path) -> list[str]:
-    """The tracked Python programs and modules of triton/."""
+    """The tracked Python programs and modules of triton/, without those that pages show."""
     return [
         name
         for name in tracked(folder)
         if name.startswith("triton/")
+        and not name.startswith(("triton/apps/", "triton/tut/"))
         and (name.endswith(".py") or PYTHON.match(_first_line(folder / name)))
     ]
 
@@ -126,6 +130,22 @@ def biome(folder: Path) -> Iterator[tuple[bool, str]]:
         yield _run(folder, BIOME, "check", "--error-on-warnings", BIOME_SETTINGS, *names)
 
 
+def codespell(folder: Path) -> Iterator[tuple[bool, str]]:
+    """Words that are misspelt often, in code and text. pyproject.toml says what is not read."""
+    yield _run(folder, BIN / "codespell", *tracked(folder))
+
+
+def grammar(folder: Path) -> Iterator[tuple[bool, str]]:
+    """The English of all that is written in reST or Markdown."""
+    pages = {
+        name: (folder / name).read_text(encoding="utf-8")
+        for name in tracked(folder)
+        if name.endswith((".rst", ".md"))
+    }
+    problems = list(english.problems(pages, HARPER, BIN / "node"))
+    yield not problems, "\n".join(problems)
+
+
 def words(folder: Path) -> Iterator[tuple[bool, str]]:
     """The literals of the guide's pages that look like a path, an option or a host."""
     for name in tracked(folder):
@@ -135,7 +155,7 @@ def words(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[tuple[bool, str]]]] = {
-    check.__name__: check for check in (ruff, mypy, shellcheck, biome, words)
+    check.__name__: check for check in (ruff, mypy, shellcheck, biome, codespell, grammar, words)
 }
 
 
