@@ -263,8 +263,6 @@ def run(folder, *arguments, ci="true"):
             sys.executable,
             "-m",
             "pytest",
-            "-p",
-            "no:cacheprovider",
             "-q",
             *arguments,
             folder / "tests",
@@ -334,3 +332,25 @@ def test_a_claim_that_was_not_shown_turns_ci_red_and_is_named(guide, body):
         and "NOT PROVEN: index.rst:1 says that test_it.py::test_it_holds shows it"
         in completed.stdout
     ), completed.stdout
+
+
+def test_what_fails_beside_others_and_passes_alone_is_told(guide):
+    """The second try ends the first run: the rest of its results stays."""
+    (guide / "tests/test_it.py").write_text(
+        TEST.format("True") + "\n\ndef test_two():\n    assert open('there').close() is None\n"
+    )
+    assert run(guide).returncode == 1
+    (guide / "there").touch()
+    assert run(guide, "--lf", "--lfnf=none").returncode == 0
+    report = json.loads((guide / "_build/proof.json").read_text())
+    assert report["files"] == {"test_it.py": [2, 0, 0]}
+    assert report["measured"] == [
+        "test_it.py::test_two failed while other tests ran, and passed when it ran again alone."
+    ]
+
+
+def test_what_fails_twice_stays_failed(guide):
+    (guide / "tests/test_it.py").write_text(TEST.format("False"))
+    assert run(guide).returncode == 1
+    completed = run(guide, "--lf", "--lfnf=none")
+    assert completed.returncode == 1 and "NOT PROVEN: index.rst:1" in completed.stdout

@@ -9,7 +9,8 @@ The page how-tested shows that file. A test declares with record_property what i
     record_property("not_covered", sentence)     it leaves this out, with the reason
 
 A run of some tests writes nothing. In a run of all tests, each test must pass that a page names
-with :tested:, or that tests/data/seed.toml names for a section of the old page.
+with :tested:, or that tests/data/seed.toml names for a section of the old page. After it, a run of
+what failed in it (--lf) counts as the end of that run: what passes now is told on the page.
 """
 
 import datetime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # a guide without a cluster can use the plugin too
     from tools.cluster.small_triton import Triton
 
 TARGET = ROOT / "_build/proof.json"
+RESULTS = ROOT / "_build/results.json"  # of the last run of all tests, for a second try
 MARK = re.compile(r":tested:`([^`]+)`")
 SEED_TEST = re.compile(r'"(test_\w+\.py::\w+)"')
 # {what a test proves of a page: its name in proof.json}
@@ -92,7 +94,7 @@ class Recorder:
     `outcomes`: {test: passed, failed or skipped}. `shown`: the pages whose blocks and words a test
     proves. `typed`: the hosts on which it types a command. `sentences`: what tests measured or left
     out. `versions`: those of the programs on the cluster. `unproven`: the claims whose test did not
-    pass, with its outcome.
+    pass, with its outcome. `second_try`: whether this run tries again what failed before.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -103,12 +105,31 @@ class Recorder:
         self.typed: dict[str, list[str]] = defaultdict(list)  # hosts of the commands
         self.sentences: dict[str, set[str]] = {"measured": set(), "not_covered": set()}
         self.versions: dict[str, str] = {}
+        self.failed_before: set[str] = set()
         self.deselected = False
         self.unproven: list[tuple[str, int, str, str]] = []
+        self.second_try = bool(config.getoption("lf", False)) and RESULTS.exists()
+        if self.second_try:
+            self._restore(json.loads(RESULTS.read_text(encoding="utf-8")))
+
+    def _restore(self, results: dict[str, Any]) -> None:
+        """Begin with the results of the run before; what failed in it counts only as failed if it
+        fails again.
+        """
+        self.began, self.versions = results["began"], results["versions"]
+        self.failed_before = {t for t, o in results["outcomes"].items() if o == "failed"}
+        self.outcomes.update(results["outcomes"])
+        for test, shown in results["shown"].items():
+            self.shown[test] = [(page, kind) for page, kind in shown]
+        self.typed.update(results["typed"])
+        for name, sentences in results["sentences"].items():
+            self.sentences[name].update(sentences)
 
     @property
     def whole(self) -> bool:
-        """Whether this is a run of all tests."""
+        """Whether this is a run of all tests, or its second try."""
+        if self.second_try:
+            return True
         chosen = [Path(argument.split("::")[0]).resolve() for argument in self.config.args]
         return not self.deselected and not self.config.option.keyword and chosen == [ROOT / "tests"]
 
@@ -121,6 +142,15 @@ class Recorder:
         if report.when != "call" and report.passed:
             return
         test = _short(report.nodeid)
+        if test in self.failed_before:
+            self.failed_before.remove(test)
+            self.outcomes.pop(test)
+            for kept in (self.shown, self.typed):
+                kept.pop(test, None)
+            if report.passed:
+                self.sentences["measured"].add(
+                    f"{test} failed while other tests ran, and passed when it ran again alone."
+                )
         self.outcomes[test] = "failed" if self.outcomes.get(test) == "failed" else report.outcome
         for name, value in report.user_properties:
             if name in self.sentences:
@@ -147,6 +177,7 @@ class Recorder:
             return
         if not self.whole or session.config.option.collectonly:
             return
+        self._keep()
         outcomes = self._outcomes_of_functions()
         self.unproven = [
             (page, line, test, outcomes.get(test, "not run"))
@@ -156,6 +187,19 @@ class Recorder:
         if self.unproven and os.environ.get("CI") == "true":
             session.exitstatus = session.exitstatus or 1
         write(self.report(outcomes))
+
+    def _keep(self) -> None:
+        """Write the results for a second try."""
+        results = {
+            "began": self.began,
+            "versions": self.versions,
+            "outcomes": self.outcomes,
+            "shown": self.shown,
+            "typed": self.typed,
+            "sentences": {name: sorted(sentences) for name, sentences in self.sentences.items()},
+        }
+        RESULTS.parent.mkdir(exist_ok=True)
+        write_whole(RESULTS, json.dumps(results))
 
     def _outcomes_of_functions(self) -> dict[str, str]:
         """The outcome of each test function: passed if it passed with all its parameters."""
