@@ -18,6 +18,8 @@ from tools.files import ROOT
     "schema, path",
     [
         ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", ".github/workflows/weekly.yml"),
+        ("dependabot", ".github/dependabot.yml"),
         ("readthedocs", ".readthedocs.yaml"),
         ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
         ("github-issue-forms", ".github/ISSUE_TEMPLATE/wrong-sentence.yml"),

@@ -22,6 +22,7 @@ GOOD = {
     "good.js": "const open = 1;\nconsole.log(open);\n",
     "good.css": "a {\n  color: red;\n}\n",
     "picture.bin": "no text",
+    ".github/workflows/good.yml": "on: push\npermissions: {}\njobs: {}\n",
     "triton/good.rst": "Write :file:`~/.bashrc`, and ``{}``.\n\n.. code-block:: rst\n\n   ``-x``\n",
 }
 # {file: (a fault, what the message says)}
@@ -37,6 +38,10 @@ FAULTS = {
     ),
     "bin/start": ("#!/bin/sh\necho {{ name }}\nrm $1\n", "bin/start:3:4: note: Double quote"),
     "form.js": ("const a = {b:1}\nconsole.log(a);\n", "form.js format"),
+    ".github/workflows/fault.yml": (
+        "on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - uses: a/b@v1\n",
+        "error[unpinned-uses]",
+    ),
     "fault.mjs": ("if (window.a = 1) close();\n", "fault.mjs:1:5 lint/suspicious"),
     "triton/fault.rst": (
         "See\n``/tmp/x``.\n",
@@ -84,7 +89,7 @@ def test_lint_finds_a_fault_of_each_kind(folder, capfd):
     output, summary = capfd.readouterr()
     assert [message for _, message in FAULTS.values() if message not in output] == []
     assert summary.startswith(
-        "Not as it should be: ruff, mypy, shellcheck, biome, codespell, grammar, words."
+        "Not as it should be: ruff, mypy, shellcheck, biome, zizmor, codespell, grammar, words."
     )
 
 

@@ -1,8 +1,8 @@
 """Check the code with ruff and mypy (Python), shellcheck (shell scripts) and biome (JavaScript and
-CSS), all text with codespell, and the English of pages with Harper; find words of the pages that
-need a role.
+CSS), what GitHub runs with zizmor, all text with codespell, and the English of pages with Harper;
+find words of the pages that need a role.
 
-    python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [codespell] [grammar] [words]
+    python -m tools.lint [ruff] [mypy] [shellcheck] [biome] [zizmor] [codespell] [grammar] [words]
     python -m tools.lint --format
 
 Without a name, all run and print their problems. The exit status is 1 if there are any. The
@@ -130,6 +130,12 @@ def biome(folder: Path) -> Iterator[tuple[bool, str]]:
         yield _run(folder, BIOME, "check", "--error-on-warnings", BIOME_SETTINGS, *names)
 
 
+def zizmor(folder: Path) -> Iterator[tuple[bool, str]]:
+    """What lets strangers into the workflows of GitHub: unpinned actions, wide permissions."""
+    if (folder / ".github").is_dir():
+        yield _run(folder, BIN / "zizmor", "--offline", "--quiet", "--format=plain", ".github")
+
+
 def codespell(folder: Path) -> Iterator[tuple[bool, str]]:
     """Words that are misspelt often, in code and text. pyproject.toml says what is not read."""
     yield _run(folder, BIN / "codespell", *tracked(folder))
@@ -155,7 +161,8 @@ def words(folder: Path) -> Iterator[tuple[bool, str]]:
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[tuple[bool, str]]]] = {
-    check.__name__: check for check in (ruff, mypy, shellcheck, biome, codespell, grammar, words)
+    check.__name__: check
+    for check in (ruff, mypy, shellcheck, biome, zizmor, codespell, grammar, words)
 }
 
 
