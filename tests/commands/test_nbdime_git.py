@@ -736,7 +736,7 @@ def changed(repo):
 
 
 @pytest.mark.claims(
-    "Into a file or a pipe git still writes a patch, which others can apply:",
+    "`nbdime-git` writes a patch there, with `--no-ext-diff` or without.",
     "The second command says nothing: the patch fits. It is a normal patch: ``git apply`` "
     "takes it on computers without nbdime, too.",
 )
