@@ -1,6 +1,7 @@
 """Sphinx extension: the pages of a course without what students may not see yet, and its editions.
 
-The directive `run-sheet` writes what an instructor needs to know about each notebook.
+The directive `run-sheet` writes what an instructor needs to know about each notebook, and
+`course-table` what a reader has to know to choose one.
 
 `course`: the module that loads the notebooks and makes the editions; see `Course`.
 `course_solutions`: the notebooks whose solutions are published: "all", "none", or a list of names.
@@ -90,6 +91,9 @@ class Course(Protocol):
 
     def promise(self, course: dict[str, Any]) -> str:
         """What a reader can do after a notebook, from its metadata `course`."""
+
+    def needed(self, course: dict[str, Any]) -> str:
+        """What a reader must have beyond the kernel, from the same; "" if nothing."""
 
     def page(self, notebook: Notebook, with_solutions: bool) -> Notebook:
         """What the site shows of a notebook."""
@@ -319,6 +323,53 @@ def _cell(text: str) -> nodes.entry:
     return nodes.entry("", nodes.paragraph("", text))
 
 
+class CourseTable(SphinxDirective):
+    """A table of the notebooks: what a reader can do afterwards, the minutes, what is needed."""
+
+    def run(self) -> list[nodes.Node]:
+        course = course_of(self.config)
+        folder = course.NOTEBOOKS.relative_to(self.env.srcdir).as_posix()
+        rows = []
+        for name, notebook in course.load().items():
+            self.env.note_dependency(str(course.NOTEBOOKS / f"{name}.ipynb"))
+            declared = notebook["metadata"]["course"]
+            title = addnodes.pending_xref(
+                "",
+                nodes.inline("", ""),
+                refdomain="std",
+                reftype="doc",
+                reftarget=f"/{folder}/{name}",
+                refdoc=self.env.docname,
+                refexplicit=False,
+                refwarn=True,
+            )
+            needs = filter(None, (_language(notebook), course.needed(declared)))
+            rows.append(
+                _row(
+                    nodes.entry("", nodes.paragraph("", "", title)),
+                    _cell(declared["goal"]),
+                    _cell(str(declared["minutes"])),
+                    _cell(", ".join(needs)),
+                )
+            )
+        titles = ("Notebook", "What you can do afterwards", "Minutes", "You need")
+        return [_table(titles, rows, (24, 46, 8, 22))]
+
+
+def _language(notebook: Notebook) -> str:
+    """The language that the kernel of a notebook speaks; "" for Python."""
+    kernel = notebook["metadata"]["kernelspec"]
+    return "" if kernel["language"] == "python" else f"the kernel {kernel['display_name']}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[nodes.row], widths: Sequence[int]) -> nodes.table:
+    """A table with these titles above its columns."""
+    head = nodes.thead("", _row(*map(_cell, titles)))
+    columns = [nodes.colspec(colwidth=width) for width in widths]
+    body = nodes.tbody("", *rows)
+    return nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(widths)))
+
+
 class RunSheet(SphinxDirective):
     """A section for each notebook: its goal, and a table of its parts.
 
@@ -359,14 +410,12 @@ class RunSheet(SphinxDirective):
 
 def _parts(parts: Sequence[Part]) -> nodes.table:
     """The parts of a notebook as a table."""
-    body = nodes.tbody()
+    rows = []
     for part in parts:
         machine = f"{part.seconds:.1f} s" if part.seconds >= 0.05 else ""
         notes = nodes.entry("", *_markdown(part.note), classes=["notes"])
-        body += _row(_cell(part.title), _cell(f"{part.minutes or ''}"), _cell(machine), notes)
-    head = nodes.thead("", _row(*map(_cell, ("Part", "Minutes", "Machine", "Notes"))))
-    widths = [nodes.colspec(colwidth=width) for width in (24, 8, 8, 60)]
-    return nodes.table("", nodes.tgroup("", *widths, head, body, cols=4))
+        rows.append(_row(_cell(part.title), _cell(f"{part.minutes or ''}"), _cell(machine), notes))
+    return _table(("Part", "Minutes", "Machine", "Notes"), rows, (24, 8, 8, 60))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -374,6 +423,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("course", None, "")
     app.add_config_value("course_problems", None, "")
     app.add_config_value("course_solutions", "all", "env", types=(str, list))
+    app.add_directive("course-table", CourseTable)
     app.add_directive("run-sheet", RunSheet)
     # This runs before any other function reads a notebook.
     app.connect("builder-inited", _check_notebooks, priority=100)

@@ -31,10 +31,12 @@ def _add_lines(app: Sphinx, doctree: nodes.document) -> None:
     for text, address in _buttons(app, path.stem, notebook):
         link = nodes.reference("", text, refuri=address, internal=not address.startswith("https:"))
         buttons += [link, nodes.Text(" ")]
-    kernel = notebook["metadata"]["kernelspec"]["display_name"]
+    facts = [f"{declared['minutes']} minutes", notebook["metadata"]["kernelspec"]["display_name"]]
+    if needed := course_of(app.config).needed(declared):
+        facts.append(f"needs {needed}")
     card = nodes.container(
         "",
-        nodes.paragraph("", f"{declared['minutes']} minutes · {kernel}"),
+        nodes.paragraph("", " · ".join(facts)),
         buttons,
         nodes.raw("", "<details><summary>What it took</summary>", format="html"),
         nodes.paragraph("", _took(notebook)),
@@ -92,7 +94,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("doctree-read", _add_lines, priority=100)  # before Sphinx collects the downloads
     return {
         "version": "1",
-        "env_version": 3,
+        "env_version": 4,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -779,6 +779,27 @@ def test_each_button_of_each_notebook_leads_to_its_file(page, site):
             )
 
 
+def test_what_a_notebook_needs_is_said_before_one_begins(site):
+    """On its card and in the table of the course."""
+
+    def read(page):
+        return BeautifulSoup((site / page).read_text(encoding="utf-8"), "html.parser")
+
+    table = {
+        row.a["href"]: row.get_text(" ")
+        for row in read("notebooks/index.html").main.table.tbody.find_all("tr")
+    }
+    assert list(table) == [f"{name}.html" for name in COURSE]
+    words = {"slurm": "a cluster with Slurm", "nbdime": "git and nbdime", "r": "R"}
+    for name, notebook in COURSE.items():
+        card = read(f"notebooks/{name}.html").select_one(".notebook-facts").get_text(" ")
+        for need in notebook["metadata"]["course"]["needs"]:
+            assert words[need] in card and words[need] in table[f"{name}.html"], name
+        assert ("needs" in card) == bool(
+            {"slurm", "nbdime"} & {*notebook["metadata"]["course"]["needs"]}
+        )
+
+
 # ---------------------------------------------------------------- catching up
 
 

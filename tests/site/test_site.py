@@ -441,7 +441,12 @@ def test_a_build_executes_no_notebook(copy):
         )
     )
     write_pair(notebook, path)
-    assert _read(source) == {"notebooks/02-hidden-state", "notebooks/teaching", "about/how-tested"}
+    assert _read(source) == {
+        "notebooks/02-hidden-state",
+        "notebooks/index",
+        "notebooks/teaching",
+        "about/how-tested",
+    }
     assert (
         "stored, not computed"
         in (source / "_build/html/notebooks/02-hidden-state.html").read_text()

@@ -145,6 +145,11 @@ def promise(course: Mapping[str, Any]) -> str:
     return Course.of({"course": course}).promise
 
 
+def needed(course: Mapping[str, Any]) -> str:
+    """What a reader must have for a notebook beyond its kernel, from what it declares."""
+    return Course.of({"course": course}).needed
+
+
 def begun(notebook: Notebook) -> Notebook:
     """The notebook with its promise below the title."""
     first, *others = notebook.cells

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+NEEDED = {"nbdime": "git and nbdime", "slurm": "a cluster with Slurm"}
+"""What a reader must have for each word of `needs`; of a language the kernel says it."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -38,6 +41,11 @@ class Course:
             return cls()
         known = {key: value for key, value in declared.items() if key in cls.__dataclass_fields__}
         return cls(**known | {"needs": tuple(declared.get("needs") or ())})
+
+    @property
+    def needed(self) -> str:
+        """What a reader must have beyond the kernel, in words; empty if nothing."""
+        return ", ".join(NEEDED[need] for need in self.needs if need in NEEDED)
 
     @property
     def promise(self) -> str:
