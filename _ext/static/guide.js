@@ -175,14 +175,15 @@ async function search(question) {
     typed.findIndex(word => !SMALL.has(word)),
     typed.findLastIndex(word => !SMALL.has(word)) + 1,
   );
+  const words = asked.length;
   if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]); // a section with the whole phrase is likely the answer
-  typed.forEach((word, place) => {
-    if (place && !SMALL.has(word) && !SMALL.has(typed[place - 1]))
-      asked.push([[`"${typed[place - 1]} ${word}"`, 0.3]]);
+  typed.slice(1).forEach((word, place) => {
+    const small = SMALL.has(typed[place]); // as in "never programmed", which says less than "disk quota"
+    if (!SMALL.has(word)) asked.push([[`"${typed[place]} ${word}"`, small ? 0.15 : 0.3]]);
   });
   const scores = new Map(),
     done = new Set();
-  for (const forms of asked) {
+  for (const [place, forms] of asked.entries()) {
     const best = new Map();
     for (const [word, counts] of forms.filter(([word]) => !done.has(word))) {
       done.add(word);
@@ -194,12 +195,15 @@ async function search(question) {
         if (score > (best.get(result.id)?.score ?? 0)) best.set(result.id, { result, score });
       }
     }
-    for (const [id, { result, score }] of best)
-      scores.set(id, { result, sum: score + (scores.get(id)?.sum ?? 0) });
+    for (const [id, { result, score }] of best) {
+      const { sum = 0, has = 0 } = scores.get(id) ?? {};
+      scores.set(id, { result, sum: sum + score, has: has + (place < words) });
+    }
   }
   const ranked = [...scores.values()].sort((one, other) => other.sum - one.sum);
+  const least = words === 2 ? ranked[0]?.has : 0; // two words mean both, if the best section has both
   return ranked
-    .filter(({ sum }) => sum > WEAKEST * ranked[0].sum)
+    .filter(({ sum, has }) => has >= least && sum > WEAKEST * ranked[0].sum)
     .slice(0, MOST)
     .map(({ result }) => result);
 }

@@ -167,6 +167,17 @@ def test_two_words_find_no_section_with_one_of_them(one, both, page):
     assert 0 < opened.evaluate(found, both) < opened.evaluate(found, one)
 
 
+def test_one_of_two_words_is_not_found_beside_both(page):
+    """The licence of this guide is no answer to a question about MATLAB."""
+    opened = page("search.html?q=matlab+licence")
+    texts = opened.evaluate(
+        """async question => Promise.all((await search(question)).map(async result =>
+            (await result.data()).content.toLowerCase()))""",
+        "matlab licence",
+    )
+    assert len(texts) > 2 and [text for text in texts if "matlab" not in text] == []
+
+
 def test_late_results_do_not_open_a_closed_list(page):
     opened = page("index.html")
     opened.get_by_role("combobox").press_sequentially("proxy")
