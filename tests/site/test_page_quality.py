@@ -252,6 +252,25 @@ def test_on_a_phone_the_search_stays_in_sight(page):
     opened.wait_for_function("scrollY === 0")
 
 
+def test_the_way_to_the_top_comes_when_the_reader_is_down(page):
+    """At the beginning of a page its button would cover text."""
+    opened = page("triton/apps/jupyter/faq.html", 390)
+    seen = "button => button.getBoundingClientRect().y < innerHeight"
+    button = opened.get_by_role("link", name="Back to the top")
+    assert not button.evaluate(seen)
+    opened.mouse.wheel(0, 3000)
+    opened.wait_for_function("scrollY > 2000")
+    assert button.evaluate(seen)
+
+
+def test_a_page_without_sections_stands_in_the_middle(page):
+    opened = page("notebooks/index.html", 1680)
+    text, menu = (opened.locator(part).bounding_box() for part in (".page", ".side"))
+    left = text["x"] - menu["width"]
+    right = opened.evaluate("document.documentElement.clientWidth") - text["x"] - text["width"]
+    assert left > 100 and abs(left - right) < 2
+
+
 def test_the_front_leads_where_most_people_go(page):
     opened = page("index.html", 390)
     facts = clusterfacts.load(ROOT / "triton/facts.toml")
