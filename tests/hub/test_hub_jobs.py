@@ -292,24 +292,58 @@ def test_a_restart_of_each_daemon_while_servers_start_loses_none(triton, people,
     nothing_is_lost(hub_faults.restarts(triton, people), record_property)
 
 
+@pytest.fixture
+def configured(triton):
+    """configured(text) starts the hub with `text` at the end of its configuration."""
+    config = "/etc/jupyterhub/jupyterhub_config.py"
+
+    def put(text):
+        triton.run("hub", f"cp {config} {config}.kept; cat >> {config}", input=text)
+        hub.running(triton, OPTIONS)
+
+    yield put
+    triton.run("hub", f"mv {config}.kept {config}")
+    hub.running(triton, OPTIONS)
+
+
+SLOW_TO_CANCEL = """import asyncio
+async def slow(spawner):
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(3)
+c.ProfileSpawner.pre_spawn_hook = slow
+"""
+
+
+@pytest.mark.claims("Nor does *Stop* in a busy hub leave a server that is not there.")
+def test_stop_waits_for_a_start_that_ends_slowly(triton, people, configured):
+    """JupyterHub itself waits for one second, and shows the server for ever after that."""
+    configured(SLOW_TO_CANCEL)
+    user = triton.account()
+    people.ask(user, "log_in")
+    click = people.tell(user, "start", TINY)
+    assert within(30, lambda: people.ask(user, "known")["pending"] == "spawn")
+    people.ask(user, "stop")
+    assert people.ask(user, "known")["servers"] == {}
+    with pytest.raises(Refused):
+        people.answer(click)
+
+
 SLOW_HOMES = 66  # these are more than the hub handles at once
 
 
 @pytest.fixture
-def slow_homes(triton):
+def slow_homes(configured):
     """slow_homes(users) makes checks of these homes hang, like a file server that is away."""
-    config = "/etc/jupyterhub/jupyterhub_config.py"
 
     def put(users):
-        hangs = (
+        configured(
             "import shutil, time\nc.ProfileSpawner.home_room = lambda home: time.sleep(1000) "
             f"if home.rpartition('/')[2] in {users!r} else shutil.disk_usage(home)[2::-2]\n"
         )
-        triton.run("hub", f"cp {config} {config}.kept; cat >> {config}", input=hangs)
-        hub.running(triton, OPTIONS)
 
-    yield put
-    triton.run("hub", f"mv {config}.kept {config}; hub-services stop")
+    return put
 
 
 @pytest.mark.claims("Home directories that do not answer hold up nobody else.")

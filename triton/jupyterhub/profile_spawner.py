@@ -34,6 +34,7 @@ from clusterfacts import Profile  # copied from triton/lib
 from jobs import JOB_NAME, Job, Jobs, SlurmRefuses, SlurmSilent, in_thread
 from jupyterhub import orm
 from jupyterhub.apihandlers import APIHandler, default_handlers
+from jupyterhub.apihandlers.users import UserServerAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import Spawner
 from slurm import CONNECTION, OF_EVERY_JOB
@@ -689,7 +690,20 @@ class ProfileSpawner(KnownByName):
             await asyncio.sleep(0.5)
 
 
-# ---------------------------------------------------------------- the port
+# ---------------------------------------------------------------- requests
+
+
+class StopHandler(UserServerAPIHandler):
+    """Stops a server. JupyterHub's own handler cancels a start that is under way, and gives it one
+    second to end. In a busy hub it takes longer. Then the stop would fail, and the hub would show
+    for ever a server that is not there.
+    """
+
+    async def stop_single_user(self, user: Any, server_name: str = "") -> Any:
+        spawner = user.spawners.get(server_name)
+        if spawner and spawner._spawn_future:
+            await asyncio.wait({spawner._spawn_future})
+        return await super().stop_single_user(user, server_name)
 
 
 class PortHandler(APIHandler):
@@ -725,7 +739,10 @@ class PortHandler(APIHandler):
         self.finish(json.dumps({"message": "port noted"}))
 
 
+OURS = {
+    batchspawner.api.BatchSpawnerAPIHandler: PortHandler,
+    UserServerAPIHandler: StopHandler,
+}
 default_handlers[:] = [
-    entry for entry in default_handlers if entry[1] is not batchspawner.api.BatchSpawnerAPIHandler
+    (path, OURS.get(handler, handler), *rest) for path, handler, *rest in default_handlers
 ]
-default_handlers.append((r"/api/batchspawner", PortHandler))
