@@ -187,9 +187,10 @@ def test_the_token_and_the_path_are_nowhere_where_others_look(server):
     assert f"user:{other}:rwx" in me.run(f"getfacl {folder}")
 
 
+@pytest.mark.claims("JupyterHub and ``sjupyter`` give it another one.")
 def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
     """Over TCP they could read all that a kernel prints: only Jupyter listens, and its connections
-    are in a folder of its owner. So is the folder from which Dask would import modules.
+    are in a folder of its owner. So are the folders from which Dask and PyTorch would run programs.
     """
     server.execute("pass")
     listening = triton.listening(server.node, server.person)
@@ -197,9 +198,10 @@ def test_nobody_else_on_the_node_reaches_its_kernels(triton, server):
     mine = f"find /tmp -maxdepth 2 -user {server.person}"
     sockets = triton.run(server.node, f"{mine} -name 'kernel-*-ipc-*' -type s").stdout
     assert len(sockets.split()) == 6
-    dask = "DASK_TEMPORARY_DIRECTORY="
-    places = {line for line in server.environ() if line.startswith(dask)}
-    assert len(places) == 1 and places.pop().startswith(f"{dask}/tmp/sjupyter-")
+    variables = {line.partition("=")[::2] for line in server.environ()}
+    for name in ("DASK_TEMPORARY_DIRECTORY", "TORCHINDUCTOR_CACHE_DIR"):
+        [place] = {value for key, value in variables if key == name}
+        assert place.startswith("/tmp/sjupyter-")
     assert triton.run(server.node, f"{mine} -name 'sjupyter-*' -printf '%m'").stdout.endswith("700")
     # A page that opens the server, with the token in it, which Jupyter writes there.
     assert triton.run(server.node, f"{mine} -name '*.html'").stdout == ""
@@ -265,6 +267,29 @@ def test_a_folder_of_others_is_no_environment_unless_a_path(me, person):
     with me.server("-t 5 --mem=500M", "cd shared;") as started:
         started.execute("import pandas")
     assert me.run("cat imported; ls ~").startswith("pandas of another")
+    assert me.sees("ls ran") == ""
+
+
+@pytest.mark.claims("An empty part of a list such as ``PYTHONPATH`` lets them run nothing.")
+def test_an_empty_part_of_a_list_leads_into_no_folder(me, person):
+    """It means the folder where a program starts. Others may have put settings there, a kernel, a
+    library, and a program.
+    """
+    ran = f"/home/{me}/ran"
+    kernel = {"argv": ["touch", ran], "display_name": "Python 3", "language": "python"}
+    me.run("chmod 711 .; mkdir -m 777 shared")
+    person().run(
+        f"cd ~{me}/shared; mkdir -p kernels/python3; cat > kernels/python3/kernel.json; "
+        f'echo \'open("{ran}", "w")\' > jupyter_server_config.py; echo > libz.so.1; '
+        f"printf '#!/bin/sh\\ntouch {ran}' > jupyter; chmod +x jupyter",
+        input=json.dumps(kernel),
+    )
+    names = "JUPYTER_CONFIG_PATH JUPYTER_PATH LD_LIBRARY_PATH PATH PYTHONPATH"
+    lists = f"for name in {names}; do export $name=:${{!name}}; done;"
+    with me.server("-t 5 --mem=500M --dir shared", lists) as started:
+        started.execute("pass")
+    with me.server("--local --dir shared", lists) as local:
+        assert local.said["state"] == "ready"
     assert me.sees("ls ran") == ""
 
 
@@ -1490,6 +1515,20 @@ def test_local_protects_others_from_a_server_of_much_memory(me):
     ended = r"sjupyter: The server ran for .*, and was ended\. Take the queue: sjupyter without"
     assert done.returncode == 1 and re.match(ended, last)
     assert nothing_runs(me) and me.run("ls .local/share/sjupyter") == ""
+
+
+@pytest.mark.claims("A server does not outlive what keeps its limits.")
+@pytest.mark.parametrize("option", ["--local", "-t 5 --mem=500M"])
+def test_a_server_ends_with_what_limits_it(me, option):
+    """sjupyter itself, or Slurm's process for the job; these may be killed when they have no time
+    to end it.
+    """
+    with me.server(option) as started:
+        host = "login" if option == "--local" else started.node
+        look = f"pgrep -u {me} -f '[-]-in-'"
+        parent = me.run(f"ps -o ppid= -p $({look} | head -n 1)", host).strip()
+        me.triton.run(host, f"kill -KILL {parent}")
+        me.triton.run(host, f"while {look}; do sleep 0.2; done", timeout=60)
 
 
 @pytest.mark.claims(

@@ -98,6 +98,38 @@ def test_threads_are_counted_when_the_library_is_loaded(triton, server):
     assert late.prints(f"{again}print(threads() - before)").endswith(f"\n{cores - 1}")
 
 
+MODES = """import glob, os, numpy
+from joblib import Parallel, delayed
+def modes(array):
+    places = map(os.stat, glob.glob("/dev/shm/joblib_*"))
+    return {oct(place.st_mode & 0o777) for place in places if place.st_uid == os.getuid()}
+print(*Parallel(n_jobs=2TEMP)([delayed(modes)(numpy.ones(2**20))])[0])"""
+
+
+@pytest.mark.claims(
+    "As it comes, joblib puts arrays of more than a megabyte where every user of the node can "
+    "read them.",
+    "Nobody else on a node can read the arrays that joblib hands to its processes.",
+    "scikit-learn takes joblib, too, with ``n_jobs``. In a notebook here its arrays are yours "
+    "alone.",
+)
+def test_nobody_else_reads_the_arrays_of_joblib(user, server):
+    """Its folder is closed to others in a notebook, in one that a job executes, with the argument
+    of the page, and with the line for a batch script.
+    """
+    plain = MODES.replace("TEMP", "")
+    [argument] = re.findall(r", temp_folder=\S+(?=\))", pages.read("triton/tut/squares.py"))
+    [export] = re.findall("export JOBLIB_.*", pages.read(PAGE))
+    assert server.kernel().prints(plain) == "0o700"
+    user.write("~/modes.py", plain)
+    user.write("~/told.py", MODES.replace("TEMP", argument))
+    look = f"{CENTRAL}/python"
+    job = "srun -c 2 --mem=1G --quiet bash -c"
+    assert user.run(f"{job} '{look} modes.py'") == "0o755\n", "joblib has mended it"
+    assert user.run(f"{job} '{look} told.py; {export}; {look} modes.py'") == "0o700\n" * 2
+    assert user.run(f"{job} '{CENTRAL}/jupyter run --kernel=python3 modes.py'") == "0o700\n"
+
+
 @pytest.mark.claims(
     "A process that begins afresh, which Python calls spawn and forkserver, does not find it, "
     "ends, and is started again, for ever: ``Can't get attribute``, and the function's name.",

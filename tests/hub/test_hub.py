@@ -1036,6 +1036,9 @@ def test_dask_and_engines_in_a_notebook_obey_nobody_else(visit, triton):
         where = "lambda: __import__('wave').__file__"
         places = kernel.prints(f"print(client.submit({where}).result(), ({where})())").split()
         assert len(places) == 2 and not [place for place in places if "/tmp/" in place]
+        given = kernel.prints("import os; print(open(f'/proc/{os.getppid()}/environ').read())")
+        assert "JOBLIB_TEMP_FOLDER=/dev/shm" in given
+        assert re.search("TORCHINDUCTOR_CACHE_DIR=/tmp/jupyter-.*/runtime/torch", given)
         address = kernel.prints("print(client.scheduler.address)").partition("//")[2]
         triton.write(node, "~/comes_in.py", COMES_IN, other)
         python = f"DASK_ROOT_CONFIG=/none timeout 60 {jupyter_server.CENTRAL}/python"

@@ -39,7 +39,9 @@ trap remove EXIT
 for top in /tmp /var/tmp /dev/shm; do prepare "$top" && break; remove; done
 [ -n "$own" ] || fail 101 "The node $HOSTNAME has no room in /tmp, /var/tmp and /dev/shm."
 export JUPYTERHUB_ROOT_DIR=$begin JUPYTER_RUNTIME_DIR=$own/runtime
-export DASK_TEMPORARY_DIRECTORY=$own/runtime    # Python imports from it, and in /tmp others may have made it
+# Python runs what is in these, and in /tmp others may have made them.
+export DASK_TEMPORARY_DIRECTORY=$own/runtime TORCHINDUCTOR_CACHE_DIR=$own/runtime/torch
+export JOBLIB_TEMP_FOLDER=/dev/shm      # as without this line; but only who is told so makes a folder there that nobody else can read
 
 # With the key the server proves whose server it is (see certificates.py).
 export JUPYTERHUB_SSL_KEYFILE=$own/tls/key.pem JUPYTERHUB_SSL_CERTFILE=$own/tls/cert.pem JUPYTERHUB_SSL_CLIENT_CA=$own/tls/ca.pem

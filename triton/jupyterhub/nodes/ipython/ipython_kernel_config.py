@@ -6,6 +6,9 @@ folder of its user.
 
 Its debugger listens at a port, too, and obeys everybody on the node. JupyterLab shows none; VS Code
 would start it.
+
+joblib puts large arrays into /dev/shm. If it chooses that place by itself, all users of the node
+can read them.
 """
 
 import atexit
@@ -17,6 +20,8 @@ import zmq
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from zmq.eventloop.zmqstream import ZMQStream
+
+os.environ.setdefault("JOBLIB_TEMP_FOLDER", "/dev/shm")
 
 of_ipykernel: Any = IOPubThread
 _receive, _send = of_ipykernel._setup_pipe_in, of_ipykernel._setup_pipe_out
