@@ -23,9 +23,10 @@ def rsync(triton, user):
     """A function that runs rsync on a host of the reader, with the page's options and others."""
     let_in(triton, user, ["laptop", "outside"])
     target = f"measurements {user}@{FACTS.hosts.login}:{WORK}/{user}"
+    typed = re.search(r"rsync --archive .*(?= measurements username@)", pages.read(PAGE))[0]
 
     def run(options, host="laptop"):
-        return user.run(f"rsync --archive --verbose --partial {options} {target}", host)
+        return user.run(f"{typed} {options} {target}", host)
 
     user.run("mkdir measurements; touch measurements/monday.csv", "laptop")
     run("")
@@ -56,11 +57,27 @@ def test_rsync_deletes_only_when_told_and_shows_it_before(user, rsync):
 
 
 @pytest.mark.claims(
+    "With ``--chmod=go-w`` nobody else can write into the copy, whatever the folder on your "
+    "computer allows: on a USB stick, or under Windows, it is often open to everybody."
+)
+def test_nobody_else_writes_into_a_copy(user, rsync):
+    make = "mkdir -m 777 {0}; install -m 666 /dev/null {0}/a".format("measurements/open")
+    user.run(make, "laptop")
+    rsync("")
+    assert user.run("find $WRKDIR/measurements -perm /022") == ""
+    assert user.run("find measurements -perm /022", "laptop").split() == [
+        "measurements/open",
+        "measurements/open/a",
+    ]
+    user.run("rm -r measurements/open", "laptop")
+
+
+@pytest.mark.claims(
     "This compares what is in the files, copies nothing, and prints the name of each that differs. "
     "Nothing is printed? Then the copy is whole.",
 )
 def test_what_differs_after_a_copy_is_named(user, rsync):
-    [command] = re.findall(r"rsync (--archive --checksum .*) measurements ", pages.read(PAGE))
+    [command] = re.findall(r"rsync (--archive .*--checksum .*) measurements ", pages.read(PAGE))
     user.run("echo 1,2 > measurements/sunday.csv", "laptop")
     rsync("")
     rest = f"measurements {user}@{FACTS.hosts.login}:{WORK}/{user}"

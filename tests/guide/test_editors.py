@@ -264,7 +264,8 @@ def test_what_ssh_started_in_a_job_ends_with_it(triton, user, job, node):
     "``localhost`` only. A Unix socket is a file: in a folder of yours nobody else can open it.",
     "It needs a password, or a token as marimo, which is next.",
     "Give your program a Unix socket:",
-    "``mkdir`` says that the folder exists? Then take another name, as this one may not be yours.",
+    "``mkdir`` says that the folder exists? Then nothing starts, and you take another name: this "
+    "folder may not be yours.",
     "Your browser has it at ``http://localhost:{{ proxy.example }}``:",
 )
 def test_a_socket_is_closed_to_others_and_a_port_is_open(triton, user, job, node):
@@ -276,8 +277,8 @@ def test_a_socket_is_closed_to_others_and_a_port_is_open(triton, user, job, node
         r"browser has it at ``(.*?)``:[^$]*\$ curl --silent (\S+)", page
     ).groups()
     assert address == typed
-    make = re.search(r"mkdir -m .*", page)[0]
-    make = make.replace("username", user)
+    # Nothing starts in a folder that somebody else has made.
+    make = re.search(r"(mkdir -m \S+ \S+) && \S+/uvicorn ", page)[1].replace("username", user)
     run = f"cd app && {make} && exec python3 serve.py {place}/socket {MINE}"
     ask = f"curl --silent --unix-socket {place}/socket http://localhost/page.html"
     with in_job(user, job, run):

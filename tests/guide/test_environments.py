@@ -106,6 +106,24 @@ def test_the_lock_file_has_every_package_of_the_environment(user):
 
 
 @pytest.mark.claims(
+    "Its lock is a file in ``/tmp``, and somebody else can hold it. With ``TMPDIR=$WRKDIR`` before "
+    "``uv sync`` it is in a folder of yours."
+)
+def test_nobody_else_holds_the_lock_of_uv(triton, user):
+    sync = "uv sync --quiet"
+    look = f"find /tmp -name 'uv-*.lock' -user {user}"
+    lock = user.run(f"{FOLDER}{look} -delete; {sync}; {look}").strip()
+    stranger = triton.account()
+    holder = stranger.run(f"flock {lock} sleep 300 > /dev/null 2>&1 & echo $!").strip()
+    stranger.wait_until(f"! flock --nonblock {lock} true")
+    try:
+        assert user.tries(f"{FOLDER}timeout 10 {sync}").returncode == 124
+        user.run(f"{FOLDER}TMPDIR=$WRKDIR {sync}")
+    finally:
+        stranger.run(f"pkill -P {holder}")
+
+
+@pytest.mark.claims(
     "This adds the package to ``pyproject.toml``, to the lock file and to the environment. "
     "``uv remove`` takes it out again. The versions of the others stay as they are until you ask "
     "for newer ones, with ``uv lock --upgrade``, and then ``uv sync``. Restart the kernel "

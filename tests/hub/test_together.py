@@ -123,8 +123,8 @@ def test_nobody_can_share_a_server(staying, colleague, entry):
 
 
 @pytest.mark.claims(
-    "Files that one of you makes in it, the other can change. The third line lets her through "
-    "``$WRKDIR`` without showing what else is there.",
+    "Files that one of you makes in it, the other can change, and nobody else can open. The third "
+    "line lets her through ``$WRKDIR`` without showing what else is there.",
     "neither sees the variables of the other.",
     "Both have it open, and both save? Whoever saves second is asked, under ``File Changed``:",
     "*Revert* - your changes are lost, and you see those of the other",
@@ -141,7 +141,7 @@ def test_two_people_save_one_notebook(staying, colleague):
     user, other = staying.user, colleague.user
     work = f"{FACTS.paths.work}/{user}"
     ours = f"{work}/ours"
-    lines = re.findall(r"mkdir \$WRKDIR/.*|setfacl --modify .*", pages.read(PAGE))
+    lines = re.findall(r"mkdir .*WRKDIR/.*|setfacl --modify .*", pages.read(PAGE))
     typed = "; ".join(lines).replace("alice", other).replace(":username:", f":{user}:")
     user.run(f"touch {work}/mine; {typed}")
     assert other.tries(f"ls {work}").returncode
@@ -169,6 +169,9 @@ def test_two_people_save_one_notebook(staying, colleague):
 
     sources = ["shared = 1", "print('shared' in dir())"]
     other.run(f"cat > {ours}/one.ipynb", input=notebook(sources))
+    stranger = user.triton.account()
+    user.run(f"chmod o+x {work}")
+    assert "Permission denied" in stranger.tries(f"cat {ours}/one.ipynb").stderr
     hers, mine = opens(colleague), opens(staying)
     hers.run_cell()
     hers.run_cell(1)
