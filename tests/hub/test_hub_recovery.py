@@ -581,7 +581,7 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
     staying, kernel, triton, record_property
 ):
     """The README's commands restore the backup. Servers of that time run on, and nobody has to log
-    in again.
+    in again. Root follows no link that somebody who has taken over the hub has put there.
     """
     kernel.prints("kept = 'since before'")
     job = staying.job()
@@ -600,10 +600,13 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
         "$(cat /run/jupyterhub-hub.pid) 2>/dev/null || exit 0; sleep 0.2; done; exit 1",
     )
     assert "file is not a database" in hub.log(triton)
+    hub.as_hub(triton, f"ln -s /etc/of-root {STATE}/broken")
+    triton.run("hub", "mkdir /etc/of-root")
     began = time.monotonic()
     recover = commands("A broken database").replace("systemctl stop jupyterhub", "true")
     start = "HUB_OPTIONS=--debug hub-services start hub"
     triton.run("hub", recover.replace("systemctl start jupyterhub", start))
+    assert triton.run("hub", f"rm {STATE}/broken; ls /etc/of-root; rm -r /etc/of-root").stdout == ""
     hub.answers(triton)
     until = time.monotonic() + PATIENCE
     while '"started"' not in staying.ask("GET", "/api/status").text:

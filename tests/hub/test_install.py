@@ -3,6 +3,7 @@
 Each test has its own /etc and /var/lib of the hub's host.
 """
 
+import re
 import shlex
 
 import pytest
@@ -123,6 +124,23 @@ def test_a_folder_that_others_can_change_is_refused(stage, change):
         "can be changed by others than root",
         "chown -R root: /etc/jupyterhub; chmod -R go-w /etc/jupyterhub",
     )
+
+
+def test_users_can_read_the_settings_of_the_nodes(stage):
+    """The README's line sees to it, even if root's umask and that of the checkout keep files from
+    others: without the settings each kernel would be open to all users of its node, and nothing
+    would say so.
+    """
+    readme = (ROOT / "triton/jupyterhub/README.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"`(cp -r triton/jupyterhub/nodes/\. /etc; .*?)`", readme)
+    completed = stage(
+        "rm -rf /etc/jupyter /etc/ipython /etc/dask; mkdir /mnt/triton; umask 077",
+        "cp -r /etc/jupyterhub /mnt/triton; cd /mnt",
+        line,
+        "cd /mnt/triton/jupyterhub/nodes; for file in $(find .); do "
+        "setpriv --reuid nobody --clear-groups test -r /etc/$file || echo $file; done",
+    )
+    assert (completed.returncode, completed.stdout) == (0, ""), completed
 
 
 def test_secrets_are_made_by_the_hubs_own_user(stage):

@@ -178,18 +178,19 @@ def test_hidden_state_shows_what_it_says():
 
 
 @pytest.mark.claims(
-    "`jupyter execute notebook.ipynb`. It stops at the first error that is not expected; in "
-    "a copy of this notebook, at an "
-    "exercise that is still empty."
+    "`jupyter nbconvert --execute --to notebook notebook.ipynb`. It stops at the first error that "
+    "is not expected; in a copy of this notebook, at an exercise that is still empty."
 )
-def test_jupyter_execute_stops_at_an_empty_exercise(tmp_path):
+def test_a_run_in_a_terminal_stops_at_an_empty_exercise(tmp_path):
     name = next(name for name in editions.load() if name.startswith("02"))
     editions.write(tmp_path, editions.data_files())
     (tmp_path / "notebook.ipynb").write_text(
         json.dumps(editions.student(editions.load()[name], "https://example.org/")),
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "jupyter", "execute", "notebook.ipynb"]
+    text = (ROOT / f"notebooks/{name}.md").read_text(encoding="utf-8")
+    [typed] = re.findall("`jupyter (.* notebook.ipynb)`", text)
+    command = [sys.executable, "-m", "jupyter", *typed.split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and "AssertionError" in done.stderr
     last = done.stderr.rpartition("AssertionError")[2]
