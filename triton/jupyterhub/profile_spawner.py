@@ -703,6 +703,8 @@ class StopHandler(UserServerAPIHandler):
         spawner = user.spawners.get(server_name)
         if spawner and spawner._spawn_future:
             await asyncio.wait({spawner._spawn_future})
+        if server_name not in user.spawners or spawner.pending == "stop":
+            return spawner and spawner._stop_future  # another request has stopped it
         return await super().stop_single_user(user, server_name)
 
 
