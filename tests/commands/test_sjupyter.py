@@ -270,7 +270,7 @@ def test_a_folder_of_others_is_no_environment_unless_a_path(me, person):
     assert me.sees("ls ran") == ""
 
 
-@pytest.mark.claims("An empty part of a list such as ``PYTHONPATH`` lets them run nothing.")
+@pytest.mark.claims("An empty part in a list of folders lets them run nothing.")
 def test_an_empty_part_of_a_list_leads_into_no_folder(me, person):
     """It means the folder where a program starts. Others may have put settings there, a kernel, a
     library, and a program.
