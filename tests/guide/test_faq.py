@@ -984,7 +984,7 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
             5
             # A slow browser may connect after the kernel has ended, and then shows no message.
         ):
-            shown = reader.lab(server, "r.ipynb").states("disconnected", 30)
+            shown = reader.lab(server, "r.ipynb").states("disconnected")
             if entry.messages[0] in shown:
                 break
         for index in entry.wanted:
@@ -1034,7 +1034,7 @@ def test_a_package_of_local_does_not_fit_the_kernel(reader, entry, tunnel, serve
         entry.seen.add(3)
         reader.run(f"mkdir -p {old}; echo '__version__ = \"4.0\"' > {old}/__init__.py")
         reader.write("plain.ipynb", ["1"], "plain")
-        entry.shows(reader.lab(server, "plain.ipynb").states("disconnected", 60), 0)
+        entry.shows(reader.lab(server, "plain.ipynb").states("disconnected"), 0)
         entry.shows(server.said().replace(reader.run("echo ~").strip(), "~"), 2)
         load, write, start = entry.commands()
         theirs = start.replace("python3", "plain")
@@ -1378,7 +1378,7 @@ def test_a_page_without_websockets_stays_at_connecting(reader, entry, tunnel, se
     page = reader.page()
     page.route_web_socket(re.compile("/api/kernels/"), lambda socket: socket.close())
     page.goto(f"{server.url}/lab/tree/open.ipynb?token={server.token}&reset")
-    entry.shows(Lab(page).states(entry.messages[0].lower(), 30))
+    entry.shows(Lab(page).states(entry.messages[0].lower()))
     assert server.kernel().prints("print(1)") == "1"
     page.unroute_all()
     lab = reader.lab(server, "open.ipynb")

@@ -23,6 +23,7 @@ from tools.validate import catalogue, refresh, varies
         ("ids-vary", "  99 R", " 100 R"),
         ("ids-vary", "9.batch", "10.batch"),
         ("ids-vary", "99_1 failed", "100_1 failed"),
+        ("ids-vary", "99_1   failed  1:0", "100_1  failed  1:0"),
     ],
 )
 def test_what_is_declared_may_vary(tag, stored, fresh):
@@ -47,6 +48,7 @@ def test_what_is_declared_may_vary(tag, stored, fresh):
         ("paths-vary", "/home/ada", "home/ada"),
         ("ids-vary", "job 7 failed", "job 8 completed"),
         ("ids-vary", "job 7", "job None"),
+        ("ids-vary", "job 7  failed", "job 8failed"),
         ("ids-vary", "99_1 failed", "100_2 failed"),
         ("ids-vary", "job 7 took 29.6M", "job 8 took 296.6M"),
         ("ids-vary", "job 7 took 00:00:06", "job 8 took 00:00:07"),

@@ -3,7 +3,7 @@
 `numbers-within-3`: each number, by a factor of 3 at most, or of another number that stands there.
 `times-vary`: a date, a time of day, a duration like 00:01:30.
 `paths-vary`: an absolute path.
-`ids-vary`: a whole number, such as that of a job.
+`ids-vary`: a whole number, such as that of a job, and the spaces that fill its column.
 
 All else is compared as it stands: words, units, signs, and how many numbers there are.
 """
@@ -26,6 +26,7 @@ FACTOR = re.compile(r"numbers-within-(\d+(?:\.\d+)?)")
 def settled(fresh: Any, stored: Any, tags: Iterable[str]) -> Any:
     """`fresh`, the outputs of a cell with these tags, in which what may vary is as in `stored`."""
     kinds = [(KINDS[tag], math.inf) for tag in KINDS if tag in tags]  # dates before numbers
+    kinds += [(" +", math.inf)] if "ids-vary" in tags else []
     kinds += [(NUMBERS, float(match[1])) for match in map(FACTOR.fullmatch, tags) if match]
     for pattern, factor in kinds:
         fresh = _settled(fresh, stored, pattern, factor)
