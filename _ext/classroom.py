@@ -1,7 +1,7 @@
 """Sphinx extension: the pages of a course without what students may not see yet, and its editions.
 
 The directive `run-sheet` writes what an instructor needs to know about each notebook, and
-`course-table` what a reader has to know to choose one.
+`course-table` what a reader has to know to choose one. `course-schedule` adds up their minutes.
 
 `course`: the module that loads the notebooks and makes the editions; see `Course`.
 `course_solutions`: the notebooks whose solutions are published: "all", "none", or a list of names.
@@ -91,6 +91,9 @@ class Course(Protocol):
 
     def promise(self, course: dict[str, Any]) -> str:
         """What a reader can do after a notebook, from its metadata `course`."""
+
+    def known(self, course: dict[str, Any]) -> str:
+        """What a reader should know before, from the same: a sentence; "" if it is not said."""
 
     def needed(self, course: dict[str, Any]) -> str:
         """What a reader must have beyond the kernel, from the same; "" if nothing."""
@@ -328,32 +331,86 @@ class CourseTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         course = course_of(self.config)
-        folder = course.NOTEBOOKS.relative_to(self.env.srcdir).as_posix()
+        folder = _folder(course, self.env.srcdir)
         rows = []
         for name, notebook in course.load().items():
             self.env.note_dependency(str(course.NOTEBOOKS / f"{name}.ipynb"))
             declared = notebook["metadata"]["course"]
-            title = addnodes.pending_xref(
-                "",
-                nodes.inline("", ""),
-                refdomain="std",
-                reftype="doc",
-                reftarget=f"/{folder}/{name}",
-                refdoc=self.env.docname,
-                refexplicit=False,
-                refwarn=True,
+            needs = filter(
+                None, (declared.get("before"), _language(notebook), course.needed(declared))
             )
-            needs = filter(None, (_language(notebook), course.needed(declared)))
             rows.append(
                 _row(
-                    nodes.entry("", nodes.paragraph("", "", title)),
+                    _entry(_link(self.env.docname, f"/{folder}/{name}")),
                     _cell(declared["goal"]),
                     _cell(str(declared["minutes"])),
-                    _cell(", ".join(needs)),
+                    _cell("; ".join(needs)),
                 )
             )
         titles = ("Notebook", "What you can do afterwards", "Minutes", "You need")
         return [_table(titles, rows, (24, 46, 8, 22))]
+
+
+class CourseSchedule(SphinxDirective):
+    """A table of a day: when each notebook of its content begins, and each break.
+
+    Its argument is when the day begins. A line is the name of a notebook, whose minutes the
+    notebook says, or minutes and what they are for.
+    """
+
+    has_content = True
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        course = course_of(self.config)
+        notebooks = course.load()
+        folder = _folder(course, self.env.srcdir)
+        rows = []
+        hour, minute = self.arguments[0].split(":")
+        now = int(hour) * 60 + int(minute)
+        for line in filter(None, map(str.strip, self.content)):
+            number, _, text = line.partition(" ")
+            if line in notebooks:
+                self.env.note_dependency(str(course.NOTEBOOKS / f"{line}.ipynb"))
+                minutes = notebooks[line]["metadata"]["course"]["minutes"]
+                what = _entry(_link(self.env.docname, f"/{folder}/{line}"))
+            elif number.isdigit() and text:
+                minutes, what = int(number), _cell(text)
+            else:
+                raise self.error(
+                    f"{line!r} is neither a notebook nor minutes and what they are for"
+                )
+            rows.append(_row(_cell(_clock(now)), what, _cell(str(minutes))))
+            now += minutes
+        rows.append(_row(_cell(_clock(now)), _cell("The end"), _cell("")))
+        return [_table(("Time", "What", "Minutes"), rows, (15, 70, 15))]
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60}:{minutes % 60:02}"
+
+
+def _folder(course: Course, top: str | Path) -> str:
+    """The folder of the notebooks, below the pages."""
+    return course.NOTEBOOKS.relative_to(top).as_posix()
+
+
+def _link(page: str, target: str) -> addnodes.pending_xref:
+    """A link on the page to the document `target`, whose text is the title there."""
+    return addnodes.pending_xref(
+        "",
+        nodes.inline("", ""),
+        refdomain="std",
+        reftype="doc",
+        reftarget=target,
+        refdoc=page,
+        refexplicit=False,
+        refwarn=True,
+    )
+
+
+def _entry(link: nodes.Node) -> nodes.entry:
+    return nodes.entry("", nodes.paragraph("", "", link))
 
 
 def _language(notebook: Notebook) -> str:
@@ -423,6 +480,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("course", None, "")
     app.add_config_value("course_problems", None, "")
     app.add_config_value("course_solutions", "all", "env", types=(str, list))
+    app.add_directive("course-schedule", CourseSchedule)
     app.add_directive("course-table", CourseTable)
     app.add_directive("run-sheet", RunSheet)
     # This runs before any other function reads a notebook.

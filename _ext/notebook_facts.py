@@ -45,7 +45,9 @@ def _add_lines(app: Sphinx, doctree: nodes.document) -> None:
     )
     for paragraph in card.findall(nodes.paragraph):
         paragraph.source, paragraph.line = str(path), 1
-    promise = nodes.paragraph("", course_of(app.config).promise(declared), classes=["lead"])
+    course = course_of(app.config)
+    sentences = filter(None, (course.promise(declared), course.known(declared)))
+    promise = nodes.paragraph("", " ".join(sentences), classes=["lead"])
     title.parent.insert(title.parent.index(title) + 1, [promise, card])
 
 

@@ -544,8 +544,8 @@ def test_the_run_sheet_has_each_part_with_minutes_and_note(site):
             and sum(part.minutes for part in sheet.parts)
             == notebook["metadata"]["course"]["minutes"]
         )
-        assert len([part for part in sheet.parts if part.note]) >= len(sheet.parts) - 1, (
-            "each part but tidying up has a note"
+        assert len([part for part in sheet.parts if part.note]) >= len(sheet.parts) - 2, (
+            "each part but tidying up and the key points has a note"
         )
         for part in sheet.parts:
             assert part.title in text
@@ -798,6 +798,40 @@ def test_what_a_notebook_needs_is_said_before_one_begins(site):
         assert ("needs" in card) == bool(
             {"slurm", "nbdime"} & {*notebook["metadata"]["course"]["needs"]}
         )
+
+
+def minutes_of(clock):
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+@pytest.mark.claims(
+    "The minutes are those of the notebooks, of which more than a third is for exercises.",
+    "No more than about an hour lies between two breaks, since nobody listens longer.",
+)
+def test_the_schedules_have_the_notebooks_minutes_and_breaks(site):
+    soup = BeautifulSoup((site / "notebooks/teaching.html").read_text("utf-8"), "html.parser")
+    [heading] = [title for title in soup.find_all("h2") if "Half a day" in title.text]
+    days = heading.parent.find_all("table")
+    assert len(days) == 2
+    for day in days:
+        rows = [row.find_all("td") for row in day.tbody.find_all("tr")]
+        now, since_break = minutes_of("9:00"), 0
+        for time, what, minutes in rows[:-1]:
+            assert minutes_of(time.text) == now
+            if what.a:
+                name = what.a["href"].removesuffix(".html")
+                assert int(minutes.text) == COURSE[name]["metadata"]["course"]["minutes"]
+            since_break = (
+                0 if what.text.strip() in ("Break", "Lunch") else since_break + int(minutes.text)
+            )
+            assert since_break <= 65, f"{what.text}: nobody listens so long"
+            now += int(minutes.text)
+        assert minutes_of(rows[-1][0].text) == now
+        assert sum(bool(row[1].a) for row in rows) >= 5
+    parts = [part for name in COURSE for part in editions.sheet(name, COURSE[name]).parts]
+    exercises = sum(part.minutes for part in parts if part.exercise)
+    assert exercises > sum(part.minutes for part in parts) / 3
 
 
 # ---------------------------------------------------------------- catching up

@@ -62,6 +62,25 @@ def test_a_notebook_takes_10_to_25_minutes_and_names_its_goal(name):
 
 
 @every_notebook
+def test_a_notebook_says_what_to_know_and_what_to_take_home(name):
+    """It declares what to know before, and has three to five goals and key points."""
+    assert NOTEBOOKS[name]["metadata"]["course"]["before"]
+    texts = [source(cell) for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "markdown"]
+    assert texts[1].startswith("**Can you do this at the end?**\n"), "the goals stand second"
+    assert texts[-1].startswith("## Key points\n"), "the key points stand last"
+    for text in (texts[1], texts[-1]):
+        assert 3 <= len(re.findall("^- .+[.?]$", text, re.MULTILINE)) <= 5, text
+
+
+@every_notebook
+def test_an_exercise_has_a_smaller_step_and_more_to_do(name):
+    for cell in cells(name, "exercise"):
+        assert re.search(r"\n\n\*\*Too fast\?\*\* .+ \*\*Too slow\?\*\* .+$", source(cell)), (
+            f"say at the end what to do if it is too fast, or too slow: {source(cell)[:60]}"
+        )
+
+
+@every_notebook
 def test_every_plot_has_an_alternative_text(name):
     for cell in NOTEBOOKS[name]["cells"]:
         if any(

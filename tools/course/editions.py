@@ -145,6 +145,11 @@ def promise(course: Mapping[str, Any]) -> str:
     return Course.of({"course": course}).promise
 
 
+def known(course: Mapping[str, Any]) -> str:
+    """What a reader should know before a notebook: a sentence, empty if it is not declared."""
+    return Course.of({"course": course}).known
+
+
 def needed(course: Mapping[str, Any]) -> str:
     """What a reader must have for a notebook beyond its kernel, from what it declares."""
     return Course.of({"course": course}).needed
@@ -155,7 +160,8 @@ def begun(notebook: Notebook) -> Notebook:
     first, *others = notebook.cells
     title, _, rest = first.source.partition("\n")
     course = notebook.course
-    begin = f"{title}\n\n*{course.promise} {course.minutes} minutes.*\n{rest}"
+    facts = " ".join(filter(None, (course.promise, course.known, f"{course.minutes} minutes.")))
+    begin = f"{title}\n\n*{facts}*\n{rest}"
     return notebook.having([first.having(source=begin), *others])
 
 

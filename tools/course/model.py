@@ -20,6 +20,8 @@ class Course:
 
     goal: str = ""
     """What a reader can do afterwards, as a clause: "Find out which cell ran"."""
+    before: str = ""
+    """What a reader should know, as the end of a sentence: "lists and loops of Python"."""
     minutes: int = 0
     """Teaching time."""
     needs: tuple[str, ...] = ()
@@ -46,6 +48,11 @@ class Course:
     def needed(self) -> str:
         """What a reader must have beyond the kernel, in words; empty if nothing."""
         return ", ".join(NEEDED[need] for need in self.needs if need in NEEDED)
+
+    @property
+    def known(self) -> str:
+        """What a reader should know before: a sentence, empty if it is not declared."""
+        return f"You should know {self.before}." if self.before else ""
 
     @property
     def promise(self) -> str:
