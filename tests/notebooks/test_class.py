@@ -25,6 +25,7 @@ from urllib.parse import urljoin
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from PIL import Image
 
 from tools import pages
 from tools.browser import Quiet, needs_chromium
@@ -565,7 +566,8 @@ def test_the_run_sheet_adds_up_what_the_cells_of_a_part_take():
 
 
 # A wall, a phone: width, height, and the smallest letters in pixels.
-SIZES = [(1280, 720, 15), (390, 844, 11)]
+WALL = 1280, 720, 15
+SIZES = [WALL, (390, 844, 11)]
 LOOK = (ROOT / "tests/data/slide_faults.js").read_text(encoding="utf-8").rstrip().rstrip(";")
 MOST_WORDS = 40  # besides code
 
@@ -597,6 +599,19 @@ def decks(browser, address):
     opened.close()
 
 
+def contact_sheet(pictures, target):
+    """Write all slides of a notebook, small, into one picture: for who changes the course."""
+    small, columns = (480, 270), 4
+    size = small[0] * columns, small[1] * -(-len(pictures) // columns)
+    sheet = Image.new("RGB", size, "grey")
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        shown = Image.open(io.BytesIO(picture)).resize(small)
+        sheet.paste(shown, (column * small[0], row * small[1]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(target)
+
+
 @needs_chromium
 @pytest.mark.parametrize("width, height, smallest", SIZES)
 def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
@@ -605,10 +620,12 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
     """
     wrong, seen = [], 0
     for name in COURSE:
-        opened = decks(name, width, height)
+        opened, pictures = decks(name, width, height), []
         for number in range(opened.evaluate("Reveal.getTotalSlides()")):
             opened.evaluate(f"Reveal.slide({number})")
             seen += 1
+            if width == WALL[0]:
+                pictures.append(opened.screenshot(type="jpeg"))
             wrong += [
                 f"{name}, slide {number + 1}: {fault}"
                 for fault in opened.evaluate(LOOK, {"smallest": smallest})
@@ -624,6 +641,8 @@ def test_each_slide_is_seen_whole_and_large(width, height, smallest, decks):
                     f"than {MOST_WORDS} from a wall"
                 )
         assert opened.faults == [], "nothing comes from elsewhere"
+        if pictures:
+            contact_sheet(pictures, ROOT / f"_build/slides/{name}.webp")
     assert seen >= 2 * len(COURSE) and not wrong, "\n".join(wrong)
 
 
