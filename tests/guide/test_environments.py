@@ -105,6 +105,16 @@ def test_the_lock_file_has_every_package_of_the_environment(user):
     assert place == f"{cluster.facts().paths.work}/{user}/uv/python"
 
 
+@pytest.mark.claims("Nobody else can read it there: some packages are not for everybody.")
+def test_nobody_else_reads_what_uv_keeps(triton, user):
+    make = re.search(r"mkdir -m .*/uv/cache", pages.read(PAGE))[0]
+    export = re.search(r"echo '(.*UV_CACHE_DIR=.*?)'", pages.read(PAGE))[1]
+    user.run(f"{FOLDER}{make}; {export}; uv sync --quiet --reinstall")
+    kept = f"{cluster.facts().paths.work}/{user}/uv/cache"
+    assert user.run(f"ls {kept}") != ""
+    assert "Permission denied" in triton.account().tries(f"ls {kept}").stderr
+
+
 @pytest.mark.claims(
     "Its lock is a file in ``/tmp``, and somebody else can hold it. With ``TMPDIR=$WRKDIR`` before "
     "``uv sync`` it is in a folder of yours."
