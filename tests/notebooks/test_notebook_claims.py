@@ -413,3 +413,29 @@ def test_what_the_notebook_on_the_queue_says_is_in_its_outputs():
     assert 290 < took < 320 and 1.25 * took < 400
     nightless = re.findall(r"(\d+)\s+days without night in (\w+)", shows("10", "cat array_"))
     assert nightless == [(str(hours.count(24)), town) for town, hours in HOURS.items()]
+
+
+# ---------------------------------------------------------------- 11
+
+
+@pytest.mark.claims(
+    "Nothing has failed. But a day has 12 hours of daylight in the mean, a little more in the "
+    "north, and nowhere 16.",
+    "`python3 -O` leaves out every `assert`.",
+    "The last lines say which case failed, and why: there is no 24 in the list.",
+    "You are right if it finds two rows in `broken`.",
+)
+def test_what_the_notebook_on_tests_says_is_in_its_outputs():
+    mean = float(re.fullmatch(r"365 days, ([\d.]+) hours .*", shows("11", "sent = read(data)"))[1])
+    assert 15.5 < mean < 16.5 and all(12 < sum(hours) / 365 < 12.8 for hours in HOURS.values())
+    assert "2026-06-21: 13" in shows("11", "sent[100] = read(data)[100]")
+    done = subprocess.run([sys.executable, "-O", "-c", "assert False"], timeout=60)
+    assert done.returncode == 0
+    first, second = (
+        "".join(cell["outputs"][0]["text"])
+        for cell in COURSE["11"]["cells"]
+        if editions.source(cell) == "!pytest -q --color=no --tb=short"
+    )
+    assert re.search(r"test_first_day\[hours2-None\] - ValueError: 24 is not in list", first)
+    assert "1 failed, 2 passed" in first and "3 passed" in second
+    assert shows("11", "print([row[").count("2026-01-0") == 2

@@ -1,7 +1,7 @@
 """What may vary in the outputs of one cell: the cell says it with its tags.
 
 `numbers-within-3`: each number, by a factor of 3 at most, or of another number that stands there.
-`times-vary`: a date, a time of day, a duration like 00:01:30.
+`times-vary`: a date, a time of day, a duration like 00:01:30 or 0.02s.
 `paths-vary`: an absolute path.
 `ids-vary`: a whole number, such as that of a job, and the spaces that fill its column.
 
@@ -16,7 +16,8 @@ from typing import Any
 # The space before a number fills a column.
 NUMBERS = r" *(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*\d)"
 KINDS = {
-    "times-vary": r"\d{4}-\d\d-\d\d|(?<![\d:])(?:\d+-)?\d\d?:\d\d(?::\d\d)?(?![\d:])",
+    "times-vary": r"\d{4}-\d\d-\d\d|(?<![\d:])(?:\d+-)?\d\d?:\d\d(?::\d\d)?(?![\d:])"
+    r"|(?<![\w.])\d+\.\d+s\b",
     "paths-vary": r"(?<![\w./])/[\w./+-]+",
     "ids-vary": r" *(?<![\w.:])\d+(?![^\W_]|:|\.\d)",
 }
