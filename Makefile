@@ -19,7 +19,7 @@ TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && e
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck clean system requirements
+.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck drift clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -110,17 +110,21 @@ anchors: html  ## add the addresses of new sections to the list that keeps them 
 linkcheck: .venv  ## check the external links; needs the internet
 	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
 
+drift:  ## take the newest release of each package, test all, and write into _build/drift.md what no longer holds
+	@$(MAKE) --no-print-directory requirements UPGRADE=--upgrade
+	@$(MAKE) --no-print-directory test && good=0 || good=$$?; $(RUN) tools.drift; exit $$good
+
 clean: cluster-down  ## remove what these tasks made
 	rm -rf _build .venv .venv-nbdime .node .lint .triton .lite
 
 system:  ## as root: install the Debian packages that the tests can use
 	@tools/install-packages
 
-requirements: .venv  ## compile the pinned requirements anew
+requirements: .venv  ## compile the pinned requirements anew; UPGRADE=--upgrade takes the newest releases
 	@for file in requirements tools/requirements-nbdime tools/cluster/requirements triton/jupyterhub/requirements tools/lite/requirements tools/lint/requirements tools/node/requirements; do \
-	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; \
+	    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE) $$file.in -o $$file.txt; \
 	done
-	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header tools/lite/wheels.in -o tools/lite/wheels.txt
+	@.venv/bin/uv pip compile -q --python-platform wasm32-pyodide2025 --python-version 3.14 --generate-hashes --no-header $(UPGRADE) tools/lite/wheels.in -o tools/lite/wheels.txt
 
 # An environment counts as made when its .made names this folder: not after a kill, a move or a new system Python.
 made = $(shell $1/bin/python -c 'print(open("$1/.made").read(), end="")' 2>/dev/null)
