@@ -9,7 +9,7 @@ RUN := PYTHONNOUSERSITE=1 $(VENV)/bin/python -m
 SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep-going -q
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
-WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
+WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # pytest keeps what failed, for a second try without other tests beside it: a busy machine is no fault of the guide.
 FAILED := -p cacheprovider -o cache_dir=_build/pytest
 
