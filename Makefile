@@ -10,8 +10,8 @@ SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep
 
 # Tests wait more than they work: several files at a time, each worker with a small Triton of its own.
 WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
-# pytest keeps what failed, for a second try without other tests beside it: a busy machine is no fault of the guide.
-FAILED := -p cacheprovider -o cache_dir=_build/pytest
+# What failed, for a second try without other tests beside it: a busy machine is no fault of the guide.
+FAILED := _build/failed.txt
 
 # What the small Triton needs is made where it can run.
 TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && echo .triton)
@@ -50,8 +50,9 @@ format: .venv .lint  ## format Python, JavaScript and CSS
 
 tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
-	@$(RUN) pytest $(FAILED) $(WORKERS) tests || { [ $$? = 1 ] && \
-	    echo "What failed runs once more, alone:" && $(RUN) pytest $(FAILED) --lf --lfnf=none --maxfail=5 tests; }
+	@rm -f $(FAILED)
+	@$(RUN) pytest $(WORKERS) tests || { [ -s $(FAILED) ] && \
+	    echo "What failed runs once more, alone:" && $(RUN) pytest --maxfail=5 @$(FAILED); }
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)

@@ -256,16 +256,21 @@ def test_a_page_built_without_a_run_says_so(source, without_run, tmp_path):
     )
 
 
-def run(folder, *arguments, ci="true"):
-    """Run pytest with the plugin in `folder`, a guide of the test's own; return the process."""
+def run(folder, *arguments, ci="true", again=False):
+    """Run pytest with the plugin in `folder`, a guide of the test's own; return the process.
+
+    again: run what failed before.
+    """
     return subprocess.run(
         [
             sys.executable,
             "-m",
             "pytest",
+            "-p",
+            "no:cacheprovider",
             "-q",
             *arguments,
-            folder / "tests",
+            "@_build/failed.txt" if again else folder / "tests",
         ],
         cwd=folder,
         capture_output=True,
@@ -341,7 +346,7 @@ def test_what_fails_beside_others_and_passes_alone_is_told(guide):
     )
     assert run(guide).returncode == 1
     (guide / "there").touch()
-    assert run(guide, "--lf", "--lfnf=none").returncode == 0
+    assert run(guide, again=True).returncode == 0
     report = json.loads((guide / "_build/proof.json").read_text())
     assert report["files"] == {"test_it.py": [2, 0, 0]}
     assert report["measured"] == [
@@ -352,5 +357,5 @@ def test_what_fails_beside_others_and_passes_alone_is_told(guide):
 def test_what_fails_twice_stays_failed(guide):
     (guide / "tests/test_it.py").write_text(TEST.format("False"))
     assert run(guide).returncode == 1
-    completed = run(guide, "--lf", "--lfnf=none")
+    completed = run(guide, again=True)
     assert completed.returncode == 1 and "NOT PROVEN: index.rst:1" in completed.stdout

@@ -10,7 +10,7 @@ The page how-tested shows that file. A test declares with record_property what i
 
 A run of some tests writes nothing. In a run of all tests, each test must pass that a page names
 with :tested:, or that tests/data/seed.toml names for a section of the old page. After it, a run of
-what failed in it (--lf) counts as the end of that run: what passes now is told on the page.
+what failed in it (@_build/failed.txt) is the end of that run: what passes now is told on the page.
 """
 
 import datetime
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # a guide without a cluster can use the plugin too
 
 TARGET = ROOT / "_build/proof.json"
 RESULTS = ROOT / "_build/results.json"  # of the last run of all tests, for a second try
+FAILED = ROOT / "_build/failed.txt"  # the tests that failed in it, as arguments of pytest
 MARK = re.compile(r":tested:`([^`]+)`")
 SEED_TEST = re.compile(r'"(test_\w+\.py::\w+)"')
 # {what a test proves of a page: its name in proof.json}
@@ -108,7 +109,9 @@ class Recorder:
         self.failed_before: set[str] = set()
         self.deselected = False
         self.unproven: list[tuple[str, int, str, str]] = []
-        self.second_try = bool(config.getoption("lf", False)) and RESULTS.exists()
+        self.failed: list[str] = []
+        again = f"@{FAILED.relative_to(ROOT)}"
+        self.second_try = again in map(str, config.invocation_params.args) and RESULTS.exists()
         if self.second_try:
             self._restore(json.loads(RESULTS.read_text(encoding="utf-8")))
 
@@ -141,6 +144,8 @@ class Recorder:
         """Keep the outcome of a test, and its recorded properties."""
         if report.when != "call" and report.passed:
             return
+        if report.failed and report.nodeid not in self.failed:
+            self.failed.append(report.nodeid)
         test = _short(report.nodeid)
         if test in self.failed_before:
             self.failed_before.remove(test)
@@ -200,6 +205,7 @@ class Recorder:
         }
         RESULTS.parent.mkdir(exist_ok=True)
         write_whole(RESULTS, json.dumps(results))
+        write_whole(FAILED, "".join(f"{test}\n" for test in self.failed))
 
     def _outcomes_of_functions(self) -> dict[str, str]:
         """The outcome of each test function: passed if it passed with all its parameters."""
