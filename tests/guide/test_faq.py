@@ -884,6 +884,24 @@ def test_an_import_of_the_terminal_works_in_its_own_kernel(reader, entry, server
     reader.run(f"rm -r {PATHS.user_kernels}/{named(KERNELS, 'own-kernel')}")
 
 
+@pytest.mark.claims("The second message names the Python that each release asks for.")
+@pytest.mark.proves("faq-version")
+def test_pip_finds_no_release_for_this_python(reader, entry):
+    """The release asks for a Python that nobody has yet."""
+    load, version = entry.commands()
+    page = '<a href="newer-1.0-py3-none-any.whl" data-requires-python="&gt;=3.99">newer</a>'
+    reader.run(f"{load}; python3 -m venv env; mkdir -p simple/newer")
+    reader.run(f"echo '{page}' > simple/newer/index.html")
+    pip = "PIP_CONFIG_FILE=/dev/null env/bin/pip install --index-url file://$PWD/simple"
+    refused = reader.user.tries(f"{pip} newer").stderr
+    entry.shows(refused, 0)
+    entry.shows(refused, 1)
+    assert "1.0 Requires-Python >=3.99" in refused
+    entry.shows(reader.user.tries(f"{pip} nosuch").stderr, 0)
+    assert re.fullmatch(r"Python 3\.\d+\.\d+", reader.run(f"{load}; {version}").strip())
+    reader.run("rm -r simple env")
+
+
 @pytest.mark.claims(
     "``module: command not found``, or no message, and the module is not there.",
     "Take :ref:`a kernel that loads the module <module-kernel>`,",
@@ -1235,6 +1253,31 @@ def test_a_deleted_notebook_comes_back(triton, chromium, tunnel, entry):
 
 @pytest.mark.claims("Make room (:ref:`storage-full`), then save again.")
 @pytest.mark.claims("Do not close the page: what you wrote is still in it.")
+@pytest.mark.claims("This counts them:")
+@pytest.mark.proves("faq-unreadable")
+def test_a_notebook_with_marks_of_git_does_not_open(reader, window, entry):
+    """The copy of the last save has none."""
+    count, copy = entry.commands()
+    reader.write("results.ipynb", ["1"])
+    window.open("results.ipynb")
+    window.write("40 + 2")
+    window.save()
+    reader.user.wait_until("grep -q '40 + 2' .ipynb_checkpoints/results-checkpoint.ipynb")
+    window.close_all()
+    reader.run("sed -i '3i <<<<<<< HEAD' results.ipynb")
+    assert reader.run(count) == "1\n"
+    window.menu("File", "Open from Path…")
+    window.page.locator(".jp-Dialog input").fill("results.ipynb")
+    window.page.keyboard.press("Enter")
+    told = window.dialog(about="Load Error")
+    entry.shows(told, 0)
+    entry.shows(told, 1)
+    window.page.locator(".jp-Dialog-footer button").last.click()
+    window.press("Discard")
+    assert "40 + 2" in reader.run(f"{copy}; python3 -m json.tool results.ipynb")
+    reader.run("rm -r results.ipynb .ipynb_checkpoints")
+
+
 @pytest.mark.proves("faq-quota")
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
     full = Reader(triton, cluster.FULL_USER, chromium)
