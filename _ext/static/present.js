@@ -47,7 +47,7 @@ for (const line of document.querySelectorAll("p.minutes")) {
 
   function show(text) {
     timer.textContent = left > 0 ? shown(left) : "Time is up";
-    timer.classList.toggle("up", left === 0);
+    timer.classList.toggle("over", left === 0);
     if (text !== undefined) status.textContent = text;
   }
 

@@ -121,7 +121,7 @@ def test_nobody_else_reads_what_uv_keeps(triton, user):
 )
 def test_nobody_else_holds_the_lock_of_uv(triton, user):
     sync = "uv sync --quiet"
-    look = f"find /tmp -name 'uv-*.lock' -user {user}"
+    look = f"find /tmp -maxdepth 1 -name 'uv-*.lock' -user {user}"
     lock = user.run(f"{FOLDER}{look} -delete; {sync}; {look}").strip()
     stranger = triton.account()
     holder = stranger.run(f"flock {lock} sleep 300 > /dev/null 2>&1 & echo $!").strip()

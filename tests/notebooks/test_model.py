@@ -16,7 +16,7 @@ STORED = {
 
 def test_a_notebook_says_what_it_declares_and_keeps_the_rest():
     notebook = Notebook(STORED)
-    assert notebook.course == Course("Find it", 5, ("r",))
+    assert notebook.course == Course("Find it", minutes=5, needs=("r",))
     assert notebook.course.promise == "Afterwards you can find it."
     assert notebook.cells[0].source == "a\nb" and notebook.cells[0].tags == []
     assert Cell({"cell_type": "markdown", "source": "# A", "metadata": {}}).is_title
