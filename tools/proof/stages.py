@@ -141,6 +141,14 @@ def a_notebook_was_deleted(triton: Triton, user: str) -> None:
         triton.write("login", f"~/{path}", json.dumps(NOTEBOOK), user)
 
 
+def git_wrote_into_a_notebook(triton: Triton, user: str) -> None:
+    """The copy of the last save is whole."""
+    triton.run("login", "mkdir -p .ipynb_checkpoints", user)
+    whole = json.dumps(NOTEBOOK)
+    triton.write("login", "~/.ipynb_checkpoints/results-checkpoint.ipynb", whole, user)
+    triton.write("login", "~/results.ipynb", f"<<<<<<< HEAD\n{whole}", user)
+
+
 STAGES: dict[str, list[Callable[[Triton, str], None]]] = {
     "notebooks/teaching.rst": [the_course_is_there],
     "scicomp/git.rst": [a_colleague_changed_the_same_cell],
@@ -148,5 +156,9 @@ STAGES: dict[str, list[Callable[[Triton, str], None]]] = {
     "triton/apps/jupyter/editors.rst": [let_in],
     "triton/apps/jupyter/git.rst": [a_notebook_has_changed_since_its_commit],
     "triton/apps/jupyter/hub.rst": [a_server_died_of_memory],
-    "triton/apps/jupyter/faq.rst": [a_server_died_of_memory, a_notebook_was_deleted],
+    "triton/apps/jupyter/faq.rst": [
+        a_server_died_of_memory,
+        a_notebook_was_deleted,
+        git_wrote_into_a_notebook,
+    ],
 }
