@@ -154,7 +154,7 @@ endif
 	@.venv/bin/python -m bash_kernel.install --sys-prefix >/dev/null
 	@# Paid once, since notebooks run where nothing can be written: the list of fonts, and the bytecode of what kernels and builds import.
 	@MPLCONFIGDIR=.venv/share/matplotlib-cache PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' \
-	    jupyter_client.manager bash_kernel.kernel nbclient nbval.plugin psutil PIL.Image PIL.ImageChops matplotlib.pyplot jupytext pytest \
+	    jupyter_client.manager bash_kernel.kernel nbclient nbval.plugin psutil PIL.Image PIL.ImageChops matplotlib.pyplot pandas jupytext pytest \
 	    myst_nb.sphinx_ext nbconvert sphinx.cmd.build sphinx.writers.html5 sphinx_design sphinx_revealjs snowballstemmer html_to_markdown bs4 2>/dev/null || true
 	@echo 1 | IPYTHONDIR=.venv/first JUPYTER_RUNTIME_DIR=.venv/first PYTHONDONTWRITEBYTECODE= .venv/bin/jupyter-run --kernel=python3 >/dev/null 2>&1 || true; rm -rf .venv/first
 	@printf %s "$(CURDIR)" > $@

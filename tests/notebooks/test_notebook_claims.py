@@ -439,3 +439,42 @@ def test_what_the_notebook_on_tests_says_is_in_its_outputs():
     assert re.search(r"test_first_day\[hours2-None\] - ValueError: 24 is not in list", first)
     assert "1 failed, 2 passed" in first and "3 passed" in second
     assert shows("11", "print([row[").count("2026-01-0") == 2
+
+
+# ---------------------------------------------------------------- 12
+
+CO2 = dict(
+    line.split(",")
+    for line in (ROOT / "notebooks/data/co2.csv").read_text(encoding="utf-8").split()[1:]
+)
+
+
+@pytest.mark.claims(
+    "316 of a million molecules of dry air were CO₂.",
+    "1958 begins in March. But 1964 lacks 21 of its weeks.",
+    "In one of forty years the CO₂ fell.",
+    "In spring there is most:",
+    "In 1964 just those weeks are missing, so the mean of what is left is too low.",
+    "In a year the CO₂ rises by about 1 ppm. Who leaves the weeks out is off by most of that, and "
+    "who draws a line by much less.",
+    "The sentence is: in the 1960s the CO₂ rose by 0.86 ppm a year, in the 1990s by 1.54. 59 of "
+    "2284 weeks were filled with straight lines; where we tried that with 18 weeks, the mean of "
+    "the year was off by 0.4 ppm at most.",
+)
+def test_what_the_notebook_on_gaps_says_is_in_its_outputs():
+    first, gone = next(iter(CO2)), [week for week, value in CO2.items() if not value]
+    assert (first[:6], CO2[first][:3], len(gone), len(CO2)) == ("195803", "316", 59, 2284)
+    assert sum(week.startswith("1964") for week in gone) == 21
+    assert re.findall(r"^(\d{4}) +-", shows("12", "print(rise[rise < 0])"), re.M) == ["1964"]
+    months = {
+        int(month): (float(mean), int(weeks))
+        for month, mean, weeks in re.findall(
+            r"^(\d+) +([\d.]+) +(\d+)$", shows("12", "months = pd"), re.M
+        )
+    }
+    assert len(months) == 12 and max(months, key=lambda month: months[month][0]) == 5
+    assert all(months[month][1] >= 4 for month in (2, 3, 4, 5))
+    without, line = re.findall(r"by ([\d.]+) ppm, at worst by ([\d.]+)", shows("12", "def hidden"))
+    assert 0.5 < float(without[0]) < 1 and float(line[0]) < 0.2 and line[1] == "0.4"
+    rises = dict(re.findall(r"^(\d{4}) +([\d.]+)$", shows("12", "filled = co2"), re.M))
+    assert (rises["1960"], rises["1990"]) == ("0.86", "1.54")
