@@ -2,6 +2,7 @@
 plots, no cluster facts.
 """
 
+import ast
 import json
 import re
 
@@ -78,6 +79,19 @@ def test_an_exercise_has_a_smaller_step_and_more_to_do(name):
         assert re.search(r"\n\n\*\*Too fast\?\*\* .+ \*\*Too slow\?\*\* .+$", source(cell)), (
             f"say at the end what to do if it is too fast, or too slow: {source(cell)[:60]}"
         )
+
+
+@every_notebook
+def test_a_check_takes_no_name_away_that_a_student_uses(name):
+    """What it binds is in its function; only functions stay, for the checks that follow."""
+    if NOTEBOOKS[name]["metadata"]["kernelspec"]["language"] != "python":
+        return
+    for number, cell in enumerate(cells(name, "check"), 1):
+        for statement in ast.parse(source(cell)).body:
+            assert isinstance(statement, ast.FunctionDef | ast.Expr | ast.Assert), (
+                f"put it into a function check_{number}(), and call that: "
+                f"{ast.get_source_segment(source(cell), statement)}"
+            )
 
 
 @every_notebook
