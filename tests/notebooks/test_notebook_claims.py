@@ -478,3 +478,30 @@ def test_what_the_notebook_on_gaps_says_is_in_its_outputs():
     assert 0.5 < float(without[0]) < 1 and float(line[0]) < 0.2 and line[1] == "0.4"
     rises = dict(re.findall(r"^(\d{4}) +([\d.]+)$", shows("12", "filled = co2"), re.M))
     assert (rises["1960"], rises["1990"]) == ("0.86", "1.54")
+
+
+# ---------------------------------------------------------------- 13
+
+
+@pytest.mark.claims(
+    "`papermill` puts a new cell below the tagged one, with your value, executes the notebook, and "
+    "writes it under another name.",
+    "The last decade of the table has two years. So one task will fail, and you will see how one "
+    "notices.",
+    "The number behind the line is that of the task.",
+)
+def test_what_the_unattended_notebook_says_is_in_its_outputs():
+    """And the program that it writes is that of the guide."""
+    [cell] = [
+        cell
+        for cell in COURSE["13"]["cells"]
+        if editions.source(cell).startswith("%%writefile private_papermill.py\n")
+    ]
+    wrapper = (ROOT / "triton/apps/jupyter/private_papermill.py").read_text(encoding="utf-8")
+    assert editions.source(cell).partition("\n")[2] == wrapper.rstrip()
+    tagged, injected = shows("13", "for cell in json.loads").split("['injected-parameters']")
+    assert tagged.split() == ["['parameters']", "decade", "=", "1960"] and "1970" in injected
+    states = dict(re.findall(r"^\d+_(\d) +([A-Z]+)", shows("13", "{array[0]}"), re.M))
+    assert states == dict.fromkeys("0123", "COMPLETED") | {"4": "FAILED"}
+    assert shows("13", "grep").endswith("the 2000s have 2 years")
+    assert shows("13", "wanted = [").endswith("missing: {2000}")
