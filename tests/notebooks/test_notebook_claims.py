@@ -505,3 +505,19 @@ def test_what_the_unattended_notebook_says_is_in_its_outputs():
     assert states == dict.fromkeys("0123", "COMPLETED") | {"4": "FAILED"}
     assert shows("13", "grep").endswith("the 2000s have 2 years")
     assert shows("13", "wanted = [").endswith("missing: {2000}")
+
+
+# ---------------------------------------------------------------- 14
+
+
+@pytest.mark.claims(
+    "The same program, the same list, and two numbers. Nothing has failed. With the lock the "
+    "colleague sees what you saw.",
+    "`.venv` is the environment: a Python with these packages, and with no others.",
+)
+def test_what_the_notebook_on_environments_says_is_in_its_outputs():
+    assert shows("14", "!cd mine && .venv") == "22.1 hours"
+    assert shows("14", "!mkdir one other").split() == ["24.0", "hours", "22.1", "hours"]
+    assert shows("14", "!grep -A 1").split()[-1] == '"1.0"'
+    assert shows("14", "--upgrade-package").splitlines()[::2] == ['-version = "1.0"', "24.0 hours"]
+    assert "needs to be updated" in shows("14", "!mkdir theirs")
