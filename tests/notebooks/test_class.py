@@ -553,6 +553,17 @@ def test_the_run_sheet_has_each_part_with_minutes_and_note(site):
     assert leaks([("run sheet", text)]) == []
 
 
+@pytest.mark.claims("Students have them as ``feedback.txt`` beside the notebooks.")
+def test_students_have_the_questions_that_instructors_ask_afterwards(site):
+    files = editions.student_files(COURSE, SITE, FACTS.in_words())
+    questions = re.findall(r"^\d\. (.+)$", files["feedback.txt"], re.MULTILINE)
+    page = BeautifulSoup(
+        (site / "notebooks/teaching.html").read_text(encoding="utf-8"), "html.parser"
+    )
+    shown = page.select_one("#afterwards").get_text()
+    assert len(questions) >= 5 and all(question in shown for question in questions)
+
+
 @pytest.mark.claims(
     "The minutes are teaching time. The seconds are what a machine took for the cells of a "
     "part, in the last run."
@@ -927,7 +938,7 @@ def test_catching_up_finds_the_notebook_beside_copies_of_it(desk):
         (("01", "0"), 2, "The first exercise is 1"),
         (("01", "9"), 1, "has no exercise 9, or its solutions are not released yet"),
         (("11", "1"), 1, "are not released yet"),
-        (("99", "1"), 2, "There are: 01-first-notebook, "),
+        (("99", "1"), 2, f"There are: {', '.join(COURSE)}."),
         (("01-first-notebook-Copy1", "1"), 2, "must be the name of one notebook"),
     ],
 )
