@@ -515,7 +515,7 @@ def test_what_the_unattended_notebook_says_is_in_its_outputs():
     "colleague sees what you saw.",
     "`.venv` is the environment: a Python with these packages, and with no others.",
 )
-def test_what_the_notebook_on_environments_says_is_in_its_outputs():
+def test_what_the_environment_notebook_says_is_in_its_outputs():
     assert shows("14", "!cd mine && .venv") == "22.1 hours"
     assert shows("14", "!mkdir one other").split() == ["24.0", "hours", "22.1", "hours"]
     assert shows("14", "!grep -A 1").split()[-1] == '"1.0"'
