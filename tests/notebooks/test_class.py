@@ -286,6 +286,13 @@ def test_the_repository_goes_on_from_what_students_have(made, tmp_path):
     )
 
 
+def test_make_class_takes_a_folder_by_its_name_alone(tmp_path, monkeypatch):
+    """As the Makefile names it; git is called in another one."""
+    monkeypatch.chdir(tmp_path)
+    assert editions.main(["editions"]) == 0
+    assert "feedback.txt" in git(tmp_path / "editions/student.git", "ls-tree", "-r", "student")
+
+
 def test_make_class_that_fails_leaves_the_last_editions(made, monkeypatch, capsys):
     name, notebook = next(iter(COURSE.items()))
     course = notebook["metadata"]["course"] | {"minutes": 1}

@@ -518,7 +518,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=lambda name: Path(name).resolve())
     options = parser.parse_args(arguments)
     try:
         known = clusterfacts.load(ROOT / "triton/facts.toml")
