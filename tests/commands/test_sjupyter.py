@@ -105,6 +105,16 @@ def test_to_save_a_notebook_of_others_writes_no_other_file(server):
     assert "of-others" not in server.person.run(f"ls {startup} ~")
 
 
+def test_to_open_a_file_copies_it_through_no_link(server):
+    """As JupyterLab does, and a repository may have a link in the place of the copies."""
+    startup = ".ipython/profile_default/startup"
+    server.person.run(f"mkdir -p {startup} clone; cd clone; echo 1 > linked.py")
+    server.person.run(f"cd clone; ln -s ../{startup} .ipynb_checkpoints")
+    answer = server.get("contents/clone/linked.py/checkpoints", "--request", "POST")
+    assert json.loads(answer)["id"] == "checkpoint"
+    assert "linked" not in server.person.run(f"ls {startup}")
+
+
 @pytest.mark.claims(
     "so your browser needs :ref:`the proxy <proxy>`, or you :ref:`forward one port "
     "<ssh-forward>`. ``sjupyter`` prints both lines, filled in: paste one into a terminal of your "

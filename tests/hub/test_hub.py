@@ -1272,6 +1272,40 @@ def test_to_save_a_notebook_of_others_writes_no_other_file(alice, triton):
     assert {"a-page.ipynb", "a-page.md"} <= written
 
 
+@pytest.mark.claims("To open a file of somebody else, or to save it, writes into no other place,")
+def test_a_link_of_others_leads_no_file_elsewhere(alice, triton):
+    """JupyterLab copies each file that it opens. IPython would run what lies in one folder."""
+    other, startup = triton.account(), ".ipython/profile_default/startup"
+    there = f"{FACTS.paths.work}/{other}"
+    home = f"/home/{alice.user}"
+    alice.user.run(f"mkdir -p {startup} clone; touch .kept; cd clone; echo 1 > a.py")
+    alice.user.run(f"cd clone; ln -s ../{startup} .ipynb_checkpoints")  # a repository may have it
+    other.run(
+        f"cd {there}; chmod 755 .; mkdir closed; mkdir -m 777 open; cd open; "
+        f"ln -s {home}/{startup} .ipynb_checkpoints; ln -s {home}/.kept kept.py; "
+        f"ln -s {home}/{startup}/b.py .~a.py; echo 1 | tee a.py ../closed/a.py; "
+        "chmod 666 a.py ../closed/a.py"
+    )
+    node = alice.user.run("squeue --me --noheader --format=%N").strip()
+    below_tmp = f"/tmp/jupyter_checkpoints/scratch/work/{other}"
+    other.run(
+        f"mkdir -p {below_tmp}; ln -s {home}/{startup} {below_tmp}/closed; "
+        "chmod -R 777 /tmp/jupyter_checkpoints",
+        host=node,
+    )
+    model = {"type": "file", "format": "text", "content": "2"}
+    path = there.replace(FACTS.paths.scratch, "scratch")
+    for file in (f"{path}/closed/a.py", f"{path}/open/a.py", "home/clone/a.py"):
+        address = f"/api/contents/{file}"
+        kept = alice.ask("POST", f"{address}/checkpoints").json()
+        assert alice.ask("PUT", address, model).json()["size"] == 1
+        assert alice.ask("POST", f"{address}/checkpoints/{kept['id']}").status == 204
+        assert alice.ask("GET", f"{address}?type=file").json()["content"] == "1\n"
+    answer = alice.ask("PUT", f"/api/contents/{path}/open/kept.py", model)
+    assert "is a link that somebody else has made" in answer.text
+    assert alice.user.run(f"cat .kept; find {startup} -name '*.py'") == ""
+
+
 def test_a_script_in_a_file_learns_no_token(alice, triton):
     """JupyterLab writes the token into the address. With it, the script could answer for the user
     whether a link may copy a repository.

@@ -163,8 +163,8 @@ def hub(disk: Path, hosts: Iterable[Host], everywhere: Path) -> None:
     shutil.copytree(
         cluster.ROOT / "triton/jupyterhub", config, ignore=shutil.ignore_patterns("__pycache__")
     )
-    for name in ("slurm.py", "clusterfacts.py", "strangers.py", "pairs.py", "usage.py"):
-        shutil.copy(cluster.ROOT / "triton/lib" / name, config)
+    for module in (cluster.ROOT / "triton/lib").glob("*.py"):
+        shutil.copy(module, config)
     profiles = (cluster.HERE / "profiles.toml").read_text(encoding="utf-8")
     write(
         config / "facts.toml",

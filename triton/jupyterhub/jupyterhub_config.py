@@ -199,6 +199,7 @@ c.ProfileSpawner.server_config = f"GUIDE = {facts.site.repository!r}\n" + "".joi
         "server_config.py",
         "strangers.py",
         "pairs.py",
+        "written_files.py",
         "usage.py",
         "links.py",
     )
