@@ -143,7 +143,7 @@ def test_a_server_that_ends_early_is_reported_at_once(visit, triton, entry):
 
 
 @pytest.mark.claims(
-    ":menuselection:`File --> Log Out` - your login; server and kernels run on",
+    ":menuselection:`File --> Log Out` - your login, in all browsers; server and kernels run on",
     ":guilabel:`Stop My Server` in the Hub Control Panel - everything: the server, its kernels, "
     "the job",
     "log out, go home: the server runs on",

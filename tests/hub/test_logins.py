@@ -348,6 +348,52 @@ def test_a_closed_account_can_use_no_login_and_no_token(triton, with_a_server):
     assert people.ask(user, "known")["servers"][""]["ready"]
 
 
+@pytest.mark.parametrize("first", ["the old one", "the new one"])
+def test_who_gets_a_name_gets_a_user_without_logins(triton, with_a_server, first):
+    """A closed account's name was given to somebody else, whose number is another. What the one
+    before had, a login and a token, opens nothing, whoever of the two comes first.
+    """
+    people, user, new_one = with_a_server[2], triton.account(), hub.People(triton)
+    people.ask(user, "log_in")
+    token = people.ask(user, "token")["token"]
+    number = int(triton.run("hub", f"id -u {user}").stdout)
+    rename = f"sed -i 's/^{user}:x:[0-9]*:/{user}:x:%s:/' /etc/passwd"
+    triton.run("hub", rename % (number + 20_000))
+    try:
+        if first == "the new one":
+            new_one.ask(user, "log_in")
+        else:
+            time.sleep(1.1)
+        assert api(triton, token, "/user")[0] == 403
+        with pytest.raises(Refused, match="403"):
+            people.ask(user, "known")
+        new_one.ask(user, "log_in")
+        time.sleep(1.1)
+        assert new_one.ask(user, "known")["name"] == user
+        assert api(triton, token, "/user")[0] == 403
+    finally:
+        new_one.close()
+        triton.run("hub", rename % number)
+
+
+@pytest.mark.claims("To log out ends your logins in all browsers, and in your servers.")
+def test_to_log_out_ends_the_logins_of_all_browsers(triton, with_a_server):
+    """Somebody who knew the password may have logged in."""
+    user, people, thief = triton.account(), with_a_server[2], hub.People(triton)
+    try:
+        thief.ask(user, "log_in")
+        assert thief.ask(user, "known")["name"] == user
+        people.ask(user, "log_in")
+        token = people.ask(user, "token")["token"]
+        people.ask(user, "look", "/hub/logout")
+        for window in (thief, people):
+            with pytest.raises(Refused, match="403"):
+                window.ask(user, "known")
+    finally:
+        thief.close()
+    assert api(triton, token, "/user")[0] == 200, "a token is no login, and is revoked by hand"
+
+
 def test_a_login_shell_keeps_out_whom_the_readme_says(triton, logins):
     """It keeps out nobody, until the README's line stands in the rules for PAM."""
     people = [right(triton, triton.account()) for _ in range(2)]

@@ -15,7 +15,7 @@ from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
-from jupyterhub.utils import url_path_join
+from jupyterhub.utils import new_token, url_path_join
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import SSLIOStream
 from tornado.web import HTTPError, OutputTransform
@@ -102,21 +102,38 @@ class HubLogin(LoginHandler):
         return self.get_cookie(self._known_cookie) if name_in_cookie == name.encode() else ""
 
 
+# What a login cookie holds is unknown to others. It begins with the number of the account, so that
+# the hub notices when a name belongs to another account.
+
+
+def number_of(user: orm.User) -> str:
+    """The number that the account `user` had at its last login; "" if it is not known."""
+    number, slash, _ = user.cookie_id.partition("/")
+    return number if slash else ""
+
+
+def end_logins(user: orm.User, number: str) -> None:
+    """End all logins of `user`, in all browsers. `number` is that of the account."""
+    user.cookie_id = f"{number}/{new_token()}"
+
+
 class HubLogout(LogoutHandler):
     """Logs out when the request comes from a page of the hub or of the user's own server. Someone
     who follows a link of another page first sees the home page, with its logout button.
     """
 
     def clear_login_cookie(self, name: str | None = None) -> None:
-        """Log the reader out of the servers, too, whatever is in the session's cookie.
+        """Log the reader out of the servers, too, whatever is in the session's cookie, and in all
+        browsers: somebody else may know the password, and may have logged in.
 
         JupyterHub ends the logins of the session in that cookie, and the page of another user can
-        set it. A browser in which the reader stays logged in gets new ones without a password.
+        set it.
         """
         if user := self.get_current_user_cookie():
             logins = orm.APIToken.user_id == user.id, orm.APIToken.session_id.isnot(None)
             for token in self.db.query(orm.APIToken).filter(*logins):
                 self.db.delete(token)
+            end_logins(user.orm_user, number_of(user.orm_user))
             self.db.commit()
         super().clear_login_cookie(name)
 

@@ -15,10 +15,11 @@ What it adds to PAMAuthenticator:
   many threads.
 * PAM is asked again from time to time: an account that may no longer log in can use neither its old
   logins nor its tokens.
+* A name that belongs to another account, with another number, has neither logins nor tokens: they
+  were those of somebody else.
 """
 
 import contextlib
-import functools
 import ipaddress
 import math
 import pwd
@@ -30,10 +31,11 @@ from contextvars import ContextVar
 from typing import Any
 
 import pamela
-from addresses import Authenticator, HubLogin
+from addresses import Authenticator, HubLogin, end_logins, number_of
 from jupyterhub import orm
 from jupyterhub.utils import compare_token
 from profile_spawner import Checks
+from sqlalchemy import inspect
 from tornado import web
 from tornado.concurrent import run_on_executor
 from traitlets import Integer, List, Tuple, Unicode
@@ -207,6 +209,8 @@ class CountingAuthenticator(Authenticator):
             if not is_known:
                 attempts_of_address.take_back(address)
             self.by_name.forget(person)
+            if handler and (user := orm.User.find(handler.db, normal)):
+                await self.refresh_user(user)
             self._welcome(handler, address, normal)
             return str(name)
         if self.by_name.wait(person) or attempts_of_address.wait(address):
@@ -280,16 +284,19 @@ class CountingAuthenticator(Authenticator):
     # JupyterHub checks each login again after auth_refresh_age, and before a start.
 
     async def refresh_user(self, user: Any, handler: Any = None) -> bool:
-        """Whether the account may still log in.
+        """Whether the account may still log in, and is the one that has logged in.
 
         Nothing changes if PAM does not answer, or if only the password has expired.
         """
-        ask = functools.partial(
-            pamela.check_account, user.name, service=self.service, encoding=self.encoding
-        )
+
+        def ask() -> int:
+            pamela.check_account(user.name, service=self.service, encoding=self.encoding)
+            return pwd.getpwnam(user.name).pw_uid
+
         try:
-            await self.accounts.check(user.name, self.account_seconds, ask)
-        except TimeoutError:
+            number = await self.accounts.check(user.name, self.account_seconds, ask)
+            return not self._has_changed(getattr(user, "orm_user", user), number)
+        except (TimeoutError, KeyError):  # or the name has no number just now
             self.log.warning("PAM does not say whether the account %s is open", user.name)
         except pamela.PAMError as error:
             if error.errno in CLOSED:
@@ -300,6 +307,32 @@ class CountingAuthenticator(Authenticator):
                 "PAM does not say whether the account %s is open: %s", user.name, error
             )
         return True
+
+    async def add_user(self, user: Any) -> None:
+        """Note the number of an account: at its first login, and of each when the hub starts."""
+        await super().add_user(user)
+        self._has_changed(getattr(user, "orm_user", user), pwd.getpwnam(user.name).pw_uid)
+
+    def _has_changed(self, user: orm.User, number: int) -> bool:
+        """Whether the name belonged to an account with another number. Then all that the other
+        one could log in with is forgotten. `number` is noted.
+        """
+        before = number_of(user)
+        if before == str(number):
+            return False
+        end_logins(user, str(number))
+        db = inspect(user).session
+        for old in (*user.api_tokens, *user.oauth_codes) if before else ():
+            db.delete(old)
+        db.commit()
+        if before:
+            self.log.warning(
+                "%s had the number %s, and has %s now: its logins and tokens are forgotten",
+                user.name,
+                before,
+                number,
+            )
+        return bool(before)
 
     @property
     def auth_refresh_strict(self) -> bool:
