@@ -1307,3 +1307,30 @@ def test_settings_in_a_repository_of_others_count_for_nothing(repo, tmp_path):
         command = ("timeout", "20", "git", tool, "--tool=nbdime", *words)
         repo.run(*command, env={"BROWSER": str(browser)}, ok=False, stdin=subprocess.DEVNULL)
         assert (tmp_path / "page").exists() and not (tmp_path / "planted").exists()
+
+
+@pytest.mark.claims("In a browser, nbdime answers you alone.")
+def test_the_page_of_the_tools_answers_nobody_else(triton):
+    """nbdime asks for no password, and would send any notebook of its user."""
+    user, other = triton.account(), triton.account()
+    for name in ("one", "two"):
+        user.write(f"~/{name}.ipynb", json.dumps(abc(a=name)))
+    user.run(
+        "git init --quiet a; cd a; git config user.name me; git config user.email me@here; "
+        "for name in one two; do cp ../$name.ipynb n.ipynb; git add .; "
+        "git commit --quiet --message=$name; done; nbdime-git enable"
+    )
+    look = "ss --no-header --listening --tcp --numeric --processes | grep python3"
+    tool = triton.start(
+        "login",
+        "cd a; BROWSER=true timeout 60 git difftool --no-prompt --tool=nbdime HEAD~ HEAD",
+        user,
+    )
+    try:
+        user.wait_until(look)
+        [port] = re.findall(r"127.0.0.1:(\d+)", user.run(look))
+        asks = f"curl --silent --output /dev/null http://127.0.0.1:{port}/difftool; echo $?"
+        assert user.run(asks) == "0\n" and other.run(asks) != "0\n"
+    finally:
+        triton.run("login", f"pkill --uid {user} --full driver-difftool", check=False)
+        tool.wait(timeout=60)
