@@ -28,6 +28,7 @@ from tools.cluster.jupyter_server import (
 )
 from tools.cluster.small_triton import PATIENCE, PROMPTS
 from tools.cluster.terminal import Terminal
+from tools.files import ROOT
 from tools.proof.amounts import NUMBERS, UNITS
 
 FACTS = cluster.facts()
@@ -757,20 +758,7 @@ WITHOUT_A_SERVER = [
 ]
 
 # This program connects to the ports of a kernel on this host, and waits for what the kernel prints.
-READS = """import sys, time, zmq
-poller = zmq.Poller()
-for port in sys.argv[1:]:
-    listener = zmq.Context.instance().socket(zmq.SUB)
-    listener.subscribe(b"")
-    listener.connect(f"tcp://127.0.0.1:{port}")
-    poller.register(listener)
-until = time.monotonic() + 20
-while time.monotonic() < until:
-    for listener, _ in poller.poll(1000):
-        if b"a secret" in b"".join(listener.recv_multipart()):
-            print("read")
-            sys.exit()
-"""
+READS = (ROOT / "tests/data/commands/reads_kernels.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.claims(

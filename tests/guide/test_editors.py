@@ -17,7 +17,8 @@ from tools.proof.faq import FAQ
 FACTS = cluster.facts()
 FOLDER = "triton/apps/jupyter"
 INTO = f"ssh -o StrictHostKeyChecking=accept-new -F ssh_job {FACTS.hosts.short}-job"
-SERVE = (ROOT / "tests/data/commands/serve_here.py").read_text(encoding="utf-8")
+DATA = ROOT / "tests/data/commands"
+SERVE = (DATA / "serve_here.py").read_text(encoding="utf-8")
 MINE, TAKEN = 4321, 4322  # ports of a node
 
 
@@ -257,6 +258,21 @@ def test_what_ssh_started_in_a_job_ends_with_it(triton, user, job, node):
     gone = "for i in $(seq 300); do pgrep --full 'sleep 321[0]' || exit 0; sleep 0.1; done; exit 1"
     triton.run(node, gone)
     assert user.run(f"squeue --noheader --jobs={job} --format=%T") == "RUNNING\n"
+
+
+@pytest.mark.claims(
+    "They are at ports of the node, and everybody there reads what they print.",
+    "So do kernels that VS Code starts itself.",
+)
+def test_kernels_that_vs_code_starts_itself_are_read_by_others(triton, user, job, node):
+    """It gives a kernel a file with ports, which count more than all settings of the nodes."""
+    user.write("~/kernel_of_vs_code.py", (DATA / "kernel_of_vs_code.py").read_text())
+    with in_job(user, job, f"{CENTRAL}/python kernel_of_vs_code.py ~/ports.json", "kernel"):
+        user.wait_until("grep --quiet ^port kernel")
+        [port] = re.findall(r"^port (\d+)", user.run("cat kernel"), re.MULTILINE)
+        stranger, there = neighbour(triton, node)
+        stranger.write("~/reads.py", (DATA / "reads_kernels.py").read_text())
+        assert there(f"{CENTRAL}/python reads.py {port}").stdout == "read\n"
 
 
 @pytest.mark.claims(
