@@ -208,7 +208,7 @@ def reserve(triton):
         triton.run(
             "ctl",
             f"scontrol create reservation reservationname={made[-1]} users={user} "
-            f"starttime={begin} duration=11:00:00 nodes={nodes} flags=ignore_jobs",
+            f"starttime={begin} duration=11:00:00 nodes={nodes} flags=ignore_jobs,magnetic",
         )
         return made[-1]
 
@@ -313,6 +313,28 @@ def test_files_of_others_in_the_folder_do_no_harm(me):
         assert said["notebooks"].endswith("a.ipynb is no notebook that names its kernel.")
         assert f"requirements.txt {why}" in said["requirements"]
         assert place == "large" or said["data"].endswith("data is no file.")
+
+
+@pytest.mark.claims(
+    "Ask for one with the flag MAGNETIC: servers of the hub name no reservation, and would wait "
+    "while its nodes are idle."
+)
+def test_a_reservation_that_keeps_out_the_hub_is_told(triton, person, reserve):
+    """The job of a server is one that names no reservation."""
+    me = person()
+    name = reserve(me, "ALL")
+    options = f"-p {FACTS.partitions.interactive} --mem=100M"
+    inside = me.submit("sleep 99", options)
+    look = f"squeue --noheader --jobs={inside} --format='%T %v'"
+    me.wait_until(f'[ "$({look})" = "RUNNING {name}" ]')
+    assert check(me, f"--room 1 --reservation {name}")["reservation"]["good"]
+    me.run("scancel --me")
+    triton.run("ctl", f"scontrol update reservation={name} flags-=magnetic")
+    waits = me.submit("sleep 99", options)
+    found = check(me, f"--room 1 --reservation {name}")
+    assert wrong(found) == {"reservation"} and "MAGNETIC" in found["reservation"]["remedy"]
+    assert "(null)" in me.run(f"squeue --noheader --states=PENDING --jobs={waits} --format=%v")
+    me.run("scancel --me")
 
 
 def test_a_full_home_and_a_silent_slurm_are_told(person):
