@@ -1250,6 +1250,26 @@ def test_a_link_into_anothers_folder_starts_no_kernel(alice, kernels, triton, lo
     page.close()
 
 
+TAKES = """import contextlib, socket
+from jupyterhub.utils import random_port
+from tornado.netutil import bind_sockets
+port = random_port()
+with socket.socket() as other, contextlib.suppress(OSError):
+    other.bind(("", port))
+    print("somebody else has it")
+print(len(bind_sockets(port, "0.0.0.0")))
+"""
+
+
+def test_nobody_takes_the_port_that_the_hub_was_told(triton, services):
+    """Of sixty servers that started at once, one found another at its port."""
+    look = "sys.path.insert(0, '/etc/jupyterhub'); import profile_spawner as p; print(p.FAST_START)"
+    start = triton.run("hub", ["/opt/jupyterhub/bin/python", "-c", f"import sys; {look}"]).stdout
+    triton.write("c1", "/tmp/takes.py", TAKES)
+    python = f"{FACTS.paths.jupyter_env}/bin/python"
+    assert triton.run("c1", [python, "-c", start, "/tmp/takes.py"]).stdout == "1\n"
+
+
 @pytest.mark.claims(
     "When you open a notebook of somebody else and save it, no file is written but that notebook, "
     "and the text beside it if the two are a pair."

@@ -46,12 +46,25 @@ T = TypeVar("T")
 # This code runs the Python script that follows on the command line, without one import that would
 # take a second: jsonschema's check of international addresses. No schema of Jupyter has such an
 # address (issue 1559 of jupyter_server). First it removes the current folder from the import path:
-# the folder belongs to a user, who may have a types.py there.
-FAST_START = (
-    "import sys; sys.path[:] = [folder for folder in sys.path if folder]; import runpy; "
-    "sys.modules['rfc3987_syntax'] = None; "
-    "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
+# the folder belongs to a user, who may have a types.py there. batchspawner tells the hub a free
+# port, at which the server listens seconds later: until then a socket holds it, since among many
+# servers that start at once another would take it.
+FAST_START = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import contextlib, runpy, socket
+sys.modules["rfc3987_syntax"] = None
+held = socket.socket()
+def hold_port():
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("", 0))
+    return held.getsockname()[1]
+with contextlib.suppress(ImportError):
+    import jupyterhub.utils
+    jupyterhub.utils.random_port = hold_port
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 # ---------------------------------------------------------------- messages about states of Slurm
