@@ -1266,8 +1266,10 @@ def test_nobody_takes_the_port_that_the_hub_was_told(triton, services):
     look = "sys.path.insert(0, '/etc/jupyterhub'); import profile_spawner as p; print(p.FAST_START)"
     start = triton.run("hub", ["/opt/jupyterhub/bin/python", "-c", f"import sys; {look}"]).stdout
     triton.write("c1", "/tmp/takes.py", TAKES)
-    python = f"{FACTS.paths.jupyter_env}/bin/python"
-    assert triton.run("c1", [python, "-c", start, "/tmp/takes.py"]).stdout == "1\n"
+    command = shlex.join([f"{FACTS.paths.jupyter_env}/bin/python", "-c", start, "/tmp/takes.py"])
+    planted = "cd $(mktemp -d); for name in contextlib runpy socket types; do "
+    planted += "echo 'print(\"a file of others\")' > $name.py; done; "  # the current folder's
+    assert triton.run("c1", planted + command).stdout == "1\n"
 
 
 @pytest.mark.claims(
