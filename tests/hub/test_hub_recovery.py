@@ -14,7 +14,7 @@ import pytest
 
 from tools.browser import needs_chromium
 from tools.cluster import cluster, hub
-from tools.cluster.hub import FACTS, LOGS, PROFILES, TINY, HubServer
+from tools.cluster.hub import FACTS, HUB, LOGS, PROFILES, TINY, HubServer
 from tools.cluster.hub_faults import alive, is_ready, within
 from tools.cluster.jupyter_server import PATIENCE
 from tools.files import ROOT
@@ -621,6 +621,92 @@ def test_a_broken_database_is_recovered_and_no_server_is_lost(
     assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
         "the user has to log in again"
     )
+
+
+@pytest.mark.claims(
+    "*Update* there has the commands. Servers run on meanwhile, and nobody has to log in again."
+)
+def test_an_update_ends_no_server(staying, kernel, triton):
+    """The README's commands, but for those that fetch packages: the hub's host reaches no registry.
+
+    The configuration of before does not even start.
+    """
+    kernel.prints("kept = 'since before'")
+    job = staying.job()
+    fetches = re.compile(r".*(pip install|npm ci|/opt/jupyterhub$).*\n", re.MULTILINE)
+    update = fetches.sub("", commands("Update"))
+    start = "hub-services start proxy; HUB_OPTIONS=--debug hub-services start hub"
+    checkout = "/tmp/checkout/triton"
+    triton.run(
+        "hub",
+        f"mkdir -p {checkout}/lib; cp -r /etc/jupyterhub {checkout}; cd {checkout}; "
+        "mv jupyterhub/facts.toml .; cp jupyterhub/*.py lib; cd ..; set -e\n"
+        "echo broken > /etc/jupyterhub/jupyterhub_config.py\n"
+        + re.sub("systemctl restart .*", f"hub-services stop; {start}", update)
+        + "rm -r /tmp/checkout",
+    )
+    hub.answers(triton)
+    assert within(PATIENCE, lambda: '"started"' in staying.ask("GET", "/api/status").text)
+    assert staying.job() == job and kernel.prints("print(kept)") == "since before"
+    assert staying.ask("GET", f"/users/{staying.user}", base="/hub/api").status == 200, (
+        "the user has to log in again"
+    )
+
+
+def test_a_database_of_another_form_is_told(staying, triton):
+    """The README has the words of the log, and a command that works with this configuration."""
+    [upgrade] = re.findall(r"^runuser .* upgrade-db .*", README, re.MULTILINE)
+    [told] = re.findall(r"its log says `(Found .*?)`", README)
+    mark = f"""import sqlite3, sys
+with sqlite3.connect("{DATABASE}") as database:
+    database.execute("update alembic_version set version_num = ?", sys.argv[1:])"""
+    version = f'sqlite3.connect("{DATABASE}").execute("select * from alembic_version")'
+    now = hub.as_hub(
+        triton, shlex.join(["python3", "-c", f"import sqlite3; print(*{version}.fetchone())"])
+    ).stdout.strip()
+    set_to = shlex.join(["python3", "-c", mark])
+    triton.run("hub", "hub-services stop hub")
+    hub.as_hub(triton, f"{set_to} 651f5419b74d")  # that of JupyterHub 1.2
+    start = "HUB_OPTIONS=--debug hub-services start hub"
+    ends = "while kill -0 $(cat /run/jupyterhub-hub.pid) 2>/dev/null; do sleep 0.2; done"
+    triton.run("hub", f"{start}; timeout 60 bash -c '{ends}'")
+    assert told in hub.log(triton)[-1000:]
+    hub.as_hub(triton, f"{set_to} {now}")
+    triton.run("hub", f"{upgrade}\n{start}")
+    hub.answers(triton)
+
+
+@pytest.mark.claims(
+    "Prometheus reads at ``/hub/metrics`` how many servers run, how many people have worked, and "
+    "how long a start takes. It needs a token of its own, which may do nothing else."
+)
+def test_prometheus_reads_numbers_and_nothing_else(staying, triton):
+    """With the lines and the commands of the README."""
+    lines = re.search(r"### Watch it .*?```python\n(.*?)```", README, re.DOTALL)[1]
+    make, _ = commands("Watch it with Prometheus").splitlines()
+    config = "/etc/jupyterhub/jupyterhub_config.py"
+    curl = f"curl --silent --write-out %{{http_code}} {HUB}/hub"
+    triton.run("hub", f"cp {config} /tmp/before; {make}")
+    triton.run("hub", f"cat >> {config}", input=lines)
+    try:
+        hub.restart(triton)
+        token = triton.run("hub", f"cat {STATE}/prometheus_token").stdout.strip()
+        asks = f"--header 'Authorization: Bearer {token}'"
+        numbers = triton.run("laptop", f"{curl}/metrics {asks}").stdout
+        for count in (
+            "jupyterhub_running_servers 1",
+            'jupyterhub_active_users{period="24h"} 1',
+            "jupyterhub_server_spawn_duration_seconds_count",
+        ):
+            assert count in numbers
+        for path, header in (
+            ("metrics", ""),
+            ("api/users", asks),
+            (f"api/users/{staying.user}", asks),
+        ):
+            assert triton.run("laptop", f"{curl}/{path} {header}").stdout[-3:] in ("403", "404")
+    finally:
+        hub.restart(triton, meanwhile=f"cp /tmp/before {config}; rm {STATE}/prometheus_token")
 
 
 def fill(triton):
