@@ -14,7 +14,7 @@ import pytest
 from tools import pages
 from tools.browser import needs_chromium
 from tools.cluster import cluster, jupyter_server
-from tools.cluster.hub import FRONT, Lab, Reader
+from tools.cluster.hub import FRONT, Lab, Reader, notebook
 from tools.cluster.jupyter_server import (
     Server,
     Ssh,
@@ -903,6 +903,27 @@ def test_pip_finds_no_release_for_this_python(reader, entry):
 
 
 @pytest.mark.claims(
+    "pandas leaves the files of Excel to another package, *openpyxl*, which the kernel Python 3 "
+    "does not have.",
+    "Save the table as CSV in Excel, and read that:",
+)
+@pytest.mark.proves("faq-excel")
+def test_pandas_wants_another_package_for_excel(reader, entry, server):
+    """The first bytes of the file are those of a workbook; pandas looks no further."""
+    python = server.kernel()
+    python.prints(
+        "import pandas as pd, zipfile\n"
+        "zipfile.ZipFile('t.xlsx', 'w').writestr('xl/workbook.xml', '')\n"
+        "table = pd.DataFrame({'hours': [6, 7]})\ntable.to_csv('table.csv')"
+    )
+    entry.shows(python.execute("pd.read_excel('t.xlsx')")["error"], 0)
+    entry.shows(python.execute("table.to_excel('new.xlsx')")["error"], 1)
+    read = next(word for word in literals(entry.do) if word.startswith("pd."))
+    assert python.prints(f"print({read}.hours.sum())") == "13"
+    reader.run("rm t.xlsx table.csv")
+
+
+@pytest.mark.claims(
     "``module: command not found``, or no message, and the module is not there.",
     "Take :ref:`a kernel that loads the module <module-kernel>`,",
 )
@@ -931,6 +952,47 @@ def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
     reader.run("; ".join(make[: last + 1]))
     assert server.kernel(named(KERNELS, "module-kernel")).prints(greeting).startswith("Hello")
     reader.run(f"rm -r {PATHS.user_kernels}/{named(KERNELS, 'module-kernel')}")
+
+
+@pytest.mark.claims(
+    "It is no Python. The kernels of Python have commands of their own, the *magics*: ``%`` takes "
+    "one line, ``%%``, as the first line, takes the whole cell. After ``!`` the line goes to a "
+    "shell. In a program, or in a notebook of R or Bash, they are errors.",
+    "``%lsmagic`` lists all of them, and a question mark behind one explains it:",
+    "- runs the code behind it many times, and says how long it takes once",
+    "- runs the cell, and says how long it took",
+    "- writes the cell into the file whose name stands behind it, and does not run it",
+    "- runs the file whose name stands behind it, and keeps its variables",
+    "- lists your variables",
+)
+@pytest.mark.proves("faq-magic")
+def test_each_magic_does_what_the_table_says(reader, entry, server):
+    every, explained, timed, once, bash, to_file, run, variables, setting = literals(entry.do)
+    python, written = server.kernel(), f"{to_file} steps.py\nsteps_of_mine = 6 * 7"
+    timed += " sum(range(1000))"
+    name, value = setting.split()[1].split("=")
+    for cell, shows in (
+        (every, "%%bash"),
+        (timed, r"per loop \(mean .* loops each\)"),
+        (f"{once}\nseconds = 6 * 7", "Wall time: "),
+        (f"{bash}\necho $BASH_VERSION {{1..3}}", r"^[\d.]+\S+ 1 2 3$"),
+        ("!true && echo of the shell", "of the shell"),
+        (written, "Writing "),
+    ):
+        done = python.execute(cell)
+        assert re.search(shows, done["stdout"] + done["result"], re.MULTILINE), (cell, done)
+    assert python.execute("steps_of_mine")["error"].startswith("NameError")
+    assert python.execute(f"{run} steps.py")["status"] == "ok"
+    assert python.prints("print(steps_of_mine, seconds)") == "42 42"
+    assert "steps_of_mine" in python.prints(variables)
+    python.execute(setting)
+    assert python.prints(f"import os; print(os.environ[{name!r}])") == value
+    assert python.execute(explained)["status"] == "ok"
+    for kernel in ("ir", "bash"):
+        assert server.kernel(kernel).execute(timed)["status"] == "error", kernel
+    reader.user.write("program.py", timed)
+    assert "SyntaxError" in reader.user.tries("python3 program.py").stderr
+    reader.run("rm steps.py program.py")
 
 
 @pytest.mark.claims(
@@ -1129,6 +1191,16 @@ def test_a_figure_is_zoomed_with_the_mouse(reader, entry, tunnel, server):
 
 
 @pytest.mark.claims(
+    "The kernel runs on a node without a screen, and your browser shows what a cell returns, not "
+    "windows.",
+)
+@pytest.mark.proves("faq-window")
+def test_a_window_has_no_screen_to_open_on(entry, server):
+    entry.shows(json.dumps(server.kernel("ir").execute("x11()")))
+    assert server.kernel().prints("import os; print(os.environ.get('DISPLAY'))") == "None"
+
+
+@pytest.mark.claims(
     "The notebook names a kernel that is not here;",
     "Choose one of the same language. The notebook remembers it when you save.",
 )
@@ -1155,6 +1227,37 @@ def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, window, serve
     lab.open("elsewhere.ipynb")
     lab.run_cell()
     assert not lab.page.locator(".jp-Dialog").count()
+
+
+@pytest.mark.claims(
+    "A notebook that is new names none yet.",
+    "To change it later, press its name at the top right of the notebook.",
+    "and each new notebook starts with the default kernel without asking.",
+    "To begin with another one, press its card in the launcher.",
+)
+def test_new_notebooks_ask_for_no_kernel_any_more(reader, tunnel, server):
+    entry = Entry("faq-select-kernel")
+    question = re.search('"(.+?)"', entry.title)[1]
+    [tick] = re.findall(":guilabel:`(.+?)`", entry.do)
+    lab = reader.lab(server)
+    name = lab.page.locator(f"{FRONT} .jp-Toolbar-kernelName")
+    lab.menu("File", "New", "Notebook")
+    assert question in lab.dialog()
+    lab.page.locator(".jp-Dialog select").first.select_option(label="R")
+    lab.page.get_by_label(tick).check()
+    lab.press("Select")
+    name.filter(has_text=re.compile(r"^\s*R\s*$")).wait_for()
+    lab.menu("File", "New", "Notebook")
+    name.filter(has_text=server.kernelspecs()["python3"]["spec"]["display_name"]).wait_for()
+    assert not lab.page.locator(".jp-Dialog").count()
+    lab.click(name)
+    assert question in lab.dialog()
+    lab.press("Cancel")
+    lab.menu("File", "New Launcher")
+    lab.click(lab.page.locator(".jp-LauncherCard:visible", has_text="Bash").first)
+    name.filter(has_text="Bash").wait_for()
+    assert not lab.page.locator(".jp-Dialog").count()
+    reader.run("rm -r Untitled*.ipynb ~/.jupyter/lab/user-settings/@jupyterlab/notebook-extension")
 
 
 # ---------------------------------------------------------------- files
@@ -1278,6 +1381,84 @@ def test_a_notebook_with_marks_of_git_does_not_open(reader, window, entry):
     reader.run("rm -r results.ipynb .ipynb_checkpoints")
 
 
+@pytest.mark.claims(
+    "You have not run these cells yourself.",
+    "So JupyterLab shows only what can do no harm.",
+    "Run the cells: what you have run yourself is shown.",
+    "Then close it, and sign it:",
+)
+@pytest.mark.proves("faq-trusted")
+def test_what_others_have_shown_waits_for_trust(reader, window, entry):
+    load, sign = entry.commands()
+    draw = "element.innerHTML = '<b>drawn</b>'"
+    text = entry.messages[1]
+    stored = json.loads(
+        notebook([f"from IPython.display import Javascript\nJavascript({draw!r})"] * 2)
+    )
+    for cell in stored["cells"]:
+        data = {"application/javascript": draw, "text/plain": text}
+        cell["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
+        cell["execution_count"] = 1
+    reader.user.write("results.ipynb", json.dumps(stored))
+    shield = window.page.locator("#jp-main-statusbar [title^='Notebook'][title*='trusted']")
+    refuses = shield.and_(window.page.locator(f"[title^='{entry.messages[0]}']"))
+    window.open("results.ipynb")
+    refuses.wait_for()
+    entry.shows(refuses.get_attribute("title"), 0)
+    entry.shows(window.output(1), 1)
+    window.run_cell(0)
+    window.cell(0).locator(".jp-OutputArea-output", has_text="drawn").wait_for()
+    assert window.output(1) == text
+    window.close_all()
+    assert "Signing notebook: results.ipynb\n" in reader.run(f"{load}; {sign}")
+    window.open("results.ipynb")
+    window.cell(1).locator(".jp-OutputArea-output", has_text="drawn").wait_for()
+    refuses.wait_for(state="detached")
+    assert shield.get_attribute("title").startswith("Notebook trusted")
+    reader.run("rm results.ipynb")
+
+
+@pytest.mark.claims(
+    "A cell can say that it begins a slide, and ``jupyter nbconvert`` makes one file of them for a "
+    "browser.",
+    "*Slide* begins a slide, *Skip* leaves the cell out, and without a choice it stands below the "
+    "one before.",
+    "It needs the internet, where it gets the program that shows the slides.",
+    "leaves out the code.",
+)
+@pytest.mark.proves("faq-slides")
+def test_a_notebook_becomes_slides(reader, entry, opens):
+    cells = ["print('one' * 2)", "print('two' * 2)", "print('left' * 2)", "print('three' * 2)"]
+    lab = opens("results.ipynb", cells)
+    lab.click(lab.page.locator(".jp-SideBar.jp-mod-right [title='Property Inspector']"))
+    for number, kind in enumerate(("Slide", "", "Skip", "Slide")):
+        lab.run_cell(number)
+        lab.cell(number).locator(".jp-InputPrompt").click()
+        if kind:
+            if not number:
+                lab.click(lab.page.get_by_text("Common Tools", exact=True))
+            field = lab.page.locator(".small-field", has_text="Slide Type").last
+            field.locator("select").select_option(label=kind)
+    lab.save()
+    reader.user.wait_until("grep -q threethree results.ipynb && grep -q skip results.ipynb")
+    load, convert, look = entry.commands()
+    [option] = [word for word in literals(entry.do) if word.startswith("--")]
+    assert reader.run(f"{load}; {convert} 2>/dev/null; {look}") == "results.slides.html\n"
+    page, asked = reader.page(), []
+    page.route("**/*", lambda route: (asked.append(route.request.url), route.abort()))
+    page.set_content(reader.run("cat results.slides.html"), wait_until="commit")
+    page.wait_for_timeout(500)
+    slides = page.locator(".slides > section")
+    texts = slides.all_text_contents()
+    assert len(texts) == 2 and "oneone" in texts[0] and "twotwo" in texts[0], texts
+    assert "threethree" in texts[1] and "leftleft" not in "".join(texts)
+    assert [url for url in asked if "reveal" in url]
+    assert "print(" in texts[0]
+    reader.run(f"{load}; {convert} {option}")
+    assert "print(" not in reader.run("grep -A999 'class=.slides' results.slides.html")
+    reader.run("rm results.*")
+
+
 @pytest.mark.proves("faq-quota")
 def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunnel, entry):
     full = Reader(triton, cluster.FULL_USER, chromium)
@@ -1316,6 +1497,32 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             "rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache "
             "server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true"
         )
+
+
+@pytest.mark.claims("It stays so.", "It stays so, too.")
+@pytest.mark.claims("for the notebook in front.", "as often as you like.")
+@pytest.mark.proves("faq-look")
+def test_jupyterlab_is_set_to_ones_taste(reader, entry, tunnel, server):
+    reader.write("taste.ipynb", ["1"])
+    numbers, dark, larger, headings = re.findall(":menuselection:`(.+?)`", entry.do)
+    lab = reader.lab(server, "taste.ipynb")
+    lab.menu(*numbers.split(" --> "))
+    lab.cell(0).locator(".cm-lineNumbers").wait_for()
+    lab.menu(*dark.split(" --> "))
+    lab.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    size = "getComputedStyle(document.body).getPropertyValue('--jp-code-font-size')"
+    before = int(lab.page.evaluate(size).removesuffix("px"))
+    for _ in range(2):
+        lab.menu(*larger.split(" --> "))
+    lab.page.wait_for_function(f"{size} === '{before + 2}px'")
+    lab.menu(*headings.split(" --> "))
+    lab.page.locator("#table-of-contents").wait_for()
+    lab = reader.lab(server, "taste.ipynb")
+    lab.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+    lab.page.wait_for_function(f"{size} === '{before + 2}px'")
+    assert not lab.cell(0).locator(".cm-lineNumbers").count()
+    settings = "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension"
+    reader.run(f"rm -r taste.ipynb {settings}")
 
 
 @pytest.mark.claims(

@@ -592,19 +592,21 @@ eval(compile(ast.Expression(last), "", "eval"), names)"""
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.run_line_magic("load_ext", "autoreload")
-magics = sorted(shell.magics_manager.magics["line"])
-print(json.dumps(magics))"""
+magics = shell.magics_manager.magics
+signs = {"line": "%", "cell": "%%"}
+print(json.dumps([sign + name for kind, sign in signs.items() for name in magics[kind]]))"""
         answer: list[str] = json.loads(self.python(code).strip().splitlines()[-1])
         return answer
 
     def magic(self, text: str) -> bool:
-        """Whether IPython has this line magic."""
-        name, _, backend = text[1:].partition(" ")
-        if name == "matplotlib" and backend:
+        """Whether IPython has this magic, of a line or of a cell; a question mark may follow."""
+        name, _, backend = text.partition(" ")
+        if name == "%matplotlib" and backend:
             code = "from matplotlib.backends.registry import backend_registry as all; import sys"
             known = self.python(f"{code}; print(sys.argv[1] in all.list_all())", backend)
             return known.strip() == "True"
-        return name in self._magics and re.fullmatch(r"%\w+|%env \w+(=\S+)?", text) is not None
+        form = re.fullmatch(r"(%%?\w+)\??|(%env) \w+(=\S+)?", text)
+        return form is not None and (form[1] or form[2]) in self._magics
 
     @once
     def shell_escape(self, text: str) -> bool:
