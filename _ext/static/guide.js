@@ -157,14 +157,16 @@ const SMALL = new Set(
   ).split(" "),
 );
 
+const AMOUNT = /^([\d.]+|[kmgt]i?b)$/; // how much it is for the reader stands in no section
+
 const MOST = 10, // sections that are shown
   WEAKEST = 0.4; // of the best section's score: a section with less has one of two words, or only similar ones
 
-// The results, best first. Each typed word counts once for a section: a rare word counts more than a common one, a number less.
+// The results, best first. Each typed word counts once for a section: a rare word counts more than a common one, an amount less.
 async function search(question) {
   const [pagefind, language] = await load();
   const cased = (
-    question.replace(/(\d)(?=([gmt]b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? []
+    question.replace(/(\d)(?=([gmt]i?b|h|hours?|days?|min)\b)/gi, "$1 ").match(/[\w.~%!+-]+/g) ?? []
   ).flatMap(word => (language.stems.has(word.toLowerCase()) ? word : word.split(/(?<=\w)-(?=\w)/)));
   const typed = cased.map(word => word.toLowerCase());
   const meaningful = cased.filter(word => !SMALL.has(word.toLowerCase()));
@@ -189,7 +191,7 @@ async function search(question) {
       done.add(word);
       const { results } = await pagefind.search(word);
       const most =
-        counts * Math.log(1 + 400 / (1 + results.length)) * (/^\d+$/.test(word) ? 0.5 : 1);
+        counts * Math.log(1 + 400 / (1 + results.length)) * (AMOUNT.test(word) ? 0.25 : 1);
       for (const result of results) {
         const score = most * (0.2 + Math.sqrt(result.score / results[0].score));
         if (score > (best.get(result.id)?.score ?? 0)) best.set(result.id, { result, score });
