@@ -5,6 +5,7 @@ reader's browser. test_hub_ends.py tests how servers end.
 import base64
 import contextlib
 import html
+import io
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import time
 from urllib.parse import quote, urlencode
 
 import pytest
+from PIL import Image
 
 from tools import pages
 from tools.browser import needs_chromium
@@ -107,6 +109,18 @@ def test_the_start_page_has_the_profiles_of_the_guide(visit):
     assert "that no page shows is stopped after that time" in window.said(), (
         "the start page has no notice about unused servers"
     )
+
+
+def test_the_logo_can_be_read_on_a_dark_page(triton, chromium):
+    """Its grey letters stand between its two ends, which are orange."""
+    window = hub.Visit(triton, triton.account(), chromium, color_scheme="dark")
+    window.open("/hub/login")
+    with Image.open(io.BytesIO(window.page.locator(".jpy-logo").screenshot())) as picture:
+        shades = picture.convert("L")
+    letters = shades.crop((shades.width // 4, 0, shades.width * 3 // 5, shades.height))
+    darkest, lightest = letters.getextrema()
+    assert lightest - darkest > 80
+    window.close()
 
 
 @pytest.mark.claims(
@@ -402,18 +416,18 @@ def test_the_button_and_the_git_tab_show_commit_and_merge(alice):
 
 @pytest.mark.claims("``:menuselection:``: tests press the button, and open the menu.")
 @pytest.mark.parametrize(
-    "place, bar, entry",
+    "place, names",
     [
-        menu
+        (place, names)
         for page in pages.sources() + pages.notebooks()
         if page != SJUPYTER
-        for menu in pages.menus(page)
+        for place, *names in pages.menus(page)
     ],
 )
-def test_the_menu_has_what_the_guide_says(alice, triton, place, bar, entry):
+def test_the_menu_has_what_the_guide_says(alice, triton, place, names):
     if not alice.page.url.endswith("menus.ipynb"):
         alice.notebook("menus", "1").idle()
-    assert Lab(alice.page).offers(bar, entry), f"{place}: the menu {bar} has no {entry!r}"
+    assert Lab(alice.page).offers(*names), f"{place}: there is no {' --> '.join(names)}"
 
 
 @pytest.mark.claims(

@@ -269,20 +269,21 @@ class Lab(Window):
                 ).first
             )
 
-    def offers(self, bar: str, entry: str, seconds: float = PATIENCE) -> bool:
-        """Whether the menu `bar` has the entry within so many seconds.
+    def offers(self, *names: str, seconds: float = PATIENCE) -> bool:
+        """Whether the menus have this entry within so many seconds: offers("File", "Log Out").
 
         The menu is opened again and again, since extensions add their entries late.
         """
         until = time.monotonic() + seconds
         while True:
-            self.menu(bar)
+            self.menu(*names[:-1])
             labels = self.page.locator(".lm-Menu-itemLabel:visible")
             labels.first.wait_for()
             entries = labels.all_inner_texts()
-            self.page.keyboard.press("Escape")
-            if entry in entries or time.monotonic() > until:
-                return entry in entries
+            for _ in names[1:]:
+                self.page.keyboard.press("Escape")
+            if names[-1] in entries or time.monotonic() > until:
+                return names[-1] in entries
             self.page.wait_for_timeout(1000)
 
     def go_into(self, folder: str) -> None:
