@@ -7,6 +7,7 @@ misspelt words with the list of all words, words.json.
 The words are those of _ext/readers_words.py.
 """
 
+import gzip
 import html
 import json
 import re
@@ -52,10 +53,21 @@ def index(app: Sphinx, target: Path) -> None:
     for part in UNUSED:
         for path in target.glob(f"pagefind-{part}.*"):
             path.unlink()
-    (target / "words.json").write_text(
-        json.dumps({"words": words, "synonyms": synonyms(app.config.search["words"])}),
-        encoding="utf-8",
-    )
+    language = {
+        "words": words,
+        "synonyms": synonyms(app.config.search["words"]),
+        "sections": dict(map(_fragment, sorted(target.glob("fragment/*.pf_fragment")))),
+    }
+    (target / "words.json").write_text(json.dumps(language), encoding="utf-8")
+
+
+def _fragment(path: Path) -> tuple[str, dict[str, str]]:
+    """Pagefind's number of a section, and its address, title and page.
+
+    A link to a section needs no more, and no request of its own.
+    """
+    text = gzip.decompress(path.read_bytes()).removeprefix(b"pagefind_dcd")
+    return path.stem, json.loads(text)["meta"]
 
 
 def _section_page(config: Config, page: str, page_title: str, section: Section, called: str) -> str:

@@ -178,7 +178,7 @@ def measure(address: str, name: str, form: str) -> list[str]:
         problems.append(f"it asks other hosts: {', '.join(sorted(measured.other_hosts))}")
     if measured.kilobytes > KILOBYTES:
         problems.append(f"it transfers {measured.kilobytes:.0f} kB, not {KILOBYTES}")
-    most = REQUESTS if "?" not in name else 2 * REQUESTS  # a search also loads the index
+    most = REQUESTS + 2 * ("?" in name)  # a search loads the index, and a text for each page
     if measured.requests > most:
         problems.append(f"{measured.requests} requests, not {most}")
     return [f"{name}, {form}: {problem}" for problem in problems]

@@ -76,8 +76,9 @@ function load() {
     }),
     fetch(new URL("pagefind/words.json", root))
       .then(answer => answer.json())
-      .then(({ words, synonyms }) => ({
+      .then(({ words, synonyms, sections }) => ({
         words,
+        sections,
         all: [...Object.keys(words), ...Object.keys(synonyms)],
         synonyms: new Map(
           Object.entries(synonyms).flatMap(([word, others]) => [
@@ -230,19 +231,36 @@ function excerpt(content, locations) {
   return [whole || start === first ? "" : "… ", ...shown, stop < end ? "…" : ""];
 }
 
+function linkTo({ address, title }) {
+  const link = document.createElement("a");
+  link.href = new URL(address, root);
+  link.textContent = title;
+  return link;
+}
+
 async function entry(result) {
   const { meta, content, locations } = await result.data();
   const item = document.createElement("li"),
-    link = document.createElement("a"),
+    link = linkTo(meta),
     page = document.createElement("small"),
     text = document.createElement("p");
-  item.page = meta.page;
-  link.href = new URL(meta.address, root);
-  link.textContent = meta.title;
   page.textContent = meta.page === meta.title ? "" : meta.page;
   text.append(...excerpt(content, locations));
   link.append(" ", page);
   item.append(link, text);
+  return item;
+}
+
+// The best section of a page, with links to the others, whose texts are not loaded.
+async function group([first, ...others], known) {
+  const item = await entry(first),
+    list = document.createElement("ul");
+  for (const { id } of others) {
+    const other = document.createElement("li");
+    other.append(linkTo(known[id]));
+    list.append(other);
+  }
+  if (others.length) item.append(list);
   return item;
 }
 
@@ -373,16 +391,9 @@ if (results) {
         document.getElementById("nothing").hidden = sections.length > 0;
         results.hidden = !sections.length;
         if (!sections.length) await offer(question);
-        const items = await Promise.all(sections.map(entry));
-        for (const [first, ...others] of Map.groupBy(items, item => item.page).values()) {
-          const list = document.createElement("ul"); // the page's other sections
-          for (const item of others) {
-            for (const part of item.querySelectorAll("small, p")) part.remove();
-            list.append(item);
-          }
-          if (others.length) first.append(list);
-          results.append(first);
-        }
+        const [, { sections: known }] = await load();
+        const pages = Map.groupBy(sections, ({ id }) => known[id].page).values();
+        results.append(...(await Promise.all([...pages].map(page => group(page, known)))));
       })
       .catch(
         () =>

@@ -144,9 +144,11 @@ def test_escape_closes_the_results_and_enter_goes_to_all_of_them(page):
 
 
 def test_sections_of_a_page_stand_together(page):
-    """Each page is one result, with links to its other sections."""
+    """Each page is one result, with links to its other sections, whose texts are not loaded."""
     opened = page("search.html?q=git+diff+notebook")
     opened.locator("#results ul a").first.wait_for()
+    texts = [url for url in opened.asked if url.endswith(".pf_fragment")]
+    assert len(texts) == opened.locator("#results > li").count(), "a text is loaded and not shown"
 
     def pages(links):
         return [re.sub(r"#.*", "", link.get_attribute("href")) for link in links]
