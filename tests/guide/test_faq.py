@@ -1500,7 +1500,7 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
 
 
 @pytest.mark.claims("It stays so.", "It stays so, too.")
-@pytest.mark.claims("for the notebook in front.", "as often as you like.")
+@pytest.mark.claims("for the notebook in front.")
 @pytest.mark.proves("faq-look")
 def test_jupyterlab_is_set_to_ones_taste(reader, entry, tunnel, server):
     reader.write("taste.ipynb", ["1"])
