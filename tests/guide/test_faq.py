@@ -967,7 +967,7 @@ def test_a_module_comes_with_the_kernel_not_with_a_cell(reader, entry, server):
 )
 @pytest.mark.proves("faq-magic")
 def test_each_magic_does_what_the_table_says(reader, entry, server):
-    every, explained, timed, once, bash, to_file, run, variables, setting = literals(entry.do)
+    every, explained, timed, once, bash, to_file, run, variables, setting, _ = literals(entry.do)
     python, written = server.kernel(), f"{to_file} steps.py\nsteps_of_mine = 6 * 7"
     timed += " sum(range(1000))"
     name, value = setting.split()[1].split("=")
@@ -1512,9 +1512,9 @@ def test_jupyterlab_is_set_to_ones_taste(reader, entry, tunnel, server):
     lab.page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
     size = "getComputedStyle(document.body).getPropertyValue('--jp-code-font-size')"
     before = int(lab.page.evaluate(size).removesuffix("px"))
-    for _ in range(2):
+    for more in (1, 2):
         lab.menu(*larger.split(" --> "))
-    lab.page.wait_for_function(f"{size} === '{before + 2}px'")
+        lab.page.wait_for_function(f"{size} === '{before + more}px'")
     lab.menu(*headings.split(" --> "))
     lab.page.locator("#table-of-contents").wait_for()
     lab = reader.lab(server, "taste.ipynb")
