@@ -13,8 +13,13 @@ WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # What failed, for a second try without other tests beside it: a busy machine is no fault of the guide.
 FAILED := _build/failed.txt
 
-# What the small Triton needs is made where it can run.
-TRITON := $(shell python3 -m tools.cluster.cluster obstacle >/dev/null 2>&1 && echo .triton)
+# What the small Triton needs is made where it can run. RELEASE is the Debian of its hosts; TRITON_DIR takes the place of .triton.
+export RELEASE ?= bookworm
+MADE := $(or $(TRITON_DIR),.triton)/$(RELEASE)
+$(if $(word 2,$(MADE)),$(error TRITON_DIR must have no space: $(TRITON_DIR)))
+TRITON := $(shell $(PYTHON) -m tools.cluster.cluster obstacle >/dev/null 2>&1 && echo .triton)
+# What starts a small Triton has the rights of root, in a namespace where the user has them not.
+AS_ROOT := $(if $(TRITON),$(PYTHON) -m tools.cluster.privileges)
 
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
@@ -37,9 +42,8 @@ html: .venv  ## build the site into _build/html
 
 lite: .lite  ## make what the button Run in the browser needs, once
 
-test:  ## lint, then run every test; as root on Debian 12 also install, first, the packages that they need
+test:  ## lint, then run every test
 	@$(MAKE) --no-print-directory lint
-	@tools/install-packages --if-possible
 	@$(MAKE) --no-print-directory tests
 
 lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome, codespell, grammar, words
@@ -51,16 +55,16 @@ format: .venv .lint  ## format Python, JavaScript and CSS
 tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
 	@rm -f $(FAILED)
-	@$(RUN) pytest $(WORKERS) tests || { [ -s $(FAILED) ] && \
-	    echo "What failed runs once more, alone:" && $(RUN) pytest --maxfail=5 @$(FAILED); }
+	@$(AS_ROOT) env $(RUN) pytest $(WORKERS) tests || { [ -s $(FAILED) ] && \
+	    echo "What failed runs once more, alone:" && $(AS_ROOT) env $(RUN) pytest --maxfail=5 @$(FAILED); }
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 	@$(if $(filter %.rst,$(PAGE)),,echo 'Which page? make check PAGE=triton/tut/storage.rst; for a notebook: make notebooks NB=05-git' >&2; exit 2)
 	@test -f "$(PAGE)" || { echo 'There is no page $(PAGE)' >&2; exit 2; }
-	@$(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_roles.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
+	@$(AS_ROOT) env $(RUN) pytest -q tests/guide/test_facts.py tests/guide/test_roles.py tests/guide/test_console_blocks.py tests/site/test_site.py -k "$(patsubst ./%,%,$(PAGE)) or every_link"
 
-stage: .venv $(TRITON)  ## as root: a shell where the reader of PAGE=triton/tut/storage.rst stands; BLOCK=line types all before it first
-	@$(RUN) tools.proof.stage $(if $(BLOCK),--block "$(BLOCK)") "$(PAGE)"
+stage: .venv $(TRITON)  ## a shell where the reader of PAGE=triton/tut/storage.rst stands; BLOCK=line types all before it first
+	@$(AS_ROOT) env $(RUN) tools.proof.stage $(if $(BLOCK),--block "$(BLOCK)") "$(PAGE)"
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) tools.books _build/books
@@ -83,27 +87,27 @@ class: .venv  ## make the editions of the course in _build/class: for students, 
 	@$(RUN) tools.course.pairs published
 	@$(RUN) tools.course.editions _build/class
 
-pictures: .venv $(TRITON)  ## as root: make the guide's pictures anew, from real runs
-	@$(RUN) tools.pictures.take
+pictures: .venv $(TRITON)  ## make the guide's pictures anew, from real runs
+	@$(AS_ROOT) env $(RUN) tools.pictures.take
 
-cluster: .triton  ## as root: start a small Triton on this machine; tools/cluster/on login:alice is a shell there
-	@python3 -m tools.cluster.cluster up
+cluster: .triton  ## start a small Triton on this machine; tools/cluster/on login:alice is a shell there
+	@$(PYTHON) -m tools.cluster.cluster up
 
 cluster-down:  ## end it and remove all that it made
-	@python3 -m tools.cluster.cluster down
+	@$(PYTHON) -m tools.cluster.cluster down
 
 page-quality: html .node  ## measure each type of page in Chromium: axe, Lighthouse, bytes, search, valid HTML
 	@$(RUN) pytest -q tests/site/test_page_quality.py tests/site/test_search.py tests/site/test_browser.py
 	@$(RUN) tools.page_quality
 
-adopted: .venv .venv-nbdime .triton  ## as root: make this the guide of an invented cluster, and test it on a small one of that name
-	@$(RUN) tools.adopted
+adopted: .venv .venv-nbdime .triton  ## make this the guide of an invented cluster, and test it on a small one of that name
+	@$(AS_ROOT) env $(RUN) tools.adopted
 
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
-	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(RUN) tools.bench $(ONLY)
+	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(AS_ROOT) env $(RUN) tools.bench $(ONLY)
 
 mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, and print what no test noticed; SEED=1, PAGE=file
-	@$(RUN) tools.mutate -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
+	@$(AS_ROOT) env $(RUN) tools.mutate -n $(or $(N),20) --seed $(or $(SEED),1) $(if $(PAGE),--page $(PAGE))
 
 anchors: html  ## add the addresses of new sections to the list that keeps them alive
 	@$(RUN) tools.anchors
@@ -115,11 +119,12 @@ drift:  ## take the newest release of each package, test all, and write into _bu
 	@$(MAKE) --no-print-directory requirements UPGRADE=--upgrade
 	@$(MAKE) --no-print-directory test && good=0 || good=$$?; $(RUN) tools.drift; exit $$good
 
+# Files on the small Triton belong to its users, whose numbers are an ordinary user's only in a namespace.
 clean: cluster-down  ## remove what these tasks made
-	rm -rf _build .venv .venv-nbdime .node .lint .triton .lite
+	@$(AS_ROOT) rm -rf _build .venv .venv-nbdime .node .lint .triton .lite
 
-system:  ## as root: install the Debian packages that the tests can use
-	@tools/install-packages
+system:  ## print the command that installs the packages that the tests find on the machine
+	@tools/system
 
 requirements: .venv  ## compile the pinned requirements anew; UPGRADE=--upgrade takes the newest releases
 	@for file in requirements tools/requirements-nbdime tools/cluster/requirements triton/jupyterhub/requirements tools/lite/requirements tools/lint/requirements tools/node/requirements; do \
@@ -146,7 +151,7 @@ endif
 .venv-nbdime: .venv-nbdime/.made
 .node: .node/.made
 .lint: .lint/.made
-.triton: .triton/.made
+.triton: $(MADE)/.made
 .lite: .lite/.made
 
 .venv/.made: requirements.txt tools/make-venv
@@ -179,9 +184,12 @@ endif
 	@printf %s "$(CURDIR)" > $@
 
 # What the small Triton has as /share/apps; its programs are at home there, so it may move with the checkout.
-.triton/.made: tools/cluster/requirements.txt tools/cluster/make-apps tools/cluster/machine_room.py triton/facts.toml | .venv
-.triton/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
-	@tools/cluster/make-apps .triton
+$(MADE)/.made: $(MADE)/.image tools/cluster/requirements.txt tools/cluster/machine_room.py triton/facts.toml | .venv
+$(MADE)/.made: triton/jupyterhub/requirements.txt triton/jupyterhub/package-lock.json $(shell find triton/jupyterhub/labextension -type f)
+	@$(PYTHON) -m tools.cluster.cluster apps $(MADE)
+	@touch $@
+$(MADE)/.image: tools/cluster/packages.txt tools/cluster/make-image
+	@$(PYTHON) -m tools.cluster.cluster image
 	@touch $@
 
 # A site is built with what is there, or without it.

@@ -132,15 +132,6 @@ def test_a_wrong_page_or_block_is_one_sentence(page, line, message, capsys):
     assert message in shown.err and shown.err.count("\n") == 1 and shown.out == ""
 
 
-def test_who_is_not_root_is_told_what_to_type(capsys, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert stage.main([f"./{PAGE}"]) == 1
-    assert capsys.readouterr() == (
-        "",
-        f"The small Triton needs root: sudo make stage PAGE={PAGE}\n",
-    )
-
-
 def test_each_line_of_a_block_names_it():
     first, second = pages.blocks(PAGE)[:2]
     for line in (

@@ -108,9 +108,9 @@ def test_every_shell_script_of_ours_is_checked():
     assert {
         ".ci/run",
         "tools/cluster/host.sh",
-        "tools/cluster/make-apps",
-        "tools/install-packages",
+        "tools/cluster/make-image",
         "tools/make-venv",
+        "tools/system",
         "triton/jupyterhub/install",
         "triton/jupyterhub/job.sh",
         "triton/jupyterhub/start-hub",

@@ -339,10 +339,6 @@ def test_without_names_for_users_the_login_is_for_the_hub_alone(visit, triton):
 POSTGRES = (ROOT / "tests/data/hub/postgres.sh").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(
-    not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
-    reason="no PostgreSQL here: make system installs it",
-)
 def test_postgresql_takes_the_place_of_sqlite(people, triton):
     """The test uses the line that the configuration shows."""
     triton.run("hub", POSTGRES)

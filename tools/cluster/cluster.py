@@ -7,18 +7,19 @@ computers around it.
     cluster.py status        what runs, and how much memory it takes
     cluster.py obstacle      why this machine can run none, if so
     cluster.py down          end it, and remove all its files
+    cluster.py image         make the root folder that its hosts share
     cluster.py apps FOLDER   make the programs that it has in /share/apps and /opt/jupyterhub
     on HOST[:USER] [COMMAND ...]
                              run a command there; without one, a login shell
 
-It needs root, and the packages of tools/apt.txt. $SMALL_TRITON is the folder of a cluster;
-_build/cluster if it is not set.
+It needs root, or a user who may be root of a namespace (privileges.py). $SMALL_TRITON is the folder
+of a cluster; _build/cluster if it is not set. $TRITON_DIR takes the place of .triton and _build. $RELEASE is the Debian release of its hosts.
 
 Each host is a set of Linux namespaces: network, names, processes, mounts. They are inside one more
-set, the machine room, which holds the disk (one image file of bounded size) and the network
-switches. So this machine sees one process tree and one file, and when the first process of the
-machine room ends, all hosts, mounts and networks end too. A host's root folder is an overlay over
-this machine's own: what a host writes stays in the image.
+set, the machine room, which holds the network switches. So this machine sees one process tree and
+one folder, and when the first process of the machine room ends, all hosts, mounts and networks end
+too. A host's root folder is an overlay over an image of Debian: what a host writes stays in the
+folder of the cluster.
 """
 
 import argparse
@@ -42,11 +43,16 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # Python has put the folder of this file there
-from triton.lib import clusterfacts  # noqa: E402  (the line above makes it importable)
+from tools.cluster import privileges  # noqa: E402  (the line above makes it importable)
+from triton.lib import clusterfacts  # noqa: E402
 
-STATE = Path(os.environ.get("SMALL_TRITON", ROOT / "_build/cluster"))
-APPS = ROOT / ".triton"  # made by `make .triton`: apps/, wheels/, hub/
-IMAGE_SIZE = "6G"  # the file is sparse: it takes no more space than hosts write
+STATE = Path(
+    os.environ.get("SMALL_TRITON") or Path(os.environ.get("TRITON_DIR") or ROOT / "_build", "cluster")
+)
+RELEASE = os.environ.get("RELEASE") or "bookworm"
+# Made by `make .triton`: image/, apps/, wheels/, hub/
+APPS = Path(os.environ.get("TRITON_DIR") or ROOT / ".triton").resolve() / RELEASE
+IMAGE = APPS / "image"
 FULL_HOME_MB = 16  # the size of the home that is nearly full
 USERS = ["alice", "bob", *(f"student{number:02}" for number in range(1, 300)), "username"]
 FULL_USER = "bob"
@@ -54,19 +60,9 @@ GPU_NODE = "gpu1"  # is there beside the other nodes if triton/facts.toml has GP
 CGROUPS = ("memory", "freezer", "cpuset", "devices", "cpuacct")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 IN_NAMESPACES = ("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork")
+IN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
+INTO_HOST = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd")
 START_SECONDS = 120  # a cluster that is not ready then has failed
-PROGRAMS = (
-    "slurmctld",
-    "slurmdbd",
-    "slurmd",
-    "munged",
-    "mariadbd",
-    "sshd",
-    "ip",
-    "openssl",
-    "mkfs.ext4",
-    "nsenter",
-)
 
 
 class ClusterError(Exception):
@@ -181,23 +177,8 @@ def etc_hosts(host: Host, hosts: Sequence[Host]) -> str:
 
 def obstacle() -> str | None:
     """Why this machine can run no cluster, and what to do about it; None if it can run one."""
-    if os.geteuid() != 0:
-        return "the small Triton needs root: sudo make test, or CI"
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    absent = [program for program in PROGRAMS if not shutil.which(program, path=path)]
-    if absent:
-        return f"the small Triton needs {', '.join(absent)}: make system installs them"
-    if subprocess.run([*IN_NAMESPACES, "true"], capture_output=True).returncode:
-        return (
-            "the small Triton needs Linux namespaces, which this machine or container does "
-            "not allow: try a virtual machine"
-        )
-    if not Path("/dev/loop-control").exists():
-        return (
-            "the small Triton needs loop devices (/dev/loop-control), which this machine or "
-            "container does not have"
-        )
-    return None
+    why = privileges.obstacle()
+    return why and f"the small Triton cannot run here: {why}"
 
 
 def up(
@@ -238,9 +219,9 @@ def _checked_memory(memory: Memory | None, state: Path) -> Memory:
         raise ClusterError(why[0].upper() + why[1:])
     facts()  # report a wrong fact before anything is made
     if not (APPS / "apps").is_dir():
-        raise ClusterError(
-            "There is no .triton/ yet: make .triton builds what the cluster has as /share/apps"
-        )
+        raise ClusterError(f"There is no {APPS} yet: make .triton makes it")
+    if IMAGE.stat().st_uid != os.geteuid():
+        raise ClusterError(f"{IMAGE} was made by another user: make clean .triton makes it anew")
     if machine_room(state):
         raise ClusterError(f"A cluster is running already in {state}: make cluster-down ends it")
     memory = memory or ("cgroup" if cgroups_usable() else "polling")
@@ -421,10 +402,9 @@ def command_on(
     except OSError:
         known = sorted(path.name for path in (state / "hosts").iterdir())
         raise ClusterError(f"There is no host {host!r}; there are: {', '.join(known)}") from None
-    into_host = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     return [
         *("nsenter", f"--target={first[0]}", "--mount", "--pid", "--"),
-        *("nsenter", f"--target={pid}", *into_host, "--"),
+        *("nsenter", f"--target={pid}", *INTO_HOST, "--"),
         *("env", "-i"),
         f"TERM={terminal or os.environ.get('TERM', 'dumb')}",
         "LANG=C.UTF-8",
@@ -445,6 +425,12 @@ def _as_root(command: Command) -> list[str]:
     if isinstance(command, str):
         return ["bash", "-c", command]
     return list(map(str, command)) or ["bash"]
+
+
+def _rights(state: Path = STATE) -> list[str]:
+    """What stands before a command of an ordinary user about the cluster in `state`."""
+    room = machine_room(state)
+    return ["nsenter", f"--target={room}", "--user"] if room else privileges.as_root()
 
 
 def status(state: Path = STATE) -> list[str]:
@@ -484,18 +470,33 @@ def memory_used(room: int) -> int:
     return total
 
 
+def image() -> None:
+    """Make the root folder that the hosts share. Raises ClusterError."""
+    APPS.mkdir(parents=True, exist_ok=True)
+    _run_to_the_end([HERE / "make-image", APPS, RELEASE], "the hosts' Debian")
+
+
 def apps(folder: Path) -> None:
     """Install the programs of the cluster and of the hub below `folder`.
 
-    folder/apps becomes /share/apps on the cluster, and is made from folder/wheels. folder/hub
-    becomes /opt/jupyterhub on the hub, and is made from folder/hub-wheels. Programs remember where
-    they were installed, so they are installed below these paths, in a root folder like a host's.
+    folder/wheels are the packages of requirements.txt, each checked against its hash. folder/apps
+    is made from them, and becomes /share/apps on the cluster. folder/hub becomes /opt/jupyterhub on
+    the hub, as triton/jupyterhub/README.md says. Programs remember where they were installed, so
+    they are installed below these paths, in a root folder like a host's.
     Raises ClusterError.
     """
-    namespace = ["unshare", "--mount", "--propagation", "private"]
     program: list[str | Path] = [sys.executable, HERE / "machine_room.py", "--apps", folder]
-    if subprocess.run([*namespace, *program]).returncode:
-        raise ClusterError("The cluster's programs could not be installed; the reason stands above")
+    _run_to_the_end(program, "the cluster's programs")
+
+
+def _run_to_the_end(program: Sequence[str | Path], what: str) -> None:
+    """Run `program`, which makes `what`, where its mounts are its own and nothing outlives it.
+
+    Raises ClusterError if it fails.
+    """
+    namespaces = [*IN_MOUNTS, "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*namespaces, *program], preexec_fn=_die_with_parent).returncode:
+        raise ClusterError(f"So {what} could not be made: make .triton tries again")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -510,12 +511,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("down")
     commands.add_parser("status")
     commands.add_parser("obstacle")
+    commands.add_parser("image")
     make = commands.add_parser("apps")
     make.add_argument("folder", type=Path)
     run = commands.add_parser("on")
     run.add_argument("host")
     run.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
+    if arguments is None and os.geteuid() != 0 and not obstacle():
+        command = [*_rights(), sys.executable, *sys.argv]
+        os.execvp(command[0], command)
     try:
         match options.command:
             case "up":
@@ -528,6 +533,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "obstacle":
                 if why := obstacle():
                     raise ClusterError(why[0].upper() + why[1:])
+            case "image":
+                image()
             case "apps":
                 apps(options.folder.resolve())
             case "on":

@@ -5,24 +5,23 @@ set -eu
 name=$1 role=$2 disk=$3
 cluster() { [[ $role = controller || $role = node || $role = login || $role = hub ]]; }
 
-# The root folder is an overlay: this machine's root, over it the files for all hosts of this kind, over them what this host writes.
+# The root folder is an overlay: the image, over it the files for all hosts of this kind, over them what this host writes.
 cd "$disk/hosts/$name"
 kind=reader; if cluster; then kind=cluster; fi
-mount -t overlay overlay -o "lowerdir=../../layers/$kind:../../layers/all:/,upperdir=upper,workdir=work" root
+mount -t overlay overlay -o "lowerdir=../../layers/$kind:../../layers/all:../../image,upperdir=upper,workdir=work,userxattr" root
 cd root
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 dev dev
-for device in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "dev/${device%:*}" c 1 "${device#*:}"; done
-mknod -m 666 dev/tty c 5 0
+# Only root of the machine may make devices, so those of the machine are mounted.
+device() { touch "dev/$2" && mount --bind "/dev/$1" "dev/$2"; }
+for name in null zero full random urandom tty; do device $name $name; done
 # A GPU here is /dev/null under another name: Slurm wants a device, and no driver may take it for a card.
-for ((number = 0; number < ${GPUS:-0}; number++)); do mknod -m 666 "dev/nvidia$number" c 1 3; done
+for ((number = 0; number < ${GPUS:-0}; number++)); do device null "nvidia$number"; done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,gid=5,mode=620 devpts dev/pts
 mount -t tmpfs -o mode=1777 shm dev/shm
 ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd; ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr
-# A compute node has no Node.js. With one, JupyterLab would start it for the settings of yarn again and again, half a second each.
-rm -f usr/bin/node
 for folder in run var/log var/spool root; do mount -t tmpfs -o mode=755,size=256M "$name" "$folder"; done
 mount --bind ../tmp tmp
 if cluster; then

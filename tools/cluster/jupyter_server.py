@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tools import pages
-from tools.browser import CHROMIUM, FLAGS, HEADLESS
+from tools.browser import FLAGS
 from tools.cluster import cluster
 from tools.cluster.small_triton import PATIENCE, Triton
 
@@ -293,8 +293,7 @@ def browser(
     take the browser that people have, which shows PDFs and pages about errors, too; the one with a
     proxy file always is.
     """
-    binary = CHROMIUM if pac or whole else HEADLESS
-    assert binary, "no Chromium here: make system installs it"
+    binary = "chromium" if pac or whole else "chromium-headless-shell"
     program = folder / f"chromium-{host}"
     command = shlex.join(triton.command(host, [binary], terminal="dumb"))
     program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')

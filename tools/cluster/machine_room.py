@@ -5,8 +5,11 @@ It runs in namespaces of its own, so its mounts, names and networks exist only t
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
+import ssl
 import stat
 import string
 import subprocess
@@ -23,7 +26,7 @@ if __name__ == "__main__":
 from tools.cluster import cluster
 from tools.cluster.cluster import Host, Memory, facts
 
-PEOPLE = range(1000, 60000)  # user and group numbers that Debian gives to people
+HOST_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAYERS = ("all", "cluster", "reader")
 HUB_ENVIRONMENT = "/opt/jupyterhub"
 HUB_CONFIG = "/etc/jupyterhub"
@@ -57,16 +60,28 @@ def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str
     return subprocess.run(list(map(str, command)), check=True, text=True, **options)
 
 
+def in_image(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """As run(), in the root folder of the hosts, where the cluster's folder is /mnt."""
+    return run("chroot", cluster.IMAGE, "env", "-i", HOST_PATH, "LANG=C.UTF-8", *command, **options)
+
+
 def make_disk(state: Path) -> Path:
-    """Make the one disk of all hosts, of bounded size; return the folder where it is mounted."""
+    """Make the folder that is the one disk of all hosts; return it."""
     disk = state / "disk"
-    image = state / "image"
-    disk.mkdir()
-    run("truncate", "-s", cluster.IMAGE_SIZE, image)
-    run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", "-F", image)
-    run("mount", "-o", "loop", image, disk)
+    (disk / "image").mkdir(parents=True)
     disk.chmod(0o755)
+    run("mount", "--bind", cluster.IMAGE, disk / "image")
+    run("mount", "--bind", cluster.IMAGE, cluster.IMAGE)  # ip wants its root to be a mount
+    for name in ("dev", "proc", "sys"):
+        run("mount", "--rbind", f"/{name}", cluster.IMAGE / name)
+    run("mount", "-t", "tmpfs", "run", cluster.IMAGE / "run")
+    run("mount", "--bind", disk, cluster.IMAGE / "mnt")
     return disk
+
+
+def seen_in_image(path: Path) -> Path:
+    """The path of a file on the disk of all hosts, as in_image() needs it."""
+    return Path("/mnt") / path.relative_to(next(up for up in path.parents if up.name == "disk"))
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
@@ -77,28 +92,17 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def accounts(layer: Path) -> None:
-    """Write users, groups and passwords: this machine's system accounts, and the cluster's users
-    instead of this machine's.
-    """
+    """Write users, groups and passwords: the system's accounts and the cluster's users."""
     etc = layer / "etc"
-
-    def of_system(name: str) -> list[str]:
-        return [
-            line
-            for line in Path("/etc", name).read_text().splitlines()
-            if int(line.split(":")[2]) not in PEOPLE
-        ]
-
-    kept = {"passwd": of_system("passwd")}
-    names = {line.split(":")[0] for line in kept["passwd"]}
-    kept["shadow"] = [
-        line for line in Path("/etc/shadow").read_text().splitlines() if line.split(":")[0] in names
-    ]
+    kept = {
+        name: (cluster.IMAGE / "etc" / name).read_text().splitlines()
+        for name in ("passwd", "shadow")
+    }
     groups = [
         line + ",".join(cluster.USERS) if line.startswith("users:") else line
-        for line in of_system("group")
+        for line in (cluster.IMAGE / "etc/group").read_text().splitlines()
     ]
-    hashes = run(
+    hashes = in_image(
         "openssl",
         "passwd",
         "-6",
@@ -114,8 +118,14 @@ def accounts(layer: Path) -> None:
         groups.append(f"{user}:x:{number}:")
     write(etc / "passwd", "\n".join(kept["passwd"]) + "\n")
     write(etc / "shadow", "\n".join(kept["shadow"]) + "\n", 0o640)
-    shutil.chown(etc / "shadow", "root", "shadow")
+    os.chown(etc / "shadow", 0, number_of("shadow", "group"))
     write(etc / "group", "\n".join(groups) + "\n")
+
+
+def number_of(name: str, kind: str = "passwd") -> int:
+    """The number of a user, or of a group, that the image has."""
+    lines = (cluster.IMAGE / "etc" / kind).read_text().splitlines()
+    return next(int(line.split(":")[2]) for line in lines if line.startswith(f"{name}:"))
 
 
 def homes(folder: Path) -> None:
@@ -124,7 +134,7 @@ def homes(folder: Path) -> None:
         home = folder / user
         if not home.exists():
             home.mkdir(parents=True)
-        shutil.copytree("/etc/skel", home, dirs_exist_ok=True)
+        shutil.copytree(cluster.IMAGE / "etc/skel", home, dirs_exist_ok=True)
         for path in (home, *home.iterdir()):
             os.chown(path, number, number)
         home.chmod(0o700)
@@ -133,12 +143,9 @@ def homes(folder: Path) -> None:
 def full_home(disk: Path) -> None:
     """Make the home of one user a small disk of its own."""
     home = disk / "home" / cluster.FULL_USER
-    image = disk / "full-home"
     home.mkdir(parents=True)
-    run("truncate", "-s", f"{cluster.FULL_HOME_MB}M", image)
-    run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", "-F", image)
-    run("mount", "-o", "loop", image, home)
-    shutil.rmtree(home / "lost+found")
+    size = f"size={cluster.FULL_HOME_MB}M,nr_inodes=4096"
+    run("mount", "-t", "tmpfs", "-o", size, "full-home", home)
 
 
 def fill(home: Path) -> None:
@@ -186,21 +193,21 @@ def certificate(folder: Path, name: str) -> str:
     Returns the certificate of the small Triton's own authority, which has signed it.
     """
     folder.mkdir()
-    authority = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca-key.pem")
-    request = ("openssl", "req", "-x509", *NEW_KEY)
-    run(
+    request = ("env", "-C", seen_in_image(folder), "openssl", "req", "-x509", *NEW_KEY)
+    authority = ("-CA", "ca.pem", "-CAkey", "ca-key.pem")
+    in_image(
         *request,
         *("-subj", f"/CN={facts().cluster.name} test authority"),
-        *("-keyout", folder / "ca-key.pem", "-out", folder / "ca.pem"),
+        *("-keyout", "ca-key.pem", "-out", "ca.pem"),
         capture_output=True,
     )
-    run(
+    in_image(
         *request,
         *("-subj", f"/CN={name}"),
         *("-addext", f"subjectAltName=DNS:{name},DNS:{facts().hosts.servers}"),
         *("-addext", "basicConstraints=CA:FALSE"),
         *authority,
-        *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+        *("-keyout", "key.pem", "-out", "cert.pem"),
         capture_output=True,
     )
     (folder / "ca-key.pem").unlink()
@@ -220,13 +227,13 @@ def trust(authority: str, everywhere: Path) -> None:
             everywhere / "etc" / browser / "policies/managed/authority.json",
             json.dumps({"CACertificates": [body]}),
         )
-    if shutil.which("certutil"):
-        # host.sh makes it that of root, who runs the browsers.
-        database = f"sql:{everywhere / 'etc/pki/nssdb'}"
-        (everywhere / "etc/pki/nssdb").mkdir(parents=True)
-        run("certutil", "-N", "-d", database, "--empty-password")
-        trusts = ("-A", "-n", "authority", "-t", "C,,")
-        run("certutil", *trusts, "-d", database, input=authority)
+    # host.sh makes it that of root, who runs the browsers.
+    folder = everywhere / "etc/pki/nssdb"
+    folder.mkdir(parents=True)
+    database = f"sql:{seen_in_image(folder)}"
+    in_image("certutil", "-N", "-d", database, "--empty-password")
+    trusts = ("-A", "-n", "authority", "-t", "C,,")
+    in_image("certutil", *trusts, "-d", database, input=authority)
 
 
 def layers(disk: Path, hosts: Sequence[Host], nodes: int, memory: Memory) -> None:
@@ -244,11 +251,11 @@ def layers(disk: Path, hosts: Sequence[Host], nodes: int, memory: Memory) -> Non
         (inside / folder.lstrip("/")).mkdir(parents=True)
     shutil.copytree(cluster.ROOT / "triton/jupyterhub/nodes", inside / "etc", dirs_exist_ok=True)
     (inside / "etc/slurm/slurmdbd.conf").chmod(0o600)
-    shutil.chown(inside / "etc/slurm/slurmdbd.conf", "slurm")
+    os.chown(inside / "etc/slurm/slurmdbd.conf", number_of("slurm"), -1)
     munge_key(inside / "etc/munge/munge.key")
     write(
         inside / "etc/bash.bashrc",
-        ". /etc/profile.d/triton.sh\n" + Path("/etc/bash.bashrc").read_text(),
+        ". /etc/profile.d/triton.sh\n" + (cluster.IMAGE / "etc/bash.bashrc").read_text(),
     )
     hide_programs(readers)
 
@@ -311,8 +318,8 @@ def munge_key(key: Path) -> None:
     key.parent.mkdir()
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    shutil.chown(key, "munge", "munge")
-    shutil.chown(key.parent, "munge", "munge")
+    for path in (key, key.parent):
+        os.chown(path, number_of("munge"), number_of("munge", "group"))
     key.parent.chmod(0o700)
 
 
@@ -321,13 +328,13 @@ def hide_programs(readers: Path) -> None:
 
     In an overlay, a device 0:0 hides the file below it.
     """
-    listed = run("dpkg", "-L", "slurm-client", "lmod", capture_output=True).stdout.split()
+    listed = in_image("dpkg", "-L", "slurm-client", "lmod", capture_output=True).stdout.split()
     for path in (
         "/etc/profile.d/lmod.sh",
         "/etc/profile.d/lmod.csh",
         *(name for name in listed if "/bin/" in name),
     ):
-        if os.path.lexists(path):
+        if os.path.lexists(cluster.IMAGE / path[1:]):
             (readers / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             os.mknod(readers / path[1:], 0o600 | stat.S_IFCHR, 0)
 
@@ -371,7 +378,8 @@ def software(disk: Path) -> None:
     for program in tomllib.loads((cluster.HERE / "stand-ins.toml").read_text(encoding="utf-8")):
         path = disk / "apps/stand-ins" / program
         if ".so" in program:
-            path.symlink_to(next(Path("/usr/lib").glob("*-linux-gnu/libm.so.6")))
+            library = next((cluster.IMAGE / "usr/lib").glob("*-linux-gnu/libm.so.6"))
+            path.symlink_to("/" / library.relative_to(cluster.IMAGE))
             continue
         write(
             path,
@@ -403,21 +411,21 @@ def environments() -> tuple[Path, Path]:
 
 def network(hosts: Iterable[Host]) -> None:
     """Make a switch for each network, and connect its hosts. No network leads out."""
-    Path("/run/netns").mkdir()
+    (cluster.IMAGE / "run/netns").mkdir()
     for name in cluster.NETWORKS:
-        run("ip", "link", "add", name, "type", "bridge")
-        run("ip", "link", "set", name, "up")
+        in_image("ip", "link", "add", name, "type", "bridge")
+        in_image("ip", "link", "set", name, "up")
     for host in hosts:
-        run("ip", "netns", "add", host.name)
-        run("ip", "-n", host.name, "link", "set", "lo", "up")
+        in_image("ip", "netns", "add", host.name)
+        in_image("ip", "-n", host.name, "link", "set", "lo", "up")
         for index, (name, address) in enumerate(host.addresses.items()):
             here = f"{host.name}.{index}"
             there = f"eth{index}"
             peer = ("peer", "name", there, "netns", host.name)
-            run("ip", "link", "add", here, "type", "veth", *peer)
-            run("ip", "link", "set", here, "master", name, "up")
-            run("ip", "-n", host.name, "address", "add", f"{address}/24", "dev", there)
-            run("ip", "-n", host.name, "link", "set", there, "up")
+            in_image("ip", "link", "add", here, "type", "veth", *peer)
+            in_image("ip", "link", "set", here, "master", name, "up")
+            in_image("ip", "-n", host.name, "address", "add", f"{address}/24", "dev", there)
+            in_image("ip", "-n", host.name, "link", "set", there, "up")
 
 
 def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subprocess.Popen[bytes]:
@@ -437,7 +445,7 @@ def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subp
     write(own / "upper/etc/hosts", cluster.etc_hosts(host, hosts))
     write(own / "upper/etc/hostname", host.fqdn + "\n")
     environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": HOST_PATH.removeprefix("PATH="),
         "LANG": "C.UTF-8",
         "CLUSTER": facts().cluster.name.lower(),
         "APPS": facts().paths.apps,
@@ -455,7 +463,7 @@ def boot(host: Host, hosts: Sequence[Host], state: Path, memory: Memory) -> subp
     namespaces = ("--mount", "--uts", "--ipc", "--pid", "--propagation", "private")
     process = subprocess.Popen(
         [
-            *("nsenter", f"--net=/run/netns/{host.name}"),
+            *("nsenter", f"--net={cluster.IMAGE}/run/netns/{host.name}"),
             *("unshare", *namespaces, "--fork", "--kill-child"),
             *(cluster.HERE / "host.sh", host.name, host.role, disk),
         ],
@@ -499,7 +507,6 @@ def start(state: Path, nodes: int, memory: Memory) -> None:
     def say(what: str) -> None:
         print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
 
-    run("mount", "-t", "tmpfs", "run", "/run")
     hosts = cluster.plan(nodes)
     disk = make_disk(state)
     layers(disk, hosts, nodes, memory)
@@ -527,19 +534,29 @@ def start(state: Path, nodes: int, memory: Memory) -> None:
 def command_on(host: str, state: Path, *words: str) -> list[str]:
     """As cluster.command_on, from inside the machine room."""
     pid = (state / "hosts" / host).read_text().strip()
-    return ["nsenter", f"--target={pid}", "--all", "--root", "--wd", *words]
+    return ["nsenter", f"--target={pid}", *cluster.INTO_HOST, *words]
 
 
 def make_apps(folder: Path) -> None:
     """Install the central software and the hub's environment below `folder`; see cluster.apps."""
+    shutil.rmtree(folder / "apps", ignore_errors=True)
+    new = not (folder / "wheels").is_symlink()
+    for name in ("wheels", "hub") if new else ():
+        shutil.rmtree(folder / name, ignore_errors=True)
     root = host_root(folder)
     central, compute = (f"{facts().paths.apps}/{path}" for path in environments())
-    install(root, central, "/srv/pypi", {*packages_in(root, "/srv/pypi")} - USERS_PACKAGES)
-    install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
-    if (folder / "hub-wheels").exists():
+    service = cluster.ROOT / "triton/jupyterhub"
+    if new:
+        print("Getting the packages that the small Triton has ...", flush=True)
+        get_wheels(root, cluster.HERE / "requirements.txt", "/srv/pypi")
+        get_wheels(root, service / "requirements.txt", "/srv/hub-wheels")
+        print(f"Installing them into {folder} ...", flush=True)
         # The hub's environment does not depend on the facts, so `make adopted` keeps it.
         install(root, HUB_ENVIRONMENT, "/srv/hub-wheels", packages_in(root, "/srv/hub-wheels"))
-    extension = cluster.ROOT / "triton/jupyterhub/labextension"
+        install_proxy(root, service)
+    install(root, central, "/srv/pypi", {*packages_in(root, "/srv/pypi")} - USERS_PACKAGES)
+    install(root, compute, "/srv/pypi", COMPUTE_PACKAGES)
+    extension = service / "labextension"
     name = json.loads((extension / "package.json").read_text(encoding="utf-8"))["name"]
     shutil.copytree(extension, root / central.lstrip("/") / "share/jupyter/labextensions" / name)
     run(
@@ -549,7 +566,57 @@ def make_apps(folder: Path) -> None:
     )
     kernel = root / str(facts().paths.r_kernel).lstrip("/")
     kernel.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree("/usr/share/jupyter/kernels/ir", kernel.parent, dirs_exist_ok=True)
+    shutil.copytree(root / "usr/share/jupyter/kernels/ir", kernel.parent, dirs_exist_ok=True)
+
+
+def in_root(root: Path, *command: str | Path, **options: Any) -> None:
+    """Run `command` in a root folder like a host's, but with this machine's network and settings
+    for packages.
+    """
+    settings = [
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if re.match(r"(?i)pip_(index_url|extra_index_url|timeout|default_timeout)$|.*_proxy$", name)
+    ]
+    certificates = "/etc/ssl/certs/ca-certificates.crt"
+    run(
+        *("chroot", root, "env", "-i", HOST_PATH, "HOME=/root", "LANG=C.UTF-8", *settings),
+        *(f"PIP_CERT={certificates}", f"NODE_EXTRA_CA_CERTS={certificates}"),
+        *("PIP_CONFIG_FILE=/dev/null", "PIP_DISABLE_PIP_VERSION_CHECK=1", *command),
+        **options,
+    )
+
+
+def get_wheels(root: Path, requirements: Path, wheels: str) -> None:
+    """Put the packages of `requirements`, each checked against its hash, into `wheels`, a path on
+    the host.
+    """
+    if not (root / "srv/pip").exists():
+        in_root(root, "python3", "-m", "venv", "/srv/pip")
+    shutil.copy(requirements, root / "srv/requirements.txt")
+    in_root(
+        *(root, "/srv/pip/bin/pip", "wheel", "--quiet", "--quiet", "--no-deps", "--no-cache-dir"),
+        *("--require-hashes", "--requirement=/srv/requirements.txt", f"--wheel-dir={wheels}"),
+    )
+
+
+def install_proxy(root: Path, service: Path) -> None:
+    """Install the hub's proxy with npm, as triton/jupyterhub/README.md says."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(service / name, root / HUB_ENVIRONMENT.lstrip("/"))
+    in_root(
+        *(root, "env", f"PATH={HUB_ENVIRONMENT}/bin:/usr/bin:/bin", "npm", "ci"),
+        *(f"--prefix={HUB_ENVIRONMENT}", "--ignore-scripts", "--no-audit", "--no-fund"),
+        *("--loglevel=error", "--no-update-notifier"),
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def trusted_here() -> list[str]:
+    """Where this machine may have the certificates that it trusts, the most specific first."""
+    named = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
+    usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
+    return [path for path in (*named, ssl.get_default_verify_paths().cafile, *usual) if path]
 
 
 def host_root(folder: Path) -> Path:
@@ -560,17 +627,23 @@ def host_root(folder: Path) -> Path:
         "upper/srv/pypi",
         "upper/srv/hub-wheels",
         f"upper{HUB_ENVIRONMENT}",
-        "upper/etc",
+        "upper/etc/ssl/certs",
+        "image",
         "work",
         "root",
     ):
         (top / name).mkdir(parents=True)
     shutil.copy(cluster.HERE / "etc/pip.conf", top / "upper/etc/pip.conf")
-    overlay = "lowerdir=/,upperdir=upper,workdir=work"
+    if trusted := next(filter(os.path.exists, map(os.path.expanduser, trusted_here())), None):
+        shutil.copy(trusted, top / "upper/etc/ssl/certs/ca-certificates.crt")
+    for name in ("hosts", "resolv.conf"):
+        shutil.copy(Path("/etc", name), top / "upper/etc" / name)
+    run("mount", "--bind", cluster.IMAGE, top / "image")
+    overlay = "lowerdir=image,upperdir=upper,workdir=work,userxattr"
     run("mount", "-t", "overlay", "overlay", "-o", overlay, "root", cwd=top)
     root = top / "root"
-    run("mount", "--rbind", "/dev", root / "dev")
-    run("mount", "-t", "proc", "proc", root / "proc")
+    for name in ("dev", "proc"):
+        run("mount", "--rbind", f"/{name}", root / name)
     run("mount", "-t", "tmpfs", "root", root / "root")
     apps = root / str(facts().paths.apps).lstrip("/")
     apps.mkdir(parents=True, exist_ok=True)
@@ -578,10 +651,9 @@ def host_root(folder: Path) -> Path:
         ("apps", apps),
         ("wheels", root / "srv/pypi"),
         ("hub", root / HUB_ENVIRONMENT.lstrip("/")),
-        ("hub-wheels", root / "srv/hub-wheels"),
     ):
-        if (folder / source).exists():
-            run("mount", "--bind", folder / source, target)
+        (folder / source).mkdir(exist_ok=True)
+        run("mount", "--bind", folder / source, target)
     uv = root / "usr/local/bin/uv"
     uv.touch()
     run("mount", "--bind", cluster.ROOT / ".venv/bin/uv", uv)
@@ -612,8 +684,12 @@ def install(root: Path, target: str, wheels: str, packages: Iterable[str]) -> No
 
 
 if __name__ == "__main__":
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # which an ordinary user's may lack
     if sys.argv[1] == "--apps":
-        make_apps(Path(sys.argv[2]))
+        try:
+            make_apps(Path(sys.argv[2]))
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"This failed, and above stands why: {shlex.join(error.cmd)}")
     else:
         start(
             Path(sys.argv[1]), int(sys.argv[2]), "cgroup" if sys.argv[3] == "cgroup" else "polling"

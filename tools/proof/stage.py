@@ -5,7 +5,7 @@ prepared for this page.
     make stage PAGE=triton/tut/storage.rst BLOCK=121    before the block at line 121: all blocks
                                                         above it are typed first
 
-The cluster ends with the shell. It needs root, on Debian 12.
+The cluster ends with the shell.
 """
 
 import argparse
@@ -100,8 +100,6 @@ def main(arguments: list[str] | None = None) -> int:
     page = os.path.normpath(options.page) if options.page else ""
     try:
         first, block = choose(page, options.block)
-        if os.geteuid():
-            raise cluster.ClusterError(f"The small Triton needs root: sudo make stage PAGE={page}")
         if not sys.stdin.isatty():
             raise cluster.ClusterError("A stage is for a person at a terminal: call it from one")
         # A closed window ends the cluster too.
