@@ -41,7 +41,7 @@ def pdf(page: Path, target: Path) -> None:
     Raises SystemExit if there is no Chromium.
     """
     if not CHROMIUM:
-        sys.exit("books.py: no Chromium here, which prints the PDF: make system installs it")
+        sys.exit("books.py: no Chromium here, which prints the PDF: make system says how to get it")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]

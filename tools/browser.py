@@ -9,9 +9,8 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 # Chromium without a window of its own, which takes a third of the processor time of a page. It
-# reads no policies, so certutil tells it whom to trust on the small Triton. It reads no proxy file
-# either, shows no PDF, and a page that it cannot open is empty.
-HEADLESS = (shutil.which("certutil") and shutil.which("chromium-headless-shell")) or CHROMIUM
+# reads no proxy file, shows no PDF, and a page that it cannot open is empty.
+HEADLESS = shutil.which("chromium-headless-shell") or CHROMIUM
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,7 +21,7 @@ FLAGS = [
     "--disable-sync",
 ]
 needs_chromium = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium here: make system installs it"
+    not CHROMIUM, reason="no Chromium here: make system says how to get it"
 )
 
 

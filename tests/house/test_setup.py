@@ -3,11 +3,13 @@ time.
 """
 
 import os
+import pwd
 import shutil
 import subprocess
 
 import pytest
 
+from tools.cluster import privileges
 from tools.files import ROOT
 
 
@@ -114,97 +116,60 @@ def test_help_names_every_task():
     assert make(ROOT).stdout == make(ROOT, "help").stdout
 
 
-# `make test` first runs tools/install-packages. Here stand-ins replace the programs that would
-# change this machine.
+def refused(monkeypatch, tmp_path, mapper=True, lines=("subuid", "subgid"), apparmor="0"):
+    """Why an ordinary user may have no namespace, if the kernel refuses it.
 
-PACKAGES = ["chromium", "slurm-wlm", "acl"]
-
-
-def install(tmp_path, *options, root=True, version="12", installed=(), apt="exit 0"):
-    """Run a copy of tools/install-packages for three packages; return the finished process and the
-    arguments of apt-get.
+    mapper: newuidmap is there. lines: the files with a line of this user. apparmor: its setting.
     """
-    (tmp_path / "tools").mkdir(exist_ok=True)
-    shutil.copy2(ROOT / "tools/install-packages", tmp_path / "tools")
-    (tmp_path / "tools/apt.txt").write_text(
-        "# What is needed.\n" + "".join(f"{name}   # why\n" for name in PACKAGES)
-    )
-    (tmp_path / "os-release").write_text(f'ID=debian\nVERSION_ID="{version}"\n')
-    programs = tmp_path / "programs"
-    programs.mkdir(exist_ok=True)
-    for name, text in {
-        "id": f"echo {0 if root else 1000}",
-        "apt-get": f"echo $* >> {tmp_path}/asked; test -x {tmp_path}/policy; {apt}",
-        "dpkg-query": f"case ' {' '.join(installed)} ' in *\" $4 \"*) echo installed;; *) exit "
-        "1;; esac",
-    }.items():
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (programs / name).chmod(0o755)
-    completed = subprocess.run(
-        [tmp_path / "tools/install-packages", *options],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        env={
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "RELEASE": f"{tmp_path}/os-release",
-            "POLICY": f"{tmp_path}/policy",
-        },
-    )
-    requests = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
-    assert not (tmp_path / "policy").exists(), (
-        "the file that keeps apt from starting services is still there"
-    )
-    return completed, requests
-
-
-def test_root_on_debian_gets_the_packages_that_are_missing(tmp_path):
-    completed, requests = install(tmp_path, "--if-possible", installed=["acl"])
-    assert (
-        completed.returncode == 0
-        and completed.stdout == "Installing Debian packages: chromium slurm-wlm\n"
-    )
-    assert "update" in requests and requests.endswith("chromium slurm-wlm\n")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    for file in ("subuid", "subgid"):
+        (tmp_path / file).write_text(f"{user}:100000:65536\n" if file in lines else "")
+    (tmp_path / "apparmor").write_text(apparmor)
+    monkeypatch.setattr(privileges, "ETC", tmp_path)
+    monkeypatch.setattr(privileges, "APPARMOR", tmp_path / "apparmor")
+    monkeypatch.setattr(shutil, "which", lambda name: name if mapper else None)
+    return privileges.why_no_user_namespace("unshare: no")
 
 
 @pytest.mark.parametrize(
-    "how",
-    [{"installed": PACKAGES}, {"root": False}, {"version": "13"}],
-    ids=["there", "not root", "Debian 13"],
+    "how, says, remedy",
+    [
+        ({"mapper": False}, "needs newuidmap", "make system"),
+        ({"lines": ["subgid"]}, "no line in /etc/subuid", "sudo usermod --add-subuids"),
+        ({"lines": ["subuid"]}, "no line in /etc/subgid", "sudo usermod --add-subuids"),
+        ({"apparmor": "1"}, "AppArmor forbids", "sudo"),
+        ({}, "(unshare: no)", "sudo"),
+    ],
 )
-def test_nothing_to_install_prints_nothing(how, tmp_path):
-    completed, requests = install(tmp_path, "--if-possible", **how)
-    assert (completed.returncode, completed.stdout, completed.stderr, requests) == (0, "", "", "")
+def test_who_can_have_no_small_triton_is_told_why_and_what_to_type(
+    monkeypatch, tmp_path, how, says, remedy
+):
+    said = refused(monkeypatch, tmp_path, **how)
+    assert says in said and remedy in said.partition(says)[2] and "\n" not in said
 
 
-@pytest.mark.parametrize("options, status", [(["--if-possible"], 0), ([], 1)])
-def test_a_failed_installation_is_reported(options, status, tmp_path):
-    """The other tests run all the same. `make system` does nothing else, so it fails."""
-    completed, _ = install(
-        tmp_path, *options, apt="echo 'E: Could not resolve deb.example'; exit 100"
+def test_a_small_triton_without_room_for_its_hosts_is_not_begun(tmp_path):
+    """A disk that is too small is named before anything is downloaded."""
+    small = tmp_path / "small"
+    small.mkdir()
+    script = f"mount -t tmpfs -o size=1M small {small} && {ROOT}/tools/cluster/make-image {small} x"
+    if why := privileges.obstacle():
+        pytest.skip(why)
+    failed = subprocess.run(
+        [*privileges.as_root(), "unshare", "--mount", "--propagation=private", "sh", "-c", script],
+        capture_output=True,
+        text=True,
     )
-    assert completed.returncode == status
-    assert completed.stderr == (
-        "They could not be installed (Could not resolve deb.example). What needs them is "
-        "not tested. "
-        "Is the network there? Then: make system\n"
-    )
+    assert failed.returncode == 1
+    assert "6 GB of disk of 0 GB" in failed.stdout and "too little space" in failed.stderr
 
 
-def test_make_system_says_that_it_needs_root(tmp_path):
-    completed, requests = install(tmp_path, root=False)
-    assert (completed.returncode, completed.stderr, requests) == (
-        1,
-        "The packages of tools/apt.txt are installed by root: sudo make system\n",
-        "",
-    )
+def test_the_packages_stand_in_readme_and_ci_as_make_system_prints_them():
+    line = (ROOT / "tools/system").read_text().partition('tried="')[2].partition('"')[0]
+    for path in ("README.md", ".ci/run", ".github/workflows/ci.yml", ".devcontainer/Dockerfile"):
+        assert f"--no-install-recommends {line}" in (ROOT / path).read_text(), path
 
 
 def test_make_test_begins_with_lint():
     shown = make(ROOT, "-n", "test").stdout
-    assert shown.index("-m tools.lint") < shown.index("install-packages --if-possible")
-
-
-def test_make_test_installs_before_it_chooses_tests():
-    shown = make(ROOT, "-n", "test").stdout
-    assert shown.index("install-packages --if-possible") < shown.index("-m pytest")
+    assert shown.index("-m tools.lint") < shown.index("-m pytest")

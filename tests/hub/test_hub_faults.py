@@ -6,7 +6,6 @@ import concurrent.futures
 import re
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 

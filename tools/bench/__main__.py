@@ -42,7 +42,7 @@ COMPARISONS = {
 def search(folder: Path) -> float:
     """The percentage of readers' questions that the search does not answer."""
     if not CHROMIUM:
-        raise SystemExit("no Chromium here: make system installs it")
+        raise SystemExit("no Chromium here: make system says how to get it")
     if (built := build_site(ROOT, folder)).returncode:
         raise SystemExit(f"the site does not build:\n{built.stderr}")
     asked = questions.load()

@@ -13,7 +13,8 @@ computers around it.
                              run a command there; without one, a login shell
 
 It needs root, or a user who may be root of a namespace (privileges.py). $SMALL_TRITON is the folder
-of a cluster; _build/cluster if it is not set. $TRITON_DIR takes the place of .triton and _build. $RELEASE is the Debian release of its hosts.
+of a cluster; _build/cluster if it is not set. $TRITON_DIR takes the place of .triton and _build.
+$RELEASE is the Debian release of its hosts.
 
 Each host is a set of Linux namespaces: network, names, processes, mounts. They are inside one more
 set, the machine room, which holds the network switches. So this machine sees one process tree and
@@ -47,7 +48,8 @@ from tools.cluster import privileges  # noqa: E402  (the line above makes it imp
 from triton.lib import clusterfacts  # noqa: E402
 
 STATE = Path(
-    os.environ.get("SMALL_TRITON") or Path(os.environ.get("TRITON_DIR") or ROOT / "_build", "cluster")
+    os.environ.get("SMALL_TRITON")
+    or Path(os.environ.get("TRITON_DIR") or ROOT / "_build", "cluster")
 )
 RELEASE = os.environ.get("RELEASE") or "bookworm"
 # Made by `make .triton`: image/, apps/, wheels/, hub/

@@ -579,12 +579,10 @@ def in_root(root: Path, *command: str | Path, **options: Any) -> None:
         if re.match(r"(?i)pip_(index_url|extra_index_url|timeout|default_timeout)$|.*_proxy$", name)
     ]
     certificates = "/etc/ssl/certs/ca-certificates.crt"
-    run(
-        *("chroot", root, "env", "-i", HOST_PATH, "HOME=/root", "LANG=C.UTF-8", *settings),
-        *(f"PIP_CERT={certificates}", f"NODE_EXTRA_CA_CERTS={certificates}"),
-        *("PIP_CONFIG_FILE=/dev/null", "PIP_DISABLE_PIP_VERSION_CHECK=1", *command),
-        **options,
-    )
+    settings += [f"PIP_CERT={certificates}", f"NODE_EXTRA_CA_CERTS={certificates}"]
+    settings += ["PIP_CONFIG_FILE=/dev/null", "PIP_DISABLE_PIP_VERSION_CHECK=1"]
+    clean: list[str | Path] = ["env", "-i", HOST_PATH, "HOME=/root", "LANG=C.UTF-8"]
+    run("chroot", root, *clean, *settings, *command, **options)
 
 
 def get_wheels(root: Path, requirements: Path, wheels: str) -> None:

@@ -31,8 +31,10 @@ def obstacle() -> str | None:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     if absent := [name for name in PROGRAMS if not shutil.which(name, path=path)]:
         return f"it needs Linux and {', '.join(absent)}: try a virtual machine"
-    namespaces = ("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--mount-proc")
-    tried = subprocess.run([*as_root(), *namespaces, "true"], capture_output=True, text=True)
+    kinds = ("--mount", "--net", "--uts", "--ipc", "--pid", "--mount-proc")
+    tried = subprocess.run(
+        [*as_root(), "unshare", "--fork", *kinds, "true"], capture_output=True, text=True
+    )
     if not tried.returncode:
         return None
     if os.geteuid() == 0:

@@ -234,7 +234,7 @@ def main() -> None:
     if why := cluster.obstacle():
         sys.exit(f"The pictures are made on the small Triton, which cannot run here: {why}")
     if not CHROMIUM:
-        sys.exit("The screenshots need Chromium: make system installs it")
+        sys.exit("The screenshots need Chromium: make system says how to get it")
     with tempfile.TemporaryDirectory() as folder:
         triton, end = bring_up(Path(folder) / "state")
         try:

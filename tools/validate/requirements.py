@@ -55,7 +55,7 @@ class Need(NamedTuple):
 
 
 NEEDS = {
-    "r": Need(lambda: "ir" in installed_kernels(), "make system installs it (r-cran-irkernel)"),
+    "r": Need(lambda: "ir" in installed_kernels(), "make system names r-cran-irkernel"),
     "nbdime": Need(NBDIFF.exists, "make .venv-nbdime installs it"),
     "slurm": Need(_slurm_answers, "run it on a cluster"),
 }
