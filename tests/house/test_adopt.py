@@ -121,7 +121,7 @@ def test_no_trace_of_the_first_cluster_is_left(site):
 
 
 @pytest.mark.claims(
-    "``sudo make adopted`` makes this the guide of a cluster that does not exist, with "
+    "``make adopted`` makes this the guide of a cluster that does not exist, with "
     "other hosts, ports, paths, modules and "
     "partitions."
 )

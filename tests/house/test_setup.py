@@ -141,7 +141,7 @@ def refused(monkeypatch, tmp_path, mapper=True, lines=("subuid", "subgid"), appa
         ({}, "(unshare: no)", "sudo"),
     ],
 )
-def test_who_can_have_no_small_triton_is_told_why_and_what_to_type(
+def test_who_can_have_no_small_triton_is_told_why(
     monkeypatch, tmp_path, how, says, remedy
 ):
     said = refused(monkeypatch, tmp_path, **how)
@@ -152,7 +152,7 @@ def test_a_small_triton_without_room_for_its_hosts_is_not_begun(tmp_path):
     """A disk that is too small is named before anything is downloaded."""
     small = tmp_path / "small"
     small.mkdir()
-    script = f"mount -t tmpfs -o size=1M small {small} && {ROOT}/tools/cluster/make-image {small} x"
+    script = f"mount -t tmpfs -o size=1M small {small} && '{ROOT}/tools/cluster/make-image' {small} x"
     if why := privileges.obstacle():
         pytest.skip(why)
     failed = subprocess.run(
@@ -164,7 +164,7 @@ def test_a_small_triton_without_room_for_its_hosts_is_not_begun(tmp_path):
     assert "6 GB of disk of 0 GB" in failed.stdout and "too little space" in failed.stderr
 
 
-def test_the_packages_stand_in_readme_and_ci_as_make_system_prints_them():
+def test_readme_and_ci_install_the_same_packages():
     line = (ROOT / "tools/system").read_text().partition('tried="')[2].partition('"')[0]
     for path in ("README.md", ".ci/run", ".github/workflows/ci.yml", ".devcontainer/Dockerfile"):
         assert f"--no-install-recommends {line}" in (ROOT / path).read_text(), path
