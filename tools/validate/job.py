@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.files import write_whole
+from tools.files import ROOT, write_whole
 from tools.validate import catalogue, local
 
 # in which SIGTERM reaches all processes of a job: was a failure no more than that?
@@ -41,7 +41,8 @@ def run(batch: Path) -> None:
             return
         [notebook] = catalogue.load([name], Path(folder))
         if notebook.online:
-            tempfile.tempdir = os.fspath(batch.parent)  # what it submits runs on other nodes
+            # What it submits runs on other nodes. The path is short: a socket's name has 107 bytes.
+            tempfile.tempdir = os.fspath(ROOT / "_build")
         [result] = local.validate([notebook])
         if result.outcome == "failed":
             time.sleep(SIGTERM_SECONDS)
