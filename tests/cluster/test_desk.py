@@ -119,9 +119,7 @@ def test_the_commands_work_in_page_order(tmp_path):
 
 def test_the_table_names_the_hosts_that_there_are():
     hosts = pages.read(PAGE).partition("Look around")[2]
-    named = set(
-        re.findall(r"^   \* - (\w+)(?: and three more)?$", hosts, re.MULTILINE)
-    ) - {"Host"}
+    named = set(re.findall(r"^   \* - (\w+)(?: and three more)?$", hosts, re.MULTILINE)) - {"Host"}
     assert named == {host.name for host in cluster.plan(1)}
 
 

@@ -141,9 +141,7 @@ def refused(monkeypatch, tmp_path, mapper=True, lines=("subuid", "subgid"), appa
         ({}, "(unshare: no)", "sudo"),
     ],
 )
-def test_who_can_have_no_small_triton_is_told_why(
-    monkeypatch, tmp_path, how, says, remedy
-):
+def test_who_can_have_no_small_triton_is_told_why(monkeypatch, tmp_path, how, says, remedy):
     said = refused(monkeypatch, tmp_path, **how)
     assert says in said and remedy in said.partition(says)[2] and "\n" not in said
 
@@ -152,7 +150,9 @@ def test_a_small_triton_without_room_for_its_hosts_is_not_begun(tmp_path):
     """A disk that is too small is named before anything is downloaded."""
     small = tmp_path / "small"
     small.mkdir()
-    script = f"mount -t tmpfs -o size=1M small {small} && '{ROOT}/tools/cluster/make-image' {small} x"
+    script = (
+        f"mount -t tmpfs -o size=1M small {small} && '{ROOT}/tools/cluster/make-image' {small} x"
+    )
     if why := privileges.obstacle():
         pytest.skip(why)
     failed = subprocess.run(
