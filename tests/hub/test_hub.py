@@ -1342,6 +1342,39 @@ def test_a_link_of_others_leads_no_file_elsewhere(alice, triton):
     assert alice.user.run(f"cat .kept; find {startup} -name '*.py'") == ""
 
 
+def test_a_link_of_a_repository_leads_no_file_elsewhere(alice):
+    """Its links belong to the user who copies it, and its files are those of somebody else."""
+    content = json.loads(notebook(["1"]))
+    content["metadata"]["jupytext"] = {"formats": "ipynb,py"}
+    alice.user.run(
+        "mkdir -p linked/.ipynb_checkpoints; touch .kept.py .second.py; cd linked; "
+        "echo 1 | tee a.py .ipynb_checkpoints/b-checkpoint.py; ln -s ../.second.py .~a.py; "
+        "ln -s ../.kept.py b.py; ln -s ../.kept.py c.py; cat > c.ipynb",
+        input=json.dumps(content),
+    )
+    place, text = "/api/contents/home/linked", {"type": "file", "format": "text", "content": "2"}
+    assert alice.ask("PUT", f"{place}/a.py", text).json()["size"] == 1
+    answer = alice.ask("POST", f"{place}/b.py/checkpoints/checkpoint")
+    assert "is a link" in answer.text
+    model = {"type": "notebook", "format": "json", "content": content}
+    answer = alice.ask("PUT", f"{place}/c.ipynb", model)
+    assert "Jupytext would also write" in answer.text
+    assert alice.user.run("cat .kept.py .second.py linked/a.py") == "2"
+
+
+def test_copies_of_files_are_where_nobody_else_writes(alice):
+    """The folder of the copies may have come with other rights than the folder of the files."""
+    alice.user.run(
+        "mkdir -p once/.ipynb_checkpoints twice; echo 1 | tee once/a.py twice/a.py; "
+        "chmod 777 once/.ipynb_checkpoints; setfacl --default --modify g::rwx,o::rwx,m::rwx twice"
+    )
+    for folder in ("once", "twice"):
+        answer = alice.ask("POST", f"/api/contents/home/{folder}/a.py/checkpoints")
+        assert answer.status == 201
+    look = "find once twice -path '*_checkpoints*' -perm /022 -printf '%f '; ls once/.ipynb_*"
+    assert alice.user.run(look) == ".ipynb_checkpoints "
+
+
 def test_a_script_in_a_file_learns_no_token(alice, triton):
     """JupyterLab writes the token into the address. With it, the script could answer for the user
     whether a link may copy a repository.

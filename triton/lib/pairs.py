@@ -16,15 +16,20 @@ from tornado.web import HTTPError
 
 def beside_the_notebook(path: str, contents_manager: Any, **_: Any) -> None:
     """Raise 400 if Jupytext is about to write this file, and others that are elsewhere or have
-    another name.
+    another name. A link is where it leads to: a repository may have one beside its notebook.
 
     Jupyter calls this before it writes a file.
     """
+
+    def place(path: str) -> str:
+        there: str = contents_manager._get_os_path(path)
+        return os.path.splitext(os.path.realpath(there))[0]
+
     if pair := getattr(contents_manager, "paired_notebooks", {}).get(path):
         from jupytext.paired_paths import paired_paths
 
         for other, _format in paired_paths(path, *pair):
-            if os.path.splitext(other)[0] != os.path.splitext(path)[0]:
+            if place(other) != place(path):
                 raise HTTPError(
                     400,
                     f"Nothing is saved: Jupytext would also write {other}. It may write only "

@@ -7,18 +7,22 @@ where that cannot be made, below /tmp. In the folder of somebody else, or in a c
 the name of that copy can be a link to any place, and so can the file itself when it is saved. In
 /tmp everybody can make the folder first. So a text that somebody only looks at could become a
 program of theirs, for IPython runs all files of one folder when a kernel starts.
+
+A link that came with a repository or an archive belongs to this user, as the user's own links do.
+So what others may have written goes through no link at all.
 """
 
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from typing import Any
 
 from jupyter_core.paths import jupyter_runtime_dir
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints, FileCheckpoints
-from jupyter_server.services.contents.fileio import FileManagerMixin
+from jupyter_server.services.contents.fileio import FileManagerMixin, path_to_intermediate
 from tornado.web import HTTPError
 
 _atomic_writing = FileManagerMixin.atomic_writing
@@ -78,6 +82,10 @@ def writing(manager: Any, os_path: str, *words: Any, **options: Any) -> Iterator
     """
     path = without_links(os_path)
     if is_mine_alone(os.path.dirname(path)):
+        second = path_to_intermediate(path)  # Jupyter copies the file there first
+        if os.path.islink(second):
+            with manager.perm_to_403(os_path):
+                os.unlink(second)
         with _atomic_writing(manager, path, *words, **options) as file:
             yield file
         return
@@ -114,28 +122,36 @@ def checkpoint_path(checkpoints: Any, checkpoint_id: str, path: str) -> str:
     copy = f"{begin}-{checkpoint_id}{end}"
     if not os.path.isdir(folder):
         raise HTTPError(404, f"There is no folder {parent}.")
-    is_linked = os.path.islink(beside) or os.path.islink(os.path.join(beside, copy))
-    if is_linked or not is_mine_alone(folder) or not os.access(folder, os.W_OK):
+    inner = beside if os.path.lexists(beside) else folder
+    is_linked = os.path.islink(os.path.join(beside, copy))
+    if is_linked or not is_mine_alone(inner) or not os.access(inner, os.W_OK):
         key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         beside = os.path.join(jupyter_runtime_dir(), "checkpoints", key)
     with checkpoints.perm_to_403():
-        os.makedirs(beside, exist_ok=True)
+        # By a default ACL of the folder, others could write into a folder with another mode.
+        os.makedirs(beside, 0o700, exist_ok=True)
     return os.path.join(beside, copy)
+
+
+def restore(checkpoints: Any, contents: Any, checkpoint_id: str, path: str) -> None:
+    """Put a file's copy into its place.
+
+    Raises 400 if that is a link: a repository may have both.
+    """
+    place = contents._get_os_path(path)
+    if os.path.islink(place):
+        raise HTTPError(400, f"Nothing is restored: {place} is a link.")
+    copy = checkpoints.checkpoint_path(checkpoint_id, path)
+    with open(copy, "rb") as kept, contents.atomic_writing(place, text=False) as file:
+        shutil.copyfileobj(kept, file)
+
+
+async def restore_later(*words: Any) -> None:
+    """As restore(), for a server that waits for it."""
+    restore(*words)
 
 
 FileManagerMixin.atomic_writing = writing
 FileCheckpoints.checkpoint_path = checkpoint_path
-
-
-def restores(own: Any) -> Any:
-    """The method restore_checkpoint, which `own` was until now."""
-
-    def restore(checkpoints: Any, contents: Any, checkpoint_id: str, path: str) -> Any:
-        without_links(contents._get_os_path(path))
-        return own(checkpoints, contents, checkpoint_id, path)
-
-    return restore
-
-
-for each in (FileCheckpoints, AsyncFileCheckpoints):
-    each.restore_checkpoint = restores(each.restore_checkpoint)
+FileCheckpoints.restore_checkpoint = restore
+AsyncFileCheckpoints.restore_checkpoint = restore_later
