@@ -120,6 +120,18 @@ def test_hosts_reach_whom_they_should(triton, host, reached, not_reached):
         )
 
 
+@pytest.mark.claims("Other users of your computer get into none of its folders.")
+def test_no_other_user_of_this_machine_gets_into_its_folders(triton, tmp_path, monkeypatch):
+    """Programs in it run with the rights of who made it, and everybody may write into its /tmp."""
+    assert {folder.stat().st_mode & 0o777 for folder in (cluster.APPS, triton.state)} == {0o700}
+    os.chown(tmp_path, 1, 1)
+    with pytest.raises(cluster.ClusterError, match="belongs to another user"):
+        cluster.close(tmp_path)
+    monkeypatch.setenv("TRITON_DIR", str(tmp_path))
+    with pytest.raises(cluster.ClusterError, match="belongs to another user"):
+        cluster.close(tmp_path / "own")
+
+
 @pytest.mark.claims("It has no internet.")
 def test_no_host_has_a_way_to_this_machines_network(triton):
     for host in ("laptop", "login", "c1", "outside", "gateway"):

@@ -200,7 +200,9 @@ def up(
     memory = _checked_memory(memory, state)
     down(state)
     _sweep_cgroups()
-    (state / "hosts").mkdir(parents=True)
+    close(APPS)
+    close(state)
+    (state / "hosts").mkdir()
     began = time.monotonic()
     process = _start_machine_room(nodes, memory, state, tied)
     try:
@@ -232,6 +234,22 @@ def _checked_memory(memory: Memory | None, state: Path) -> Memory:
             "This machine has no writable cgroup v1 memory controller: use --memory polling"
         )
     return memory
+
+
+def close(folder: Path) -> None:
+    """Make `folder`, if it is not there, and close it to other users of this machine.
+
+    There are programs in it that run with the rights of their owner, and folders in which everybody
+    may write. Raises ClusterError if it, or $TRITON_DIR, belongs to somebody else: in /var/tmp a
+    neighbour may have made that first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, Path(os.environ.get("TRITON_DIR") or folder)):
+        if each.lstat().st_uid != os.geteuid():
+            raise ClusterError(
+                f"{each} belongs to another user: give another, TRITON_DIR=/somewhere"
+            )
+    folder.chmod(0o700)
 
 
 def _start_machine_room(
@@ -474,7 +492,7 @@ def memory_used(room: int) -> int:
 
 def image() -> None:
     """Make the root folder that the hosts share. Raises ClusterError."""
-    APPS.mkdir(parents=True, exist_ok=True)
+    close(APPS)
     _run_to_the_end([HERE / "make-image", APPS, RELEASE], "the hosts' Debian")
 
 
