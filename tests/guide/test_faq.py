@@ -273,7 +273,8 @@ def test_each_message_of_the_tunnel_means_what_the_page_says(
     "and for JupyterHub when you are outside{{ if cluster.vpn }} and without the VPN{{ end }}.",
     "The hub then needs the proxy, also where you could reach it without: switch the file off",
     "and JupyterHub too if you sent it that way,",
-    "inside {{ cluster.network }} or :doc:`connected to them <connecting>`",
+    "Open https://{{ hosts.hub }}, inside {{ cluster.network }} or :doc:`connected to them "
+    "<connecting>`.",
     "From outside {{ cluster.network }}, :doc:`connect first <jupyter/connecting>`.",
     "The address opens in {{ cluster.network }}; from elsewhere :doc:`connect first "
     "<jupyter/connecting>`.",

@@ -560,7 +560,7 @@ def test_the_run_sheet_has_each_part_with_minutes_and_note(site):
     assert leaks([("run sheet", text)]) == []
 
 
-@pytest.mark.claims("Students have them as ``feedback.txt`` beside the notebooks.")
+@pytest.mark.claims("Students have them in a file beside the notebooks.")
 def test_students_have_the_questions_that_instructors_ask(site):
     files = editions.student_files(COURSE, SITE, FACTS.in_words())
     questions = re.findall(r"^\d\. (.+)$", files["feedback.txt"], re.MULTILINE)
