@@ -359,6 +359,16 @@ def test_lines_of_the_same_kind_are_bounded_in_the_log(triton):
     assert "a stranger" in printed and len(printed) < 1_000_000, printed[:1000]
 
 
+def test_no_word_of_a_user_steers_a_terminal_from_the_log(triton, people):
+    """The hub logs the name of the server that somebody asks for."""
+    user = triton.account()
+    people.ask(user, "log_in")
+    with pytest.raises(hub.Refused):
+        people.ask(user, "stop", "a%1b[2Jb%c2%9bc")
+    log = hub.log(triton)
+    assert r"a\x1b[2Jb\x9bc" in log and not re.search(r"[\x1b\x9b]", log)
+
+
 def test_a_stranger_does_not_fill_the_memory_of_a_server(staying, kernel, triton):
     """A server is a job with limited memory. Of requests without a login it reads little, and few
     at a time.

@@ -1,4 +1,5 @@
-"""Log messages are short, contain no secret, and are limited in number, whatever strangers request.
+"""Log messages are short and limited in number, and contain neither secrets nor orders for a
+terminal, whatever strangers request.
 
 The hub and the proxy use this module, and the configuration of each server begins with it.
 """
@@ -22,17 +23,24 @@ SECRET = re.compile(
     r"(?:[^\s&%\"']|%(?!(?:25)*26))+",
     re.IGNORECASE,
 )
+# Characters that would be orders for the terminal of whoever reads the log.
+ORDER = re.compile(r"[\0-\b\v-\x1f\x7f-\x9f]")
 _make_record = logging.getLogRecordFactory()
 
 
+def readable(text: str) -> str:
+    """`text` without secrets, and with orders for a terminal written out, as Python does."""
+    return ORDER.sub(lambda found: ascii(found[0])[1:-1], SECRET.sub(r"\1[secret]", text))
+
+
 def short_record(*fields: Any, **more: Any) -> logging.LogRecord:
-    """A log record whose message has no secret and at most LONGEST characters."""
+    """A log record whose message is readable() and has at most LONGEST characters."""
     record = _make_record(*fields, **more)
     try:
         message = record.getMessage()
     except Exception:  # logging itself reports wrong arguments
         return record
-    text = SECRET.sub(r"\1[secret]", message)
+    text = readable(message)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}... ({len(message)} characters)"
     if text != message:
@@ -112,7 +120,7 @@ def copy(source: int, target: int) -> None:
 
     def write(line: bytes) -> None:
         text = line.decode(errors="replace")
-        short = SECRET.sub(r"\1[secret]", text[:LONGEST]) + (
+        short = readable(text[:LONGEST]) + (
             f"... ({len(text)} characters)" if len(text) > LONGEST else ""
         )
         if allowance.takes(len(short) + 1):
