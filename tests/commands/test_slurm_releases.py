@@ -175,6 +175,15 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"mark": 1}', '{"mark": {"user": "alice"}}'])
+def test_a_list_of_starts_in_another_form_stops_no_start(hub, tmp_path, text):
+    """The comments of the jobs tell then what the hub has started."""
+    (tmp_path / "jobs.json").write_text(text)
+    starts = hub([]).starts
+    assert starts.entries == {} and asyncio.run(starts.note("mark", "alice"))
+    assert list(jobs.Starts(starts.path).entries) == ["mark"]
+
+
 @pytest.mark.claims("nor in any other state that is no end, of any Slurm from 22.05 to 26.05.")
 @pytest.mark.parametrize("state", [*printed("state", "alive"), *printed("state", "ended"), "?"])
 def test_each_state_is_decided_and_only_an_end_is_one(hub, state):

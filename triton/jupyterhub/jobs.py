@@ -224,12 +224,15 @@ class Starts:
     def __init__(self, path: Path) -> None:
         self.path, self.entries, self.writing = path, {}, threading.Lock()
         try:
-            self.entries = json.loads(path.read_text())
+            self.entries = {
+                mark: {key: entry[key] for key in ("user", "job", "since")}
+                for mark, entry in json.loads(path.read_text()).items()
+            }
         except FileNotFoundError:
             pass
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
             log.error(
-                "%s cannot be read (%s). Jobs are known by their comments alone.", path, error
+                "%s cannot be read (%r). Jobs are known by their comments alone.", path, error
             )
 
     async def note(self, mark: str, user: str, job: str = "") -> bool:
