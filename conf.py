@@ -28,7 +28,7 @@ extensions = books.SITE_EXTENSIONS
 nitpicky = True
 # Only the folders of the guide are read, and of a notebook pair only the half with the outputs.
 include_patterns = ["index.rst", "about/**", "triton/**", "scicomp/**", "notebooks/**"]
-exclude_patterns = [".*", "_build", "about/page-template.rst", "**/.*", "**/README*"]
+exclude_patterns = [".*", "_build", "about/page-template.rst", "**/.*", "notebooks/**README*"]
 exclude_patterns += [] if _facts.gpus else ["triton/tut/gpu.rst"]
 exclude_patterns += [] if _facts.hosts.ondemand else ["triton/apps/jupyter/ondemand.rst"]
 _pairs = ROOT.glob("notebooks/**/*.ipynb")

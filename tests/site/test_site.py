@@ -354,6 +354,16 @@ def test_a_page_shows_stored_outputs_of_one_half_only(site):
     assert not list((site / "notebooks").glob("README*"))
 
 
+def test_the_readme_of_the_hub_is_a_page_with_all_its_sections(pages):
+    """Admins have the same file beside the configuration: there is one text."""
+    readme = (ROOT / "triton/jupyterhub/README.md").read_text(encoding="utf-8")
+    titles = re.findall(r"(?m)^#+ (.+)", re.sub(r"(?s)```.*?```", "", readme))
+    page = pages["triton/jupyterhub/README.html"]
+    assert len(titles) > 20 and {nodes.make_id(title) for title in titles} <= page.ids
+    assert any(link.endswith("/triton/jupyterhub/README.md") for link in page.links)
+    assert "triton/jupyterhub/README.html" in pages["index.html"].links
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the checkout in a folder with a space in its name, built once."""
