@@ -3,10 +3,12 @@ it.
 """
 
 import functools
+import io
 import json
 import re
 import shlex
 import subprocess
+import zipfile
 from contextlib import closing
 
 import pytest
@@ -1498,6 +1500,72 @@ def test_a_full_home_refuses_to_save_until_there_is_room(triton, chromium, tunne
             "rm -rf results.ipynb .ipynb_checkpoints .local .jupyter .ipython .cache "
             "server.sh jupyterhub_*; mv $WRKDIR/old-results.dat . || true"
         )
+
+
+@pytest.mark.claims(
+    "Write LaTeX between dollars, and between two pairs of dollars what shall have a line of its "
+    "own.",
+    "Run the cell, and the formulas are drawn. A double click brings back the text. Nothing is to "
+    "be installed, and the internet is not needed.",
+    "draws them only where it reaches the internet.",
+    "In a figure Matplotlib draws them as well, with Greek letters in the label of an axis:",
+)
+@pytest.mark.proves("faq-formula")
+def test_a_formula_is_drawn_without_the_internet(reader, entry, opens, server):
+    """The example of the page is run as code first, then as Markdown."""
+    example = pages.read("triton/apps/jupyter/formula.txt")
+    lab = opens("formula.ipynb", [example])
+    lab.run_cell()
+    assert "SyntaxError" in lab.output()
+    lab.cell(0).locator(".cm-content").click()
+    for key in re.search("press ``(.+?)``, then ``(.+?)``", entry.do).groups():
+        lab.page.keyboard.press({"Esc": "Escape"}.get(key, key.lower()))
+    text = lab.page.locator(".jp-MarkdownCell:visible").first
+    text.locator(".cm-content").click()
+    lab.page.keyboard.press("Shift+Enter")
+    alone, within = text.locator("mjx-container[display]"), text.locator("mjx-container")
+    alone.wait_for()
+    assert alone.count() == len(re.findall(r"\$\$.+?\$\$", example))
+    assert within.count() == len(re.findall(r"\$\$.+?\$\$|\$.+?\$", example)) > alone.count()
+    text.locator("p").first.dblclick()
+    text.locator(".cm-content", has_text="bar{x}").wait_for()
+    lab.save()
+    reader.user.wait_until("grep -q markdown formula.ipynb")
+    reader.run(f"module load {MODULES.jupyter}; jupyter nbconvert --to html formula.ipynb")
+    assert re.search('src="https://[^"]*mathjax', reader.run("cat formula.html"), re.IGNORECASE)
+    [label] = (word for word in literals(entry.do) if word.startswith("plt."))
+    draw = f"import matplotlib.pyplot as plt\nplt.plot([1])\n{label}\nplt.savefig('wave.png')"
+    assert server.kernel().execute(draw)["status"] == "ok"
+    assert server.kernel().execute(draw.replace("lambda", "nosuch"))["status"] == "error"
+    reader.run("rm formula.* wave.png")
+
+
+@pytest.mark.claims(
+    "JupyterLab downloads files, and no folders.",
+    "Then click that file in the list with the right button of the mouse, and choose *Download*.",
+)
+def test_a_folder_is_downloaded_as_a_zip(reader, window):
+    pack = re.search("python3 -m zipfile -c .+", pages.read("triton/tut/storage.rst"))[0]
+    reader.run(f"mkdir results; echo 1,2 > results/table.csv; {pack}")
+    entries = window.page.locator(".lm-Menu-itemLabel:visible")
+
+    def choices(name):
+        named = window.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{name}$"))
+        named.click(button="right")
+        entries.get_by_text("Rename", exact=False).wait_for()
+        return entries.all_inner_texts()
+
+    assert "Download" not in choices("results")
+    window.page.keyboard.press("Escape")
+    assert "Download" in choices("results.zip")
+    with window.page.expect_download() as download:
+        entries.get_by_text("Download", exact=True).click()
+    assert download.value.suggested_filename == "results.zip"
+    content = "async url => [...new Uint8Array(await (await fetch(url)).arrayBuffer())]"
+    packed = bytes(window.page.evaluate(content, download.value.url))
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert archive.read("results/table.csv") == b"1,2\n"
+    reader.run("rm -r results results.zip")
 
 
 @pytest.mark.claims("It stays so.", "It stays so, too.")

@@ -433,7 +433,7 @@ def cell(word: Word, page: Page, reality: Reality) -> str:
 
 
 # A test presses each of them.
-KEYS = {"Control-C", "Control-Enter", "Shift-Enter", "n", "no", "q", "yes"}
+KEYS = {"Control-C", "Control-Enter", "Esc", "M", "Shift-Enter", "n", "no", "q", "yes"}
 
 
 def kbd(word: Word, page: Page, reality: Reality) -> str:
