@@ -1,8 +1,9 @@
 """Sphinx extension: the words of readers, for the search and as an index for people.
 
-`search` in conf.py has three tables. `words`: {a word of the guide: words that readers use instead,
+`search` in conf.py has four tables. `words`: {a word of the guide: words that readers use instead,
 separated by commas}. `sections`: {page: {anchor: what readers call that section}}. `weights`:
-{pattern of page#anchor: how much more the text of these sections counts}.
+{pattern of page#anchor: how much more the text of these sections counts}. `shares`: {pattern of
+page#anchor: how much of their score these sections keep, from 0 to 1}.
 
 The directive ``readers-words``, with the file of these words, shows them page by page.
 """
@@ -64,7 +65,7 @@ def _show(app: Sphinx, tree: nodes.document, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    app.add_config_value("search", {"words": {}, "sections": {}, "weights": {}}, "")
+    app.add_config_value("search", {"words": {}, "sections": {}, "weights": {}, "shares": {}}, "")
     app.add_directive("readers-words", ReadersWords)
     app.connect("doctree-resolved", _show)
     return {

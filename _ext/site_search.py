@@ -31,6 +31,7 @@ UNUSED = ("ui", "component-ui", "modular-ui", "highlight", "worker")
 # A section as a page for Pagefind.
 PAGE = """<html lang="en"><body data-pagefind-meta="address:{address}">
 <h1 data-pagefind-weight="8">{title}</h1><p hidden data-pagefind-meta="page">{page}</p>
+<p hidden data-pagefind-meta="share:{share}"></p>
 <p>\N{BROKEN BAR}</p><div data-pagefind-weight="{weight}">{text}</div><p>\N{BROKEN BAR}</p>
 <p data-pagefind-weight="8">{called}</p></body></html>"""
 
@@ -72,16 +73,19 @@ def _fragment(path: Path) -> tuple[str, dict[str, str]]:
 
 def _section_page(config: Config, page: str, page_title: str, section: Section, called: str) -> str:
     """The section as a page for Pagefind."""
-    weights = (
-        weight
-        for pattern, weight in config.search["weights"].items()
-        if fnmatch(f"{page}#{section.anchor}", pattern)
-    )
+
+    def first(table: str) -> float:
+        """The value of the first pattern of `table` that fits this section, or 1."""
+        patterns = config.search[table].items()
+        name = f"{page}#{section.anchor}"
+        return next((value for pattern, value in patterns if fnmatch(name, pattern)), 1)
+
     return PAGE.format(
         address=f"{page}.html" + (f"#{section.anchor}" if section.anchor else ""),
         title=html.escape(section.title),
         page=html.escape(page_title),
-        weight=next(weights, 1),
+        weight=first("weights"),
+        share=first("shares"),
         text=html.escape(section.text),
         called=html.escape(called),
     )

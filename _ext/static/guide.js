@@ -151,9 +151,9 @@ function known(typed, { words, synonyms, stems }) {
 const SMALL = new Set(
   (
     "a about after am an and another any anyone are as at be because been being between but by can cannot cant could d did didn didnt " +
-    "do does doesn doesnt doing don dont during for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
-    "just let like ll look looks m may me might my never no not of on one or our please possible re s see should so some still such t " +
-    "take takes than that the their them then there they thing this to too up use using ve via want was way we were what whats when " +
+    "do does doesn doesnt doing don dont during every for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
+    "just let like ll look looks m may me might my never no not of on one or our please possible quite re really s see should so some still such t " +
+    "take takes than that the their them then there they thing this to too up use using ve very via want was way we were what whats when " +
     "where which while who whole why will with within won wont would you your"
   ).split(" "),
 );
@@ -162,6 +162,14 @@ const AMOUNT = /^([\d.]+|[kmgt]i?b)$/; // how much it is for the reader stands i
 
 const MOST = 10, // sections that are shown
   WEAKEST = 0.4; // of the best section's score: a section with less has one of two words, or only similar ones
+
+// The sections with a word, best first. Pagefind finds "r" in quotes, and not each word with an r, but then all scores are alike.
+async function sectionsWith(word, pagefind) {
+  const { results } = await pagefind.search(word);
+  if (!/^"\w+"$/.test(word)) return results;
+  const ids = new Set(results.map(({ id }) => id));
+  return (await pagefind.search(word.slice(1, -1))).results.filter(({ id }) => ids.has(id));
+}
 
 // The results, best first. Each typed word counts once for a section: a rare word counts more than a common one, an amount less.
 async function search(question) {
@@ -180,6 +188,7 @@ async function search(question) {
   );
   const words = asked.length;
   if (phrase.length > 1) asked.push([[`"${phrase.join(" ")}"`, 0.5]]); // a section with the whole phrase is likely the answer
+  if (phrase.length < typed.length) asked.push([[`"${typed.join(" ")}"`, 1]]); // "what is a node" is more than "node"
   typed.slice(1).forEach((word, place) => {
     const small = SMALL.has(typed[place]); // as in "never programmed", which says less than "disk quota"
     if (!SMALL.has(word)) asked.push([[`"${typed[place]} ${word}"`, small ? 0.15 : 0.3]]);
@@ -190,7 +199,7 @@ async function search(question) {
     const best = new Map();
     for (const [word, counts] of forms.filter(([word]) => !done.has(word))) {
       done.add(word);
-      const { results } = await pagefind.search(word);
+      const results = await sectionsWith(word, pagefind);
       const most =
         counts * Math.log(1 + 400 / (1 + results.length)) * (AMOUNT.test(word) ? 0.25 : 1);
       for (const result of results) {
@@ -203,6 +212,7 @@ async function search(question) {
       scores.set(id, { result, sum: sum + score, has: has + (place < words) });
     }
   }
+  for (const [id, score] of scores) score.sum *= language.sections[id].share;
   const ranked = [...scores.values()].sort((one, other) => other.sum - one.sum);
   const least = words === 2 ? ranked[0]?.has : 0; // two words mean both, if the best section has both
   return ranked
