@@ -151,7 +151,7 @@ function known(typed, { words, synonyms, stems }) {
 const SMALL = new Set(
   (
     "a about after am an and another any anyone are as at be because been being between but by can cannot cant could d did didn didnt " +
-    "do does doesn doesnt doing don dont during every for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
+    "do does doesn doesnt doing don dont during each every for from get gets has hasn have haven how i if im in inside into is isn isnt it its ive " +
     "just let like ll look looks m may me might my never no not of on one or our please possible quite re really s see should so some still such t " +
     "take takes than that the their them then there they thing this to too up use using ve very via want was way we were what whats when " +
     "where which while who whole why will with within won wont would you your"
