@@ -1085,6 +1085,18 @@ def test_kernels_have_no_debugger(alice, triton):
     ).count()
 
 
+def test_no_button_in_a_text_of_others_gives_jupyterlab_an_order(alice):
+    """Such an order could start a terminal, or have a kernel run what the text says."""
+    order = '<button data-commandlinker-command="terminal:create-new">Press</button>'
+    content = json.loads(notebook(["1"]))
+    content["cells"][0] = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": order}
+    alice.user.write("~/order.ipynb", json.dumps(content))
+    alice.open(f"/user/{alice.user}/lab/tree/home/order.ipynb?reset")
+    button = alice.page.locator(".jp-RenderedMarkdown button", has_text="Press")
+    button.wait_for()
+    assert button.get_attribute("data-commandlinker-command") is None
+
+
 @pytest.mark.claims("It shows a Vega plot as text,")
 def test_jupyterlab_shows_the_text_of_a_vega_plot(alice, triton):
     """Its data may be any file of the server, and the address of its picture tells them."""
