@@ -11,9 +11,9 @@ import re
 import runpy
 import shlex
 import ssl
-import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -121,23 +121,23 @@ def test_requirements_are_read_whatever_wrote_them(module, tmp_path, content, ex
 
 
 @pytest.fixture
-def serves(tmp_path, monkeypatch):
+def serves(tmp_path, monkeypatch, triton):
     """serves(since, days) answers with a certificate of so many days; the address.
 
     SSL_CERT_FILE trusts it.
     """
-    key, cert = str(tmp_path / "key"), str(tmp_path / "cert")
+    both = str(tmp_path / "key-and-certificate")
     with contextlib.ExitStack() as stack:
 
         def begin(since, days):
-            words = (
+            make = (
                 f"{f'faketime {since!r}' * bool(since)} openssl req -x509 -newkey ec -pkeyopt "
                 f"ec_paramgen_curve:prime256v1 -nodes -days {days} -subj /CN=localhost -addext "
-                f"subjectAltName=DNS:localhost -keyout {key} -out {cert}"
+                "subjectAltName=DNS:localhost -keyout - -out -"
             )
-            subprocess.run(shlex.split(words), check=True, capture_output=True)
+            Path(both).write_text(triton.run("laptop", make).stdout)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(cert, key)
+            context.load_cert_chain(both)
             handler = http.server.SimpleHTTPRequestHandler
             server = http.server.ThreadingHTTPServer(("localhost", 0), handler)
             stack.enter_context(server)
@@ -146,7 +146,7 @@ def serves(tmp_path, monkeypatch):
             stack.callback(server.shutdown)
             return f"localhost:{server.server_port}"
 
-        monkeypatch.setenv("SSL_CERT_FILE", cert)
+        monkeypatch.setenv("SSL_CERT_FILE", both)
         monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
         yield begin
 

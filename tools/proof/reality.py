@@ -24,14 +24,14 @@ Arguments = TypeVarTuple("Arguments")
 
 PLACEHOLDER = re.compile(r"%\d|%s|%u|%d|\{[^{}]*\}")
 PORTS = {str(cluster.facts().proxy.port), str(cluster.facts().proxy.example)}
-# The files that hold the strings of a program.
+# The files of the hosts that hold the strings of a program.
 BINARIES = {
-    "ssh": ["/usr/bin/ssh"],
-    "bash": ["/bin/bash"],
-    "git": ["/usr/bin/git"],
-    "sbatch": ["/usr/bin/sbatch"],
-    "R": ["/usr/lib/R/lib/libR.so", "/usr/lib/R/library/base/R/Rprofile"],
-    "chromium": ["/usr/lib/chromium/chromium"],
+    "ssh": ["usr/bin/ssh"],
+    "bash": ["usr/bin/bash"],
+    "git": ["usr/bin/git"],
+    "sbatch": ["usr/bin/sbatch"],
+    "R": ["usr/lib/R/lib/libR.so", "usr/lib/R/library/base/R/Rprofile"],
+    "chromium": ["usr/lib/chromium/chromium"],
 }
 
 
@@ -501,9 +501,9 @@ print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
         pattern = re.compile(
             rb"(?:\0|[~%]s?/|^|[\"'])" + re.escape(os.fsencode(text)) + rb"[\0\"']"
         )
-        for path in filter(os.path.exists, BINARIES[name]):
+        for path in BINARIES[name]:
             with (
-                open(path, "rb") as file,
+                open(cluster.IMAGE / path, "rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
             ):
                 if pattern.search(content):
@@ -761,11 +761,11 @@ for name in names:
 
     @fixed
     def _programs(self) -> list[bytes]:
-        usr = Path("/usr")
+        usr = cluster.IMAGE / "usr"
         names = (
             "bin/srun",
             "bin/squeue",
-            "sbin/slurmstepd",
+            "sbin/slurmstepd-wlm",  # the other name is a link from the root folder
             "bin/git",
             "bin/ssh",
             "bin/curl",
@@ -777,7 +777,7 @@ for name in names:
             *usr.glob("lib/*/slurm*/*cgroup*.so"),
             *usr.glob("lib/*/ld-linux*"),
         ]
-        return [path.read_bytes() for path in files if path.exists()]
+        return [path.read_bytes() for path in files]
 
     @once
     def curl_knows(self, name: str) -> bool:
