@@ -211,14 +211,16 @@ def blocks(page: str, text: str | None = None) -> list[Block]:
 def other_code(page: str) -> list[tuple[int, str, str]]:
     """(line, language, lines joined with ;) of each other code block on `page`.
 
-    These are no console blocks and no files.
+    These are no console blocks and no files. A block without lines has the name of the file that
+    it includes.
     """
     pattern = "code-block|code|sourcecode|highlight|parsed-literal|literalinclude"
     pieces = [
         (
             directive.line,
             directive.argument or directive.name,
-            "; ".join(filter(None, map(str.strip, directive.content.splitlines()))),
+            "; ".join(filter(None, map(str.strip, directive.content.splitlines())))
+            or directive.argument,
         )
         for directive in _directives(page, read(page), pattern)
         if directive.argument != "console"

@@ -43,7 +43,7 @@ TRACE = re.compile(
 # The addresses of this guide are no traces: it keeps its folder triton/ and its anchors, so that
 # another centre can merge changes. The page on the history may have traces.
 ADDRESS = re.compile(
-    r"(?<![\w.-])triton/(?:(?:apps|tut|facts|bin|jupyterhub)\b[\w./-]*)?|triton-on-your-desk|\b(?:a|jupyter-on|connecting-to)-triton\b[\w-]*"
+    r"(?<![\w.-])triton/(?:(?:apps|tut|facts|bin|jupyterhub)\b[\w./-]*)?|triton-on-your-desk|TRITON_DIR|\b(?:a|jupyter-on|connecting-to)-triton\b[\w-]*"
 )
 HISTORY = re.compile(r"(?:about/)?history\.html")
 # Pictures show the cluster where they were taken, until `make pictures`.
