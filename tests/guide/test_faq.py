@@ -107,7 +107,8 @@ def tunnel(triton, user):
 
 @pytest.fixture(scope="module")
 def server(triton, user):
-    with Server(triton, user, "--mem=2G --time=90") as running:
+    """A server with memory for the kernels of all tests here, which live until it ends."""
+    with Server(triton, user, "--mem=6G --time=90") as running:
         yield running
 
 
@@ -1085,7 +1086,7 @@ def test_an_r_kernel_with_packages_of_another_r_dies(reader, entry, tunnel, serv
 
 # A Python that is no virtual environment, as Anaconda's. Debian's has its packages in that folder.
 PLAIN = """mkdir -p plain/bin plain/lib/python3; cp /usr/bin/python3 plain/bin
-ln -s /usr/lib/python3.11 plain/lib
+ln -s /usr/lib/python3.* plain/lib
 /usr/bin/python3 -m pip install --quiet --target plain/lib/python3/dist-packages ipykernel
 plain/bin/python3 -m ipykernel install --user --name plain
 """
@@ -1103,14 +1104,14 @@ plain/bin/python3 -m ipykernel install --user --name plain
 def test_a_package_of_local_does_not_fit_the_kernel(reader, entry, tunnel, server):
     """The package is an old traitlets, without most of its names."""
     folder = entry.messages[2]
-    old = f"{folder}/python3.11/site-packages/traitlets"
+    old = f"{folder}/{cluster.python()}/site-packages/traitlets"
     reader.run(PLAIN, timeout=120)
     try:
         assert server.kernel("plain").prints("print('hello')") == "hello"
         home, look = reader.run("echo ~").strip(), entry.messages[3]
         look = f"{look.replace('; ', '; print(')})"  # the display of a result asks this NumPy
         mine = folder.replace("~", home)
-        numpy = f"{folder}/python3.11/site-packages/numpy"
+        numpy = f"{folder}/{cluster.python()}/site-packages/numpy"
         reader.run(f"mkdir -p {numpy} plain/lib/python3/dist-packages/numpy")
         reader.run(f"touch {numpy}/__init__.py plain/lib/python3/dist-packages/numpy/__init__.py")
         assert server.kernel("plain").prints(look).startswith(f"{mine}/")
@@ -1241,7 +1242,7 @@ def test_a_notebook_without_its_kernel_asks_for_one(reader, entry, window, serve
 def test_new_notebooks_ask_for_no_kernel_any_more(reader, tunnel, server):
     entry = Entry("faq-select-kernel")
     question = re.search('"(.+?)"', entry.title)[1]
-    [tick] = re.findall(":guilabel:`(.+?)`", entry.do)
+    [tick] = re.findall(r"Tick \*(.+?)\*", entry.do)
     lab = reader.lab(server)
     name = lab.page.locator(f"{FRONT} .jp-Toolbar-kernelName")
     lab.menu("File", "New", "Notebook")

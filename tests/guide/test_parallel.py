@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tools import pages
+from tools.cluster import cluster
 from tools.cluster.jupyter_server import CENTRAL, FACTS, Server
 
 PAGE = "triton/tut/parallel.rst"
@@ -385,7 +386,7 @@ def test_mpi_in_a_cell_is_alone_until_srun_starts_it(triton, user, mpi):
     [start] = re.findall(r"``(!UCX_TLS=.*?)``", pages.read("triton/tut/parallel.rst"))
     size = f"""def size():
     import os, sys
-    sys.path.append("{mpi}/lib/python3.11/site-packages")
+    sys.path.append("{mpi}/lib/{cluster.python()}/site-packages")
     os.environ["MPI4PY_LIBMPI"] = "{mpi}/lib/libmpi.so.12"
     from mpi4py import MPI
     return MPI.COMM_WORLD.size

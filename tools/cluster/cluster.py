@@ -133,6 +133,11 @@ class Host:
         return [f"{self.addresses[network]} {name}" for name in dict.fromkeys(names)]
 
 
+def python() -> str:
+    """The name of the hosts' Python: python3.11."""
+    return next(IMAGE.glob("usr/lib/python3.*")).name
+
+
 def plan(nodes: int) -> list[Host]:
     """The hosts of a cluster with `nodes` compute nodes, in the order in which they start."""
     names = facts().hosts
