@@ -275,6 +275,7 @@ def configuration(
         "apps": known.paths.apps,
         "work": known.paths.work,
         "memory_lines": SIZES[memory],
+        "cgroup_plugin": "cgroup/v1" if memory == "cgroup" or not may_be_disabled() else "disabled",
         "gpu_lines": gpu_lines(),
         "gres_lines": "\n".join(
             f"NodeName={cluster.GPU_NODE} Name=gpu Type={kind} Flags=nvidia_gpu_env "
@@ -292,6 +293,12 @@ def configuration(
             template = string.Template(source.read_text(encoding="utf-8"))
             mode = 0o755 if os.access(source, os.X_OK) else 0o644
             write(layer / name, template.substitute(values), mode)
+
+
+def may_be_disabled() -> bool:
+    """Whether this Slurm knows no cgroups as a choice, and needs it where there are none."""
+    version = in_image("slurmd", "-V", capture_output=True).stdout
+    return tuple(map(int, re.findall(r"\d+", version)[:2])) >= (23, 11)
 
 
 def gpu_lines() -> str:
