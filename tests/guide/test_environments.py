@@ -65,7 +65,7 @@ def test_kernel_and_job_have_the_same_environment(triton, user):
     "file: the exact version of each "
     "package, "
     "those too that yours need.",
-    "It names the oldest Python that will do, the packages that you import yourself, ``ipykernel`` "
+    "It names a version of Python, the packages that you import yourself, ``ipykernel`` "
     "among them, "
     "and Linux,",
     "An environment stands on the Python that it was made with:",

@@ -211,7 +211,9 @@ def names(function, most):
     return [function(number).decode() for number in range(most)]
 states = names("job_state_string", 16)
 codes = names("job_state_string_compact", 16)
-print(json.dumps([states, codes, names("job_reason_string", 256)]))"""
+reasons = "job_state_reason_string"
+reasons = reasons if hasattr(library, reasons) else "job_reason_string"  # until 23.02
+print(json.dumps([states, codes, names(reasons, 256)]))"""
         states, codes, reasons = (
             set(names)
             for names in json.loads(self.answer("login", shlex.join(["python3", "-c", code])))
