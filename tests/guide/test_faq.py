@@ -689,6 +689,8 @@ def test_a_tag_is_written_below_the_gears(reader, opens):
     lab.page.keyboard.type("parameters")
     lab.page.keyboard.press("Enter")
     lab.save()
+    lab.click(lab.page.get_by_text("Common Tools", exact=True))
+    lab.click(gears)  # closed, as it was: the page stays for other tests
     reader.user.wait_until("grep -q parameters tagged.ipynb")
     kept = json.loads(reader.run("cat tagged.ipynb"))
     assert kept["cells"][0]["metadata"]["tags"] == ["parameters"]
@@ -1434,7 +1436,8 @@ def test_what_others_have_shown_waits_for_trust(reader, window, entry):
 def test_a_notebook_becomes_slides(reader, entry, opens):
     cells = ["print('one' * 2)", "print('two' * 2)", "print('left' * 2)", "print('three' * 2)"]
     lab = opens("results.ipynb", cells)
-    lab.click(lab.page.locator(".jp-SideBar.jp-mod-right [title='Property Inspector']"))
+    gears = lab.page.locator(".jp-SideBar.jp-mod-right .lm-TabBar-tab[title='Property Inspector']")
+    lab.click(gears)
     for number, kind in enumerate(("Slide", "", "Skip", "Slide")):
         lab.run_cell(number)
         lab.cell(number).locator(".jp-InputPrompt").click()
@@ -1444,6 +1447,8 @@ def test_a_notebook_becomes_slides(reader, entry, opens):
             field = lab.page.locator(".small-field", has_text="Slide Type").last
             field.locator("select").select_option(label=kind)
     lab.save()
+    lab.click(lab.page.get_by_text("Common Tools", exact=True))
+    lab.click(gears)  # closed, as it was: the page stays for other tests
     reader.user.wait_until("grep -q threethree results.ipynb && grep -q skip results.ipynb")
     load, convert, look = entry.commands()
     [option] = [word for word in literals(entry.do) if word.startswith("--")]

@@ -290,12 +290,12 @@ def test_a_click_on_a_notebooks_page_leads_to_a_running_one(browser, address, re
     context.close()
 
 
-@pytest.mark.claims("those two are not to be had where this guide gets its packages.")
+@pytest.mark.claims("those are not to be had where this guide gets its packages.")
 @made
 def test_the_page_says_which_run_and_what_the_others_lack(site):
     """Every notebook is in one of its lists."""
     text = (site / "notebooks/in-the-browser.html").read_text(encoding="utf-8")
-    assert not {"numpy", "matplotlib"} & set(HAVE), "the page says that these two are missing"
+    assert not {"numpy", "pandas", "matplotlib"} & set(HAVE), "the page says that these are missing"
     rows = re.findall(r"<tr.*?</tr>", text, re.DOTALL)[1:]
     assert len(rows) == len(COURSE) and {*EDITIONS} >= {"01-first-notebook", "02-hidden-state"}
     for (name, one), row in zip(COURSE.items(), rows, strict=True):
