@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 UNIX = "needs Linux, macOS, or WSL on Windows: see README.md"
@@ -28,7 +29,7 @@ MAGIC = re.compile(r"^([ \t]*)(?:[\w\[\], ]+ = )?[%!].*$", re.MULTILINE)
 SHELL = re.compile(r"^[ \t]*(?:[\w\[\], ]+ = )?!(.*)$", re.MULTILINE)
 
 
-def modules(text):
+def modules(text: str) -> set[str]:
     """The names of the modules that the code of a cell imports."""
     try:
         tree = ast.parse(MAGIC.sub(r"\1pass", re.sub(r"^%%writefile .*\.py$", "", text, flags=re.MULTILINE)))
@@ -43,7 +44,7 @@ def modules(text):
     return names
 
 
-def programs(text):
+def programs(text: str) -> set[tuple[str, ...]]:
     """The programs that a cell starts: tuples, of which one is enough."""
     if text.startswith("%%writefile"):
         return set()
@@ -56,7 +57,7 @@ def programs(text):
     return {tuple(names) for names in asserted if names}
 
 
-def needs(notebook):
+def needs(notebook: dict[str, Any]) -> tuple[str, set[str], set[tuple[str, ...]]]:
     """(the name of the kernel, modules, programs) of a notebook, as its file says."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     written = {name for text in code for name in re.findall(r"\b(\w+)\.py\b", text)}
@@ -66,7 +67,7 @@ def needs(notebook):
     return kernel["name"], set().union(*map(modules, code)) - written, set().union(*map(programs, code))
 
 
-def kernels():
+def kernels() -> set[str]:
     """The names of the kernels that Jupyter finds."""
     if not importlib.util.find_spec("jupyter_client"):
         return set()
@@ -75,7 +76,7 @@ def kernels():
     return set(KernelSpecManager().find_kernel_specs())
 
 
-def missing(notebook, there):
+def missing(notebook: dict[str, Any], there: set[str]) -> dict[str, str]:
     """{what a notebook lacks: what to do}. there: the kernels."""
     kernel, imported, started = needs(notebook)
     lacks = {} if kernel in there else {f"kernel {kernel}": ADVICE.get(f"kernel {kernel}", "ask who teaches")}
@@ -89,7 +90,7 @@ def missing(notebook, there):
     return {"sbatch": SLURM} if "sbatch" in lacks else lacks
 
 
-def main():
+def main() -> None:
     if sys.version_info < (3, 11):
         sys.exit(f"This is Python {sys.version.split()[0]}, and the course needs 3.11 or newer: https://python.org")
     there = kernels()
