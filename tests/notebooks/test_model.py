@@ -33,7 +33,7 @@ def test_metadata_that_declare_nothing_are_no_fault(metadata):
 def test_each_wrong_value_is_named_with_what_it_must_be():
     declared = {"goal": "x", "minutes": 4, "needs": "r", "seconds": True}
     assert wrong_values(declared) == {
-        "minutes": "5 to 60",
+        "minutes": "10 to 30",
         "needs": "a list of words",
         "seconds": "a positive number",
         "memory_mb": "a positive number",

@@ -73,7 +73,7 @@ def _is_positive(value: Any) -> bool:
 
 RULES = {
     "goal": Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a sentence"),
-    "minutes": Rule(lambda value: isinstance(value, int) and 5 <= value <= 60, "5 to 60"),
+    "minutes": Rule(lambda value: isinstance(value, int) and 10 <= value <= 30, "10 to 30"),
     "needs": Rule(
         lambda value: isinstance(value, list) and all(isinstance(need, str) for need in value),
         "a list of words",
