@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.course.model import Notebook
 from tools.files import ROOT
-from tools.validate import changes, sandbox, sanitize
+from tools.validate import causes, changes, sandbox, sanitize
 from tools.validate.catalogue import StoredNotebook
 from tools.validate.requirements import NBDIME
 from tools.validate.result import CellResult, Problem, Result, Run
@@ -154,6 +154,8 @@ def judged(notebook: StoredNotebook, work: Path, run: Run) -> Result:
     result = Result(notebook.name, "passed", "", round(run["seconds"], 1), round(run["memory_mb"]))
     failed = [cell["cell"] for cell in run["cells"] if cell["outcome"] == "failed"]
     lines = _lines(notebook.path.with_suffix(".md")) if failed else []
+    sources = [cell.source for cell in Notebook.read(notebook.path).code_cells] if failed else []
+    told = causes.told_once(run["cells"], sources)
     for cell in run["cells"]:
         number = cell["cell"]
         outputs = None
@@ -161,7 +163,7 @@ def judged(notebook: StoredNotebook, work: Path, run: Run) -> Result:
             line = lines[number - 1] if 0 < number <= len(lines) else 0
             outputs = cell["outputs"]
             result.problems += [
-                Problem(line, f"cell {number}: {problem}") for problem in cell["problems"]
+                Problem(line, f"cell {number}: {problem}") for problem in told[number]
             ]
         result.cells.append(CellResult(number, cell["seconds"], outputs))
     if failed:

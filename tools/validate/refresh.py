@@ -11,7 +11,8 @@ from typing import Any
 
 import nbformat
 
-from tools.course import pairs
+from tools.course import form, pairs
+from tools.course.model import Notebook
 from tools.files import ROOT
 from tools.validate import changes, execution, local, requirements, sandbox, sanitize, varies
 from tools.validate import report as reports
@@ -50,7 +51,17 @@ def refresh(notebooks: Sequence[StoredNotebook], accept: Accept = lambda name: T
 
 
 def _refresh(notebook: StoredNotebook, surroundings: changes.Surroundings, accept: Accept) -> bool:
-    """Refresh one notebook, and say what became of it; False if it failed."""
+    """Refresh one notebook, and say what became of it and what it lacks; False if it failed."""
+    good = _outputs_refreshed(notebook, surroundings, accept)
+    if not notebook.fault:
+        lacks = form.in_words(notebook.name, Notebook.read(notebook.path))
+        print(lacks, end="", file=sys.stderr)
+    return good
+
+
+def _outputs_refreshed(
+    notebook: StoredNotebook, surroundings: changes.Surroundings, accept: Accept
+) -> bool:
     if obstacle := requirements.missing(notebook, surroundings):
         return _not_refreshed(notebook, f": {obstacle.reason}")
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tools.course.model import wrong_values
 from tools.files import ROOT
 from tools.validate import changes
 from tools.validate.catalogue import StoredNotebook
@@ -80,9 +81,10 @@ def missing(notebook: StoredNotebook, surroundings: changes.Surroundings) -> Obs
         return Obstacle("failed", f"not a notebook: {notebook.fault}")
     course = notebook.metadata.get("course")
     if not course or not {"needs", "seconds", "memory_mb"} <= set(course):
+        lacking = ", ".join(wrong_values(course if isinstance(course, dict) else {}))
         return Obstacle(
             "failed",
-            "its metadata declares no course: needs, seconds, memory_mb (see notebooks/README.md)",
+            f"its header declares no course, or lacks of it: {lacking} (see notebooks/README.md)",
         )
     for name in course["needs"]:
         if name not in NEEDS:
