@@ -17,7 +17,7 @@ from tools.files import ROOT
 from tools.proof import faq
 from tools.site import build_site
 
-pytest_plugins = ["tools.proof.recorder"]
+pytest_plugins = ["tools.proof.recorder", "tools.proof.selection"]
 git.forget_the_hook()  # the tests use repositories of their own
 LONGEST = [
     "test_hub.py",
