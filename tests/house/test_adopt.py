@@ -4,14 +4,16 @@ cluster only in the guide's history.
 
 import json
 import re
+import subprocess
 import tomllib
 import zipfile
 
 import pytest
 
-from tools import adopted
+from tools import adopt, adopted
 from tools.files import ROOT, copy_source
 from tools.site import build_site
+from triton.lib import clusterfacts
 
 FACTS = tomllib.loads((ROOT / "triton/facts.toml").read_text(encoding="utf-8"))
 
@@ -219,3 +221,50 @@ def test_what_a_centre_lacks_is_left_out_with_its_sentences(tmp_path):
         left = re.search(f"{LACKED}|outside:~|\\{{\\{{", main)
         assert not left, f"{name}: {left and left[0]}"
     assert "username@login-1:" in pages["sjupyter.html"]
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    command = ["git", "-C", folder, *identity, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def fork(tmp_path):
+    """The guide of another centre, made from this one as it was ten commits ago; this one is the
+    branch upstream/main there.
+    """
+    ours, folder = copy_source(tmp_path / "ours"), tmp_path / "a fork"
+    git(ours, "checkout", "-q", "-B", "main")
+    git(ours, "add", "--all")
+    git(ours, "commit", "-qm", "What is not committed yet", "--allow-empty")
+    history = git(ours, "rev-list", "--first-parent", "main").splitlines()
+    git(tmp_path, "clone", "-q", "--origin", "upstream", ours, folder)
+    git(folder, "checkout", "-q", "-B", "main", history[min(10, len(history) - 1)])
+    facts = folder / "triton/facts.toml"
+    facts.write_text(adopted.rename(facts.read_text(), adopted.INVENTED))
+    (folder / "triton/tut/our-ai-nodes.rst").write_text("Our nodes\n=========\n\nAsk us.\n")
+    for name in ("seed.toml", "questions.toml", "anchors.txt"):
+        (folder / "tests/data" / name).write_text("")
+    git(folder, "add", "--all")
+    git(folder, "commit", "-qm", "Adopt")
+    return folder
+
+
+@pytest.mark.claims("What gets better here comes to you by a merge:")
+def test_a_fork_takes_over_ten_commits_without_a_conflict(fork):
+    assert adopt.changed(fork, "upstream/main") == []
+    git(fork, "merge", "-q", "--no-edit", "-X", "ours", "upstream/main")
+    merged = clusterfacts.load(fork / "triton/facts.toml")
+    assert merged.cluster.name == adopted.INVENTED["cluster"]["name"]
+    assert (fork / "triton/tut/our-ai-nodes.rst").exists()
+
+
+def test_a_change_in_a_file_that_is_not_theirs_is_named(fork):
+    with (fork / "triton/tut/storage.rst").open("a") as page:
+        page.write("\nOurs.\n")
+    (fork / "triton/tut/gpu.rst").unlink()
+    git(fork, "commit", "-qam", "Change pages")
+    assert adopt.changed(fork, "upstream/main") == ["triton/tut/gpu.rst", "triton/tut/storage.rst"]
