@@ -12,6 +12,8 @@ SPHINX := PYTHONNOUSERSITE=1 .venv/bin/python -m sphinx --fail-on-warning --keep
 WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 # What failed, for a second try without other tests beside it: a busy machine is no fault of the guide.
 FAILED := _build/failed.txt
+# Arguments of pytest, as a shell reads them.
+TESTS := tests
 
 # What the small Triton needs is made where it can run. RELEASE is the Debian of its hosts; TRITON_DIR takes the place of .triton.
 export RELEASE ?= bookworm
@@ -24,7 +26,7 @@ AS_ROOT := $(if $(TRITON),$(PYTHON) -m tools.cluster.privileges)
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopted bench mutate anchors linkcheck drift clean system requirements
+.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopt adopted bench mutate anchors linkcheck dependencies audit release release-files drift clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -42,7 +44,7 @@ html: .venv  ## build the site into _build/html
 
 lite: .lite  ## make what the button Run in the browser needs, once
 
-test:  ## lint, then run every test
+test:  ## lint, then run every test; SINCE=main only what changed pages can affect
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory tests
 
@@ -55,7 +57,7 @@ format: .venv .lint  ## format Python, JavaScript and CSS
 tests: .venv .venv-nbdime $(TRITON)
 	@$(MAKE) --no-print-directory lite || echo "So the button Run in the browser is not tested." >&2
 	@rm -f $(FAILED)
-	@$(AS_ROOT) env $(RUN) pytest $(WORKERS) tests || { [ -s $(FAILED) ] && \
+	@$(AS_ROOT) env $(RUN) pytest $(WORKERS) $(TESTS) || { [ -s $(FAILED) ] && \
 	    echo "What failed runs once more, alone:" && $(AS_ROOT) env $(RUN) pytest --maxfail=5 @$(FAILED); }
 
 check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
@@ -103,6 +105,9 @@ page-quality: html .node  ## measure each type of page in Chromium: axe, Lightho
 adopted: .venv .venv-nbdime .triton  ## make this the guide of an invented cluster, and test it on a small one of that name
 	@$(AS_ROOT) env $(RUN) tools.adopted
 
+adopt: .venv  ## for another centre: name what you changed in files of the guide that you follow; UPSTREAM=upstream/main
+	@$(RUN) tools.adopt $(UPSTREAM)
+
 bench: .venv .venv-nbdime $(TRITON)  ## compare our speed with that of the plain tools; ONLY=name for one, NUMPY_TUTORIALS=a clone of numpy's tutorials
 	@$(if $(NUMPY_TUTORIALS),NUMPY_TUTORIALS=$(NUMPY_TUTORIALS)) $(AS_ROOT) env $(RUN) tools.bench $(ONLY)
 
@@ -112,11 +117,27 @@ mutate: .venv .venv-nbdime $(TRITON)  ## change the guide in N=20 places, and pr
 anchors: html  ## add the addresses of new sections to the list that keeps them alive
 	@$(RUN) tools.anchors
 
-linkcheck: .venv  ## check the external links; needs the internet
-	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck
+linkcheck: .venv  ## check the external links, and propose an archived copy for a dead one; needs the internet
+	@$(SPHINX) -b linkcheck -d _build/doctrees . _build/linkcheck >/dev/null || true
+	@$(RUN) tools.links
 
-drift:  ## take the newest release of each package, test all, and write into _build/drift.md what no longer holds
+dependencies: .venv .lint  ## list what the guide is made with, how old that is and its licence, in _build/dependencies.md; needs the network
+	@$(RUN) tools.dependencies table
+
+audit: .venv .lint  ## ask the registries whether any of it has a known vulnerability; needs the network
+	@$(RUN) tools.dependencies audit
+
+release: .venv  ## make today's release of this commit: changelog, CITATION.cff, tag; only where make test was green
+	@$(RUN) tools.release
+
+release-files: .lint class lite html  ## the site, the editions and the lists of packages of a release, in _build/release
+	@$(RUN) tools.release files
+
+drift: .lint  ## take the newest release of each package, test all, and write into _build/drift.md what no longer holds
 	@$(MAKE) --no-print-directory requirements UPGRADE=--upgrade
+	@for folder in tools/node tools/lint tools/lite triton/jupyterhub; do (cd $$folder && PATH="$(CURDIR)/.lint/bin:$$PATH" && \
+	    npm install --package-lock-only --save-exact --ignore-scripts --no-audit --no-fund --loglevel=error \
+	        $$(node -p 'Object.keys(require("./package.json").dependencies).map(name => name + "@latest").join(" ")') >/dev/null); done
 	@$(MAKE) --no-print-directory test && good=0 || good=$$?; $(RUN) tools.drift; exit $$good
 
 # Files on the small Triton belong to its users, whose numbers are an ordinary user's only in a namespace.
