@@ -23,6 +23,10 @@ TRITON := $(shell $(PYTHON) -m tools.cluster.cluster obstacle >/dev/null 2>&1 &&
 # What starts a small Triton has the rights of root, in a namespace where the user has them not.
 AS_ROOT := $(if $(TRITON),$(PYTHON) -m tools.cluster.privileges)
 
+# A network that reads along, as of a company, has a certificate of its own: uv and npm take those of the system too.
+export UV_SYSTEM_CERTS ?= 1
+export NODE_USE_SYSTEM_CA ?= 1
+
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
