@@ -78,6 +78,15 @@ def triton(tmp_path_factory, request):
 
 
 @pytest.fixture
+def cgroups(triton):
+    """Skips the test where Slurm has no cgroups: a process that leaves its parents leaves its job
+    there, which no cluster for people allows.
+    """
+    if triton.memory != "cgroup":
+        pytest.skip("no cgroup v1 memory controller here")
+
+
+@pytest.fixture
 def small_tmp(triton):
     """small_tmp(option, *folders) mounts a disk that is full, or has no inodes, on these folders of
     all nodes, until the test ends.

@@ -638,7 +638,7 @@ def test_a_job_is_submitted_from_a_job(triton, user, entry):
     "shell. On the login node it goes on, and Slurm does not list it.",
 )
 @pytest.mark.proves("faq-nohup")
-def test_nohup_and_tmux_do_not_outlive_their_job(triton, user, entry):
+def test_nohup_and_tmux_do_not_outlive_their_job(triton, cgroups, user, entry):
     """They do on the login node, where they are no job."""
     triton.write("login", "jupyter.sh", f"module load {MODULES.jupyter}\njupyter lab\n", user)
     mine = f"ps --no-headers -o args= --user {user} | grep -c [j]upyter-lab || true"

@@ -44,6 +44,8 @@ def clone(tmp_path_factory):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
+    for setting in ("user.name=Writer", "user.email=writer@example.org"):
+        subprocess.run(["git", "config", *setting.split("=")], cwd=folder, check=True)
     (folder / "triton/tut/my-page.rst").write_text(TEMPLATE, encoding="utf-8")
     menu = folder / "index.rst"
     menu.write_text(

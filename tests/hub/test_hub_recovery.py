@@ -171,7 +171,8 @@ def test_a_thousand_connections_of_a_stranger_shut_nobody_out(triton):
         [
             "/usr/bin/python3",
             "-c",
-            "import socket, time; lines = "
+            "import resource, socket, time; own = resource.RLIMIT_NOFILE; "
+            "resource.setrlimit(own, resource.getrlimit(own)[1:] * 2); lines = "
             f"[socket.create_connection(({FACTS.hosts.inside!r}, 8081)) "
             "for _ in range(1100)]; print(len(lines), flush=True); time.sleep(60)",
         ],

@@ -48,7 +48,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
-JobAcctGatherParams=OverMemoryKill""",
+JobAcctGatherParams=OverMemoryKill,UsePss""",
 }
 
 
