@@ -50,7 +50,7 @@ lite: .lite  ## make what the button Run in the browser needs, once
 
 test:  ## lint, then run every test; SINCE=main only what changed pages can affect
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory tests $(if $(SINCE),SINCE=$(SINCE))
 
 lint: .venv .lint  ## check the form, the types and the faults of all code; ONLY=ruff for one of ruff, mypy, shellcheck, biome, codespell, grammar, words
 	@$(RUN) tools.lint $(ONLY)

@@ -40,6 +40,7 @@ TESTS = ["tests/guide", "tests/site/test_site.py"]
 # These tests use pages of their own, so no mutation can fail them.
 NOT_OF_THE_GUIDE = ["tests/guide/test_stage.py", "tests/guide/test_writing.py"]
 LIMIT = 1800  # seconds for one run of the tests
+PATIENCE = 20  # seconds, for pytest after an interrupt
 GRADES = ("line named", "page named", "NO PAGE NAMED", "SURVIVED")
 SURVIVED = GRADES[3]
 
@@ -428,7 +429,11 @@ class Copy:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)  # pytest ends its cluster then
-                process.wait()
+                try:
+                    process.wait(timeout=PATIENCE)
+                except subprocess.TimeoutExpired:  # interrupted while it started its workers
+                    process.kill()
+                    process.wait()
         return output.replace(f"{self.folder}/", ""), process.returncode
 
 

@@ -189,7 +189,7 @@ def test_what_no_test_shows_of_the_seed_has_a_reason(entry, record_property):
     assert len(entry["not_shown"].split()) > 4, (
         f"{entry['page']}#{entry['anchor']}: a reason that a reader accepts, please"
     )
-    record_property("not_covered", f"{entry['page']}, {entry['anchor']}: {entry['not_shown']}")
+    record_property("not_covered", f"{entry['page']}.html#{entry['anchor']}: {entry['not_shown']}")
 
 
 def test_what_was_dropped_is_named_with_its_reason():

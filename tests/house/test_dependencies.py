@@ -25,7 +25,7 @@ def test_each_accepted_finding_has_a_reason_and_a_day():
         assert len(finding["reason"]) > 20 and finding["day"].year >= 2026
 
 
-def test_age_and_licence_are_those_of_the_index_and_the_environment(tmp_path):
+def test_age_and_licence_of_a_package_are_found(tmp_path):
     folder = tmp_path / "simple/some-package"
     folder.mkdir(parents=True)
     files = [
