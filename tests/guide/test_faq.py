@@ -1941,5 +1941,5 @@ def test_every_entry_has_a_test_or_a_reason(record_property):
     for label, reasons in UNSEEN.items():
         for index, reason in reasons.items():
             record_property(
-                "not_covered", f"{FAQ}, {label}: {Entry(label).messages[index]}: {reason}"
+                "not_covered", f"{FAQ}#{label}: {Entry(label).messages[index]}: {reason}"
             )
