@@ -1098,6 +1098,47 @@ def test_no_button_in_a_text_of_others_gives_jupyterlab_an_order(alice):
     assert button.get_attribute("data-commandlinker-command") is None
 
 
+def test_a_picture_in_a_text_of_others_logs_nobody_out(alice):
+    """Its address is that of the logout, at the hub and at the server. The text is only opened."""
+    server = f"/user/{alice.user}"
+    addresses = [f"{HUB}/hub/logout", f"{hub.own(alice.user)}{server}/logout"]
+    content = json.loads(notebook(["1"]))
+    pictures = "".join(f"![]({address})" for address in addresses)
+    content["cells"][0] = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": pictures}
+    alice.user.write("~/pictures.ipynb", json.dumps(content))
+    alice.open(f"{server}/lab")
+    alice.page.locator(".jp-LauncherCard, .jp-Notebook").first.wait_for()
+    with (
+        alice.page.expect_response(addresses[0]),
+        alice.page.expect_response(addresses[1]),
+    ):
+        alice.lab.open("home/pictures.ipynb")
+    alice.page.wait_for_load_state("networkidle")
+    assert alice.ask("GET", "/contents", base=f"{server}/api").status == 200
+    assert alice.ask("GET", f"/users/{alice.user}", base="/hub/api").status == 200
+    alice.lab.close_all()
+
+
+def test_no_page_of_others_names_a_server(alice):
+    """JupyterHub notes a name as soon as its form is asked for, and a user has three at most."""
+    servers = f"/users/{alice.user}?include_stopped_servers"
+
+    def named(origin, name):
+        page = alice.page_of(origin)
+        address = f"{HUB}/hub/spawn/{alice.user}/{name}?display_name=Words"
+        page.evaluate(
+            "address => fetch(address, {mode: 'no-cors', credentials: 'include'})", address
+        )
+        page.close()
+        return name in alice.ask("GET", servers, base="/hub/api").json()["servers"]
+
+    assert not named(hub.own(alice.user), "by-another")
+    assert named(HUB, "by-the-hub"), "this test sees no names"
+    alice.ask(
+        "DELETE", f"/users/{alice.user}/servers/by-the-hub", {"remove": True}, base="/hub/api"
+    )
+
+
 @pytest.mark.claims("It shows a Vega plot as text,")
 def test_jupyterlab_shows_the_text_of_a_vega_plot(alice, triton):
     """Its data may be any file of the server, and the address of its picture tells them."""

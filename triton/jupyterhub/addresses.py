@@ -14,6 +14,7 @@ from clusterfacts import Hosts  # copied from triton/lib
 from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
+from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from jupyterhub.utils import new_token, url_path_join
 from tornado.httputil import HTTPServerRequest
@@ -120,6 +121,9 @@ def end_logins(user: orm.User, number: str) -> None:
 class HubLogout(LogoutHandler):
     """Logs out when the request comes from a page of the hub or of the user's own server. Someone
     who follows a link of another page first sees the home page, with its logout button.
+
+    The request must be for a page. A text of others that the user only opens, in JupyterLab for
+    example, may have a picture with this address.
     """
 
     def clear_login_cookie(self, name: str | None = None) -> None:
@@ -140,19 +144,37 @@ class HubLogout(LogoutHandler):
     async def get(self) -> None:
         site, user = self.request.headers.get("Sec-Fetch-Site", "none"), self.current_user
         sender = urlsplit(self.request.headers.get("Referer", ""))
-        if (
-            user
-            and site not in ("same-origin", "none")
-            and f"{sender.scheme}://{sender.netloc}" != user.host
-        ):
+        is_own = site in ("same-origin", "none") or (
+            user and f"{sender.scheme}://{sender.netloc}" == user.host
+        )
+        is_page = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        if user and not (is_own and is_page):
             self.redirect(url_path_join(self.hub.base_url, "home"))
             return
         await super().get()
 
 
+class HubSpawn(SpawnHandler):
+    """The form for a named server. JupyterHub notes a new name as soon as its form is asked for,
+    with words of the address for the home page. A user has few, so only a page of the hub can ask.
+    """
+
+    def get(self, user_name: str, server_name: str) -> Any:
+        user, headers = self.current_user, self.request.headers
+        is_new = bool(user) and server_name not in user.orm_spawners
+        if is_new and headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            self.redirect(url_path_join(self.hub.base_url, "home"))
+            return None
+        return super().get(user_name, server_name)
+
+
 class Authenticator(PAMAuthenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        return [("/login", HubLogin), ("/logout", HubLogout)]
+        return [
+            ("/login", HubLogin),
+            ("/logout", HubLogout),
+            ("/spawn/([^/]+)/([^/]+)", HubSpawn),
+        ]
 
 
 class KnownFiles(CacheControlStaticFilesHandler):

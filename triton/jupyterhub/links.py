@@ -104,6 +104,16 @@ def without_token(request: Any) -> str:
     return f"{request.path}?{urlencode([field for field in fields if field[0] != '_xsrf'])}"
 
 
+def is_opened_by_its_user(request: Any) -> bool:
+    """Whether a page is asked for, by a page of this server or by what the user typed. It may be a
+    picture in a text of others. A program that is not a browser says nothing, and is allowed.
+    """
+    headers = request.headers
+    return headers.get("Sec-Fetch-Dest", "document") == "document" and (
+        headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+    )
+
+
 async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
     """Prepare an answer as Jupyter does, or ask the user first."""
     await _prepare(handler, *words, **options)
@@ -113,6 +123,8 @@ async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
     root = os.path.expanduser(handler.settings.get("server_root_dir", ""))
     path = unquote(request.path).removeprefix(base)
     question, address = "", request.uri
+    if path == "logout" and not is_opened_by_its_user(request):
+        raise HTTPError(403, "Another page asks to log you out. It does nothing.")
     if path.rstrip("/") in ("git-pull", "git-pull/api"):
         fields = {name: handler.get_arguments(name) for name in request.arguments}
         token = handler.xsrf_token.decode()  # whoever wrote the link does not know this token
