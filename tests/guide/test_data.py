@@ -255,16 +255,18 @@ def test_a_umask_holds_in_jobs_of_the_same_terminal(user):
 
 
 @pytest.mark.claims(
-    "The second line lets her through ``$WRKDIR`` without showing what else is there. Files that "
-    "you make in the folder from now on are hers to read.",
+    "The second line lets her through ``$WRKDIR`` without showing what else is there. But she "
+    "reads another file there, too, if she knows its name and its own letters allow it. Close "
+    "your other folders too, by ``chmod -R o-rwx`` and their names.",
+    "Files that you make in the folder from now on are hers to read.",
     "One colleague, here alice, may read one folder, and need not be in a group with you:",
 )
-def test_a_colleague_reads_one_folder_and_no_other(triton, user):
+def test_a_colleague_reads_one_folder(triton, user):
     her = triton.account()
     blocks = pages.read(PAGE)
     acl = re.findall(r"setfacl --modify .*", blocks)
     assert len(acl) == 2
-    user.run("cd $WRKDIR; chmod o-rwx .; mkdir for-alice; echo secret > other; umask 077")
+    user.run("cd $WRKDIR; chmod o-rwx .; mkdir for-alice other; echo secret > other/file")
     user.run("cd $WRKDIR; " + "; ".join(acl).replace("alice:", f"{her}:"))
     third = triton.account()
     user.run(f"setfacl --modify user:{third}:x $WRKDIR")
@@ -273,6 +275,9 @@ def test_a_colleague_reads_one_folder_and_no_other(triton, user):
     group = user.run("stat --format=%g $WRKDIR/for-alice").strip()
     assert group not in her.run("id --groups").split()
     assert her.run(f"cat {there}/for-alice/new") == "new\n"
+    assert her.run(f"cat {there}/other/file") == "secret\n"
+    user.run("chmod -R o-rwx $WRKDIR/other")
+    assert "Permission denied" in her.tries(f"cat {there}/other/file").stderr
     for refused in (f"ls {there}", f"touch {there}/for-alice/hers"):
         assert "Permission denied" in her.tries(refused).stderr
     [back] = re.findall(r"setfacl --remove.*", blocks)

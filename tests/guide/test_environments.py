@@ -213,11 +213,14 @@ def test_an_environment_does_not_move(triton, user):
     "Each member makes a kernel of it with ``{{ paths.work "
     "}}/username/weather/.venv/bin/python -m ipykernel install --user``, and your name in "
     "it. All have the same packages.",
+    "With the second line, whoever knows the name of another file in ``$WRKDIR`` reads it too, if "
+    "its own letters allow it: :ref:`close your other folders <data-read>`.",
 )
 def test_a_group_shares_an_environment(triton, user):
     """Nobody but its owner changes it, whatever umask it was made with."""
     member, folder = triton.account(), f"{cluster.facts().paths.work}/{user}/weather"
-    triton.run("login", "chmod -R go+w $WRKDIR/weather; chmod go= $WRKDIR", user)
+    opened = "chmod -R go+w $WRKDIR/weather; chmod go= $WRKDIR; echo known > $WRKDIR/known"
+    triton.run("login", opened, user)
     section = pages.read(PAGE).partition("_environment-group:")[2].partition(".. _")[0]
     for command in re.findall(r"weather\$ (.*)", section):
         triton.run("login", FOLDER + command, user)
@@ -225,11 +228,11 @@ def test_a_group_shares_an_environment(triton, user):
         "login",
         f"set -e\n{JUPYTER}{folder}/.venv/bin/python -m ipykernel install --user --name group\n"
         "echo 'import numpy, sys; print(sys.prefix)' | jupyter run --kernel=group\n"
-        f"find {folder}/ -writable ! -type l | grep . || echo read-only\n"
+        f"cat {folder}/../known; find {folder}/ -writable ! -type l | grep . || echo read-only\n"
         f"mv {folder} {folder}.was || echo stays",
         member,
     ).stdout
-    assert f"{folder}/.venv\nread-only\nstays" in output
+    assert f"{folder}/.venv\nknown\nread-only\nstays" in output
 
 
 @pytest.mark.claims(

@@ -124,7 +124,8 @@ def test_nobody_can_share_a_server(staying, colleague, entry):
 
 @pytest.mark.claims(
     "Files that one of you makes in it, the other can change, and nobody else can open. The third "
-    "line lets her through ``$WRKDIR`` without showing what else is there.",
+    "line lets her through ``$WRKDIR`` without showing what else is there; :ref:`close your other "
+    "folders <data-read>`, for she may know their names.",
     "neither sees the variables of the other.",
     "Both have it open, and both save? Whoever saves second is asked, under ``File Changed``:",
     "*Revert* - your changes are lost, and you see those of the other",
@@ -144,7 +145,7 @@ def test_two_people_save_one_notebook(staying, colleague):
     lines = re.findall(r"mkdir .*WRKDIR/.*|setfacl --modify .*", pages.read(PAGE))
     typed = "; ".join(lines).replace("alice", other).replace(":username:", f":{user}:")
     user.run(f"touch {work}/mine; {typed}")
-    assert other.tries(f"ls {work}").returncode
+    assert other.tries(f"ls {work}").returncode and not other.tries(f"cat {work}/mine").returncode
 
     def opens(window):
         window.open(f"/user/{window.user}/lab/tree/scratch/work/{user}/ours/one.ipynb?reset")
