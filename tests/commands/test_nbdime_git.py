@@ -1288,6 +1288,20 @@ def test_the_tools_open_a_browser_where_there_is_one(repo, tmp_path):
         assert f"/{tool}".encode() in page.read_bytes() and b"nbdime" in page.read_bytes()
 
 
+@pytest.mark.claims(
+    "From then on git runs, as you, the programs that the settings of the repository name: trust "
+    "it only if you trust all who may write into its ``.git``."
+)
+def test_git_runs_what_a_trusted_folder_of_others_names(triton):
+    user, other = triton.account(), triton.account()
+    shared = other.run("echo $WRKDIR/shared").strip()
+    other.run(f"git init --quiet {shared}; git -C {shared} config core.fsmonitor 'touch ~/ran; :'")
+    assert "dubious ownership" in user.tries(f"git -C {shared} status").stderr
+    assert user.tries("ls ran").returncode
+    user.run(f"git config --global --add safe.directory {shared}; git -C {shared} status")
+    assert not user.tries("ls ran").returncode
+
+
 def test_settings_in_a_repository_of_others_count_for_nothing(repo, tmp_path):
     """They would name a program as browser, hide changes, and have a merge drop a side."""
     settings = {
