@@ -250,14 +250,16 @@ def test_whatever_is_not_there_is_told_with_what_to_do(me, person, reserve):
     )
     me.write("~/absent.ipynb", notebook(["1"], "absent"))
     me.write("~/python.ipynb", notebook(["1"]))
-    words = f"--partition nowhere --reservation {name}x"
+    words = f"--partition nowhere --reservation {name}x --data /proc/self/mem"
     found = check(me, words, "export PYTHONPATH=~/lib; srun --mem=1G --quiet")
     said = {about: finding["said"] for about, finding in found.items()}
     packages = "packages of python3"
     things = {"notebooks", "kernel absent", packages, "data", "memory", "reservation"}
     assert wrong(found) == things, found
     assert "broken.ipynb" in said["notebooks"] and "absent" in said["kernel absent"]
-    assert "daylight.csv is empty" in said["data"]
+    empty, unread = (finding["said"] for finding in found["data"]["all"])
+    assert "daylight.csv is empty" in empty
+    assert unread == "/proc/self/mem: Input/output error."
     assert "1.0 GB" in said["memory"] and PROFILE in found["memory"]["remedy"]
     lines = " ".join(finding["said"] for finding in found[packages]["all"])
     assert f"numpy is 1.0, in {lib}, and the course needs >=2" in lines
