@@ -15,7 +15,7 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 dev dev
 # Only root of the machine may make devices, so those of the machine are mounted.
 device() { touch "dev/$2" && mount --bind "/dev/$1" "dev/$2"; }
-for name in null zero full random urandom tty; do device $name $name; done
+for node in null zero full random urandom tty; do device $node $node; done
 # A GPU here is /dev/null under another name: Slurm wants a device, and no driver may take it for a card.
 for ((number = 0; number < ${GPUS:-0}; number++)); do device null "nvidia$number"; done
 mkdir dev/pts dev/shm
