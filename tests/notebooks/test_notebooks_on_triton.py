@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tools.cluster.checkout import BATCH, ON_SLURM, check_out, problems
+from tools.files import ROOT
 from tools.validate import catalogue
 
 NOTEBOOKS = {notebook.name: notebook for notebook in catalogue.load()}
@@ -70,6 +71,10 @@ def run(triton, user, *names):
     "The course runs as jobs on the cluster, and gives the outputs that are stored in it."
 )
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "submitted"])
-def test_the_notebook_gives_its_stored_outputs_in_a_job(name, verdicts):
+def test_the_notebook_gives_its_stored_outputs_in_a_job(name, triton, verdicts):
+    """Without cgroups a job that takes too much memory has failed, in another way than stored."""
+    stored = ROOT / f"notebooks/{name}.ipynb"
+    if triton.memory != "cgroup" and stored.exists() and "OUT_OF_MEMORY" in stored.read_text():
+        pytest.skip("no cgroup v1 memory controller here")
     if verdicts[name] is not None:
         pytest.fail(f"{name}: {verdicts[name]}", pytrace=False)
