@@ -30,7 +30,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 # In a hook of git these name the repository that is committed to, whatever folder git is called in.
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
-.PHONY: help html lite test tests lint format check stage books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopt adopted bench mutate anchors linkcheck dependencies audit release release-files drift clean system requirements
+.PHONY: help html lite test tests lint format check stage preview books serve notebooks sync refresh class pictures cluster cluster-down page-quality adopt adopted bench mutate anchors linkcheck dependencies audit release release-files drift clean system requirements
 
 help:  ## list these tasks
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -71,6 +71,9 @@ check: .venv $(TRITON)  ## test one page: PAGE=triton/tut/storage.rst
 
 stage: .venv $(TRITON)  ## a shell where the reader of PAGE=triton/tut/storage.rst stands; BLOCK=line types all before it first
 	@$(AS_ROOT) env $(RUN) tools.proof.stage $(if $(BLOCK),--block "$(BLOCK)") "$(PAGE)"
+
+preview: html  ## pictures of each page that differs from SINCE=main, before and after, in _build/preview
+	@$(RUN) tools.preview $(or $(SINCE),main)
 
 books: .venv  ## make the guide as EPUB and PDF too, which its pages then offer
 	@$(RUN) tools.books _build/books
