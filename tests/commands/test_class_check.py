@@ -221,11 +221,15 @@ def reserve(triton):
     "The first looks at what one person needs: kernels, packages, room on the disks, data, Slurm, "
     "the clock.",
     "``interactive`` is where ``sjupyter``, ``class-check`` and the hub start their jobs.",
+    "Each says one finding a line, in plain text, with the remedy below. With ``> result.txt``"
+    " behind the command you have a page to mail to the admins, or to keep.",
 )
 def test_who_has_all_that_the_course_needs_is_told_so(course):
     """In plain words; and whose clock is wrong, that."""
     words = f"--folder {editions.FOLDER} --profile {shlex.quote(PROFILE.upper())}"
-    printed = course.run(f"srun --mem=10G --quiet class-check {words}")
+    printed = course.run(f"srun --mem=10G --quiet class-check {words} > result.txt; cat result.txt")
+    lines = printed.splitlines()
+    assert len(lines) < 60 and all(map(str.isprintable, lines)), "this is no page to mail"
     assert printed.endswith("All is well.\n") and "WRONG" not in printed
     assert f" could start in {FACTS.partitions.interactive} " in printed
     kinds = "kernel python3|packages of python3|kernel bash|kernel ir|home|work|temporary files|"
