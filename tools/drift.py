@@ -94,7 +94,9 @@ def report(
     places = defaultdict(list)
     for page, line, test in claims():
         places[test].append(f"{page}:{line}")
-    lines = ["# What the newest packages change", "", f"## No longer holds: {len(failed)}", ""]
+    passed = sum(outcome == "passed" for outcome in outcomes.values())
+    lines = ["# What the newest packages change", "", f"{passed} tests passed with them.", ""]
+    lines += [f"## No longer holds: {len(failed)}", ""]
     for test in failed:
         said = places[test.split("[")[0]]
         lines.append(f"- `{test}`" + (f", which {', '.join(said)} names" if said else ""))

@@ -30,7 +30,7 @@ def test_the_report_names_versions_and_lines_of_pages(tmp_path):
     outcomes = {test: "failed", "test_a.py::test_b[x]": "passed"}
     text = drift.report(packages, outcomes, {f"tests/guide/{test}": "numpy"})
     assert f"- `{test}`, which {page}:{line}" in text and " names\n  Package: numpy\n" in text
-    assert "- numpy: 1.0 → 2.0" in text and "test_b" not in text
+    assert "- numpy: 1.0 → 2.0" in text and "test_b" not in text and "\n1 tests passed" in text
 
 
 @pytest.mark.parametrize("guilty", range(7))
