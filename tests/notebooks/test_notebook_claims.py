@@ -504,7 +504,7 @@ def test_what_the_unattended_notebook_says_is_in_its_outputs():
     states = dict(re.findall(r"^\d+_(\d) +([A-Z]+)", shows("13", "{array[0]}"), re.M))
     assert states == dict.fromkeys("0123", "COMPLETED") | {"4": "FAILED"}
     assert shows("13", "grep").endswith("the 2000s have 2 years")
-    assert shows("13", "wanted = [").endswith("missing: {2000}")
+    assert shows("13", "wanted = [1960").endswith("missing: {2000}")
 
 
 # ---------------------------------------------------------------- 14

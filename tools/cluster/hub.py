@@ -237,11 +237,12 @@ class Lab(Window):
         return "\n".join(states)
 
     def press(self, button: str) -> None:
-        """Press a button of the dialog, and wait until the dialog has closed."""
+        """Press a button of the dialog, and wait until it has closed; another one may come then."""
+        dialog = self.page.locator(".jp-Dialog").first.element_handle()
         self.page.locator(
             ".jp-Dialog button", has_text=re.compile(rf"^\s*{button}\s*$")
         ).first.click()
-        self.page.locator(".jp-Dialog").wait_for(state="detached")
+        dialog.wait_for_element_state("hidden")
 
     def save(self) -> None:
         """Save the notebook, with the keyboard."""

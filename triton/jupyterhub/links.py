@@ -104,14 +104,11 @@ def without_token(request: Any) -> str:
     return f"{request.path}?{urlencode([field for field in fields if field[0] != '_xsrf'])}"
 
 
-def is_opened_by_its_user(request: Any) -> bool:
-    """Whether a page is asked for, by a page of this server or by what the user typed. It may be a
-    picture in a text of others. A program that is not a browser says nothing, and is allowed.
+def is_a_page(request: Any) -> bool:
+    """Whether a browser asks for a page, and not for a picture in a text of others. The hub's own
+    logout leads here from another name. A program that is not a browser says nothing.
     """
-    headers = request.headers
-    return headers.get("Sec-Fetch-Dest", "document") == "document" and (
-        headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-    )
+    return bool(request.headers.get("Sec-Fetch-Dest", "document") == "document")
 
 
 async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
@@ -123,7 +120,7 @@ async def asking_first(handler: Any, *words: Any, **options: Any) -> None:
     root = os.path.expanduser(handler.settings.get("server_root_dir", ""))
     path = unquote(request.path).removeprefix(base)
     question, address = "", request.uri
-    if path == "logout" and not is_opened_by_its_user(request):
+    if path == "logout" and not is_a_page(request):
         raise HTTPError(403, "Another page asks to log you out. It does nothing.")
     if path.rstrip("/") in ("git-pull", "git-pull/api"):
         fields = {name: handler.get_arguments(name) for name in request.arguments}
