@@ -214,7 +214,7 @@ def test_an_environment_does_not_move(triton, user):
     "}}/username/weather/.venv/bin/python -m ipykernel install --user``, and your name in "
     "it. All have the same packages.",
     "With the second line, whoever knows the name of another file in ``$WRKDIR`` reads it too, if "
-    "its own letters allow it: :ref:`close your other folders <data-read>`.",
+    "its own letters allow it: :ref:`let nobody read your other folders <data-read>`.",
 )
 def test_a_group_shares_an_environment(triton, user):
     """Nobody but its owner changes it, whatever umask it was made with."""

@@ -124,7 +124,8 @@ def test_nobody_can_share_a_server(staying, colleague, entry):
 
 @pytest.mark.claims(
     "Files that one of you makes in it, the other can change, and nobody else can open. The third "
-    "line lets her through ``$WRKDIR`` without showing what else is there; :ref:`close your other "
+    "line lets her through ``$WRKDIR`` without showing what else is there; "
+    ":ref:`let nobody read your other "
     "folders <data-read>`, for she may know their names.",
     "neither sees the variables of the other.",
     "Both have it open, and both save? Whoever saves second is asked, under ``File Changed``:",
