@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools import git
 from tools.files import ROOT
 
 # What a centre replaces: about/adopt.rst says so.
@@ -21,15 +22,12 @@ YOURS = re.compile(
 )
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def changed(folder: Path, upstream: str) -> list[str]:
     """The files of ours, as the checkout last took them over, that it has changed since."""
-    base = _git(folder, "merge-base", "HEAD", upstream)
-    names = _git(folder, "diff", "--name-only", "--no-renames", "--diff-filter=MD", base, "HEAD")
+    base = git.said(folder, "merge-base", "HEAD", upstream)
+    names = git.said(
+        folder, "diff", "--name-only", "--no-renames", "--diff-filter=MD", base, "HEAD"
+    )
     return [name for name in names.splitlines() if not YOURS.fullmatch(name)]
 
 

@@ -57,3 +57,18 @@ def run(
     """
     options["env"] = options.get("env") or environment()
     return subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=text, **options)
+
+
+def said(folder: Path, *arguments: str) -> str:
+    """What git prints in the folder, without spaces at its ends.
+
+    Raises subprocess.CalledProcessError if git cannot do it.
+    """
+    printed = run(*arguments, cwd=folder, text=True, check=True).stdout
+    return str(printed).strip()
+
+
+def told(folder: Path, *arguments: str) -> str:
+    """What git prints in the folder, whoever owns it; "" if it cannot tell."""
+    printed = run("-c", "safe.directory=*", *arguments, cwd=folder, text=True).stdout
+    return str(printed).strip()

@@ -12,13 +12,12 @@ import datetime
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from tools import dependencies
+from tools import dependencies, git
 from tools.files import ROOT, write_whole
 from triton.lib import clusterfacts
 
@@ -30,18 +29,13 @@ class NotReadyError(Exception):
     """Why no release is made, with the remedy."""
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def check(folder: Path, branch: str, version: str) -> None:
     """Raise NotReadyError unless the checkout may become the release `version`."""
-    if _git(folder, "status", "--porcelain"):
+    if git.said(folder, "status", "--porcelain"):
         raise NotReadyError("Files have changed that are not committed: git status names them.")
-    if (here := _git(folder, "rev-parse", "--abbrev-ref", "HEAD")) != branch:
+    if (here := git.said(folder, "rev-parse", "--abbrev-ref", "HEAD")) != branch:
         raise NotReadyError(f"This is the branch {here}; a release is made on {branch}.")
-    if _git(folder, "tag", "--list", version):
+    if git.said(folder, "tag", "--list", version):
         raise NotReadyError(f"There is a release {version} already; a day has one.")
     if not news(folder / "CHANGELOG.md"):
         raise NotReadyError("CHANGELOG.md has nothing under Unreleased: nobody needs a release.")
@@ -49,7 +43,7 @@ def check(folder: Path, branch: str, version: str) -> None:
         proof: dict[str, Any] = json.loads((folder / "_build/proof.json").read_text("utf-8"))
     except FileNotFoundError:
         raise NotReadyError("Nothing is proven here yet: make test") from None
-    head = _git(folder, "rev-parse", "HEAD")
+    head = git.said(folder, "rev-parse", "HEAD")
     if not head.startswith(proof["commit"]) or proof["changed"]:
         raise NotReadyError(f"The last run of all tests was of {proof['commit']}: make test")
     failed = [name for name, outcome in proof["tests"].items() if outcome == "failed"]
@@ -71,8 +65,10 @@ def cut(folder: Path, version: str, day: str) -> None:
     write_whole(changelog, text.replace(UNRELEASED, heading, 1))
     cited = re.sub(r"^(version|date-released):.*\n", "", citation.read_text("utf-8"), flags=re.M)
     write_whole(citation, f"{cited}version: {version}\ndate-released: {day}\n")
-    _git(folder, "commit", "-q", "-m", f"Release {version}", "--", changelog.name, citation.name)
-    _git(folder, "tag", "--annotate", version, "--message", f"Release {version}")
+    git.said(
+        folder, "commit", "-q", "-m", f"Release {version}", "--", changelog.name, citation.name
+    )
+    git.said(folder, "tag", "--annotate", version, "--message", f"Release {version}")
 
 
 def gather(built: Path, target: Path) -> None:

@@ -287,6 +287,7 @@ def guide(tmp_path):
     for name in (
         "tools/__init__.py",
         "tools/files.py",
+        "tools/git.py",
         "tools/proof/__init__.py",
         "tools/proof/recorder.py",
     ):

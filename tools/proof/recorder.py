@@ -17,7 +17,6 @@ import datetime
 import json
 import os
 import re
-import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tools import git
 from tools.files import ROOT, write_whole
 from triton.lib import clusterfacts
 
@@ -75,12 +75,6 @@ VERSIONS = {
     "nbdime": "nbdime --version",
     "Chromium": "chromium --version",
 }
-
-
-def _git(*arguments: str) -> str:
-    """What git prints about the checkout; "" if it cannot tell."""
-    command = ["git", "-C", str(ROOT), "-c", "safe.directory=*", *arguments]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def _short(nodeid: str) -> str:
@@ -229,8 +223,8 @@ class Recorder:
                 pages[page][kind] += 1
         return {
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "commit": _git("rev-parse", "--short", "HEAD") or "unknown",
-            "changed": bool(_git("status", "--porcelain")),
+            "commit": git.told(ROOT, "rev-parse", "--short", "HEAD") or "unknown",
+            "changed": bool(git.told(ROOT, "status", "--porcelain")),
             "seconds": round(time.time() - self.began),
             "versions": self.versions,
             "files": {

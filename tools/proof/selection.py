@@ -11,13 +11,13 @@ file beside it; and of all others one of twenty, drawn anew for each commit.
 import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from _ext.roles import as_shown
+from tools import git
 from tools.files import ROOT
 from tools.proof.recorder import MARK, claims
 
@@ -33,20 +33,14 @@ ELSEWHERE = (
 )
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    """What git prints there; "" if it cannot do it."""
-    command = ["git", "-C", str(folder), "-c", "safe.directory=*", *arguments]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-
 def changed_pages(folder: Path, since: str) -> set[str] | None:
     """The pages and notebooks that differ from the revision; None if other files differ too."""
-    against = _git(folder, "merge-base", since, "HEAD")
+    against = git.told(folder, "merge-base", since, "HEAD")
     if not against:
         raise pytest.UsageError(f"SINCE={since} is no revision that this checkout descends from.")
     names = {
-        *_git(folder, "diff", "--name-only", "--no-renames", against).splitlines(),
-        *_git(folder, "ls-files", "--others", "--exclude-standard").splitlines(),
+        *git.told(folder, "diff", "--name-only", "--no-renames", against).splitlines(),
+        *git.told(folder, "ls-files", "--others", "--exclude-standard").splitlines(),
     }
     return names if all(PAGE.fullmatch(name) for name in names) else None
 
@@ -90,7 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     since = os.environ.get("SINCE")
     if not since or (pages := changed_pages(ROOT, since)) is None:
         return
-    selection, head = Selection(pages, ROOT), _git(ROOT, "rev-parse", "HEAD")
+    selection, head = Selection(pages, ROOT), git.told(ROOT, "rev-parse", "HEAD")
     kept = {item for item in items if selection.affects(item) or drawn(item.nodeid, head)}
     left = [item for item in items if item not in kept]
     items[:] = [item for item in items if item in kept]
